@@ -1,0 +1,7 @@
+"""`python -m parlante` is `parlante`."""
+
+import sys
+
+from parlante.cli import main
+
+sys.exit(main())

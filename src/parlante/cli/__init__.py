@@ -1,0 +1,46 @@
+"""The `parlante` command: one file per subcommand, loaded only when called, so that `--help` is instant."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+# command: (module, one line of help). A module has `configure(parser)` and `run(arguments) -> int`.
+COMMANDS = {
+    "animate": ("parlante.cli.animate", "speech in, a textured talking head out"),
+    "render": ("parlante.cli.render", "an animation (.npz) to video or pictures"),
+    "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
+    "train": ("parlante.cli.train", "train a model from a recipe"),
+    "evaluate": ("parlante.cli.evaluate", "the quality report"),
+    "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code (0 done, 2 bad input, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="parlante", description="Speech in, a textured 3D talking head out.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, help_line) in COMMANDS.items():
+        sub = commands.add_parser(name, help=help_line, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            importlib.import_module(module).configure(sub)
+    options = parser.parse_args(arguments)
+    from parlante.core.errors import InputError, MissingExtra
+
+    try:
+        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+    except (InputError, MissingExtra) as error:
+        print(f"parlante {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"parlante {options.command}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+
+
+def _version() -> str:
+    from parlante import __version__
+
+    return f"parlante {__version__}"

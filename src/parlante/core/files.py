@@ -1,0 +1,67 @@
+"""Safe file access: nothing half-written, nothing overwritten by surprise, nothing executed on load."""
+
+import itertools
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core.errors import InputError
+
+
+@contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; it is renamed over `target` on success and removed on failure.
+
+    The temporary name keeps the suffix of `target`, because many writers choose their format by it.
+    Raises InputError if the folder cannot be written to.
+    """
+    target = Path(target)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise InputError(f"cannot write {target}: it is a folder; give a file name")
+        partial.touch()
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def new_run_dir(root: Path | str, name: str) -> Path:
+    """Make and return a folder `root/name-NNN` that did not exist; never reuse or empty one."""
+    for number in itertools.count(1):
+        path = Path(root) / f"{name}-{number:03d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("unreachable")
+
+
+def read_npz(path: Path | str, required: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
+    """All arrays of a `.npz`, unpickling nothing. Raises InputError if unreadable or a `required` key is missing."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read {path} as .npz: {error}; give a file written by parlante") from error
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; it has: {', '.join(sorted(arrays)) or 'nothing'}")
+    return arrays
