@@ -1,0 +1,42 @@
+# Two commands do everything, their own set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+AUDIO  ?= assets/demo.wav
+NAME   := $(basename $(notdir $(AUDIO)))
+FLAGS  ?=
+
+.PHONY: help demo test lint quality clean
+help:
+	@echo "make demo [AUDIO=path]   a recording in, a talking head out, in out/"
+	@echo "make test                the tests"
+	@echo "make lint                style and types"
+	@echo "make quality             the figures of docs/quality.md, measured again"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/parlante animate "$(AUDIO)" -o "out/$(NAME).mp4" -o "out/$(NAME).glb" -o "out/$(NAME).csv" -o "out/$(NAME).npz" $(FLAGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 $(FLAGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+quality: $(VENV)/.dev
+	$(BIN)/parlante evaluate --report docs/quality.md $(FLAGS)
+
+clean:
+	rm -rf out dist .pytest_cache .mypy_cache .ruff_cache
