@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "parlante"
-# From the top of the house to the cellar; a room may import itself and what stands after it. Rooms of one tuple may meet.
+# From the top of the house to the cellar; a room may import itself and what stands after it.
 FLOORS = (
     ("cli",),
     ("server",),
