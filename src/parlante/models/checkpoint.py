@@ -1,0 +1,70 @@
+"""A checkpoint is a folder: `config.json` says what it is, `model.safetensors` holds the numbers. Nothing executes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from parlante.core import InputError, atomic_path
+
+_HALF_FROM = 1024
+"""Tensors with at least this many numbers are stored in half precision; tables and scales stay exact."""
+
+
+def save_checkpoint(
+    folder: Path | str, model: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, half: bool = True
+) -> Path:
+    """Write a checkpoint folder; each file appears whole or not at all.
+
+    model: name in `parlante.models.MODELS`; config: what JSON can hold; tensors: state dict, any float precision.
+    half: store large float tensors as float16. Raises InputError when the folder cannot be written.
+    """
+    from parlante import __version__
+
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        shrink = half and tensor.is_floating_point() and tensor.numel() >= _HALF_FROM
+        if shrink and tensor.abs().max() > torch.finfo(torch.float16).max:
+            raise ValueError(f"{name} holds values beyond half precision; save with half=False")
+        stored[name] = tensor.half() if shrink else tensor.clone()
+    folder = Path(folder)
+    with atomic_path(folder / "model.safetensors") as path:
+        save_file(stored, path, metadata={"format": "pt"})
+    with atomic_path(folder / "config.json") as path:
+        head = {"model": model, "parlante": __version__, "config": dict(config)}
+        path.write_text(json.dumps(head, indent=1) + "\n")
+    return folder
+
+
+def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(config, tensors in float32) of a checkpoint folder.
+
+    model: the name it must carry, or none. Raises InputError if a file is missing, damaged or of another model.
+    """
+    folder = Path(folder)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} is no checkpoint: it has no {name}; give a folder with both files")
+    try:
+        head = json.loads((folder / "config.json").read_text())
+        found, config = head["model"], dict(head["config"])
+        tensors = load_file(folder / "model.safetensors")
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"cannot read the checkpoint {folder}: {error}; copy or train it again") from error
+    if model is not None and found != model:
+        raise InputError(f"{folder} holds a {found!r}, wanted a {model!r}")
+    return config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str = "checkpoint") -> None:
+    """Copy `tensors` into `module`; every key and shape must match. Raises InputError naming what does not."""
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        raise InputError(f"{source} does not fit {type(module).__name__}: {error}") from error
