@@ -1,0 +1,15 @@
+"""Vertex attributes <-> UV maps; motion maps; wrinkle (ratio) maps and their application at any resolution."""
+
+from parlante.uv.motion_map import PUBLISHED_STATS, MotionStats, motion_maps, offsets_from_maps
+from parlante.uv.ratio import apply_ratio
+from parlante.uv.table import BakeTable, bake_table
+
+__all__ = [
+    "PUBLISHED_STATS",
+    "BakeTable",
+    "MotionStats",
+    "apply_ratio",
+    "bake_table",
+    "motion_maps",
+    "offsets_from_maps",
+]
