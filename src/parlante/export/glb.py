@@ -1,0 +1,354 @@
+"""glTF 2.0 binary: the head with 52 morph targets named as ARKit's, its skin, and one animation of weights and pose.
+
+Own container code on plain dicts (glTF 2.0 specification, sections 3.6 to 3.11 and 4.4). Targets are sparse where that
+is smaller. The head turns through a two-joint skin, so the base of the neck stays where it is. glTF has no animated
+texture: the wrinkles go into the video.
+"""
+
+import io
+import json
+import logging
+import struct
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante import __version__
+from parlante.core import InputError, Topology, atomic_path
+from parlante.core.pose import neck_weights
+from parlante.export.take import Chunk, Take
+
+log = logging.getLogger(__name__)
+
+STILL = 1e-6
+"""Metres: a vertex that a shape moves less than this does not move."""
+_FLOAT, _UBYTE, _USHORT, _UINT = 5126, 5121, 5123, 5125
+_VERTEX_DATA, _INDEX_DATA = 34962, 34963
+_MATERIALS: dict[str, tuple[tuple[str, ...], float]] = {
+    "eyes": (("eyeball_left", "eyeball_right"), 0.12),
+    "mouth": (("teeth_upper", "teeth_lower", "tongue"), 0.3),
+    "lashes": (("lashes",), 0.9),
+}
+"""material: (regions, roughness); whatever is left is skin."""
+
+
+class GlbSink:
+    """Sink for `.glb`. Raises InputError if the take has no curves or no shapes for them."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        if take.shapes is None or not take.weight_names:
+            raise InputError(
+                f"cannot write {path}: a .glb needs blendshape weights and the head's shapes; "
+                "animate one of the embedded identities (parlante info lists them)"
+            )
+        if take.shapes.shape != (len(take.weight_names), take.topology.num_vertices, 3):
+            raise ValueError(f"shapes {take.shapes.shape} do not fit {len(take.weight_names)} names and the topology")
+        self.path = Path(path)
+        self._take = take
+        self._weights: list[NDArray[np.float32]] = []
+        self._poses: list[NDArray[np.float32]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "GlbSink":
+        with ExitStack() as stack:
+            self._partial = stack.enter_context(atomic_path(self.path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        with self._stack as stack:
+            if error[0] is None:
+                pose = np.concatenate(self._poses) if self._poses else None
+                self._partial.write_bytes(build(self._take, np.concatenate(self._weights), pose))
+            else:
+                stack.__exit__(*error)
+        return None
+
+    def write(self, chunk: Chunk) -> None:
+        """Keep the curves (52 numbers a frame); the mesh itself is written once."""
+        assert chunk.weights is not None
+        self._weights.append(chunk.weights.astype(np.float32))
+        if chunk.head_pose is not None:
+            self._poses.append(chunk.head_pose.astype(np.float32))
+
+
+def build(take: Take, weights: NDArray[np.float32], head_pose: NDArray[np.float32] | None = None) -> bytes:
+    """The whole file. weights: (T, K), head_pose: (T, 6) or none."""
+    assert take.shapes is not None
+    corners, triangles = split_seams(take.topology)
+    vertex = corners[:, 0]
+    document = _Document()
+    attributes = {
+        "POSITION": document.vectors(take.neutral[vertex], bounds=True),
+        "NORMAL": document.vectors(_normals(take.neutral, take.topology.triangles)[vertex]),
+        "TEXCOORD_0": document.vectors(np.stack([_u(take, corners), 1.0 - _v(take, corners)], axis=1)),
+    }
+    shapes = np.asarray(take.shapes, np.float32)
+    moved = np.abs(shapes).max(axis=(1, 2))
+    still = [name for name, size in zip(take.weight_names, moved) if size <= STILL]
+    if still:
+        log.warning("%d shapes move nothing: %s", len(still), ", ".join(still))
+    targets = [{"POSITION": document.displacements(shape[vertex])} for shape in shapes]
+
+    nodes: list[dict[str, Any]] = [{"name": "Face", "mesh": 0}]
+    roots = [0]
+    if head_pose is not None:
+        share = neck_weights(take.neutral, take.pivot, take.topology)[vertex]
+        attributes |= document.skin_attributes(share)
+        nodes[0]["skin"] = 0
+        nodes += [
+            {"name": "Neck", "translation": [float(x) for x in take.pivot], "children": [2]},
+            {"name": "Head"},
+        ]
+        roots.append(1)
+        bind = np.eye(4, dtype=np.float32)
+        bind[3, :3] = -np.asarray(take.pivot, np.float32)  # column-major, as glTF wants
+        document.root["skins"] = [
+            {"joints": [1, 2], "inverseBindMatrices": document.matrices(np.stack([bind, bind])), "skeleton": 1}
+        ]
+
+    materials, groups = _materials(take.topology, triangles, corners)
+    texture = None if take.albedo is None else document.texture(take.albedo)
+    for material in materials:
+        if texture is not None:
+            material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": texture}
+        else:
+            material["pbrMetallicRoughness"]["baseColorFactor"] = [0.8, 0.62, 0.53, 1.0]
+    document.root["materials"] = materials
+    document.root["meshes"] = [
+        {
+            "name": "Face",
+            "primitives": [
+                {"attributes": attributes, "indices": document.indices(group), "material": number, "targets": targets}
+                for number, group in enumerate(groups)
+            ],
+            "weights": [0.0] * len(take.weight_names),
+            "extras": {"targetNames": list(take.weight_names)},
+        }
+    ]
+    document.root["nodes"] = nodes
+    document.root["scenes"] = [{"nodes": roots}]
+    document.root["scene"] = 0
+    document.root["asset"]["extras"] = {"fps": take.fps, "provenance": take.provenance}
+    document.animate(weights, head_pose, take.fps)
+    return document.bytes()
+
+
+def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """glTF wants one texture corner per vertex: the distinct (vertex, uv) pairs (N, 2), and triangles (F, 3) on them."""
+    pairs = np.stack([topology.triangles.reshape(-1), topology.uv_triangles.reshape(-1)], axis=1).astype(np.int64)
+    corners, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    return corners, inverse.reshape(-1, 3).astype(np.int64)
+
+
+class _Document:
+    """The JSON half and the binary half, growing together."""
+
+    def __init__(self) -> None:
+        self.root: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": f"parlante {__version__}"},
+            "accessors": [],
+            "bufferViews": [],
+        }
+        self._data = bytearray()
+
+    def vectors(self, array: NDArray[Any], *, bounds: bool = False) -> int:
+        """Vertex attribute (N, 2) or (N, 3) as float32."""
+        array = np.ascontiguousarray(array, np.float32)
+        accessor: dict[str, Any] = {
+            "bufferView": self._view(array.tobytes(), target=_VERTEX_DATA),
+            "componentType": _FLOAT,
+            "count": len(array),
+            "type": f"VEC{array.shape[1]}",
+        }
+        if bounds:
+            accessor |= _bounds(array)
+        return self._accessor(accessor)
+
+    def displacements(self, offsets: NDArray[np.float32]) -> int:
+        """Morph target (N, 3), sparse where that is smaller; the still vertices are exactly zero."""
+        moving = np.flatnonzero(np.abs(offsets).max(axis=1) > STILL)
+        index_type, index_code = (np.uint16, _USHORT) if len(offsets) <= 0xFFFF else (np.uint32, _UINT)
+        if len(moving) * (12 + np.dtype(index_type).itemsize) >= 12 * len(offsets):
+            return self.vectors(offsets, bounds=True)
+        kept = np.zeros_like(offsets)
+        kept[moving] = offsets[moving]
+        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(offsets), "type": "VEC3"} | _bounds(kept)
+        if len(moving):
+            accessor["sparse"] = {
+                "count": len(moving),
+                "indices": {
+                    "bufferView": self._view(moving.astype(index_type).tobytes()),
+                    "componentType": index_code,
+                },
+                "values": {"bufferView": self._view(np.ascontiguousarray(offsets[moving], np.float32).tobytes())},
+            }
+        return self._accessor(accessor)
+
+    def indices(self, triangles: NDArray[Any]) -> int:
+        """Triangle corners."""
+        kind, code = (np.uint16, _USHORT) if triangles.max() < 0xFFFF else (np.uint32, _UINT)
+        flat = triangles.reshape(-1).astype(kind)
+        view = self._view(flat.tobytes(), target=_INDEX_DATA)
+        return self._accessor({"bufferView": view, "componentType": code, "count": len(flat), "type": "SCALAR"})
+
+    def skin_attributes(self, share: NDArray[np.float32]) -> dict[str, int]:
+        """Two joints: 0 the neck, which stays, 1 the head, which each vertex follows by its share."""
+        joints = np.zeros((len(share), 4), np.uint8)
+        head = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+        weights = np.stack([255 - head, head, np.zeros_like(head), np.zeros_like(head)], axis=1)
+        joints[:, 1] = head > 0  # an influence of weight 0 must name joint 0
+        only_head = head == 255
+        joints[only_head, 0], joints[only_head, 1] = 1, 0
+        weights[only_head, :2] = 255, 0
+        common = {"componentType": _UBYTE, "count": len(share), "type": "VEC4"}
+        return {
+            "JOINTS_0": self._accessor({"bufferView": self._view(joints.tobytes(), target=_VERTEX_DATA), **common}),
+            "WEIGHTS_0": self._accessor(
+                {"bufferView": self._view(weights.tobytes(), target=_VERTEX_DATA), "normalized": True, **common}
+            ),
+        }
+
+    def matrices(self, array: NDArray[np.float32]) -> int:
+        """(N, 4, 4), already column-major."""
+        view = self._view(array.astype(np.float32).tobytes())
+        return self._accessor({"bufferView": view, "componentType": _FLOAT, "count": len(array), "type": "MAT4"})
+
+    def texture(self, albedo: NDArray[np.uint8]) -> int:
+        """Embed a picture; returns the texture's number."""
+        from PIL import Image
+
+        out = io.BytesIO()
+        Image.fromarray(albedo).save(out, "JPEG", quality=93, subsampling=0)
+        self.root["images"] = [
+            {"name": "albedo", "mimeType": "image/jpeg", "bufferView": self._view(out.getvalue())}
+        ]
+        self.root["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+        self.root["textures"] = [{"source": 0, "sampler": 0}]
+        return 0
+
+    def animate(self, weights: NDArray[np.float32], head_pose: NDArray[np.float32] | None, fps: float) -> None:
+        """One animation: the weights of node 0 and, with a head pose, rotation and translation of node 2."""
+        times = (np.arange(len(weights)) / fps).astype(np.float32)
+        clock = self._numbers(times, "SCALAR", bounds={"min": [float(times[0])], "max": [float(times[-1])]})
+        tracks = [(0, "weights", self._numbers(np.clip(weights, 0, 1), "SCALAR"))]
+        if head_pose is not None:
+            tracks.append((2, "rotation", self._numbers(quaternions(head_pose[:, :3]), "VEC4")))
+            tracks.append((2, "translation", self._numbers(head_pose[:, 3:], "VEC3")))
+        self.root["animations"] = [
+            {
+                "name": "speech",
+                "samplers": [{"input": clock, "output": out, "interpolation": "LINEAR"} for _, _, out in tracks],
+                "channels": [
+                    {"sampler": number, "target": {"node": node, "path": path}}
+                    for number, (node, path, _) in enumerate(tracks)
+                ],
+            }
+        ]
+
+    def bytes(self) -> bytes:
+        """The finished container."""
+        self.root["buffers"] = [{"byteLength": len(self._data)}]
+        text = json.dumps(self.root, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        data = bytes(self._data) + bytes(-len(self._data) % 4)
+        total = 12 + 8 + len(text) + 8 + len(data)
+        return b"".join(
+            (
+                struct.pack("<4sII", b"glTF", 2, total),
+                struct.pack("<I4s", len(text), b"JSON"),
+                text,
+                struct.pack("<I4s", len(data), b"BIN\0"),
+                data,
+            )
+        )
+
+    def _numbers(self, array: NDArray[Any], kind: str, bounds: dict[str, Any] | None = None) -> int:
+        array = np.ascontiguousarray(array, np.float32)
+        count = array.size if kind == "SCALAR" else len(array)
+        accessor = {"bufferView": self._view(array.tobytes()), "componentType": _FLOAT, "count": count, "type": kind}
+        return self._accessor(accessor | (bounds or {}))
+
+    def _accessor(self, accessor: dict[str, Any]) -> int:
+        self.root["accessors"].append(accessor)
+        return len(self.root["accessors"]) - 1
+
+    def _view(self, data: bytes, target: int | None = None) -> int:
+        self._data += bytes(-len(self._data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        self._data += data
+        self.root["bufferViews"].append(view)
+        return len(self.root["bufferViews"]) - 1
+
+
+def quaternions(angles: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(T, 4) x, y, z, w of (T, 3) pitch, yaw, roll: R = Ry(yaw) Rx(pitch) Rz(roll), as `core.pose`."""
+    half = np.asarray(angles, np.float64) / 2
+    (cx, cy, cz), (sx, sy, sz) = np.cos(half).T, np.sin(half).T
+    turn = np.stack(
+        [
+            cy * sx * cz + sy * cx * sz,
+            sy * cx * cz - cy * sx * sz,
+            cy * cx * sz - sy * sx * cz,
+            cy * cx * cz + sy * sx * sz,
+        ],
+        axis=1,
+    )
+    return (turn / np.linalg.norm(turn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _materials(
+    topology: Topology, triangles: NDArray[np.int64], corners: NDArray[np.int64]
+) -> tuple[list[dict[str, Any]], list[NDArray[np.int64]]]:
+    """Materials and the triangles that wear them, skin first."""
+    owner = np.zeros(topology.num_vertices, np.int64)
+    names = ["skin", *_MATERIALS]
+    for number, (regions, _) in enumerate(_MATERIALS.values(), 1):
+        for region in regions:
+            owner[np.asarray(topology.regions.get(region, ()), np.int64)] = number
+    worn = owner[corners[triangles, 0]].min(axis=1)
+    materials, groups = [], []
+    for number, name in enumerate(names):
+        group = triangles[worn == number]
+        if not len(group):
+            continue
+        roughness = _MATERIALS[name][1] if number else 0.55
+        materials.append(
+            {
+                "name": name,
+                "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": roughness},
+                "doubleSided": name in ("lashes", "mouth"),
+            }
+        )
+        groups.append(group)
+    return materials, groups
+
+
+def _normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(V, 3) unit normals, each the area-weighted mean of its triangles'."""
+    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
+    faces = np.cross(b - a, c - a)
+    total = np.zeros((len(vertices), 3))
+    for k in range(3):
+        np.add.at(total, triangles[:, k], faces)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    flat = length[:, 0] < 1e-18
+    total[flat], length[flat] = (0.0, 0.0, 1.0), 1.0
+    return (total / length).astype(np.float32)
+
+
+def _bounds(array: NDArray[np.float32]) -> dict[str, list[float]]:
+    return {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+
+
+def _u(take: Take, corners: NDArray[np.int64]) -> NDArray[np.float32]:
+    return take.topology.uv[corners[:, 1], 0]
+
+
+def _v(take: Take, corners: NDArray[np.int64]) -> NDArray[np.float32]:
+    return take.topology.uv[corners[:, 1], 1]

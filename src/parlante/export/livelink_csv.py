@@ -1,0 +1,88 @@
+"""Live Link Face CSV: the take file that Unreal, Blender, Maya, Houdini and MotionBuilder plug-ins read.
+
+61 columns after the time code: the 52 ARKit weights (0..1) and nine angles in radians. The file puts JawRight before
+JawLeft and MouthRight before MouthLeft, unlike ARKit's list and unlike the app's network packets: columns are filled by
+name. Signs follow the app's own takes: pitch grows downwards, yaw grows towards the character's right.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError, atomic_path
+from parlante.export.take import Chunk, Take
+from parlante.head.arkit import ARKIT_NAMES
+
+_SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
+CSV_ORDER: tuple[str, ...] = tuple(_SWAPPED.get(name, name) for name in ARKIT_NAMES)
+"""ARKit names in the file's order."""
+ANGLES = tuple(f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll"))
+COLUMNS = ("Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in CSV_ORDER), *ANGLES)
+EYE_YAW, EYE_PITCH = 0.52, 0.44
+"""Radians at a look weight of 1 (about 30 and 25 degrees)."""
+
+
+class LiveLinkCsv:
+    """Sink for `.csv`. Raises InputError if the take has no ARKit curves."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
+        if missing:
+            raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
+        self.path = Path(path)
+        self._take = take
+        self._columns = [take.weight_names.index(name) for name in CSV_ORDER]
+        self._stack = ExitStack()
+        self._file: TextIO
+
+    def __enter__(self) -> "LiveLinkCsv":
+        with ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            self._file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
+            self._file.write(",".join(COLUMNS) + "\n")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def write(self, chunk: Chunk) -> None:
+        """Append one row per frame."""
+        assert chunk.weights is not None
+        angles = _angles(chunk.weights, self._take.weight_names, chunk.head_pose)
+        rows = np.concatenate([np.clip(chunk.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
+        for frame, row in enumerate(rows, chunk.start):
+            values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
+            self._file.write(f"{timecode(frame, self._take.fps)},{len(COLUMNS) - 2},{values}\n")
+
+
+def timecode(frame: int, fps: float) -> str:
+    """HH:MM:SS:FF.mmm of a frame, counted at the nearest whole rate; the last three digits are a fraction of a frame."""
+    rate = max(1, round(fps))
+    thousandths = round(frame / fps * rate * 1000)
+    frames, fraction = divmod(thousandths, 1000)
+    seconds, frames = divmod(frames, rate)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}:{frames:02d}.{fraction:03d}"
+
+
+def _angles(
+    weights: NDArray[np.float32], names: tuple[str, ...], head_pose: NDArray[np.float32] | None
+) -> NDArray[np.float64]:
+    """(n, 9) yaw, pitch, roll of head, left eye and right eye."""
+    angles = np.zeros((len(weights), 9))
+    if head_pose is not None:
+        # `head_pose` turns right-handed about x, y, z; the app's takes have x towards the other side
+        angles[:, 0], angles[:, 1], angles[:, 2] = -head_pose[:, 1], head_pose[:, 0], -head_pose[:, 2]
+
+    def weight(name: str) -> NDArray[np.float32]:
+        return weights[:, names.index(name)]
+
+    for column, side, outwards in ((3, "Left", -1.0), (6, "Right", 1.0)):
+        angles[:, column] = outwards * EYE_YAW * (weight(f"eyeLookOut{side}") - weight(f"eyeLookIn{side}"))
+        angles[:, column + 1] = EYE_PITCH * (weight(f"eyeLookDown{side}") - weight(f"eyeLookUp{side}"))
+    return angles

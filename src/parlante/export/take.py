@@ -1,0 +1,125 @@
+"""What every exporter receives: the facts of a take, then its frames in chunks, so that length costs no memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import Animation, Topology
+
+CHUNK_FRAMES = 90
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """Everything about an animation except its frames. Frame t is the face at `t / fps` seconds."""
+
+    topology: Topology
+    fps: float
+    num_frames: int
+    neutral: NDArray[np.float32]
+    """(V, 3) metres."""
+    audio: NDArray[np.float32]
+    """(N,) mono, -1..1; may be a memory map."""
+    sample_rate: int
+    albedo: NDArray[np.uint8] | None = None
+    """(H, W, 3) sRGB."""
+    weight_names: tuple[str, ...] = ()
+    """Empty when there are no curves."""
+    shapes: NDArray[np.float32] | None = None
+    """(K, V, 3) blendshape offsets in metres, in the order of `weight_names`."""
+    pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The neck joint, about which the head turns."""
+    wrinkle_size: tuple[int, int] | None = None
+    """(h, w) of the wrinkle maps, or none."""
+    has_pose: bool = False
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Consecutive frames of a take; the fields are those of `Animation`."""
+
+    start: int
+    vertices: NDArray[np.float32]
+    """(n, V, 3) metres, without head pose."""
+    wrinkle: NDArray[np.uint8] | None = None
+    """(n, h, w, 3)"""
+    weights: NDArray[np.float32] | None = None
+    """(n, K)"""
+    head_pose: NDArray[np.float32] | None = None
+    """(n, 6)"""
+
+    def __len__(self) -> int:
+        return len(self.vertices)
+
+
+class Sink(Protocol):
+    """An output being written. Used as a context manager: leaving it cleanly publishes the file, an error removes it."""
+
+    path: Path
+
+    def __enter__(self) -> "Sink": ...
+
+    def __exit__(self, *error: Any) -> bool | None: ...
+
+    def write(self, chunk: Chunk) -> None:
+        """Take the next frames; chunks come in order and without gaps."""
+        ...
+
+
+def take_of(animation: Animation) -> Take:
+    """The facts of an animation in memory. Shapes and pivot come from the embedded head when it is that head's."""
+    shapes, pivot = None, (0.0, 0.0, 0.0)
+    identity = animation.provenance.get("identity")
+    if animation.weights is not None and identity is not None:
+        shapes, pivot = _embedded_rig(animation.topology, str(identity), animation.weight_names)
+    return Take(
+        topology=animation.topology,
+        fps=animation.fps,
+        num_frames=len(animation.vertices),
+        neutral=animation.neutral,
+        audio=animation.audio,
+        sample_rate=animation.sample_rate,
+        albedo=animation.albedo,
+        weight_names=animation.weight_names if animation.weights is not None else (),
+        shapes=shapes,
+        pivot=pivot,
+        wrinkle_size=None if animation.wrinkle is None else animation.wrinkle.shape[1:3],
+        has_pose=animation.head_pose is not None,
+        provenance=animation.provenance,
+    )
+
+
+def chunks_of(animation: Animation, size: int = CHUNK_FRAMES) -> Iterator[Chunk]:
+    """The frames of an animation in memory, `size` at a time."""
+    for start in range(0, len(animation.vertices), size):
+        rows = slice(start, start + size)
+        yield Chunk(
+            start,
+            animation.vertices[rows],
+            None if animation.wrinkle is None else animation.wrinkle[rows],
+            None if animation.weights is None else animation.weights[rows],
+            None if animation.head_pose is None else animation.head_pose[rows],
+        )
+
+
+def _embedded_rig(
+    topology: Topology, identity: str, names: tuple[str, ...]
+) -> tuple[NDArray[np.float32] | None, tuple[float, float, float]]:
+    from parlante.head import load_head
+    from parlante.head.arkit import ARKIT_NAMES
+
+    head = load_head()
+    if topology.name != head.topology.name or names != ARKIT_NAMES or identity not in head.identity_names:
+        return None, (0.0, 0.0, 0.0)
+    x, y, z = (float(value) for value in head.neck_pivot(identity))
+    return head.shapes(identity), (x, y, z)
