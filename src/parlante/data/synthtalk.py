@@ -1,0 +1,165 @@
+"""SynthTalk: synthetic speakers whose curves, phones and manner are known. Written by `parlante synth`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import Clip, InputError, read_npz
+
+SPLITS = ("train", "val", "test_a", "test_b")
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """All that is known of one clip except its mesh."""
+
+    key: str
+    subject: str
+    identity: str
+    voice: str
+    split: str
+    text: str
+    manner: Mapping[str, float]
+    """Field of `parlante.synth.manner.Manner`: value."""
+    audio: NDArray[np.float32]
+    """(N,) mono, -1..1."""
+    curves: NDArray[np.float32]
+    """(T, 52) ARKit weights."""
+    head_pose: NDArray[np.float32]
+    """(T, 6) pitch, yaw, roll in radians; x, y, z in metres."""
+    phones: tuple[tuple[str, float, float], ...]
+    """Symbol, start and end in seconds; contiguous."""
+
+
+class CurveVertices:
+    """(T, V, 3) float32 vertices that are computed from curves when sliced: neutral + curves @ shapes."""
+
+    dtype = np.dtype(np.float32)
+    ndim = 3
+
+    def __init__(self, neutral: NDArray[np.float32], shapes: NDArray[np.float32], curves: NDArray[np.float32]) -> None:
+        self.neutral = neutral
+        """(V, 3) metres."""
+        self.shapes = shapes
+        """(52, V, 3) metres."""
+        self.curves = curves
+        """(T, 52)."""
+        self.shape = (len(curves), len(neutral), 3)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        frames, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        if frames is Ellipsis:
+            return np.asarray(self)[key]
+        moved = self._render(np.atleast_2d(self.curves[frames]))
+        if np.ndim(self.curves[frames]) == 1:
+            moved = moved[0]
+            return np.asarray(moved[rest] if rest else moved)
+        return np.asarray(moved[(slice(None), *tuple(rest))] if rest else moved)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self._render(self.curves).astype(dtype or self.dtype, copy=False)
+
+    def _render(self, curves: NDArray[np.float32]) -> NDArray[np.float32]:
+        flat = self.shapes.reshape(len(self.shapes), -1)
+        moved = curves.astype(np.float32) @ flat
+        return (moved.reshape(len(curves), *self.neutral.shape) + self.neutral).astype(np.float32, copy=False)
+
+
+class SynthTalk:
+    """A corpus folder as a sequence of `Clip`s; meshes are computed only when their frames are asked for.
+
+    Args:
+        root: folder written by `parlante synth`.
+        split: train, val, test_a (seen subjects, unseen sentences), test_b (unseen subjects and sentences) or all.
+        textures: whether clips carry skin frames (needs the painted head; slow).
+
+    Raises:
+        InputError: no corpus there, an unfinished or damaged one, or no such split.
+    """
+
+    def __init__(self, root: Path | str, split: str | None = None, textures: bool = False) -> None:
+        self.root = Path(root)
+        index = _read_index(self.root)
+        if split is not None and split not in SPLITS:
+            raise InputError(f"no split {split!r} in SynthTalk; choose one of {', '.join(SPLITS)}")
+        self.split = split
+        self.fps = float(index["fps"])
+        self.sample_rate = int(index["sample_rate"])
+        self.phone_names: tuple[str, ...] = tuple(index["phones"])
+        self.subjects: dict[str, dict[str, Any]] = {row["name"]: row for row in index["subjects"]}
+        """By name: identity, voice, manner, seen."""
+        self.rows: list[dict[str, Any]] = [row for row in index["clips"] if split in (None, row["split"])]
+        """Of each clip: key, subject, split, text, frames, samples."""
+        self.textures = textures
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: int) -> Take:
+        """Clip `index` without its mesh: fast, and needs no head."""
+        row = self.rows[index]
+        person = self.subjects[row["subject"]]
+        path = self.root / "clips" / f"{row['key']}.npz"
+        arrays = read_npz(path, ("audio", "curves", "head_pose", "phone_symbols", "phone_times"))
+        if len(arrays["curves"]) != row["frames"] or len(arrays["audio"]) != row["samples"]:
+            raise InputError(f"{path} is not the clip that index.json lists; write the corpus again")
+        spans = arrays["phone_times"].astype(float).tolist()
+        names = [self.phone_names[number] for number in arrays["phone_symbols"]]
+        return Take(
+            key=row["key"],
+            subject=row["subject"],
+            identity=person["identity"],
+            voice=person["voice"],
+            split=row["split"],
+            text=row["text"],
+            manner=person["manner"],
+            audio=arrays["audio"].astype(np.float32) / np.float32(32768),
+            curves=arrays["curves"].astype(np.float32),
+            head_pose=arrays["head_pose"].astype(np.float32),
+            phones=tuple((name, start, end) for name, (start, end) in zip(names, spans, strict=True)),
+        )
+
+    def curves(self, index: int) -> NDArray[np.float32]:
+        """(T, 52) ARKit weights of clip `index`."""
+        return self.take(index).curves
+
+    def manner(self, index: int) -> Mapping[str, float]:
+        """How the speaker of clip `index` moves."""
+        manner: Mapping[str, float] = self.subjects[self.rows[index]["subject"]]["manner"]
+        return manner
+
+    def __getitem__(self, index: int) -> Clip:
+        from parlante.head import load_head
+
+        take = self.take(index)
+        head = load_head()
+        identity = head.identity(take.identity)
+        vertices: Any = CurveVertices(identity.neutral, head.shapes(take.identity), take.curves)
+        return Clip(take.audio, self.sample_rate, vertices, self.fps, take.subject, take.key)
+
+
+def _read_index(root: Path) -> dict[str, Any]:
+    path = root / "index.json"
+    if not path.is_file():
+        state = "is unfinished" if (root / "corpus.json").is_file() else "holds no SynthTalk corpus"
+        raise InputError(f"{root} {state}; run parlante synth --out {root}")
+    try:
+        index = json.loads(path.read_text())
+        if index["format"] != 1:
+            raise InputError(f"{path} is of format {index['format']}, this version reads 1; write the corpus again")
+        for key in ("fps", "sample_rate", "phones", "subjects", "clips"):
+            index[key]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {error}; write the corpus again") from error
+    result: dict[str, Any] = index
+    return result

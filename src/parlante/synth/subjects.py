@@ -1,0 +1,64 @@
+"""Synthetic speakers: a face, a voice and a manner each."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from parlante.core import InputError
+from parlante.synth.manner import Manner
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One synthetic person."""
+
+    name: str
+    identity: str
+    """One of `head.identity_names`."""
+    manner: Manner
+    voice: str
+    """A name that `parlante.synth.voice.speak` understands."""
+    seed: int
+    """Of everything this person does at random."""
+
+
+def manner_of(identity: str) -> Manner:
+    """The manner that belongs to an embedded identity, fixed by its name: what "in the style of NAME" means."""
+    return Manner.random(np.random.default_rng(_number("manner", identity)))
+
+
+def make_subjects(count: int, seed: int = 0, identities: Sequence[str] | None = None) -> tuple[Subject, ...]:
+    """`count` subjects, the same for the same seed; a longer list begins with the shorter one.
+
+    The first to wear an identity (default: those of the embedded head) moves in that identity's own manner; when there
+    are more subjects than identities, faces repeat with other voices and manners. Raises InputError if count < 1.
+    """
+    from parlante.synth.voice import random_voice
+
+    if count < 1:
+        raise InputError(f"a corpus needs at least one subject, got {count}")
+    if identities is None:
+        from parlante.head import load_head
+
+        identities = load_head().identity_names
+    if not identities:
+        raise InputError("the head has no identities; rebuild its assets with tools/build_head.py")
+    subjects = []
+    for index in range(count):
+        own_seed = _number("subject", seed, index)
+        rng = np.random.default_rng(own_seed)
+        voice = random_voice(rng)
+        turn, place = divmod(index, len(identities))
+        identity = identities[place]
+        manner = Manner.random(rng) if turn else manner_of(identity)
+        name = f"{identity}-{turn + 1}" if turn else identity
+        subjects.append(Subject(name, identity, manner, voice, own_seed))
+    return tuple(subjects)
+
+
+def _number(*parts: object) -> int:
+    """63 bits that depend on `parts` alone."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
