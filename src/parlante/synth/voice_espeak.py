@@ -162,6 +162,7 @@ class Engine:
             self.library.espeak_SetParameter(parameter, value, 0)
         self._audio, self._events = [], []
         raw = text.encode()
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breathy voices: else seeded by the clock
         utf8_with_phonemes = 1
         self.library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, utf8_with_phonemes, None, None)
         audio = np.concatenate(self._audio) if self._audio else np.zeros(0, np.int16)
