@@ -1,0 +1,116 @@
+"""The denoising Transformer (TexTalker, section "latent diffusion").
+
+    [step t | previous frames | new frames]  + positions -> decoder layers over [previous | new] audio -> clean latents
+
+It predicts the clean latent offsets of previous and new frames. Names are those of the released checkpoint. Ours:
+a style vector added to every token (`style_dim`, 0 in the published network, whose pivots are accepted and unused).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from parlante.models.blocks.aligned import AlignedDecoderLayer, alignment_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """Sizes; the defaults are the published ones."""
+
+    motion_dim: int = 4096
+    """Numbers per frame of the motion latent (or of its linear basis)."""
+    wrinkle_dim: int = 4096
+    width: int = 1024
+    heads: int = 4
+    layers: int = 8
+    mlp_ratio: int = 4
+    frames: int = 90
+    """New frames of a window."""
+    previous: int = 15
+    """Frames of the window before that are seen as context."""
+    steps: int = 500
+    """Diffusion steps in training."""
+    dropout: float = 0.1
+    style_dim: int = 0
+    """Numbers that say who to move like; 0 switches the input off."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width, got width={self.width} and heads={self.heads}")
+        if not 0 < self.previous < self.frames:
+            raise ValueError(f"previous must lie between 1 and frames, got {self.previous} and {self.frames}")
+
+    @property
+    def latent_dim(self) -> int:
+        """Motion and wrinkle numbers together."""
+        return self.motion_dim + self.wrinkle_dim
+
+
+class StepTable(nn.Module):
+    """Sinusoid table of the diffusion step, (1, T + 1, D): sine in even columns, cosine in odd ones."""
+
+    pe: Tensor
+
+    def __init__(self, width: int, steps: int) -> None:
+        super().__init__()
+        position = torch.arange(steps + 1)[:, None]
+        frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+        table = torch.zeros(1, steps + 1, width)
+        table[0, :, 0::2] = torch.sin(position * frequency)
+        table[0, :, 1::2] = torch.cos(position * frequency)
+        self.register_buffer("pe", table)
+
+
+class DenoisingNetwork(nn.Module):
+    """One call estimates the clean window from a noisy one."""
+
+    alignment_mask: Tensor
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, tokens = config.width, config.previous + config.frames
+        self.TE = StepTable(width, config.steps)
+        self.diff_step_map = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.feature_proj = nn.Linear(config.latent_dim + 1, width)
+        self.PE = nn.Parameter(torch.randn(1, 1 + tokens, width) * 0.02)
+        self.register_buffer("alignment_mask", alignment_mask(tokens))
+        self.transformer = nn.Module()
+        self.transformer.layers = nn.ModuleList(
+            AlignedDecoderLayer(width, config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers)
+        )
+        self.motion_dec = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.latent_dim))
+        if config.style_dim:
+            self.style_proj = nn.Linear(config.style_dim, width)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        audio: Tensor,
+        previous: Tensor,
+        previous_audio: Tensor,
+        step: Tensor,
+        indicator: Tensor,
+        style: Tensor | None = None,
+    ) -> Tensor:
+        """Clean latents of previous and new frames, (B, P + L, M + W).
+
+        noisy (B, L, M + W) new frames; audio (B, L, D) and previous_audio (B, P, D) features; previous (B, P, M + W)
+        clean latents before the window; step (B,) in 0..T; indicator (B, L) 1 for real new frames and 0 for padding;
+        style (B, S) if the network has a style input.
+        """
+        if (style is not None) != bool(self.config.style_dim):
+            raise ValueError(f"this network takes {self.config.style_dim} style numbers; style is {style is not None}")
+        frames = torch.cat([previous, noisy], 1)
+        real = torch.cat([indicator.new_zeros(previous.shape[:2]), indicator], 1)[..., None]
+        tokens = self.feature_proj(torch.cat([frames, real], -1))
+        time = self.diff_step_map(self.TE.pe[0, step])[:, None]
+        x = torch.cat([time, tokens], 1) + self.PE
+        if style is not None:
+            x = x + self.style_proj(style)[:, None]
+        memory = torch.cat([previous_audio, audio], 1)
+        for layer in self.transformer.layers:  # type: ignore[union-attr]
+            x = layer(x, memory)
+        return self.motion_dec(x[:, 1:])
