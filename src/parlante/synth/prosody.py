@@ -39,10 +39,8 @@ def prosody(audio: NDArray[np.float32], sample_rate: int, fps: float = FPS) -> P
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[np.minimum(starts, len(padded) - size)]
     level = 10 * np.log10(np.mean(frames.astype(np.float64) ** 2, axis=1) + 1e-9)
     top = np.percentile(level, 95)
-    floor = max(np.percentile(level, 5), top - 35)
-    energy = np.clip((level - floor) / (top - floor), 0, 1) if top - floor > 6 else np.zeros(count)
-    if top < -60:
-        energy = np.zeros(count)
+    floor = np.clip(np.percentile(level, 5), top - 35, top - 20)
+    energy = np.clip((level - floor) / (top - floor), 0, 1) * (top > -60)  # below that nobody speaks
     pitch = _pitch(frames, sample_rate) * (energy > 0.3)
     return Prosody(energy, pitch, _accent(energy, pitch, fps))
 

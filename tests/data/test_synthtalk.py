@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parlante.core import InputError
+from parlante.data.synthtalk import CurveVertices, SynthTalk
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader")
+    from parlante.synth.corpus import write_corpus
+
+    root = tmp_path_factory.mktemp("corpus") / "talk"
+    write_corpus(root, 2, 4, seed=2, identities=("ada", "ben"))
+    return root
+
+
+def test_takes_are_whole(corpus: Path) -> None:
+    talk = SynthTalk(corpus)
+    assert len(talk) == 8 == sum(len(SynthTalk(corpus, split)) for split in ("train", "val", "test_a", "test_b"))
+    take = talk.take(0)
+    assert take.curves.dtype == np.float32 and take.curves.shape[1] == 52 and len(take.head_pose) == len(take.curves)
+    assert take.phones[0][0] == "sil" and np.abs(take.audio).max() > 0.2
+    assert talk.manner(0)["jaw_gain"] == take.manner["jaw_gain"] > 0
+
+
+def test_vertices_are_neutral_plus_curves_and_lazy() -> None:
+    rng = np.random.default_rng(0)
+    neutral, shapes = rng.normal(size=(9, 3)).astype(np.float32), rng.normal(size=(52, 9, 3)).astype(np.float32)
+    curves = rng.random((7, 52)).astype(np.float32)
+    lazy = CurveVertices(neutral, shapes, curves)
+    full = neutral + np.einsum("tk,kvc->tvc", curves, shapes)
+    assert lazy.shape == full.shape and len(lazy) == 7
+    np.testing.assert_allclose(np.asarray(lazy), full, atol=1e-4)
+    for key in (2, -1, slice(1, 5), slice(None, None, 2), np.array([3, 1]), (2, 4), (slice(0, 3), [1, 2]), (..., 0)):
+        np.testing.assert_allclose(lazy[key], full[key], atol=1e-4)
+
+
+def test_clip_moves_the_embedded_head(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    head_room = pytest.importorskip("parlante.head")
+    if not hasattr(head_room, "load_head"):
+        pytest.skip("no embedded head in this checkout")
+    from parlante.synth.corpus import write_corpus
+
+    write_corpus(tmp_path / "talk", 1, 1, seed=2)
+    clip = SynthTalk(tmp_path / "talk")[0]
+    frames = clip.vertices[10:20]
+    assert frames.shape == (10, *clip.vertices.shape[1:]) and np.ptp(frames, axis=0).max() > 1e-3
+
+
+def test_says_what_is_wrong(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(InputError, match="holds no SynthTalk"):
+        SynthTalk(tmp_path)
+    with pytest.raises(InputError, match="no split"):
+        SynthTalk(corpus, "dev")
+    (tmp_path / "index.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot read"):
+        SynthTalk(tmp_path)
