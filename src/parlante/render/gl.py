@@ -1,0 +1,130 @@
+"""The OpenGL renderer: moderngl on EGL, so that it needs neither a display nor a window."""
+
+from typing import Any
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.render import shading
+from parlante.render.camera import Camera
+from parlante.render.surface import Surface
+
+SUPERSAMPLING = 2
+
+
+class GLBackend:
+    """Draws a `Surface` with OpenGL 3.3 at twice the size and averages down. Use it from the thread that made it.
+
+    Raises an exception of moderngl's choice where EGL or OpenGL are missing.
+    """
+
+    def __init__(self, surface: Surface, camera: Camera, size: int) -> None:
+        context: Any = moderngl.create_standalone_context(backend="egl", require=330)
+        self.name = f"OpenGL ({context.info['GL_RENDERER']})"
+        self.context, self.surface, self.size = context, surface, size
+        self._program = context.program(vertex_shader=shading.VERTEX_SHADER, fragment_shader=shading.FRAGMENT_SHADER)
+        self._resolve = context.program(
+            vertex_shader=shading.RESOLVE_VERTEX_SHADER, fragment_shader=shading.RESOLVE_FRAGMENT_SHADER
+        )
+        for sampler, unit in (("albedo_map", 0), ("ratio_map", 1), ("slope_map", 2)):
+            self._program[sampler].value = unit
+        self._resolve["samples"].value, self._resolve["backdrop"].value = 0, 1
+        self._program["projection"].write(camera.projection.T.astype("f4").tobytes())
+
+        self._moving = np.zeros((len(surface.uv), 12), dtype=np.float32)
+        self._moving_buffer = context.buffer(reserve=self._moving.nbytes, dynamic=True)
+        self._look_buffer = context.buffer(reserve=surface.look.nbytes, dynamic=True)
+        self._uv_buffer = context.buffer(surface.uv.tobytes())
+        self._index_buffer = context.buffer(surface.triangles.tobytes())
+        self._mesh = context.vertex_array(
+            self._program,
+            [
+                (self._moving_buffer, "3f 3f 3f 3f", "position", "normal", "grad_u", "grad_v"),
+                (self._uv_buffer, "2f", "uv"),
+                (self._look_buffer, "4f", "surface"),
+            ],
+            index_buffer=self._index_buffer,
+        )
+        self._full_screen = context.vertex_array(self._resolve, [])
+
+        large = size * SUPERSAMPLING
+        self._samples = context.texture((large, large), 4)
+        self._samples.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        self._large = context.framebuffer([self._samples], context.depth_renderbuffer((large, large)))
+        self._small = context.simple_framebuffer((size, size), 3)
+        self._backdrop = self._texture(shading.background(size)[..., None])
+        self._albedo: Any = None
+        self._ratio: Any = self._texture(np.ones((1, 1, 3), dtype=np.float32))
+        self._slope: Any = self._texture(np.zeros((1, 1, 2), dtype=np.float32))
+        self._wrinkled = False
+
+    def _texture(self, image: NDArray[Any], old: Any = None) -> Any:
+        """A texture of (H, W, K) uint8 or float32 `image`, in the storage of `old` where it fits."""
+        height, width, channels = image.shape
+        bytes_only = image.dtype == np.uint8
+        data = np.ascontiguousarray(image if bytes_only else image.astype(np.float16))
+        if old is not None and old.size == (width, height) and old.components == channels:
+            old.write(data, alignment=1)
+            return old
+        if old is not None:
+            old.release()
+        texture = self.context.texture((width, height), channels, data, alignment=1, dtype="f1" if bytes_only else "f2")
+        texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        texture.repeat_x = texture.repeat_y = False
+        return texture
+
+    def set_albedo(self, image: NDArray[np.uint8], uv: NDArray[np.float32]) -> None:
+        """Take a new albedo (H, W, 3) sRGB and the corners' coordinates (C, 2) in it."""
+        self._albedo = self._texture(image, self._albedo)
+        self._uv_buffer.write(uv.tobytes())
+
+    def set_look(self) -> None:
+        """Take `surface.look` anew."""
+        self._look_buffer.write(self.surface.look.tobytes())
+
+    def set_wrinkle(self, ratio: NDArray[np.float32] | None, slopes: NDArray[np.float32] | None) -> None:
+        """Take a ratio map (h, w, 3) and its slopes (h, w, 2), or none."""
+        self._wrinkled = ratio is not None
+        if ratio is not None and slopes is not None:
+            self._ratio = self._texture(ratio, self._ratio)
+            self._slope = self._texture(slopes, self._slope)
+
+    def draw(self) -> NDArray[np.uint8]:
+        """(size, size, 3) sRGB picture of the surface as it stands."""
+        surface, context = self.surface, self.context
+        moving = self._moving
+        moving[:, 0:3], moving[:, 3:6] = surface.position, surface.normal
+        if self._wrinkled:
+            moving[:, 6:9], moving[:, 9:12] = surface.grad_u, surface.grad_v
+        self._moving_buffer.write(moving)
+
+        self._large.use()
+        self._large.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
+        context.enable_only(moderngl.DEPTH_TEST)
+        self._albedo.use(0)
+        self._ratio.use(1)
+        self._slope.use(2)
+        for material, first, end in surface.ranges:
+            row = shading.MATERIALS[material]
+            self._program["material"].value = tuple(row[:4].tolist())
+            self._program["finish"].value = tuple(row[4:].tolist())
+            self._program["wrinkled"].value = self._wrinkled and material == shading.SKIN
+            if material in (shading.LASHES, shading.MOUTH):
+                context.disable(moderngl.CULL_FACE)
+            else:
+                context.enable(moderngl.CULL_FACE)
+            self._mesh.render(moderngl.TRIANGLES, vertices=3 * (end - first), first=3 * first)
+
+        self._small.use()
+        context.disable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        self._samples.use(0)
+        self._backdrop.use(1)
+        self._full_screen.render(moderngl.TRIANGLES, vertices=3)
+        picture = np.empty((self.size, self.size, 3), dtype=np.uint8)
+        self._small.read_into(picture, components=3, alignment=1)
+        return picture
+
+    def release(self) -> None:
+        """Give the context back."""
+        self.context.release()
