@@ -1,5 +1,6 @@
 """What is written is what is read back: frames, samples, and their agreement in time."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -60,7 +61,10 @@ def test_mp4_sound_keeps_its_length(tmp_path: Path, length: int) -> None:
     write(path, 60, 0, audio)
     times, _, samples, _ = read_back(path)
     assert len(times) == 60
-    assert len(samples) == length
+    with av.open(str(path)) as file:
+        assert file.streams.audio[0].duration == length
+        assert file.streams.audio[0].time_base == Fraction(1, RATE)
+    assert length <= len(samples) < length + 2048, "AAC decoders hand out the last packet whole"
     tail = slice(length - 800, length - 100)
     assert np.corrcoef(samples[tail], audio[tail])[0, 1] > 0.95
 

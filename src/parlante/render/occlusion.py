@@ -1,4 +1,4 @@
-"""Where light does not reach: skin folds (once per head), the open mouth and the eyes under their lids (every frame)."""
+"""Where light does not reach: folds of skin (once per head), the open mouth, the eyes under their lids (each frame)."""
 
 from typing import Any
 

@@ -74,7 +74,9 @@ class VideoWriter:
         container, codec, options, audio_codec, bit_rate, rates = FORMATS[self.path.suffix.lower()]
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_path(self.path))
-            flags = {"movflags": "+faststart"} if container == "mp4" else {}
+            rate = self._sample_rate if self._sample_rate in rates else 48000
+            # edit lists count in movie time: in samples, so that the sound ends where it should
+            flags = {"movflags": "+faststart", "movie_timescale": str(rate)} if container == "mp4" else {}
             self._file: Any = stack.enter_context(av.open(str(partial), "w", format=container, options=flags))
             self._video: Any = self._file.add_stream(codec, rate=self.fps, options=options)
             self._video.width, self._video.height, self._video.pix_fmt = self.width, self.height, "yuv420p"
@@ -85,7 +87,6 @@ class VideoWriter:
             self._sound: Any = None
             self._resampler: Any = None
             if self._slices is not None:
-                rate = self._sample_rate if self._sample_rate in rates else 48000
                 self._sound = self._file.add_stream(audio_codec, rate=rate, layout="mono")
                 self._sound.bit_rate = bit_rate
                 if rate != self._sample_rate:
