@@ -1,0 +1,112 @@
+"""Any recording to mono 16 kHz: whatever FFmpeg decodes (wav, flac, mp3, ogg, m4a, video files with sound, ...)."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError
+
+SAMPLE_RATE = 16000
+_log = logging.getLogger(__name__)
+
+
+def read_audio(path: Path | str, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """The whole recording, mono (N,), -1..1, at `sample_rate`.
+
+    Samples that are not finite are replaced by 0, with a warning in the log. Raises InputError if the file is missing,
+    empty, not audio, or has no sound in it.
+    """
+    return np.concatenate(list(iter_audio(path, sample_rate=sample_rate)))
+
+
+def iter_audio(
+    path: Path | str, *, sample_rate: int = SAMPLE_RATE, block_s: float = 10.0
+) -> Iterator[NDArray[np.float32]]:
+    """The same in blocks of `block_s` seconds (the last may be shorter), with memory that does not grow."""
+    size = max(1, round(block_s * sample_rate))
+    kept: list[NDArray[np.float32]] = []
+    length = total = 0
+    for piece in _decode(Path(path), sample_rate):
+        kept.append(piece)
+        length, total = length + len(piece), total + len(piece)
+        while length >= size:
+            joined = np.concatenate(kept)
+            yield joined[:size]
+            kept, length = [joined[size:]], length - size
+    if total == 0:
+        raise InputError(f"{path} has an audio track with no samples in it; give a recording of some length")
+    if length:
+        yield np.concatenate(kept)
+
+
+def clean(audio: NDArray[Any], source: str = "audio") -> NDArray[np.float32]:
+    """Mono (N,) float32 of samples (N,) or (channels, N), non-finite ones replaced by 0 with a warning."""
+    audio = np.asarray(audio)
+    if audio.ndim == 2:
+        audio = audio.mean(0)
+    if audio.ndim != 1:
+        raise InputError(f"{source} must be (N,) or (channels, N), got {audio.shape}")
+    if np.issubdtype(audio.dtype, np.integer):
+        audio = audio / float(np.iinfo(audio.dtype).max + 1)
+    audio = audio.astype(np.float32)
+    bad = ~np.isfinite(audio)
+    if bad.any():
+        _log.warning("%s: %d samples are not finite numbers; replaced by silence", source, int(bad.sum()))
+        audio = np.where(bad, np.float32(0), audio)
+    return audio
+
+
+def _decode(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    import av
+
+    if not path.is_file():
+        raise InputError(f"no such file: {path}" if not path.exists() else f"{path} is a folder; give an audio file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes); give an audio file")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a recording that can be read ({_reason(error)}); give wav, flac, mp3, ogg or m4a"
+        ) from error
+    with container:
+        if not container.streams.audio:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise InputError(f"{path} has no audio track (it holds: {kinds}); give a recording with sound")
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", rate=sample_rate)
+        decoded = 0
+        try:
+            for packet in container.demux(stream):
+                try:
+                    frames: list[Any] = list(packet.decode())
+                except av.error.InvalidDataError:
+                    if not decoded:
+                        continue  # junk before the first frame, as in mp3 with tags
+                    _log.warning("%s: damaged data near %.1f s skipped", path, decoded / sample_rate)
+                    continue
+                for frame in frames:
+                    for out in resampler.resample(frame):
+                        piece = _mono(out, path)
+                        decoded += len(piece)
+                        yield piece
+            for out in resampler.resample(None):
+                yield _mono(out, path)
+        except av.error.FFmpegError as error:
+            if not decoded:
+                raise InputError(
+                    f"{path} cannot be decoded ({_reason(error)}); give wav, flac, mp3, ogg or m4a"
+                ) from error
+            _log.warning("%s: reading stopped at %.1f s (%s)", path, decoded / sample_rate, _reason(error))
+
+
+def _mono(frame: Any, path: Path) -> NDArray[np.float32]:
+    return clean(frame.to_ndarray(), str(path))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
