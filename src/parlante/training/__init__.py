@@ -1,0 +1,9 @@
+"""Training: one module per scheme. `STAGES` is what `stage:` of a recipe may say; each is main(config, run_dir)."""
+
+STAGES = {
+    "motion_vqgan": "parlante.training.vqgan:main",
+    "wrinkle_vqgan": "parlante.training.vqgan:main",
+    "latent_diffusion": "parlante.training.latent_diffusion:main",
+    "phonetic": "parlante.training.phonetic:main",
+}
+"""Stage of a recipe: where its `main(config: dict, run_dir: Path) -> None` lives."""

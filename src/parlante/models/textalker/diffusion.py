@@ -6,6 +6,7 @@ the first window sees learnt start features. Guidance replaces the audio of new 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -160,7 +161,7 @@ class LatentDiffusion(nn.Module):
         past = past or self.start(len(audio))
         table, x = self.diffusion_sched, start
         times = [*table.few(steps), 0]
-        for now, after in zip(times[:-1], times[1:], strict=True):
+        for now, after in pairwise(times):
             x0 = self.estimate(x, audio, past, indicator, now, style=style, guidance=guidance)
             bar, next_bar = table.alpha_bars[now], table.alpha_bars[after]
             direction = (x - bar.sqrt() * x0) / (1 - bar).sqrt()

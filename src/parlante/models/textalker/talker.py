@@ -1,0 +1,268 @@
+"""TexTalker (CVPR 2025) at any size: speech features in, motion maps and wrinkle maps out, window after window.
+
+    features --align--> frames --denoiser--> offsets from the style pivots --+ pivots--> latents --generators--> maps
+
+Ours, beside the small sizes: the linear basis of latents (`basis.py`), the pivots as an input of the denoiser, a
+few-step deterministic sampler, fresh noise for each window, and a short cross-fade where windows meet.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parlante.audio.align import align
+from parlante.core import InputError, Style
+from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
+from parlante.models.textalker.basis import LinearBasis
+from parlante.models.textalker.denoiser import DenoiserConfig
+from parlante.models.textalker.diffusion import LatentDiffusion, Past
+from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+
+ASSET = Path(__file__).parents[2] / "assets" / "textalker"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TexTalkerConfig:
+    """Everything but the weights."""
+
+    motion: VQGANConfig
+    wrinkle: VQGANConfig
+    denoiser: DenoiserConfig
+    feature_dim: int
+    """Width of the speech features."""
+    stats: dict[str, list[float]]
+    """`MotionStats.to_dict()`: what motion maps are normalised by, metres."""
+    style_dims: tuple[int, int] = (0, 0)
+    """Numbers that describe the motion pivot and the wrinkle pivot to the denoiser; their sum is its `style_dim`."""
+    feature_rate: float = 50.0
+    fps: float = 30.0
+    taps: tuple[float, ...] = (0.0,)
+    """Seconds around a frame at which features are read."""
+    overlap: int = 6
+    """Frames that two windows both make and that are cross-faded; 0 is the published way."""
+    quantise: bool = False
+    """Whether latents are replaced by their nearest codes before decoding; the published way is True."""
+    steps: int = 8
+    """Denoising steps at inference."""
+    guidance: float = 1.15
+    styles: tuple[str, ...] = field(default=())
+    """Names of the stored pivots."""
+
+    def __post_init__(self) -> None:
+        for name in ("style_dims", "taps", "styles"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if sum(self.style_dims) != self.denoiser.style_dim:
+            raise ValueError(f"style_dims {self.style_dims} must sum to the denoiser's {self.denoiser.style_dim}")
+        if not 0 <= self.overlap < self.denoiser.frames - self.denoiser.previous:
+            raise ValueError(f"overlap must be below frames - previous, got {self.overlap}")
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "TexTalkerConfig":
+        """From the `config` of a checkpoint."""
+        parts = {"motion": VQGANConfig, "wrinkle": VQGANConfig, "denoiser": DenoiserConfig}
+        return cls(**{key: parts[key](**value) if key in parts else value for key, value in data.items()})
+
+
+class LatentWindow(NamedTuple):
+    """Finished latents of some frames, pivots included."""
+
+    start: int
+    """Number of the first frame."""
+    motion: Tensor
+    """(B, T, C, h, w)."""
+    wrinkle: Tensor
+    """(B, T, C, h, w)."""
+
+
+class MapWindow(NamedTuple):
+    """Finished maps of some frames, 0..1."""
+
+    start: int
+    motion: Tensor
+    """(B, T, 3, H, H); `parlante.uv.offsets_from_maps` turns them into vertex offsets."""
+    wrinkle: Tensor | None
+    """(B, T, 3, H', H')."""
+
+
+class TexTalker(nn.Module):
+    """Two autoencoders, the diffusion model between speech and their latents, and the pivots of known styles."""
+
+    motion_pivots: Tensor
+    wrinkle_pivots: Tensor
+
+    def __init__(self, config: TexTalkerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.motion = VQAutoEncoder(config.motion)
+        self.wrinkle = VQAutoEncoder(config.wrinkle)
+        self.diffusion = LatentDiffusion(config.denoiser, config.feature_dim * len(config.taps))
+        self.shapes = [(c.emb_dim, c.latent_size, c.latent_size) for c in (config.motion, config.wrinkle)]
+        dims = [c * h * w for c, h, w in self.shapes]
+        for name, dim, count, style in zip(
+            ("motion", "wrinkle"),
+            dims,
+            (config.denoiser.motion_dim, config.denoiser.wrinkle_dim),
+            config.style_dims,
+            strict=True,
+        ):
+            if count < dim:  # else the latents themselves, as published
+                self.add_module(f"{name}_basis", LinearBasis(dim, count))
+            if style:
+                self.add_module(f"{name}_style", LinearBasis(dim, style))
+        self.register_buffer("motion_pivots", torch.zeros(len(config.styles), *self.shapes[0]))
+        self.register_buffer("wrinkle_pivots", torch.zeros(len(config.styles), *self.shapes[1]))
+
+    # -- styles
+
+    def style(self, name: str) -> Style:
+        """The stored pivots of a name. Raises InputError for an unknown one."""
+        if name not in self.config.styles:
+            raise InputError(f"no style named {name!r}; known: {', '.join(self.config.styles) or 'none'}")
+        at = self.config.styles.index(name)
+        return Style(self.motion_pivots[at].cpu().numpy(), self.wrinkle_pivots[at].cpu().numpy(), name)
+
+    def style_vector(self, motion_pivot: Tensor, wrinkle_pivot: Tensor) -> Tensor | None:
+        """Pivots (B, C, h, w) -> (B, style_dim), what the denoiser is told of them; None if it has no style input."""
+        parts = [
+            getattr(self, f"{name}_style").encode(pivot.flatten(1))
+            for name, pivot in (("motion", motion_pivot), ("wrinkle", wrinkle_pivot))
+            if hasattr(self, f"{name}_style")
+        ]
+        return torch.cat(parts, -1).clamp(-4.0, 4.0) if parts else None
+
+    # -- latents
+
+    def _offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, M + W) -> offsets from the pivots, (B, T, C, h, w) each."""
+        split = coordinates.split([self.config.denoiser.motion_dim, self.config.denoiser.wrinkle_dim], -1)
+        made = []
+        for name, part, shape in zip(("motion", "wrinkle"), split, self.shapes, strict=True):
+            basis = getattr(self, f"{name}_basis", None)
+            made.append((basis.decode(part) if basis is not None else part).unflatten(-1, shape))
+        return made[0], made[1]
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        features: Tensor,
+        style: Style | Sequence[Style],
+        num_frames: int,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[LatentWindow]:
+        """Latents of `num_frames` frames, window after window; memory does not grow with their number.
+
+        features (B, S, D) at `config.feature_rate`; style: one for all, or one per batch entry; steps, guidance:
+        default the config's; generator: all randomness. Raises ValueError if features do not fit the model.
+        """
+        if features.ndim != 3 or features.shape[-1] != self.config.feature_dim:
+            raise ValueError(f"features must be (B, S, {self.config.feature_dim}), got {tuple(features.shape)}")
+        steps = self.config.steps if steps is None else steps
+        guidance = self.config.guidance if guidance is None else guidance
+        batch, device = len(features), self.motion_pivots.device
+        styles = [style] * batch if isinstance(style, Style) else list(style)
+        pivots = [
+            torch.from_numpy(np.stack([np.asarray(getattr(s, kind), np.float32) for s in styles])).to(device)
+            for kind in ("motion", "wrinkle")
+        ]
+        told = self.style_vector(*pivots)
+        for start, made in self._windows(features.to(device), told, num_frames, steps, guidance, generator):
+            motion, wrinkle = self._offsets(made)
+            yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
+
+    def _windows(
+        self,
+        features: Tensor,
+        told: Tensor | None,
+        num_frames: int,
+        steps: int,
+        guidance: float,
+        generator: torch.Generator | None,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(first frame, finished coordinates (B, T, M + W)) of consecutive stretches."""
+        sizes, overlap = self.config.denoiser, self.config.overlap
+        batch, length, previous = len(features), sizes.frames, sizes.previous
+        rate, fps = self.config.feature_rate, self.config.fps
+        heard = align(features, num_frames, fps=fps, rate=rate, taps=self.config.taps)
+        past: Past | None = None
+        held: Tensor | None = None  # this window's opening, as the last window made it
+        for start in range(0, num_frames, length - overlap):
+            piece = heard[:, start : start + length]
+            real = piece.shape[1]
+            piece = nn.functional.pad(piece, (0, 0, 0, length - real))
+            audio = self.diffusion.audio_feature_map(piece)
+            indicator = (torch.arange(length, device=piece.device) < real).to(piece.dtype).expand(batch, -1)
+            noise = torch.randn(batch, length, sizes.latent_dim, generator=generator).to(piece)
+            made = self.diffusion.sample(audio, past, indicator, noise, steps=steps, style=told, guidance=guidance)
+            if held is not None:
+                share = torch.arange(1, overlap + 1, device=made.device)[:, None] / (overlap + 1)
+                made = torch.cat([torch.lerp(held, made[:, :overlap], share), made[:, overlap:]], 1)
+            done = real if start + real >= num_frames else length - overlap
+            yield start, made[:, :done]
+            if start + done >= num_frames:
+                return
+            past = Past(made[:, done - previous : done], audio[:, done - previous : done])
+            held = made[:, done:] if overlap else None
+
+    # -- maps
+
+    @torch.inference_mode()
+    def decode_motion(self, z: Tensor, chunk: int = 32) -> Tensor:
+        """Latents (T, C, h, w) -> motion maps (T, 3, H, H), 0..1."""
+        return self._decode(self.motion, z, chunk)
+
+    @torch.inference_mode()
+    def decode_wrinkle(self, z: Tensor, chunk: int = 16) -> Tensor:
+        """Latents (T, C, h, w) -> wrinkle maps (T, 3, H', H'), 0..1."""
+        return self._decode(self.wrinkle, z, chunk)
+
+    def _decode(self, model: VQAutoEncoder, z: Tensor, chunk: int) -> Tensor:
+        pieces = z.contiguous(memory_format=torch.channels_last).split(chunk)
+        return torch.cat([model.decode(piece, quantise=self.config.quantise).contiguous() for piece in pieces])
+
+    def generate(
+        self,
+        features: Tensor,
+        style: Style | Sequence[Style],
+        num_frames: int,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        generator: torch.Generator | None = None,
+        wrinkles: bool = True,
+    ) -> Iterator[MapWindow]:
+        """Maps of `num_frames` frames, window after window; arguments as for `latents`."""
+        for window in self.latents(features, style, num_frames, steps=steps, guidance=guidance, generator=generator):
+            batch = len(window.motion)
+            motion = self.decode_motion(window.motion.flatten(0, 1)).unflatten(0, (batch, -1))
+            wrinkle = None
+            if wrinkles:
+                wrinkle = self.decode_wrinkle(window.wrinkle.flatten(0, 1)).unflatten(0, (batch, -1))
+            yield MapWindow(window.start, motion, wrinkle)
+
+    # -- files
+
+    def save(self, folder: Path | str) -> Path:
+        """Write a checkpoint folder (large tensors in half precision)."""
+        return save_checkpoint(folder, "textalker", asdict(self.config), self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str = ASSET) -> "TexTalker":
+        """Read a checkpoint folder (default: the shipped one). Raises InputError if it is none or does not fit."""
+        config, tensors = load_checkpoint(folder, "textalker")
+        try:
+            model = cls(TexTalkerConfig.from_dict(config))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{folder}: sizes in config.json cannot be used: {error}") from error
+        load_strict(model, tensors, folder)
+        model.eval().requires_grad_(False)
+        for part in (model.motion, model.wrinkle):
+            part.to(memory_format=torch.channels_last)
+        return model
