@@ -20,7 +20,7 @@ class GLBackend:
     """
 
     def __init__(self, surface: Surface, camera: Camera, size: int) -> None:
-        context: Any = moderngl.create_standalone_context(backend="egl", require=330)
+        context: Any = moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type]
         self.name = f"OpenGL ({context.info['GL_RENDERER']})"
         self.context, self.surface, self.size = context, surface, size
         self._program = context.program(vertex_shader=shading.VERTEX_SHADER, fragment_shader=shading.FRAGMENT_SHADER)

@@ -67,6 +67,25 @@ class Occlusion:
         self._surface.look[:] = look[self._surface.corner_vertex]
 
 
+def telling_poses(neutral: ArrayLike, vertices: ArrayLike, count: int = 5) -> NDArray[np.float32]:
+    """(K, V, 3) at most `count` of the frames `vertices` (T, V, 3) that between them move most of the face furthest.
+
+    Greedy: each pick is the frame that adds most to the largest displacement per vertex. Made for `sample_poses`.
+    """
+    frames = np.asarray(vertices, dtype=np.float32)
+    moved = np.linalg.norm(frames - np.asarray(neutral, dtype=np.float32), axis=-1)
+    reached = np.zeros(moved.shape[1], dtype=np.float32)
+    picks: list[int] = []
+    for _ in range(min(count, len(frames))):
+        gain = np.maximum(moved - reached, 0.0).sum(axis=1)
+        best = int(gain.argmax())
+        if gain[best] <= 0:
+            break
+        picks.append(best)
+        reached = np.maximum(reached, moved[best])
+    return frames[picks]
+
+
 def visibility(
     surface: Surface, vertices: NDArray[np.float32], view: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
