@@ -144,6 +144,23 @@ def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64
     return corners, inverse.reshape(-1, 3).astype(np.int64)
 
 
+def read_json(path: Path | str) -> dict[str, Any]:
+    """The JSON half of a `.glb`. Raises InputError for anything else."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            magic, version, _, length, kind = struct.unpack("<4sIII4s", file.read(20))
+            if magic != b"glTF" or version != 2 or kind != b"JSON" or length > size:
+                raise ValueError("it does not begin as a glTF 2.0 binary")
+            document = json.loads(file.read(length))
+            if not isinstance(document, dict):
+                raise ValueError("its JSON is not an object")
+    except (OSError, ValueError, struct.error, RecursionError) as error:
+        raise InputError(f"cannot read {path} as .glb: {error}; give a glTF 2.0 binary file") from error
+    return document
+
+
 class _Document:
     """The JSON half and the binary half, growing together."""
 

@@ -133,6 +133,12 @@ def open_stream(path: Path | str, size: int = CHUNK_FRAMES) -> tuple[Take, Itera
     return _take(path, arrays), _frames(path, size)
 
 
+def describe(path: Path | str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of every array, without reading them. Raises InputError as `load` does."""
+    with _Reader(Path(path)) as reader:
+        return reader.headers
+
+
 def _frames(path: Path, size: int) -> Iterator[Chunk]:
     with _Reader(path) as reader, ExitStack() as stack:
         files = {key: stack.enter_context(reader.open(key)) for key in _PER_FRAME if key in reader.headers}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from parlante.solve import CurveSolver
+from parlante.models.curves import CurveSolver
 
 
 def _rig(rng: np.random.Generator, count: int = 12, vertices: int = 80) -> np.ndarray:

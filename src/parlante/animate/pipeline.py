@@ -1,0 +1,291 @@
+"""Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink, and hand on in pieces."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.animate.life import EYES, eyes_and_head
+from parlante.animate.source import Request, Source, unknown_name
+from parlante.animate.speech import Speech, hear
+from parlante.animate.stages import Motion, Resampler, close_mouth, mouth_gain
+from parlante.core import Animation, Identity, InputError, Style, Topology
+from parlante.core.timing import num_frames
+from parlante.export import Chunk, Take, check_outputs, open_sinks
+from parlante.export.outputs import Picture
+from parlante.head.arkit import ARKIT_NAMES
+from parlante.models.curves import CurveSolver
+from parlante.synth.manner import NEUTRAL, Manner
+
+RIGID = ("teeth_upper", "teeth_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
+"""Regions that are posed by the curves alone, so that they keep their shape."""
+DEFAULT_SEED = 0
+
+
+def animate(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    *,
+    outputs: Sequence[Path | str] = (),
+    picture: Picture | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **how: Any,
+) -> Animation:
+    """A face that says `speech`, kept in memory; also written to `outputs`, whose suffixes choose the formats.
+
+    `how`: the keywords of `stream`. For recordings of many minutes use `animate_to`, whose memory stays flat.
+    Raises InputError for anything in the arguments that cannot be used.
+    """
+    kept: list[Chunk] = []
+    take = animate_to(speech, outputs, picture=picture, progress=progress, keep=kept.append, **how)
+
+    def joined(name: str) -> NDArray[Any] | None:
+        parts = [getattr(chunk, name) for chunk in kept]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    vertices = joined("vertices")
+    assert vertices is not None
+    return Animation(
+        topology=take.topology,
+        fps=take.fps,
+        neutral=take.neutral,
+        vertices=vertices,
+        audio=np.array(take.audio),
+        sample_rate=take.sample_rate,
+        wrinkle=joined("wrinkle"),
+        weights=joined("weights"),
+        weight_names=take.weight_names,
+        head_pose=joined("head_pose"),
+        albedo=take.albedo,
+        provenance=take.provenance,
+    )
+
+
+def animate_to(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    outputs: Sequence[Path | str],
+    *,
+    picture: Picture | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[Chunk], None] | None = None,
+    **how: Any,
+) -> Take:
+    """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
+
+    `progress(done, total)` is called in frames; `keep` sees every chunk. Returns the facts of the take.
+    Raises InputError before any work if an output cannot be written.
+    """
+    check_outputs(outputs)
+    take, chunks = stream(speech, **how)
+    with open_sinks(outputs, take, picture) as sinks:
+        done = 0
+        for chunk in chunks:
+            for sink in sinks:
+                sink.write(chunk)
+            if keep is not None:
+                keep(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, take.num_frames)
+    return take
+
+
+def stream(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    *,
+    identity: str | Identity | None = None,
+    style: str | Style | None = None,
+    motion_style: str | Style | None = None,
+    wrinkle_style: str | Style | None = None,
+    motion_strength: float = 1.0,
+    wrinkle_strength: float = 1.0,
+    seed: int = DEFAULT_SEED,
+    fps: float = 30.0,
+    texture: bool = True,
+    liveliness: bool = True,
+    steps: int | None = None,
+    source: Source | None = None,
+) -> tuple[Take, Iterator[Chunk]]:
+    """The facts of a take and an iterator that makes its frames, a window of the model at a time.
+
+    speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its first if
+    absent). style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
+    identity's own. Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240.
+    texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
+    source: another talker than the shipped TexTalker.
+    """
+    for name, value in (("motion_strength", motion_strength), ("wrinkle_strength", wrinkle_strength)):
+        if not 0 <= value <= 3:
+            raise InputError(f"{name} must lie in 0..3, got {value:g}; 1 leaves the model's own")
+    if not 1 <= fps <= 240:
+        raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
+    if steps is not None and not 1 <= steps <= 1000:
+        raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
+    person, shapes, pivot = _person(identity)
+    if source is None:
+        from parlante.animate.textalker import TexTalkerSource
+
+        source = TexTalkerSource.shared()
+    request = Request(
+        identity=person,
+        motion_style=motion_style if motion_style is not None else style,
+        wrinkle_style=wrinkle_style if wrinkle_style is not None else style,
+        motion_strength=motion_strength,
+        wrinkle_strength=wrinkle_strength,
+        seed=seed,
+        steps=steps,
+        texture=texture,
+    )
+    for wish in (request.motion_style, request.wrinkle_style):
+        if isinstance(wish, str) and wish not in source.style_names:
+            raise unknown_name("style", wish, source.style_names)
+    heard = hear(speech)
+    total = num_frames(len(heard.audio), heard.sample_rate, fps)
+    provenance = {
+        **source.provenance,
+        "identity": person.name,
+        "motion_style": _style_name(request.motion_style, person),
+        "wrinkle_style": _style_name(request.wrinkle_style, person),
+        "motion_strength": motion_strength,
+        "wrinkle_strength": wrinkle_strength,
+        "seed": seed,
+        "steps": steps,
+        "liveliness": liveliness,
+        "speech": heard.name,
+    }
+    take = Take(
+        topology=person.topology,
+        fps=fps,
+        num_frames=total,
+        neutral=person.neutral,
+        audio=heard.audio,
+        sample_rate=heard.sample_rate,
+        albedo=person.albedo if texture else None,
+        weight_names=ARKIT_NAMES,
+        shapes=shapes,
+        pivot=pivot,
+        wrinkle_size=source.wrinkle_size if texture else None,
+        has_pose=liveliness,
+        provenance=provenance,
+    )
+    return take, _frames(take, heard, request, source, liveliness)
+
+
+def _frames(
+    take: Take, heard: Speech, request: Request, source: Source, liveliness: bool
+) -> Iterator[Chunk]:
+    assert take.shapes is not None
+    life = None
+    if liveliness:
+        life = eyes_and_head(heard.audio_16k, 16000, _manner(request), request.seed, take.fps)
+    compose = _Composer(take.neutral, take.shapes, take.topology)
+    start = 0
+    for motion in _motions(take, heard, request, source):
+        count = min(len(motion), take.num_frames - start)
+        if not count:
+            continue
+        motion = motion[:count]
+        weights, pose = motion.weights, None
+        if life is not None:
+            rows = np.minimum(np.arange(start, start + count), len(life[0]) - 1)
+            weights = weights.copy()
+            weights[:, EYES] = life[0][rows]
+            pose = life[1][rows]
+        yield Chunk(start, compose(weights, motion.residual), motion.wrinkle, weights, pose)
+        start += count
+    assert start == take.num_frames, f"made {start} of {take.num_frames} frames"
+
+
+def _motions(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Motion]:
+    """Curves and residuals at the rate of the take, the mouth closed in silence."""
+    assert take.shapes is not None
+    silence = np.maximum(source.listen(heard.audio_16k), heard.digital_silence(source.fps))
+    gain = mouth_gain(silence, source.fps)
+    lower = np.array([name.startswith(("jaw", "mouth", "tongue", "cheekPuff")) for name in ARKIT_NAMES])
+    mask = _lower_face(take.shapes[lower])
+    basis = take.shapes.reshape(len(take.shapes), -1)
+    solver = CurveSolver(take.shapes, _observed(take.topology))
+    stretch = Resampler(source.fps, take.fps, take.num_frames)
+    same_rate = abs(source.fps - take.fps) < 1e-9
+    start = 0
+    held: Motion | None = None
+    for window in source.windows(request):
+        weights = solver.solve(window.offsets)
+        residual = window.offsets - (weights @ basis).reshape(window.offsets.shape)
+        factor = gain[np.minimum(np.arange(start, start + len(weights)), len(gain) - 1)]
+        start += len(weights)
+        motion = close_mouth(Motion(weights, residual, window.wrinkle), factor, lower, mask)
+        if same_rate:
+            yield motion
+            continue
+        if held is not None:
+            yield stretch.feed(held)
+        held = motion
+    if held is not None:
+        yield stretch.finish(held)
+
+
+class _Composer:
+    """neutral + weights @ shapes + residual, with no residual where a part must stay rigid."""
+
+    def __init__(self, neutral: NDArray[np.float32], shapes: NDArray[np.float32], topology: Topology) -> None:
+        self._neutral = neutral
+        self._basis = shapes.reshape(len(shapes), -1)
+        rigid = [np.asarray(topology.regions[name], np.int64) for name in RIGID if name in topology.regions]
+        self._soft = np.ones((len(neutral), 1), np.float32)
+        if rigid:
+            self._soft[np.concatenate(rigid)] = 0.0
+
+    def __call__(self, weights: NDArray[np.float32], residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        vertices = (weights @ self._basis).reshape(residual.shape)
+        vertices += residual * self._soft
+        vertices += self._neutral
+        return vertices.astype(np.float32, copy=False)
+
+
+def _observed(topology: Topology) -> NDArray[np.int64] | None:
+    """Vertices to fit: skin, eyeballs (they show the gaze) and tongue; all where these are not named."""
+    names = [name for name in ("skin", "eyeball_left", "eyeball_right", "tongue") if name in topology.regions]
+    if "skin" not in names:
+        return None
+    return np.unique(np.concatenate([np.asarray(topology.regions[name], np.int64) for name in names]))
+
+
+def _lower_face(shapes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(V,) 0..1: how far the lower-face shapes reach each vertex; 1 from a millimetre of movement on."""
+    reach = np.linalg.norm(shapes, axis=-1).max(axis=0)
+    amount = np.clip(reach / 1e-3, 0.0, 1.0)
+    return np.asarray(amount * amount * (3 - 2 * amount), np.float32)
+
+
+def _person(
+    identity: str | Identity | None,
+) -> tuple[Identity, NDArray[np.float32], tuple[float, float, float]]:
+    from parlante.head import load_head
+
+    head = load_head()
+    name = head.identity_names[0] if identity is None else identity if isinstance(identity, str) else identity.name
+    if name not in head.identity_names:
+        raise unknown_name("identity", name, tuple(head.identity_names))
+    x, y, z = (float(value) for value in head.neck_pivot(name))
+    person = identity if isinstance(identity, Identity) else head.identity(name)
+    return person, np.asarray(head.shapes(name), np.float32), (x, y, z)
+
+
+def _manner(request: Request) -> Manner:
+    """The manner of blinking and nodding that goes with the motion style."""
+    from parlante.synth.subjects import manner_of
+
+    wish = request.motion_style
+    if isinstance(wish, Style):
+        return NEUTRAL
+    manner = manner_of(wish if wish is not None else request.identity.name)
+    return replace(manner, blink_rate=max(manner.blink_rate, 0.2))
+
+
+def _style_name(wish: str | Style | None, person: Identity) -> str:
+    return person.name if wish is None else wish if isinstance(wish, str) else wish.name

@@ -1,0 +1,64 @@
+"""Where motion comes from: what the pipeline asks of a talker, and TexTalker as an answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import Identity, InputError, Style
+
+
+class Window(NamedTuple):
+    """Consecutive frames from a talker."""
+
+    offsets: NDArray[np.float32]
+    """(n, V, 3) metres from neutral."""
+    wrinkle: NDArray[np.uint8] | None
+    """(n, h, w, 3) stored wrinkle maps, or none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """How the speech is to be performed."""
+
+    identity: Identity
+    motion_style: str | Style | None = None
+    """Whose motion: a subject's name, or a `Style`; none means the identity's own."""
+    wrinkle_style: str | Style | None = None
+    motion_strength: float = 1.0
+    """Factor on the motion away from neutral; 1 leaves it."""
+    wrinkle_strength: float = 1.0
+    seed: int = 0
+    steps: int | None = None
+    """Solver steps of the diffusion; none: the model's default."""
+    texture: bool = True
+
+
+class Source(Protocol):
+    """A talker as the pipeline sees it."""
+
+    fps: float
+    wrinkle_size: tuple[int, int]
+    style_names: tuple[str, ...]
+    provenance: dict[str, Any]
+    """Model name and checkpoint hash."""
+
+    def listen(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the speech (N,) at 16 kHz; returns (T,) how sure it is that nobody speaks, per frame."""
+        ...
+
+    def windows(self, request: Request) -> Iterator[Window]:
+        """The frames of the speech last listened to, in order; T in all."""
+        ...
+
+
+def unknown_name(what: str, name: str, known: tuple[str, ...]) -> InputError:
+    """The error for a name that is not in a list, with the nearest one that is."""
+    import difflib
+
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
+    return InputError(f"unknown {what} {name!r}; {hint}known: {', '.join(known)}")

@@ -1,0 +1,106 @@
+"""`parlante animate SPEECH -o talk.mp4`."""
+
+import argparse
+
+EPILOG = """examples:
+  parlante animate line.wav -o line.mp4
+  parlante animate line.mp3 --identity NAME --style NAME -o line.glb -o line.csv -o line.npz
+  parlante animate line.flac --size 1024 --view three-quarter -o frames/
+
+outputs:
+  .mp4  video with sound            .glb  glTF with 52 ARKit morph targets and their animation
+  .csv  Live Link Face, 61 columns  .npz  all numbers (vertices, wrinkle maps, weights, head pose, sound)
+  NAME/ a folder of numbered PNG pictures, the sound and the curves
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("speech", help="a recording: wav, flac, mp3, ogg, m4a, ... of any rate, channels and length")
+    parser.add_argument(
+        "-o", "--output", action="append", metavar="PATH", help="file or folder/ to write; may be given several times"
+    )
+    parser.add_argument("--identity", metavar="NAME", help="who speaks; parlante info lists them")
+    parser.add_argument("--style", metavar="NAME", help="in whose manner (default: the identity's own)")
+    parser.add_argument("--motion-style", metavar="NAME", help="in whose manner the face moves")
+    parser.add_argument("--wrinkle-style", metavar="NAME", help="in whose manner the skin wrinkles")
+    parser.add_argument("--motion-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
+    parser.add_argument("--wrinkle-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same animation (default 0)")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames per second of the outputs (default 30)")
+    parser.add_argument("--steps", type=int, metavar="N", help="solver steps (default: the model's own)")
+    parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
+    parser.add_argument("--no-liveliness", action="store_true", help="leave out blinks, glances and head movement")
+    parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
+    parser.add_argument(
+        "--view", default="front", help="front, three-quarter, profile, or degrees to the side (default front)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Animate. Raises InputError for arguments that cannot be used."""
+    import sys
+    import time
+    from pathlib import Path
+
+    from parlante.cli._interrupt import interruptible
+    from parlante.core import InputError
+    from parlante.export import check_outputs
+    from parlante.export.outputs import Picture
+
+    outputs = options.output or [f"{Path(options.speech).stem}.mp4"]
+    check_outputs(outputs)
+    speech = Path(options.speech)
+    if not speech.exists():
+        raise InputError(f"no such file: {speech}")
+    if not 64 <= options.size <= 4096 or options.size % 2:
+        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
+    picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
+
+    with interruptible():
+        from tqdm import tqdm
+
+        from parlante.animate import animate_to
+
+        started = time.perf_counter()
+        with tqdm(unit=" frames", desc=speech.name, disable=True if options.quiet else None) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            take = animate_to(
+                speech,
+                outputs,
+                picture=picture,
+                progress=progress,
+                identity=options.identity,
+                style=options.style,
+                motion_style=options.motion_style,
+                wrinkle_style=options.wrinkle_style,
+                motion_strength=options.motion_strength,
+                wrinkle_strength=options.wrinkle_strength,
+                seed=options.seed,
+                fps=options.fps,
+                texture=not options.no_texture,
+                liveliness=not options.no_liveliness,
+                steps=options.steps,
+            )
+    if not options.quiet:
+        seconds = time.perf_counter() - started
+        names = ", ".join(str(output) for output in outputs)
+        print(
+            f"{take.duration:.1f} s of speech, {take.num_frames} frames of {take.provenance['identity']} "
+            f"in {seconds:.1f} s: {names}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _view(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

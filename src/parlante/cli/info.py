@@ -1,0 +1,112 @@
+"""`parlante info [FILE ...]`."""
+
+import argparse
+from pathlib import Path
+
+EPILOG = """examples:
+  parlante info                what is installed and embedded
+  parlante info talk.npz       what is in a file (.npz, .glb, or any recording)
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("files", nargs="*", metavar="FILE", help="an animation (.npz), a model (.glb) or a recording")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the facts. Raises InputError for a file that cannot be read."""
+    if not options.files:
+        _installation()
+    for number, name in enumerate(options.files):
+        if number:
+            print()
+        _file(Path(name))
+    return 0
+
+
+def _installation() -> None:
+    import json
+
+    import parlante
+    from parlante.head import load_head
+
+    print(f"parlante {parlante.__version__}")
+    head = load_head()
+    topology = head.topology
+    print(f"head: {topology.num_vertices} vertices, {len(topology.triangles)} triangles, 52 ARKit shapes")
+    names = sorted(head.identity_names)
+    print(f"identities ({len(names)}):")
+    width = max(len(name) for name in names) + 2
+    columns = max(1, 100 // width)
+    for start in range(0, len(names), columns):
+        print("  " + "".join(name.ljust(width) for name in names[start : start + columns]).rstrip())
+    assets = Path(parlante.__file__).parent / "assets"
+    print("embedded:")
+    for folder in sorted(path for path in assets.iterdir() if path.is_dir() or path.suffix):
+        files = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        config = folder / "config.json"
+        model = ""
+        if config.is_file():
+            model = str(json.loads(config.read_text()).get("model", ""))
+        print(f"  {folder.name:<16} {size / 1e6:7.2f} MB  {model}".rstrip())
+
+
+def _file(path: Path) -> None:
+    from parlante.core import InputError
+
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    print(path)
+    if path.suffix.lower() == ".npz":
+        _npz(path)
+    elif path.suffix.lower() == ".glb":
+        _glb(path)
+    else:
+        _recording(path)
+
+
+def _npz(path: Path) -> None:
+    from parlante.export.npz import describe, open_stream
+
+    take, _ = open_stream(path)
+    print(f"  {take.num_frames} frames at {take.fps:g} fps, {take.duration:.2f} s, topology {take.topology.name}")
+    for key, value in take.provenance.items():
+        print(f"  {key}: {value}")
+    for key, (shape, kind) in describe(path).items():
+        if not key.startswith(("region_", "landmark_")):
+            print(f"  {key:<14} {kind} {tuple(shape)}")
+
+
+def _glb(path: Path) -> None:
+    from parlante.core import InputError
+    from parlante.export.glb import read_json
+
+    document = read_json(path)
+    try:
+        accessors = document.get("accessors", [])
+        for mesh in document.get("meshes", []):
+            primitives = mesh["primitives"]
+            vertices = accessors[primitives[0]["attributes"]["POSITION"]]["count"]
+            targets = mesh.get("extras", {}).get("targetNames", [])
+            count = len(primitives[0].get("targets", []))
+            print(f"  mesh {mesh.get('name', '')!r}: {vertices} vertices, {len(primitives)} parts, {count} morph targets")
+            if targets:
+                print(f"    {', '.join(map(str, targets))}")
+        for animation in document.get("animations", []):
+            seconds = max(accessors[sampler["input"]]["max"][0] for sampler in animation["samplers"])
+            paths = ", ".join(channel["target"]["path"] for channel in animation["channels"])
+            print(f"  animation {animation.get('name', '')!r}: {seconds:.2f} s, {paths}")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no valid glTF: {error!r}; export it again") from error
+    print(f"  {len(document.get('materials', []))} materials, {len(document.get('images', []))} pictures")
+
+
+def _recording(path: Path) -> None:
+    from parlante.animate.speech import hear
+
+    heard = hear(path)
+    level = float(abs(heard.audio).max()) if len(heard.audio) else 0.0
+    print(f"  {len(heard.audio) / heard.sample_rate:.2f} s at {heard.sample_rate} Hz, peak {level:.3f}")
