@@ -41,7 +41,7 @@ def reverberate(wave: Wave, rng: np.random.Generator, rt60: float, wet: float) -
     at = np.arange(length, dtype=np.float32) / RATE
     tail = (rng.standard_normal(length, np.float32) * 10 ** (-3 * at / rt60)).astype(np.float32)
     tail[: int(rng.uniform(0.001, 0.01) * RATE)] = 0
-    tail = np.convolve(tail, np.float32([0.5, 0.5]))[:length]  # air and walls swallow the highest sounds
+    tail = np.convolve(tail, np.full(2, 0.5, np.float32))[:length]  # air and walls swallow the highest sounds
     tail *= np.float32(np.sqrt(wet / (1 - wet) / max(float((tail**2).sum()), 1e-9)))
     tail[0] += 1.0
     whole = _fast(len(wave) + length)

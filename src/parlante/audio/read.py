@@ -46,12 +46,12 @@ def iter_audio(
 def clean(audio: NDArray[Any], source: str = "audio") -> NDArray[np.float32]:
     """Mono (N,) float32 of samples (N,) or (channels, N), non-finite ones replaced by 0 with a warning."""
     audio = np.asarray(audio)
+    if np.issubdtype(audio.dtype, np.integer):
+        audio = audio / float(np.iinfo(audio.dtype).max + 1)
     if audio.ndim == 2:
         audio = audio.mean(0)
     if audio.ndim != 1:
         raise InputError(f"{source} must be (N,) or (channels, N), got {audio.shape}")
-    if np.issubdtype(audio.dtype, np.integer):
-        audio = audio / float(np.iinfo(audio.dtype).max + 1)
     audio = audio.astype(np.float32)
     bad = ~np.isfinite(audio)
     if bad.any():
@@ -79,7 +79,7 @@ def _decode(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
             raise InputError(f"{path} has no audio track (it holds: {kinds}); give a recording with sound")
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", rate=sample_rate)
-        decoded = 0
+        decoded, longest = 0, _known_length(container, stream, sample_rate)
         try:
             for packet in container.demux(stream):
                 try:
@@ -91,17 +91,26 @@ def _decode(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
                     continue
                 for frame in frames:
                     for out in resampler.resample(frame):
-                        piece = _mono(out, path)
+                        piece = _mono(out, path)[: longest - decoded]
                         decoded += len(piece)
                         yield piece
             for out in resampler.resample(None):
-                yield _mono(out, path)
+                piece = _mono(out, path)[: longest - decoded]
+                decoded += len(piece)
+                yield piece
         except av.error.FFmpegError as error:
             if not decoded:
                 raise InputError(
                     f"{path} cannot be decoded ({_reason(error)}); give wav, flac, mp3, ogg or m4a"
                 ) from error
             _log.warning("%s: reading stopped at %.1f s (%s)", path, decoded / sample_rate, _reason(error))
+
+
+def _known_length(container: Any, stream: Any, sample_rate: int) -> int:
+    """Samples of the track where its container states them exactly: mp4 does, and pads the last block beyond."""
+    if "mp4" in container.format.name and stream.duration and stream.time_base:
+        return int(np.ceil(stream.duration * stream.time_base * sample_rate))
+    return 2**62
 
 
 def _mono(frame: Any, path: Path) -> NDArray[np.float32]:
