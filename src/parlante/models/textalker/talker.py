@@ -173,24 +173,23 @@ class TexTalker(nn.Module):
             for kind in ("motion", "wrinkle")
         ]
         told = self.style_vector(*pivots)
-        for start, made in self._windows(features.to(device), told, num_frames, steps, guidance, generator):
+        heard = align(
+            features.to(device), num_frames, fps=self.config.fps, rate=self.config.feature_rate, taps=self.config.taps
+        )
+        for start, made in self.windows(heard, told, steps, guidance, generator):
             motion, wrinkle = self._offsets(made)
             yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
 
-    def _windows(
-        self,
-        features: Tensor,
-        told: Tensor | None,
-        num_frames: int,
-        steps: int,
-        guidance: float,
-        generator: torch.Generator | None,
+    def windows(
+        self, heard: Tensor, told: Tensor | None, steps: int, guidance: float, generator: torch.Generator | None = None
     ) -> Iterator[tuple[int, Tensor]]:
-        """(first frame, finished coordinates (B, T, M + W)) of consecutive stretches."""
+        """(first frame, finished coordinates (B, T, M + W)) of consecutive stretches.
+
+        heard (B, T, D) features at the frames' own times; told (B, S) from `style_vector`.
+        """
         sizes, overlap = self.config.denoiser, self.config.overlap
-        batch, length, previous = len(features), sizes.frames, sizes.previous
-        rate, fps = self.config.feature_rate, self.config.fps
-        heard = align(features, num_frames, fps=fps, rate=rate, taps=self.config.taps)
+        batch, num_frames = heard.shape[:2]
+        length, previous = sizes.frames, sizes.previous
         past: Past | None = None
         held: Tensor | None = None  # this window's opening, as the last window made it
         for start in range(0, num_frames, length - overlap):
