@@ -98,7 +98,7 @@ class DiffusionScheme(Scheme):
     # -- data
 
     def _stretch(self, rng: np.random.Generator, length: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """(subject, frame numbers (length,), hearing of each): clips of one subject, end to end, from a random place."""
+        """(subject, frame numbers (length,), hearing of each): clips of one subject end to end."""
         subject = int(rng.choice(list(self.streams), p=self.lengths / self.lengths.sum()))
         clips = self.streams[subject]
         frames: list[np.ndarray] = []

@@ -58,12 +58,12 @@ def section(cls: type[Section], config: dict[str, Any], name: str) -> Section:
     """Build the dataclass of a recipe's part. Raises InputError naming unknown keys and values that do not fit."""
     values = dict(config.get(name) or {})
     known = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"the recipe's {name} has no {', '.join(unknown)}; it may have {', '.join(sorted(known))}")
     try:
         for key, value in values.items():  # YAML reads 1e-3 as text
-            if isinstance(value, str) and known[key].startswith("float"):
+            if isinstance(value, str) and "float" in known[key] and "tuple" not in known[key]:
                 values[key] = float(value)
         return cls(**values)
     except (TypeError, ValueError) as error:
