@@ -5,10 +5,14 @@ corrugator: glabella; orbicularis oculi: crow's feet; zygomaticus: nasolabial fo
 lip lines). Places are drawn after anatomy; number, wobble, breaks and depth vary with identity and age.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from parlante.head.identities import Traits
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ class Crease:
     width: float
 
 
+def creases_of(traits: Traits) -> list[Crease]:
+    """The creases of a person of the embedded head."""
+    return crease_lines(traits.seed, 22 + 45 * traits.wrinkle_age)
+
+
 def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
     """The creases of one person; the same seed and age always give the same lines."""
     rng = np.random.default_rng([seed, 7])
@@ -57,7 +66,7 @@ def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
 
     def draw(
         family: str,
-        anchors: list[tuple[float, float]],
+        anchors: Sequence[tuple[float, float]],
         depth: float,
         width: float,
         wobble: float = 0.6,
@@ -85,7 +94,7 @@ def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
             )
         )
 
-    def both(family: str, anchors: list[tuple[float, float]], *args: float, keep: float = 1.0) -> None:
+    def both(family: str, anchors: Sequence[tuple[float, float]], *args: float, keep: float = 1.0) -> None:
         for side in (1, -1):
             if rng.random() < keep:
                 draw(family, [(side * s, y) for s, y in anchors], *args)
@@ -126,7 +135,7 @@ def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
     return lines
 
 
-def _forehead(rng: np.random.Generator, draw) -> None:  # type: ignore[no-untyped-def]
+def _forehead(rng: np.random.Generator, draw: Any) -> None:
     """Three to five horizontal lines, dipping in the middle (gull-wing) or flat."""
     count = int(rng.integers(3, 6))
     gull, span = rng.uniform(-3.0, 2.0), rng.uniform(38, 47)
@@ -153,7 +162,7 @@ def crease_pattern(
     allowed (...) weighs the places where skin can crease at all. blur (metres) is the distance between texels: no line
     is drawn narrower than it, and the depth is lowered accordingly.
     """
-    from parlante.head.skin_kernels import polyline_distance
+    from parlante.head.skin_kernels import add_crease
 
     flat = np.ascontiguousarray(chart.reshape(-1, 2), np.float32)
     mask = np.ascontiguousarray(allowed.reshape(-1), np.float32)
@@ -161,11 +170,7 @@ def crease_pattern(
     for line in lines:
         width = float(np.hypot(line.width, blur))
         depth = line.depth * np.float32((line.width / width) ** 0.5)
-        distance, strength = polyline_distance(flat, mask, line.points, depth, 4.5 * width)
-        r = distance / width
-        profile = np.exp(-(r**2)) - 0.24 * np.exp(-(((r - 2.1) / 1.1) ** 2))
-        layer = layers[FAMILIES[line.family].layer]
-        layer += profile * strength * mask
+        add_crease(layers[FAMILIES[line.family].layer], flat, mask, line.points, depth, width)
     return layers.reshape(2, *chart.shape[:-1])
 
 

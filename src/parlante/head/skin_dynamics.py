@@ -7,14 +7,13 @@ shoulders. All of it is one sparse matrix on the vertex offsets and one lookup p
 
 from functools import lru_cache
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.head.creases import FAMILIES, Crease, crease_lines, crease_pattern
+from parlante.head.creases import FAMILIES, Crease, crease_pattern, creases_of
 from parlante.head.skin_frame import FaceFrame, face_frame, neutral_of
 from parlante.head.skin_kernels import polyline_distance, ratio_maps
 from parlante.uv import bake_table
@@ -42,8 +41,7 @@ class SkinDynamics:
         self.size, self.name = size, name
         frame, table = face_frame(head), bake_table(head.topology, size)
         neutral = neutral_of(head, name).astype(np.float64)
-        age = float(getattr(head.traits(name), "age", 30.0)) if hasattr(head, "traits") else 30.0
-        lines = crease_lines(crc32(name.encode()), age)
+        lines = creases_of(head.traits(name))
         self._operator = _operator(head, name, frame, neutral, lines)
 
         _, chart = frame.texels(size)
@@ -99,7 +97,9 @@ def _fold(strain: NDArray[np.float32]) -> NDArray[np.float32]:
     """Soft rectifier of compression: 0 for none, quadratic start, 1 at 1, saturating at 1.5."""
     x = np.maximum(strain, 0)
     gentle = 1.15 * x * x / (x + 0.15)
-    return np.where(gentle > 0.75, 0.75 + 0.75 * (1 - np.exp(-(gentle - 0.75) / 0.75)), gentle) / 0.9626
+    return np.where(gentle > 0.75, 0.75 + 0.75 * (1 - np.exp(-(gentle - 0.75) / 0.75)), gentle).astype(
+        np.float32
+    ) / np.float32(0.9626)
 
 
 def _creasable(frame: FaceFrame) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ reference is moved and scaled so that its eyes, nose and mouth fall on them.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +63,13 @@ def unroll(position: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def face_frame(head) -> FaceFrame:  # type: ignore[no-untyped-def]  # any object with .topology, .identity_names, .identity
+def face_frame(head: Any) -> FaceFrame:
     """The frame of a head: its reference is the mean of the identities."""
     mean = np.mean([neutral_of(head, name) for name in head.identity_names], 0)
     return FaceFrame(head.topology, mean)
 
 
-def neutral_of(head, name: str) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
+def neutral_of(head: Any, name: str) -> NDArray[np.float32]:
     """Neutral vertices of an identity, without painting its skin where the head can do so."""
-    return head.neutral(name) if hasattr(head, "neutral") else head.identity(name).neutral
+    neutral: NDArray[np.float32] = head.neutral(name) if hasattr(head, "neutral") else head.identity(name).neutral
+    return neutral
