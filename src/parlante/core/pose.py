@@ -8,6 +8,8 @@ from parlante.core.topology import Topology
 POSE_SIZE = 6
 """pitch, yaw, roll in radians (about +x, +y, +z), then a translation x, y, z in metres."""
 
+_FRAMES = 64
+
 
 def rotation_matrices(angles: ArrayLike) -> NDArray[np.float64]:
     """(..., 3, 3) rotations from (..., 3) pitch, yaw, roll in radians: roll first, then pitch, then yaw.
@@ -49,14 +51,18 @@ def apply_head_pose(
     if share.shape != points.shape[1:2]:
         raise ValueError(f"pose weights must be ({points.shape[1]},), one per vertex, got {share.shape}")
     posed = np.array(points)
-    moving = np.flatnonzero(share)
-    levels, level = np.unique(np.round(share[moving] * 255).astype(np.int32), return_inverse=True)
-    for number, value in enumerate(levels):
-        rows = moving[level == number]
-        amount = value / 255.0
-        turn = rotation_matrices(poses[:, :3] * amount).astype(np.float32)
-        shift = centre + (poses[:, None, 3:] * amount).astype(np.float32)
-        posed[:, rows] = (points[:, rows] - centre) @ turn.transpose(0, 2, 1) + shift
+    whole, partly = np.flatnonzero(share >= 1), np.flatnonzero((share > 0) & (share < 1))
+    levels, level = np.unique(np.round(share[partly] * 255) / 255, return_inverse=True)
+    for start in range(0, len(points), _FRAMES):
+        rows = slice(start, start + _FRAMES)
+        some = poses[rows]
+        turn = rotation_matrices(some[:, :3]).astype(np.float32)
+        shift = centre + some[:, None, 3:].astype(np.float32)
+        posed[rows, whole] = (points[rows, whole] - centre) @ turn.transpose(0, 2, 1) + shift
+        scaled = some[:, None, :] * levels[:, None]
+        turns = rotation_matrices(scaled[..., :3]).astype(np.float32)[:, level]
+        shifts = centre + scaled[:, level, 3:].astype(np.float32)
+        posed[rows, partly] = np.einsum("tvij,tvj->tvi", turns, points[rows, partly] - centre) + shifts
     return posed
 
 
