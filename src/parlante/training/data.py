@@ -1,7 +1,7 @@
 """Maps for training, rendered on the fly: face motion is linear, so a motion map is a weighted sum of 52 baked maps.
 
 Faces are seen subjects of a SynthTalk corpus; curves come from its training clips as they are, exaggerated or mixed, or
-are drawn at random over all shapes, so that the autoencoders cover what a face can do, not only what a voice makes it do.
+are drawn at random over all shapes, so that the autoencoders cover what a face can do, not only what speech asks for.
 """
 
 from collections.abc import Sequence

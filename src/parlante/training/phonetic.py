@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from parlante.audio.augment import coloured_noise, recolour, record
+from parlante.audio.augment import breath, coloured_noise, recolour, record
 from parlante.audio.logmel import running_normalise
 from parlante.audio.phonetic import CURVE_SCALES, RATE, SAMPLE_RATE, STEP, Heads, PhoneticConfig, PhoneticEncoder
 from parlante.core import InputError, atomic_path
@@ -123,6 +123,8 @@ def make_example(
     curves = np.zeros((count, len(CURVE_SCALES)), np.float32)
     centres = (np.arange(count) + 0.5) / RATE
     at = 0 if rng.random() < 0.5 else int(rng.exponential(0.5) * SAMPLE_RATE)
+    if at > 4800 and rng.random() < 0.3:
+        wave[:at] = breath(len(wave[:at]), rng) * np.float32(0.1 * 10 ** (rng.uniform(-24, 0) / 20))
     opening = True
     while at < size:
         row = corpus.rows[rng.integers(len(corpus.rows))]
@@ -139,8 +141,12 @@ def make_example(
         ends = start + row["samples"] / SAMPLE_RATE / speed
         here = (centres >= at / SAMPLE_RATE) & (centres < ends)
         phones[here], curves[here] = corpus.targets(row, (centres[here] - start) * speed)
-        pause = rng.exponential(0.25) if rng.random() < 0.85 else rng.uniform(0.5, 3.0)
-        at = at + len(piece) + int(pause * SAMPLE_RATE)
+        at += len(piece)
+        pause = int((rng.exponential(0.25) if rng.random() < 0.85 else rng.uniform(0.5, 3.0)) * SAMPLE_RATE)
+        if rng.random() < 0.4:
+            gap = wave[at : at + pause]
+            gap += breath(len(gap), rng) * np.float32(0.1 * 10 ** (rng.uniform(-24, 0) / 20))
+        at += pause
     if rng.random() < 0.02:  # nothing but noise
         wave, phones, curves = np.zeros_like(wave), np.zeros_like(phones), np.zeros_like(curves)
     babble = None
