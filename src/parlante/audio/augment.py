@@ -63,6 +63,19 @@ def coloured_noise(size: int, rng: np.random.Generator) -> Wave:
     return np.asarray(noise / max(float(noise.std()), 1e-9), np.float32)
 
 
+def breath(size: int, rng: np.random.Generator) -> Wave:
+    """A breath of about unit power somewhere in `size` samples, silence around it."""
+    result = np.zeros(size, np.float32)
+    length = min(size, int(rng.uniform(0.15, 0.7) * RATE))
+    if length < RATE // 20:
+        return result
+    start = int(rng.integers(0, size - length + 1))
+    low = rng.uniform(200, 900)
+    noise = band_limit(coloured_noise(length, rng), low, rng.uniform(2.5, 9) * low)
+    result[start : start + length] = noise / max(float(noise.std()), 1e-6) * np.hanning(length) ** 0.7
+    return result
+
+
 def band_limit(wave: Wave, low: float, high: float) -> Wave:
     """Keep `low`..`high` Hz, edges about 10 % wide."""
     whole = _fast(len(wave))
