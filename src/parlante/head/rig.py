@@ -1,0 +1,201 @@
+"""The part of the 52 shapes that depends on the single identity, finished when a head is loaded.
+
+Eyeballs turn and lids meet over them, teeth and tongue follow the jaw as a rigid body, lashes ride on the lids, and
+`mouthClose` is whatever closes the lips of this very mouth when its jaw is open.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.head.arkit import INDEX
+
+Array = NDArray[np.float64]
+LIP_LINE, LID_MARGIN = 7, 8
+LIP_CORNER = 24
+LOOK = {"Up": 26.0, "Down": 30.0, "In": 32.0, "Out": 34.0}  # degrees at weight 1
+CLOSED_AT = 0.30  # share of the jaw's opening at which mouthClose makes the lips meet
+SHAPE_WITH_JAW = ("jawOpen", "jawForward", "jawLeft", "jawRight")
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where one head's parts turn. Metres."""
+
+    eyes: Array
+    """(2, 3) centres, left and right."""
+    eye_radius: float
+    hinge: Array
+    """(3,) middle of the jaw's axis."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Vertex numbers and weights that are the same for every identity."""
+
+    ranges: Mapping[str, tuple[int, int]]
+    lips: NDArray[np.int32]
+    """(16, 38) rings around the mouth from outside inwards."""
+    lids: NDArray[np.int32]
+    """(2, 15, 28) rings around each eye from outside inwards; columns 1..13 upper, 15..27 lower."""
+    across: Array
+    """(38, 38) weights of the columns across the slit at the same x."""
+    close_weight: Array
+    close_column: NDArray[np.int32]
+    lash_place: Array
+    lash_length: Array
+    lash_lean: Array
+
+
+def lashes(skin: Array, layout: Layout, side: int, scale: float) -> Array:
+    """(3 * hairs, 3) points of the lashes that grow from the lids of `skin` (S, 3)."""
+    rings = layout.lids[side]
+    place = layout.lash_place
+    low = np.floor(place).astype(int)
+    share = (place - low)[:, None]
+
+    def on_ring(ring: int) -> Array:
+        points = skin[rings[ring]]
+        return points[low % 28] * (1 - share) + points[(low + 1) % 28] * share
+
+    margin, inside, outside = on_ring(LID_MARGIN), on_ring(LID_MARGIN + 2), on_ring(LID_MARGIN - 3)
+    ring_points = skin[rings[LID_MARGIN]]
+    tangent = ring_points[(low + 1) % 28] - ring_points[low % 28]
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+    out = margin - inside
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+    away = outside - margin
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+    upper = (place < 14)[:, None]
+    direction = out + np.where(upper, 0.35, 0.5) * away
+    direction -= 0.45 * layout.lash_lean[:, None] * np.where(upper, tangent, -tangent)
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
+    half = 0.00022 * scale
+    tip = margin + direction * layout.lash_length[:, None] * scale
+    return np.asarray(np.stack([margin - half * tangent, margin + half * tangent, tip], axis=1).reshape(-1, 3))
+
+
+def turn(degrees_down: float, degrees_left: float) -> Array:
+    """(3, 3) rotation that tips the gaze down about x, then to the character's left about y."""
+    a, b = np.radians([degrees_down, degrees_left])
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    return np.asarray(about_y @ about_x)
+
+
+def _lid_masks(layout: Layout, side: int, count: int) -> tuple[Array, Array]:
+    """(S,) weights of the upper and of the lower lid, 1 at the margin, 0 at the corners and beyond ring 0."""
+    upper, lower = np.zeros(count), np.zeros(count)
+    depth = np.interp(np.arange(15), [0, 2, 5, 7, 11, 14], [0, 0.12, 0.5, 1.0, 1.0, 0.3])
+    profile = np.sin(np.pi * np.arange(15) / 14)
+    for ring, share in zip(layout.lids[side], depth, strict=True):
+        upper[ring[1:14]] = share * profile[1:14]
+        lower[ring[15:28]] = share * profile[13:0:-1]
+    return upper, lower
+
+
+def _blink(neutral: Array, sculpted: Array, layout: Layout, side: int, anatomy: Anatomy) -> Array:
+    """Correct a sculpted eyelid closure so that the lids meet and stay outside the eyeball on the whole way."""
+    rings = layout.lids[side]
+    delta = sculpted.copy()
+    columns = np.arange(1, 14)
+    partner = 28 - columns
+    fade = np.interp(np.arange(15), [0, 2, 4, 7, 10, 14], [0, 0.08, 0.35, 1.0, 1.0, 0.3])
+    upper = neutral[rings[LID_MARGIN, columns]] + delta[rings[LID_MARGIN, columns]]
+    lower = neutral[rings[LID_MARGIN, partner]] + delta[rings[LID_MARGIN, partner]]
+    gap = lower - upper
+    for ring, share in zip(rings, fade, strict=True):
+        delta[ring[columns]] += 0.85 * share * gap
+        delta[ring[partner]] -= 0.15 * share * gap
+    centre, radius = anatomy.eyes[side], anatomy.eye_radius
+    touched = np.unique(rings[3 : LID_MARGIN + 4])
+    depth = np.zeros(len(neutral))
+    for k, clearance in zip(range(3, LID_MARGIN + 4), np.interp(np.arange(3, 12), [3, 8, 11], [1.0, 0.7, 0.4]), strict=True):
+        depth[rings[k]] = clearance
+    need = radius * 1.045 + 0.0006 * depth[touched]
+    for position in (1.0, 0.5):
+        arm = neutral[touched] + position * delta[touched] - centre
+        length = np.linalg.norm(arm, axis=1)
+        ahead = arm[:, 2] > 0.2 * radius
+        moved = np.linalg.norm(delta[touched], axis=1) > 2e-4
+        rest = np.linalg.norm(neutral[touched] - centre, axis=1)
+        wanted = np.minimum(need, np.maximum(rest, need)) if position == 1.0 else np.minimum(need, rest + 0.0002)
+        push = np.where(ahead & moved, np.maximum(wanted - length, 0), 0)
+        delta[touched] += (arm / length[:, None]) * (push / position)[:, None]
+    return delta
+
+
+def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, layout: Layout) -> NDArray[np.float32]:
+    """(52, V, 3) shapes in metres of the head `neutral` (V, 3).
+
+    sculpted: (52, V, 3) with skin and tongue filled in; jaw_angle: radians that the jaw turns at jawOpen = 1.
+    """
+    shapes = sculpted.astype(np.float64)
+    count = layout.ranges["skin"][1]
+
+    def rows(name: str) -> slice:
+        return slice(*layout.ranges[name])
+
+    # Jaw: lower teeth and tongue turn about the hinge, or shift as one.
+    rotation = turn(np.degrees(jaw_angle), 0.0)
+    for name in ("teeth_lower", "gum_lower", "tongue"):
+        arm = neutral[rows(name)] - anatomy.hinge
+        share = np.clip((neutral[rows(name)][:, 2:3] - anatomy.hinge[2]) / 0.03, 0.3, 1) if name == "tongue" else 1.0
+        shapes[INDEX["jawOpen"], rows(name)] = share * (arm @ rotation.T - arm)
+        shapes[INDEX["jawForward"], rows(name)] = [0, -0.001, 0.0075]
+        for direction, sign in (("jawLeft", 1.0), ("jawRight", -1.0)):
+            about = turn(0.0, sign * np.degrees(0.12))
+            shapes[INDEX[direction], rows(name)] = arm @ about.T - arm
+
+    # Eyes
+    for side, word in enumerate(("Left", "Right")):
+        ball = rows(f"eyeball_{word.lower()}")
+        arm = neutral[ball] - anatomy.eyes[side]
+        outwards = 1.0 if side == 0 else -1.0
+        gaze = {
+            "Up": turn(-LOOK["Up"], 0),
+            "Down": turn(LOOK["Down"], 0),
+            "In": turn(0, -outwards * LOOK["In"]),
+            "Out": turn(0, outwards * LOOK["Out"]),
+        }
+        for direction, matrix in gaze.items():
+            shapes[INDEX[f"eyeLook{direction}{word}"], ball] = arm @ matrix.T - arm
+        skin = neutral[:count]
+        blink = _blink(skin, shapes[INDEX[f"eyeBlink{word}"], :count], layout, side, anatomy)
+        shapes[INDEX[f"eyeBlink{word}"], :count] = blink
+        upper, lower = (w[:, None] for w in _lid_masks(layout, side, count))
+        wide = shapes[INDEX[f"eyeWide{word}"], :count]
+        around = skin - anatomy.eyes[side]
+        shapes[INDEX[f"eyeLookUp{word}"], :count] = 0.45 * wide * np.sign(upper) + 0.16 * lower * (
+            around @ gaze["Up"].T - around
+        )
+        shapes[INDEX[f"eyeLookDown{word}"], :count] = 0.42 * blink * np.sign(upper) + 0.30 * lower * (
+            around @ gaze["Down"].T - around
+        )
+        for direction in ("In", "Out"):
+            shapes[INDEX[f"eyeLook{direction}{word}"], :count] = (
+                0.07 * np.maximum(upper, lower) * (around @ gaze[direction].T - around)
+            )
+
+    shapes[INDEX["mouthClose"], :count] = _close(shapes[INDEX["jawOpen"], :count], layout)
+
+    scale = anatomy.eye_radius / 0.0138
+    for side, name in enumerate(("lashes_left", "lashes_right")):
+        rest = lashes(neutral[:count], layout, side, scale)
+        moving = np.flatnonzero(np.abs(shapes[:, layout.lids[side].ravel()]).max((1, 2)) > 1e-7)
+        for shape in moving:
+            shapes[shape, rows(name)] = lashes(neutral[:count] + shapes[shape, :count], layout, side, scale) - rest
+    return shapes.astype(np.float32)
+
+
+def _close(opening: Array, layout: Layout) -> Array:
+    """Both lips of a jaw that moved by `opening` (S, 3) go to one line, `CLOSED_AT` of the way down."""
+    line = opening[layout.lips[LIP_LINE]]
+    lower = line.copy()
+    over = np.arange(1, LIP_CORNER)
+    lower[over] = layout.across[over] @ line
+    goal = CLOSED_AT * lower
+    weight = layout.close_weight[:, None]
+    return np.asarray(weight * (goal[layout.close_column] - opening))
