@@ -52,7 +52,7 @@ class Look:
     """Millimetres that the hairline has moved back."""
 
 
-def paint(head: Any, name: str, size: int = 1024) -> NDArray[np.uint8]:
+def paint_albedo(head: Any, name: str, size: int = 1024) -> NDArray[np.uint8]:
     """Albedo (size, size, 3) sRGB of an identity, first row at v = 1. Kept in memory once painted; do not write to it.
 
     `head` offers topology, identity_names, neutral(name) and traits(name).
@@ -200,11 +200,14 @@ def _lips(skin: SkinMap, look: Look, where: Array, colour: Array) -> Array:
 
 
 def _lids(skin: SkinMap, look: Look, colour: Array) -> Array:
-    fold = np.exp(-((skin.lid_lines["fold"] / 0.9e-3) ** 2)) * 0.20
-    upper = np.exp(-((skin.lid_lines["upper"] / 1.3e-3) ** 2)) * (0.42 - 0.12 * look.male)
-    lower = np.exp(-((skin.lid_lines["lower"] / 1.0e-3) ** 2)) * 0.18
+    outside = 1 - np.clip(skin.lid_depth, 0, 1)
+    fold = np.exp(-((skin.lid_lines["fold"] / 0.9e-3) ** 2)) * 0.16 * outside
+    upper = np.exp(-((skin.lid_lines["upper"] / 1.1e-3) ** 2)) * (0.40 - 0.14 * look.male) * outside
+    lower = np.exp(-((skin.lid_lines["lower"] / 0.9e-3) ** 2)) * 0.16 * outside
     dark = np.clip(fold + upper + lower, 0, 0.7)[:, None]
-    return colour * (1 - dark * f32([0.72, 0.86, 0.90]))
+    colour = colour * (1 - dark * f32([0.72, 0.86, 0.90]))
+    wet = f32([196, 120, 108]) * (1 - 0.45 * look.tone)  # the rim and the lining of the lid
+    return _over(colour, wet, 0.75 * np.clip(skin.lid_depth, 0, 1))
 
 
 def _hair(skin: SkinMap, look: Look, where: Array, colour: Array, rng: np.random.Generator) -> Array:

@@ -7,7 +7,7 @@ from parlante.head.skin_kernels import draw_strokes, inside_polygon
 from parlante.head.skin_map import BEARD, HAIRLINE, Outline, SkinMap, f32
 
 Array = NDArray[np.float32]
-BROW = np.array([(10.5, 45.5), (17, 48.2), (26, 50.8), (35, 52.0), (44, 51.2), (52, 48.2), (58, 44.8)])
+BROW = np.array([(12, 44.0), (19, 46.5), (28, 49.2), (38, 51.0), (48, 51.2), (57, 48.8), (65, 45.0)])
 """Middle of the left eyebrow in the chart, mm, from the nose outwards."""
 
 

@@ -25,9 +25,7 @@ BEARD: Outline = [
     (18, -21.5), (26, -26), (33, -33), (38, -37), (52, -31), (68, -25), (85, -17), (102, -6),
     (118, 12), (130, 12), (133, -5), (128, -26), (118, -42), (104, -60), (84, -74), (60, -86), (0, -92), (-40, -92),
 ]  # fmt: skip
-UPPER_LID: Outline = [(19.5, 30), (24, 33.6), (31, 36.2), (38, 36.5), (45, 35), (50, 32)]
-LOWER_LID: Outline = [(20, 29.6), (27, 27.2), (35, 26.2), (43, 27), (50, 30)]
-LID_FOLD: Outline = [(20, 33), (25, 38), (32, 40.6), (40, 41), (48, 38.8), (55, 34)]
+LID_MARGIN = 8
 PARTS = ("skin", "inner_mouth", "eyeball", "teeth", "gum", "tongue", "lashes")
 
 
@@ -46,8 +44,8 @@ class SkinMap:
         self.chart: Array = chart.reshape(-1, 2)
         self.part = self._parts()
         self.skin: NDArray[np.int64] = np.flatnonzero(self.part == 0)
-        lips = self.table.bake_array(_lip_weight(frame)[None, :, None])[0].reshape(-1)
-        self.lips: Array = smoothstep(0.28, 0.72, lips[self.skin])
+        rings = self.table.bake_array(_lip_rings(head)[None, :, None])[0].reshape(-1)
+        self.lips: Array = smoothstep(1.55, 2.15, rings[self.skin])
         self.ears: Array = self.table.bake_array(frame.mask("ears")[None, :, None])[0].reshape(-1)[self.skin]
         s, y = self.chart[self.skin].T
         self.s: Array = np.abs(s)
@@ -57,12 +55,19 @@ class SkinMap:
         self.scalp: Array = inside_polygon(folded, _mm(HAIRLINE))
         self.beard: Array = inside_polygon(folded, _mm(BEARD))
         self.atlas = ChartAtlas(frame)
-        everywhere = np.ones(len(folded), np.float32)
-        ones = np.ones(16, np.float32)
+        everywhere, ones = np.ones(len(folded), np.float32), np.ones(16, np.float32)
+        lids = frame.chart[head.layout.lids[0]]  # (15, 28, 2) rings from outside inwards, columns from the outer corner
         self.lid_lines: dict[str, Array] = {
-            name: polyline_distance(folded, everywhere, _mm(line), ones[: len(line)], 0.02)[0]
-            for name, line in (("upper", UPPER_LID), ("lower", LOWER_LID), ("fold", LID_FOLD))
+            name: polyline_distance(folded, everywhere, np.ascontiguousarray(line), ones[: len(line)], 0.02)[0]
+            for name, line in (
+                ("upper", lids[LID_MARGIN, :15]),
+                ("lower", lids[LID_MARGIN, np.r_[14:28, 0]]),
+                ("fold", 0.55 * lids[4, 1:14] + 0.45 * lids[3, 1:14]),
+            )
         }
+        inside = self.table.bake_array(_lid_rings(head)[None, :, None])[0].reshape(-1)
+        self.lid_depth: Array = inside[self.skin]
+        """0 outside the lid's edge, 1 one ring inside, and so on."""
 
     def spot(self, s: float, y: float, wide: float, high: float | None = None) -> Array:
         """(M,) soft ellipse about chart place (+-s, y), radii in mm."""
@@ -125,8 +130,21 @@ def skin_map(head: Any, size: int) -> SkinMap:
     return SkinMap(head, size)
 
 
-def _lip_weight(frame: FaceFrame) -> Array:
-    return np.maximum(frame.mask("lips"), frame.mask("inner_mouth"))
+def _lip_rings(head: Any) -> Array:
+    """(V,) number of the ring around the mouth from outside inwards, 9 inside the mouth; 2 is the edge of the red."""
+    values = np.zeros(head.topology.num_vertices, np.float32)
+    values[head.topology.regions["inner_mouth"]] = 9
+    for number, ring in enumerate(head.layout.lips[:10]):
+        values[ring] = number
+    return values
+
+
+def _lid_rings(head: Any) -> Array:
+    """(V,) rings inside the edge of the lids, 0 outside."""
+    values = np.zeros(head.topology.num_vertices, np.float32)
+    for number in range(LID_MARGIN, head.layout.lids.shape[1]):
+        values[head.layout.lids[:, number]] = number - LID_MARGIN
+    return values
 
 
 def _mm(points: Outline) -> Array:
