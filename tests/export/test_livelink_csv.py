@@ -64,7 +64,12 @@ def test_angles_have_the_apps_signs(take: Take, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("frame", "fps", "wanted"),
-    [(0, 30, "00:00:00:00.000"), (95, 30, "00:00:03:05.000"), (108000, 30, "01:00:00:00.000"), (1, 23.976, "00:00:00:01.001")],
+    [
+        (0, 30, "00:00:00:00.000"),
+        (95, 30, "00:00:03:05.000"),
+        (108000, 30, "01:00:00:00.000"),
+        (1, 23.976, "00:00:00:01.001"),
+    ],
 )
 def test_timecodes(frame: int, fps: float, wanted: str) -> None:
     assert timecode(frame, fps) == wanted

@@ -1,4 +1,4 @@
-"""Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink, and hand on in pieces."""
+"""Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink; piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -175,9 +175,7 @@ def stream(
     return take, _frames(take, heard, request, source, liveliness)
 
 
-def _frames(
-    take: Take, heard: Speech, request: Request, source: Source, liveliness: bool
-) -> Iterator[Chunk]:
+def _frames(take: Take, heard: Speech, request: Request, source: Source, liveliness: bool) -> Iterator[Chunk]:
     assert take.shapes is not None
     life = None
     if liveliness:

@@ -108,7 +108,7 @@ def _spool(blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     with tempfile.TemporaryFile(prefix="parlante-") as file:
         size = 0
         for block in blocks:
-            size += file.write(memoryview(np.ascontiguousarray(block, np.float32)).cast("B"))
+            size += file.write(np.ascontiguousarray(block, np.float32).data)
         file.flush()
         if not size:
             raise InputError("the recording holds no samples; give one of some length")

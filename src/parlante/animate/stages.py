@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 SURE = 0.8
 """A frame is silent when this probable."""
 SHUT_AFTER_S, OPEN_BEFORE_S, EASE_S = 0.1, 0.17, 0.066
@@ -24,7 +23,7 @@ class Motion:
     """(n, K) solved curves."""
     residual: NDArray[np.float32]
     """(n, V, 3) metres: what the curves do not explain."""
-    wrinkle: NDArray[np.float32] | NDArray[np.uint8] | None
+    wrinkle: NDArray[np.uint8] | None
     """(n, h, w, 3) bytes."""
 
     def __len__(self) -> int:
@@ -38,9 +37,7 @@ class Motion:
         if not len(self):
             return other
         theirs = other._arrays()
-        return replace(
-            self, **{name: np.concatenate([array, theirs[name]]) for name, array in self._arrays().items()}
-        )
+        return replace(self, **{name: np.concatenate([array, theirs[name]]) for name, array in self._arrays().items()})
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -103,10 +100,8 @@ class Resampler:
     def _advance(self, motion: Motion, *, last: bool) -> Motion:
         held = motion if self._held is None else self._held.joined(motion)
         end = self._first + len(held)
-        if last:
-            stop = self._total
-        else:  # output j needs source floor(j * ratio) + 2
-            stop = min(self._total, max(self._made, int(np.ceil((end - 2) / self._ratio - 1e-9))))
+        known = int(np.ceil((end - 2) / self._ratio - 1e-9))  # frame j needs source floor(j * ratio) + 2
+        stop = self._total if last else min(self._total, max(self._made, known))
         position = np.minimum(np.arange(self._made, stop) * self._ratio, end - 1) - self._first
         made = self._at(held, position)
         self._made = stop

@@ -8,8 +8,8 @@ EPILOG = """examples:
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
 outputs:
-  .mp4  video with sound            .glb  glTF with 52 ARKit morph targets and their animation
-  .csv  Live Link Face, 61 columns  .npz  all numbers (vertices, wrinkle maps, weights, head pose, sound)
+  .mp4  video with sound (or .webm)  .glb  glTF with 52 ARKit morph targets and their animation
+  .csv  Live Link Face, 61 columns   .npz  all numbers (vertices, wrinkle maps, weights, head pose, sound)
   NAME/ a folder of numbered PNG pictures, the sound and the curves
 """
 
@@ -55,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
     speech = Path(options.speech)
     if not speech.exists():
         raise InputError(f"no such file: {speech}")
+    for output in outputs:
+        if Path(output).exists() and Path(output).samefile(speech):
+            raise InputError(f"{output} is the recording itself; name another output with -o")
     if not 64 <= options.size <= 4096 or options.size % 2:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
     picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
@@ -100,7 +103,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _view(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
+    """A view's name or an angle in degrees. Raises InputError for anything else."""
+    import math
+
+    from parlante.core import InputError
+    from parlante.render.camera import VIEWS
+
+    if text in VIEWS:
         return text
+    try:
+        angle = float(text)
+    except ValueError:
+        angle = math.nan
+    if not math.isfinite(angle):
+        raise InputError(f"unknown view {text!r}; choose {', '.join(VIEWS)} or degrees to the side, such as 20")
+    return angle

@@ -92,7 +92,7 @@ def _glb(path: Path) -> None:
             vertices = accessors[primitives[0]["attributes"]["POSITION"]]["count"]
             targets = mesh.get("extras", {}).get("targetNames", [])
             count = len(primitives[0].get("targets", []))
-            print(f"  mesh {mesh.get('name', '')!r}: {vertices} vertices, {len(primitives)} parts, {count} morph targets")
+            print(f"  mesh {mesh.get('name', '')!r}: {vertices} vertices, {len(primitives)} parts, {count} targets")
             if targets:
                 print(f"    {', '.join(map(str, targets))}")
         for animation in document.get("animations", []):

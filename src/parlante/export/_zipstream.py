@@ -123,7 +123,7 @@ class NpzRows:
     def append(self, rows: NDArray[Any]) -> None:
         """Add rows along the first axis; their type must be the reserved one."""
         if rows.size:
-            self._put(memoryview(np.ascontiguousarray(rows)).cast("B"))
+            self._put(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
 
     def _put(self, data: bytes | memoryview) -> None:
         self._stream._put(self._member, data)

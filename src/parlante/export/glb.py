@@ -134,11 +134,11 @@ def build(take: Take, weights: NDArray[np.float32], head_pose: NDArray[np.float3
     document.root["scene"] = 0
     document.root["asset"]["extras"] = {"fps": take.fps, "provenance": take.provenance}
     document.animate(weights, head_pose, take.fps)
-    return document.bytes()
+    return document.container()
 
 
 def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """glTF wants one texture corner per vertex: the distinct (vertex, uv) pairs (N, 2), and triangles (F, 3) on them."""
+    """One texture corner per vertex, as glTF wants: distinct (vertex, uv) pairs (N, 2), triangles (F, 3) of them."""
     pairs = np.stack([topology.triangles.reshape(-1), topology.uv_triangles.reshape(-1)], axis=1).astype(np.int64)
     corners, inverse = np.unique(pairs, axis=0, return_inverse=True)
     return corners, inverse.reshape(-1, 3).astype(np.int64)
@@ -240,9 +240,7 @@ class _Document:
 
         out = io.BytesIO()
         Image.fromarray(albedo).save(out, "JPEG", quality=93, subsampling=0)
-        self.root["images"] = [
-            {"name": "albedo", "mimeType": "image/jpeg", "bufferView": self._view(out.getvalue())}
-        ]
+        self.root["images"] = [{"name": "albedo", "mimeType": "image/jpeg", "bufferView": self._view(out.getvalue())}]
         self.root["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         self.root["textures"] = [{"source": 0, "sampler": 0}]
         return 0
@@ -266,7 +264,7 @@ class _Document:
             }
         ]
 
-    def bytes(self) -> bytes:
+    def container(self) -> bytes:
         """The finished container."""
         self.root["buffers"] = [{"byteLength": len(self._data)}]
         text = json.dumps(self.root, separators=(",", ":"), allow_nan=False).encode()

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from parlante.core import InputError, atomic_path
 from parlante.export.take import Chunk, Take
 from parlante.head.arkit import ARKIT_NAMES
+from parlante.head.rig import LOOK
 
 _SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
 CSV_ORDER: tuple[str, ...] = tuple(_SWAPPED.get(name, name) for name in ARKIT_NAMES)
 """ARKit names in the file's order."""
 ANGLES = tuple(f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll"))
 COLUMNS = ("Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in CSV_ORDER), *ANGLES)
-EYE_YAW, EYE_PITCH = 0.52, 0.44
-"""Radians at a look weight of 1 (about 30 and 25 degrees)."""
+EYE_YAW = {"In": np.radians(LOOK["In"]), "Out": np.radians(LOOK["Out"])}
+EYE_PITCH = {"Up": np.radians(LOOK["Up"]), "Down": np.radians(LOOK["Down"])}
+"""Radians at a look weight of 1."""
 
 
 class LiveLinkCsv:
@@ -60,7 +62,7 @@ class LiveLinkCsv:
 
 
 def timecode(frame: int, fps: float) -> str:
-    """HH:MM:SS:FF.mmm of a frame, counted at the nearest whole rate; the last three digits are a fraction of a frame."""
+    """HH:MM:SS:FF.mmm of a frame at the nearest whole rate; the last three digits are a fraction of a frame."""
     rate = max(1, round(fps))
     thousandths = round(frame / fps * rate * 1000)
     frames, fraction = divmod(thousandths, 1000)
@@ -83,6 +85,7 @@ def _angles(
         return weights[:, names.index(name)]
 
     for column, side, outwards in ((3, "Left", -1.0), (6, "Right", 1.0)):
-        angles[:, column] = outwards * EYE_YAW * (weight(f"eyeLookOut{side}") - weight(f"eyeLookIn{side}"))
-        angles[:, column + 1] = EYE_PITCH * (weight(f"eyeLookDown{side}") - weight(f"eyeLookUp{side}"))
+        out, in_ = (EYE_YAW[way] * weight(f"eyeLook{way}{side}") for way in ("Out", "In"))
+        down, up = (EYE_PITCH[way] * weight(f"eyeLook{way}{side}") for way in ("Down", "Up"))
+        angles[:, column], angles[:, column + 1] = outwards * (out - in_), down - up
     return angles

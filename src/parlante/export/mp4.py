@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Mp4Sink:
-    """Sink for `.mp4`. The sound is written in step with the pictures."""
+    """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
 
     def __init__(self, path: Path, take: Take, picture: "Picture") -> None:
         self.path = Path(path)

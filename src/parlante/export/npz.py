@@ -1,8 +1,8 @@
 """The animation as one `.npz`: numbers only, readable with `numpy.load(path, allow_pickle=False)`.
 
-Keys: vertices (T, V, 3), fps, topology (name), triangles, lip_aperture (T,), lip_width (T,), audio, sample_rate, neutral,
-uv, uv_triangles, provenance (JSON text), and where present wrinkle (T, h, w, 3), weights (T, K), weight_names, head_pose
-(T, 6), albedo (H, W, 3); regions and landmarks of the topology as region_NAME and landmark_NAME.
+Keys: vertices (T, V, 3), fps, topology (name), triangles, lip_aperture (T,), lip_width (T,), audio, sample_rate,
+neutral, uv, uv_triangles, pivot, provenance (JSON text), and where present wrinkle (T, h, w, 3), weights (T, K),
+weight_names, head_pose (T, 6), albedo (H, W, 3); regions and landmarks as region_NAME and landmark_NAME.
 """
 
 import ast

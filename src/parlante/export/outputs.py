@@ -59,6 +59,7 @@ def _folder(path: Path, take: Take, picture: Picture) -> Sink:
 
 FORMATS: dict[str, tuple[Callable[[Path, Take, Picture], Sink], str]] = {
     ".mp4": (_mp4, "video with sound"),
+    ".webm": (_mp4, "the same as VP9 and Opus"),
     ".glb": (_glb, "glTF: 52 ARKit morph targets, weights animation, skin"),
     ".csv": (_csv, "Live Link Face CSV, 61 columns"),
     ".npz": (_npz, "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
@@ -154,7 +155,8 @@ def _remove_leftovers(path: Path) -> None:
     """Delete partial outputs of processes that no longer live."""
     if not path.parent.is_dir():
         return
-    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.part{re.escape(path.suffix)}")
+    suffixes = "|".join(re.escape(suffix) for suffix in FORMATS if suffix != "/")
+    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.part({suffixes})?")
     for entry in path.parent.iterdir():
         match = pattern.fullmatch(entry.name)
         if match is None or _alive(int(match[1])):

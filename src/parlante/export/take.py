@@ -63,7 +63,7 @@ class Chunk:
 
 
 class Sink(Protocol):
-    """An output being written. Used as a context manager: leaving it cleanly publishes the file, an error removes it."""
+    """An output being written. A context manager: leaving it cleanly publishes the file, an error removes it."""
 
     path: Path
 

@@ -4,7 +4,7 @@ Per frame t, over the vertices that the shapes share with the observation,
 
     min_w  |w @ B - d_t|^2 + ridge * scale * |w|^2 + smooth * scale * (|w - w_{t-1}|^2 + |w - w_{t+1}|^2),  0 <= w <= 1
 
-by projected coordinate descent (Gauss-Seidel) on the Gram matrix B B^T, all frames at once, even and odd frames in turn.
+by projected coordinate descent on the Gram matrix B B^T, all frames at once, even and odd ones in turn.
 `scale` is the mean diagonal of the Gram matrix, so that the two factors are pure numbers.
 """
 

@@ -1,0 +1,137 @@
+"""The shipped talker: phonetic encoder, TexTalker, and its maps read back onto the embedded head."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parlante.animate.source import Request, Window, unknown_name
+from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
+from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
+from parlante.core import InputError, Style
+from parlante.core.timing import num_frames
+from parlante.models.textalker.talker import ASSET as TALKER_FOLDER
+from parlante.models.textalker.talker import TexTalker
+from parlante.uv.motion_map import MotionStats, offsets_from_maps
+from parlante.uv.ratio import decode, encode
+from parlante.uv.table import bake_table
+
+DECODE_FRAMES = 30
+"""Frames decoded at a time: maps are large, frames in flight should be few."""
+
+
+class TexTalkerSource:
+    """TexTalker as the pipeline sees it. Holds the features of the speech it listened to last."""
+
+    def __init__(self, talker: TexTalker, encoder: PhoneticEncoder, provenance: dict[str, Any] | None = None) -> None:
+        self.talker, self.encoder = talker, encoder
+        self.fps = talker.config.fps
+        size = talker.config.wrinkle.img_size
+        self.wrinkle_size = (size, size)
+        self.style_names = tuple(talker.config.styles)
+        self.provenance: dict[str, Any] = provenance or {"model": "textalker"}
+        self._stats = MotionStats.from_dict(talker.config.stats)
+        self._features: NDArray[np.float32] = np.zeros((0, encoder.dim), np.float32)
+        self._frames = 0
+
+    @classmethod
+    def load(cls, talker: Path | str = TALKER_FOLDER, encoder: Path | str = ENCODER_FOLDER) -> "TexTalkerSource":
+        """From two checkpoint folders, the shipped ones by default. Raises InputError if one is missing or damaged."""
+        provenance = {
+            "model": "textalker",
+            "checkpoint_sha256": _sha256(Path(talker)),
+            "encoder": "phonetic",
+            "encoder_sha256": _sha256(Path(encoder)),
+        }
+        return cls(TexTalker.from_pretrained(talker), PhoneticEncoder.from_pretrained(encoder), provenance)
+
+    @classmethod
+    def shared(cls) -> "TexTalkerSource":
+        """The shipped model, loaded once per process."""
+        return _shipped()
+
+    def listen(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Encode speech (N,) at 16 kHz; returns (T,) the chance that nobody speaks, per frame."""
+        self._frames = num_frames(len(audio), fps=self.fps)
+        if len(audio) < 2 * STEP:
+            audio = np.pad(np.asarray(audio), (0, 2 * STEP - len(audio)))
+        self._features = self.encoder.encode(audio)
+        silence = self._features[:, FEATURES["phones"]][:, 0]
+        times = np.arange(self._frames) / self.fps * RATE - 0.5
+        return np.interp(times, np.arange(len(silence)), silence).astype(np.float32)
+
+    def windows(self, request: Request) -> Iterator[Window]:
+        """Frames of the speech last listened to. Raises InputError for a style it does not know."""
+        style = self._style(request)
+        table = bake_table(request.identity.topology, self.talker.config.motion.img_size)
+        strength = _strength_table(request.wrinkle_strength)
+        latents = self.talker.latents(
+            torch.from_numpy(self._features)[None],
+            style,
+            self._frames,
+            steps=request.steps,
+            generator=torch.Generator().manual_seed(request.seed),
+        )
+        for window in latents:
+            pieces = zip(window.motion[0].split(DECODE_FRAMES), window.wrinkle[0].split(DECODE_FRAMES), strict=True)
+            for motion, wrinkle in pieces:
+                with torch.inference_mode():
+                    maps = self.talker.decode_motion(motion)
+                    offsets = offsets_from_maps(maps, table, self._stats) * request.motion_strength
+                    stored = None
+                    if request.texture:
+                        bytes_ = self.talker.decode_wrinkle(wrinkle).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+                        stored = bytes_.permute(0, 2, 3, 1).contiguous().numpy()
+                        if request.wrinkle_strength != 1:
+                            stored = strength[stored]
+                yield Window(np.ascontiguousarray(offsets.numpy()), stored)
+
+    def _style(self, request: Request) -> Style:
+        motion, wrinkle = (self._pivots(wish, request) for wish in (request.motion_style, request.wrinkle_style))
+        return Style(motion.motion, wrinkle.wrinkle, f"{motion.name}/{wrinkle.name}")
+
+    def _pivots(self, wish: str | Style | None, request: Request) -> Style:
+        """A style as given; by default the identity's own, or the mean of all where it has none."""
+        if isinstance(wish, Style):
+            return wish
+        if wish is None:
+            if request.identity.name in self.style_names:
+                return self.talker.style(request.identity.name)
+            motion, wrinkle = self.talker.motion_pivots.mean(0), self.talker.wrinkle_pivots.mean(0)
+            return Style(motion.numpy(), wrinkle.numpy(), "mean")
+        if wish not in self.style_names:
+            raise unknown_name("style", wish, self.style_names)
+        return self.talker.style(wish)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> TexTalkerSource:
+    return TexTalkerSource.load()
+
+
+def _strength_table(strength: float) -> NDArray[np.uint8]:
+    """(256,) stored wrinkle -> stored wrinkle with the ratio raised to `strength`; unchanged skin stays."""
+    ratio = decode(np.arange(256) / 255.0)
+    table = np.rint(255 * encode(np.clip(ratio, 1e-6, 1e3) ** strength)).astype(np.uint8)
+    table[118] = 118
+    return table
+
+
+def _sha256(folder: Path) -> str:
+    try:
+        with (folder / "model.safetensors").open("rb") as file:
+            return _digest(file)
+    except OSError as error:
+        raise InputError(f"cannot load a checkpoint from {folder}: {error.strerror or error}") from error
+
+
+def _digest(file: Any) -> str:
+    total = hashlib.sha256()
+    while block := file.read(1 << 20):
+        total.update(block)
+    return total.hexdigest()
