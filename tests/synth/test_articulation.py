@@ -1,5 +1,7 @@
 """What anyone can see on a mouth: closures close, silence is still, styles differ."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_openness_follows_the_vowel() -> None:
 
     groups = [("aa", "ae"), ("eh", "ah"), ("ih", "iy"), ("s", "z"), ("p", "b", "m")]
     levels = [[opening(symbol) for symbol in group] for group in groups]
-    for wider, narrower in zip(levels, levels[1:], strict=False):
+    for wider, narrower in itertools.pairwise(levels):
         assert min(wider) > max(narrower)
 
 
@@ -95,8 +97,8 @@ def test_no_lag_against_the_sound() -> None:
     openness = {"aa": 3.0, "ae": 3.0, "iy": 1.5, "uw": 1.0, "s": 0.7, "t": 0.7}
     wanted = np.array([openness.get(symbols[min(int(t / 0.09), len(symbols) - 1)], 0) for t in fine])
     got = gap(articulate(phones, fine))
-    scores = {lag: np.corrcoef(np.roll(got, -lag), wanted)[0, 1] for lag in range(-12, 13)}
-    assert abs(max(scores, key=lambda lag: scores[lag])) <= 4  # 20 ms
+    scores = [np.corrcoef(np.roll(got, -lag), wanted)[0, 1] for lag in range(-12, 13)]
+    assert abs(int(np.argmax(scores)) - 12) <= 4  # 20 ms
 
 
 def test_style_changes_how_it_is_said() -> None:

@@ -13,7 +13,7 @@ FACES = ("ada", "ben", "cleo")
 
 
 def people(count: int) -> list[Subject]:
-    return [Subject(f"s{i}", "ada", Manner(), "espeak/en-us/m3/170/50/50", i) for i in range(count)]
+    return [Subject(f"s{i}", f"face{i % 9}", Manner(), "espeak/en-us/m3/170/50/50", i) for i in range(count)]
 
 
 @pytest.mark.parametrize(("count", "each"), [(20, 24), (2, 4), (1, 12), (3, 1)])
@@ -26,6 +26,8 @@ def test_splits_are_disjoint(count: int, each: int) -> None:
     assert not texts["val"] & (texts["test_a"] | texts["test_b"])
     assert not who["test_b"] & (who["train"] | who["val"] | who["test_a"])
     assert who["test_a"] <= who["train"]
+    faces = {s: {x.subject.identity for x in lines if x.split == s} for s in texts}
+    assert not faces["test_b"] & faces["train"] and (count == 1 or faces["test_b"])
 
 
 def test_subjects_are_seeded_and_identities_keep_their_manner() -> None:

@@ -36,42 +36,42 @@ _CHANNELS = ("jaw", "wide", "pucker", "funnel", "upper", "lower", "tongue", "for
 # Apertures follow visual openness: aa ae ao > eh ah er > ih uh iy > uw w r > k t s > f v > p b m.
 TARGETS: dict[str, Target] = {
     "sil": Target(0.0, jaw_pull=1.2, lip_pull=0.7),
-    "aa": Target(0.44, lower=0.12, upper=0.06, jaw_pull=2.2, lip_pull=0.7),
-    "ae": Target(0.40, wide=0.30, lower=0.16, upper=0.12, jaw_pull=2.2),
-    "ao": Target(0.38, pucker=0.22, funnel=0.32, lower=0.06, jaw_pull=2.2, lip_pull=1.5),
-    "ah": Target(0.27, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
-    "eh": Target(0.29, wide=0.26, lower=0.14, upper=0.10, jaw_pull=1.8),
-    "er": Target(0.22, pucker=0.20, funnel=0.26, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
+    "aa": Target(0.42, lower=0.12, upper=0.06, jaw_pull=2.2, lip_pull=0.7),
+    "ae": Target(0.43, wide=0.32, lower=0.16, upper=0.12, jaw_pull=2.2),
+    "ao": Target(0.34, pucker=0.26, funnel=0.16, lower=0.06, jaw_pull=2.2, lip_pull=1.5),
+    "ah": Target(0.25, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
+    "eh": Target(0.28, wide=0.26, lower=0.14, upper=0.10, jaw_pull=1.8),
+    "er": Target(0.19, pucker=0.26, funnel=0.14, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
     "ih": Target(0.18, wide=0.24, lower=0.12, upper=0.07, jaw_pull=1.3, lip_pull=0.8),
     "iy": Target(0.14, wide=0.48, lower=0.14, upper=0.09, jaw_pull=1.6, lip_pull=1.5),
-    "uh": Target(0.17, pucker=0.34, funnel=0.22, jaw_pull=1.4, lip_pull=1.3),
-    "uw": Target(0.13, pucker=0.72, funnel=0.22, jaw_pull=1.8, lip_pull=2.4),
-    "o": Target(0.29, pucker=0.40, funnel=0.34, jaw_pull=2.0, lip_pull=1.9),
+    "uh": Target(0.14, pucker=0.34, funnel=0.09, jaw_pull=1.4, lip_pull=1.3),
+    "uw": Target(0.09, pucker=0.74, funnel=0.06, jaw_pull=1.8, lip_pull=2.4),
+    "o": Target(0.26, pucker=0.46, funnel=0.16, jaw_pull=2.0, lip_pull=1.9),
     "e": Target(0.25, wide=0.38, lower=0.14, upper=0.09, jaw_pull=1.7, lip_pull=1.2),
     "p": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "b": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "m": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "f": Target(0.07, jaw_pull=1.4, lip_pull=0.35),
     "v": Target(0.07, jaw_pull=1.4, lip_pull=0.35),
-    "th": Target(0.09, lower=0.08, upper=0.05, tongue=0.30, jaw_pull=1.3, lip_pull=0.3),
-    "dh": Target(0.09, lower=0.08, upper=0.05, tongue=0.24, jaw_pull=1.1, lip_pull=0.3),
+    "th": Target(0.07, lower=0.06, upper=0.05, tongue=0.30, jaw_pull=1.3, lip_pull=0.3),
+    "dh": Target(0.07, lower=0.06, upper=0.05, tongue=0.24, jaw_pull=1.1, lip_pull=0.3),
     "s": Target(0.035, wide=0.22, lower=0.12, upper=0.06, jaw_pull=2.6, lip_pull=0.45),
     "z": Target(0.035, wide=0.20, lower=0.12, upper=0.06, jaw_pull=2.4, lip_pull=0.45),
-    "sh": Target(0.045, funnel=0.50, pucker=0.12, lower=0.06, forward=0.15, jaw_pull=2.6, lip_pull=1.7),
-    "zh": Target(0.045, funnel=0.46, pucker=0.12, lower=0.06, forward=0.15, jaw_pull=2.4, lip_pull=1.6),
-    "ch": Target(0.045, funnel=0.46, pucker=0.12, lower=0.06, forward=0.12, jaw_pull=2.6, lip_pull=1.6),
-    "jh": Target(0.045, funnel=0.42, pucker=0.12, lower=0.06, forward=0.12, jaw_pull=2.4, lip_pull=1.5),
+    "sh": Target(0.03, funnel=0.26, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.6, lip_pull=1.7),
+    "zh": Target(0.03, funnel=0.24, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.4, lip_pull=1.6),
+    "ch": Target(0.03, funnel=0.24, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.6, lip_pull=1.6),
+    "jh": Target(0.03, funnel=0.22, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.4, lip_pull=1.5),
     "t": Target(0.06, wide=0.08, lower=0.10, upper=0.04, tongue=0.02, jaw_pull=1.6, lip_pull=0.25),
     "d": Target(0.06, wide=0.08, lower=0.10, upper=0.04, tongue=0.02, jaw_pull=1.5, lip_pull=0.25),
     "n": Target(0.07, wide=0.06, lower=0.09, upper=0.04, tongue=0.02, jaw_pull=1.3, lip_pull=0.25),
-    "l": Target(0.13, lower=0.10, upper=0.04, tongue=0.08, jaw_pull=1.1, lip_pull=0.3),
-    "k": Target(0.11, lower=0.06, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
-    "g": Target(0.11, lower=0.06, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
-    "ng": Target(0.11, lower=0.06, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
-    "hh": Target(0.16, lower=0.05, jaw_pull=0.3, lip_pull=0.12),
+    "l": Target(0.1, lower=0.08, upper=0.04, tongue=0.08, jaw_pull=1.1, lip_pull=0.3),
+    "k": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
+    "g": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
+    "ng": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
+    "hh": Target(0.14, lower=0.05, jaw_pull=0.3, lip_pull=0.12),
     "y": Target(0.09, wide=0.34, lower=0.10, upper=0.06, jaw_pull=1.2, lip_pull=0.8),
-    "r": Target(0.11, funnel=0.36, pucker=0.22, lower=0.02, jaw_pull=1.3, lip_pull=1.3),
-    "w": Target(0.08, pucker=0.85, funnel=0.14, jaw_pull=1.9, lip_pull=2.4),
+    "r": Target(0.08, funnel=0.12, pucker=0.32, lower=0.02, jaw_pull=1.3, lip_pull=1.3),
+    "w": Target(0.05, pucker=0.85, funnel=0.03, jaw_pull=1.9, lip_pull=2.4),
 }
 GLIDES: dict[str, tuple[tuple[str, float], tuple[str, float]]] = {
     "ay": (("aa", 0.62), ("ih", 0.38)),
@@ -91,6 +91,16 @@ _BEFORE = np.array([0.024, 0.040, 0.060, 0.055, 0.028, 0.028, 0.014, 0.050])
 _AFTER = np.array([0.024, 0.040, 0.045, 0.045, 0.028, 0.028, 0.014, 0.050])
 _CLOSE_RAMP, _OPEN_RAMP = 0.070, 0.060  # seconds the lips take to meet and to part
 _MIN_HOLD = 0.035  # seconds; longer than one frame at 30 fps, so that every closure is seen
+
+# How far a shape parts the lips of the embedded head, as a share of jawOpen: mouthClose must undo it in a closure.
+_PARTS_LIPS = {
+    "mouthFunnel": 0.40,
+    "mouthPucker": 0.02,
+    "mouthRollLower": 0.31,
+    "mouthRollUpper": 0.12,
+    "mouthPressLeft": 0.06,
+    "mouthPressRight": 0.06,
+}
 
 
 def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: Manner = NEUTRAL) -> NDArray[np.float32]:
@@ -199,7 +209,7 @@ def _weights(
     jaw = jaw * (1 - closed) + np.minimum(jaw, 0.14) * closed
     wide = wide * style.lip_gain
     pucker, funnel = pucker * style.protrusion, funnel * style.protrusion
-    upper = upper * style.lip_gain * free + 0.22 * bitten
+    upper = upper * style.lip_gain * free + 0.20 * bitten
     lower = lower * style.lip_gain * free
     pressed = closed * style.press
     smile, frown = max(style.smile, 0.0), max(-style.smile, 0.0)
@@ -210,18 +220,19 @@ def _weights(
     out = np.zeros((len(jaw), len(ARKIT_NAMES)))
     out[:, INDEX["jawOpen"]] = jaw
     out[:, INDEX["jawForward"]] = forward
-    out[:, INDEX["mouthClose"]] = jaw * closed
-    out[:, INDEX["mouthPucker"]] = pucker
-    out[:, INDEX["mouthFunnel"]] = funnel * (1 - 0.8 * closed) * (1 - 0.7 * bitten)
-    out[:, INDEX["mouthRollLower"]] = 0.10 * pressed + 0.45 * bitten
-    out[:, INDEX["mouthRollUpper"]] = 0.08 * pressed
+    out[:, INDEX["mouthPucker"]] = pucker * (1 - 0.6 * closed) * (1 - 0.4 * bitten)
+    out[:, INDEX["mouthFunnel"]] = funnel * (1 - 0.95 * closed) * (1 - 0.8 * bitten)
+    out[:, INDEX["mouthRollLower"]] = 0.03 * pressed + 0.40 * bitten
+    out[:, INDEX["mouthRollUpper"]] = 0.03 * pressed
     out[:, INDEX["tongueOut"]] = tongue * free
     for side, name in ((1 + 0.5 * style.asymmetry, "Left"), (1 - 0.5 * style.asymmetry, "Right")):
         out[:, INDEX["mouthStretch" + name]] = 0.55 * corner * side
         out[:, INDEX["mouthSmile" + name]] = 0.35 * corner * side + smile * rest
         out[:, INDEX["mouthDimple" + name]] = 0.20 * corner * side
         out[:, INDEX["mouthFrown" + name]] = frown * rest
-        out[:, INDEX["mouthPress" + name]] = 0.18 * pressed
+        out[:, INDEX["mouthPress" + name]] = 0.06 * pressed
         out[:, INDEX["mouthUpperUp" + name]] = upper * side
         out[:, INDEX["mouthLowerDown" + name]] = lower * side
+    parted = sum(share * out[:, INDEX[name]] for name, share in _PARTS_LIPS.items())
+    out[:, INDEX["mouthClose"]] = (jaw + parted) * closed + (0.6 * jaw + parted) * bitten
     return np.clip(out, 0, 1).astype(np.float32)

@@ -28,7 +28,7 @@ from parlante.synth.text import sentences
 FORMAT = 1
 SPLITS = ("train", "val", "test_a", "test_b")
 CLIP_ARRAYS = ("audio", "curves", "head_pose", "phone_symbols", "phone_times", "text")
-UNSEEN_SHARE = 0.12  # of subjects, kept for test_b
+UNSEEN_SHARE = 0.12  # of identities, kept for test_b
 HELD_OUT_SHARE = 1 / 12  # of a seen subject's sentences, each for val and test_a
 _COMMON_SHARE = 0.25  # of the training sentences are said by everybody, so that styles can be compared
 _VOICE_TRIES = 5
@@ -52,13 +52,13 @@ class Line:
 def plan(subjects: Sequence[Subject], per_subject: int, seed: int = 0) -> list[list[Line]]:
     """Who says what, for each subject `per_subject` lines. Texts of train, val and test never meet.
 
-    The last 12 % of the subjects (at least one of two or more) are test_b: unseen people, unseen sentences. Of the
-    others' sentences one in twelve (at least one of four or more) is val and another one test_a. Raises InputError if
+    About 12 % of the identities (at least one of two or more) are test_b, whoever wears them: unseen people, unseen
+    sentences. Of the others' sentences one in twelve (at least one of four or more) is val and another one test_a. Raises InputError if
     per_subject < 1.
     """
     if per_subject < 1:
         raise InputError(f"each subject must say at least one sentence, got {per_subject}")
-    unseen = max(1, round(UNSEEN_SHARE * len(subjects))) if len(subjects) > 1 else 0
+    unseen = _unseen(list(dict.fromkeys(subject.identity for subject in subjects)))
     held = max(1, round(HELD_OUT_SHARE * per_subject)) if per_subject >= 4 else 0
     train = per_subject - 2 * held
     common = max(1, round(_COMMON_SHARE * train))
@@ -69,14 +69,21 @@ def plan(subjects: Sequence[Subject], per_subject: int, seed: int = 0) -> list[l
 
     shared, val, test = take(common), take(held), take(held)
     lines = []
-    for index, subject in enumerate(subjects):
-        if index >= len(subjects) - unseen:
+    for subject in subjects:
+        if subject.identity in unseen:
             texts = [(text, "test_b") for text in test + take(per_subject - held)]
         else:
             texts = [(text, "train") for text in shared + take(train - common)]
             texts += [(text, "val") for text in val] + [(text, "test_a") for text in test]
         lines.append([Line(subject, number, text, split) for number, (text, split) in enumerate(texts)])
     return lines
+
+
+def _unseen(identities: list[str]) -> set[str]:
+    """The identities kept for test_b, evenly spread over the list."""
+    count = len(identities)
+    kept = max(1, round(UNSEEN_SHARE * count)) if count > 1 else 0
+    return {identities[(turn + 1) * count // kept - 1] for turn in range(kept)}
 
 
 def perform(utterance: Utterance, subject: Subject, number: int = 0) -> dict[str, NDArray[Any]]:

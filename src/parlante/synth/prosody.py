@@ -146,7 +146,7 @@ def _drift(count: int, rng: np.random.Generator, fps: float, hertz: float) -> ND
 def _gaze(
     weights: NDArray[np.float64], pose: NDArray[np.float64], style: Manner, rng: np.random.Generator, fps: float
 ) -> None:
-    """Fixations of 0.4-3 s joined by quick saccades; eyes counter the head, lids follow the eyes."""
+    """Fixations of 0.4-3 s joined by quick saccades; eyes counter the head; the lids follow by the rig."""
     count = len(weights)
     aim = np.zeros((count, 2))  # + = the character's left, + = up
     start = 0
@@ -168,8 +168,6 @@ def _gaze(
         weights[:, INDEX["eyeLookIn" + side]] = inward
         weights[:, INDEX["eyeLookUp" + side]] = up
         weights[:, INDEX["eyeLookDown" + side]] = down
-        weights[:, INDEX["eyeBlink" + side]] += 0.15 * down
-        weights[:, INDEX["eyeWide" + side]] += 0.20 * up
 
 
 def blinks(energy: NDArray[np.float64], rate: float, rng: np.random.Generator, fps: float = FPS) -> NDArray[np.float64]:
