@@ -100,33 +100,7 @@ def _glsl(values: tuple[float, ...]) -> str:
     return f"vec{len(values)}({', '.join(f'{value:.6f}' for value in values)})"
 
 
-VERTEX_SHADER = """
-#version 330
-uniform mat4 projection;
-in vec3 position; in vec3 normal; in vec3 grad_u; in vec3 grad_v; in vec2 uv; in vec4 surface;
-out vec3 at; out vec3 n0; out vec3 gu; out vec3 gv; out vec2 st; out vec4 look;
-void main() {
-    at = position; n0 = normal; gu = grad_u; gv = grad_v; st = uv; look = surface;
-    gl_Position = projection * vec4(position, 1.0);
-}
-"""
-
-FRAGMENT_SHADER = f"""
-#version 330
-uniform sampler2D albedo_map; uniform sampler2D ratio_map; uniform sampler2D slope_map;
-uniform bool wrinkled; uniform vec4 material; uniform vec2 finish;
-in vec3 at; in vec3 n0; in vec3 gu; in vec3 gv; in vec2 st; in vec4 look;
-out vec4 colour;
-void main() {{
-    vec3 view = normalize(-at);
-    vec3 texel = texture(albedo_map, st).rgb;
-    vec3 n = normalize(n0);
-    if (wrinkled) {{
-        texel = min(texel * texture(ratio_map, st).rgb, vec3(1.0));
-        vec2 slope = texture(slope_map, st).rg;
-        n = normalize(n - {BUMP:.6f} * (slope.x * gu + slope.y * gv));
-    }}
-    if (!gl_FrontFacing) n = -n;
+LIGHTING = f"""
     vec3 albedo = finish.y * texel * (texel * (texel * 0.305306011 + 0.682171111) + 0.012522878);
     float occlusion = look.x, lit = look.y, gloss = look.z;
 
@@ -155,15 +129,60 @@ void main() {{
     vec3 s1 = sqrt(sum), s2 = sqrt(s1), s3 = sqrt(s2);
     vec3 encoded = clamp(0.662002687 * s1 + 0.684122060 * s2 - 0.323583601 * s3 - 0.0225411470 * sum, 0.0, 1.0);
     colour = vec4(encoded * look.w, look.w);
+"""
+
+
+def vertex_shader(wrinkled: bool) -> str:
+    """GLSL of the vertex stage; every varying costs time on a CPU, so those of the wrinkles exist only with them."""
+    tilt = WRINKLE_DECLARATIONS if wrinkled else ("", "", "")
+    return f"""
+#version 330
+uniform mat4 projection;
+in vec3 position; in vec3 normal; in vec2 uv; in vec4 surface; {tilt[0]}
+out vec3 n0; out vec2 st; out vec4 look; {tilt[1]}
+void main() {{
+    n0 = normal; st = uv; look = surface; {tilt[2]}
+    gl_Position = projection * vec4(position, 1.0);
 }}
 """
+
+
+WRINKLE_DECLARATIONS = (
+    "in vec3 grad_u; in vec3 grad_v;",
+    "out vec3 gu; out vec3 gv;",
+    "gu = grad_u; gv = grad_v;",
+)
+WRINKLE_FRAGMENT = f"""
+    texel = min(texel * texture(ratio_map, st).rgb, vec3(1.0));
+    vec2 slope = texture(slope_map, st).rg;
+    n = normalize(n - {BUMP:.6f} * (slope.x * gu + slope.y * gv));
+"""
+
+
+def fragment_shader(wrinkled: bool) -> str:
+    """GLSL of the fragment stage. `lens` (scale, offset) turns a pixel into the direction to the eye."""
+    return f"""
+#version 330
+uniform sampler2D albedo_map; uniform vec4 material; uniform vec2 finish; uniform vec2 lens;
+{"uniform sampler2D ratio_map; uniform sampler2D slope_map; in vec3 gu; in vec3 gv;" if wrinkled else ""}
+in vec3 n0; in vec2 st; in vec4 look;
+out vec4 colour;
+void main() {{
+    vec3 view = normalize(vec3(lens.y - gl_FragCoord.xy * lens.x, 1.0));
+    vec3 texel = texture(albedo_map, st).rgb;
+    vec3 n = normalize(n0);
+    {WRINKLE_FRAGMENT if wrinkled else ""}
+    if (!gl_FrontFacing) n = -n;
+{LIGHTING}}}
+"""
+
 
 RESOLVE_VERTEX_SHADER = """
 #version 330
 out vec2 st;
 void main() {
     vec2 corner = vec2(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0);
-    st = vec2(corner.x, -corner.y) * 0.5 + 0.5;
+    st = corner * 0.5 + 0.5;
     gl_Position = vec4(corner, 0.0, 1.0);
 }
 """
@@ -175,7 +194,7 @@ in vec2 st;
 out vec4 colour;
 void main() {
     vec4 head = texture(samples, st);
-    float grey = texture(backdrop, vec2(st.x, 1.0 - st.y)).r;
+    float grey = texture(backdrop, st).r;
     colour = vec4(head.rgb + (1.0 - head.a) * grey, 1.0);
 }
 """
