@@ -4,6 +4,10 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parlante.data.synthtalk import SynthTalk
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,4 +56,22 @@ def run(options: argparse.Namespace) -> int:
     counts = {split: len(SynthTalk(options.out, split)) for split in ("train", "val", "test_a", "test_b")}
     print(f"{index}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     if options.preview is not None:
+        _film(SynthTalk(options.out), options.preview)
+        print(options.preview)
     return 0
+
+
+def _film(corpus: "SynthTalk", path: Path) -> None:
+    """The first clip of `corpus` as a video with sound."""
+    from parlante.head import load_head
+    from parlante.render import Renderer, VideoWriter
+
+    take, clip, head = corpus.take(0), corpus[0], load_head()
+    identity = head.identity(take.identity)
+    pivot = head.neck_pivot(take.identity)
+    with (
+        Renderer(head.topology, identity.neutral, albedo=identity.albedo, pivot=pivot) as renderer,
+        VideoWriter(path, corpus.fps, renderer.size, take.audio, corpus.sample_rate) as video,
+    ):
+        for frame, pose in enumerate(take.head_pose):
+            video.write(renderer.draw(clip.vertices[frame], head_pose=pose))

@@ -62,7 +62,8 @@ class CurveVertices:
         if np.ndim(self.curves[frames]) == 1:
             moved = moved[0]
             return np.asarray(moved[rest] if rest else moved)
-        return np.asarray(moved[(slice(None), *tuple(rest))] if rest else moved)
+        every: tuple[Any, ...] = (slice(None),)
+        return np.asarray(moved[every + rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._render(self.curves).astype(dtype or self.dtype, copy=False)

@@ -53,8 +53,8 @@ def plan(subjects: Sequence[Subject], per_subject: int, seed: int = 0) -> list[l
     """Who says what, for each subject `per_subject` lines. Texts of train, val and test never meet.
 
     About 12 % of the identities (at least one of two or more) are test_b, whoever wears them: unseen people, unseen
-    sentences. Of the others' sentences one in twelve (at least one of four or more) is val and another one test_a. Raises InputError if
-    per_subject < 1.
+    sentences. Of the others' sentences one in twelve (at least one of four or more) is val and another one test_a.
+    Raises InputError if per_subject < 1.
     """
     if per_subject < 1:
         raise InputError(f"each subject must say at least one sentence, got {per_subject}")
