@@ -27,15 +27,19 @@ class Family:
     """ARKit shapes that fold it fully; its sensitivity is measured from them."""
     age_gain: float
     """How much deeper with age: depth is 1 + age_gain * (age - 30) / 40."""
+    along: float = 0.0
+    """Share of the compression along the lines that counts too: where skin is gathered by a neighbouring muscle."""
 
 
 FAMILIES: dict[str, Family] = {
     "forehead": Family(0, 0.016, ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), 0.45),
-    "glabella": Family(1, 0.009, ("browDownLeft", "browDownRight"), 0.5),
-    "crows_feet": Family(1, 0.012, ("eyeSquintLeft", "eyeSquintRight", "cheekSquintLeft", "cheekSquintRight"), 0.8),
+    "glabella": Family(1, 0.009, ("browDownLeft", "browDownRight"), 0.5, 1.0),
+    "crows_feet": Family(
+        1, 0.012, ("eyeSquintLeft", "eyeSquintRight", "cheekSquintLeft", "cheekSquintRight"), 0.8, 0.4
+    ),
     "nasolabial": Family(0, 0.009, ("mouthSmileLeft", "mouthSmileRight"), 0.5),
     "under_eye": Family(0, 0.006, ("cheekSquintLeft", "cheekSquintRight", "eyeSquintLeft", "eyeSquintRight"), 0.5),
-    "bunny": Family(1, 0.007, ("noseSneerLeft", "noseSneerRight"), 0.3),
+    "bunny": Family(1, 0.007, ("noseSneerLeft", "noseSneerRight"), 0.3, 1.0),
     "marionette": Family(1, 0.008, ("mouthFrownLeft", "mouthFrownRight"), 0.9),
     "chin": Family(0, 0.010, ("mouthShrugLower",), 0.2),
     "lip_lines": Family(1, 0.007, ("mouthPucker",), 1.0),
@@ -101,7 +105,7 @@ def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
 
     _forehead(rng, draw)
     bend = rng.uniform(-1.5, 1.5)
-    both("glabella", [(7 + bend, 41), (8.5, 47), (9.5 + bend, 54), (9, 60)], 0.9, 1.5, 0.5, 0.35)
+    both("glabella", [(7 + bend, 41), (8.5, 47), (9.5 + bend, 54), (9, 60)], 1.3, 1.5, 0.5, 0.35)
     both("glabella", [(13, 46), (14.5, 51), (15, 56)], 0.5, 1.2, 0.5, 0.4, keep=0.4)
     draw("root", [(-11, 37.5), (0, 35.5 + rng.uniform(-1, 1)), (11, 37.5)], 0.7, 1.3, 0.4, 0.3)
     for angle in (42, 20, -2, -24)[: rng.integers(3, 5)]:

@@ -127,7 +127,7 @@ def _operator(head: Any, name: str, frame: FaceFrame, neutral: NDArray[np.floati
     mask = _creasable(frame)
     live = mask[triangles].min(1) > 0
     triangles = triangles[live]
-    gradient, area, normal = _gradients(neutral, triangles)
+    gradient, area = _gradients(neutral, triangles)
     average = _to_vertices(triangles, area, count)
     shapes = head.shapes(name)
     # A family's direction: across its nearest line, carried from the chart to the surface.
@@ -140,40 +140,48 @@ def _operator(head: Any, name: str, frame: FaceFrame, neutral: NDArray[np.floati
         near = np.flatnonzero(weight > 0.02)
         if not len(near):
             continue
-        field = np.einsum("fki,fk->fi", gradient[near], np.einsum("fkc,fc->fk", chart[near], across[near]))
-        field /= np.maximum(np.linalg.norm(field, axis=1, keepdims=True), 1e-9)
-        # strain along d of displacement u: sum_k (grad phi_k . d) (d . u_k)
-        slope = np.einsum("fki,fi->fk", gradient[near], field)
-        coefficients = -slope[:, :, None] * field[:, None, :]
-        rows = _rows(near, coefficients, triangles, len(triangles), count)
-        expression = np.zeros(3 * count)
-        for shape in spec.expression:
-            expression += shapes[ARKIT_NAMES.index(shape)].astype(np.float64).ravel()
-        folding = (average @ (rows @ expression))[np.unique(triangles[weight > 0.6])]
-        gain = 1.0 / max(float(np.quantile(folding, 0.75)) if len(folding) else 0.0, 0.03)
+        rows: Any = 0
+        for share, direction in ((1.0, across[near]), (spec.along, np.stack([-across[near, 1], across[near, 0]], -1))):
+            field = np.einsum("fki,fk->fi", gradient[near], np.einsum("fkc,fc->fk", chart[near], direction))
+            field /= np.maximum(np.linalg.norm(field, axis=1, keepdims=True), 1e-9)
+            # strain along d of displacement u: sum_k (grad phi_k . d) (d . u_k)
+            slope = np.einsum("fki,fi->fk", gradient[near], field)
+            coefficients = -share * slope[:, :, None] * field[:, None, :]
+            rows = rows + _rows(near, coefficients, triangles, len(triangles), count)
+        expression = sum(shapes[ARKIT_NAMES.index(shape)].astype(np.float64) for shape in spec.expression)
+        jaw = shapes[ARKIT_NAMES.index("jawOpen")].astype(np.float64)
+        middle = np.unique(triangles[weight > 0.6])
+        full, talking = (_typical((average @ (rows @ np.ravel(pose)))[middle]) for pose in (expression, jaw))
+        gain = 1.0 / max(full, 1.8 * talking, 0.02)  # talking alone must not carve the face
         numerator[spec.layer] = numerator[spec.layer] + sparse.diags(weight * gain) @ rows
         total[spec.layer] += weight
     layers = [average @ sparse.diags(1 / np.maximum(total[k], 1.0)) @ numerator[k] for k in range(2)]
-    layers.append(_flow(frame, triangles, gradient, normal, average, count))
+    layers.append(_flow(frame, triangles, gradient, average, count))
     operator = sparse.vstack([_drop_small(layer) for layer in layers]).tocsr()
     return operator
+
+
+def _typical(folding: NDArray[np.floating]) -> float:
+    return float(np.quantile(folding, 0.7)) if len(folding) else 0.0
 
 
 def _flow(
     frame: FaceFrame,
     triangles: NDArray[np.int32],
     gradient: NDArray[np.floating],
-    normal: NDArray[np.floating],
     average: Any,
     count: int,
 ) -> Any:
     """(V, 3V): stretched or inward-rolled lips pale (+), pursed or bunched ones and lifted cheeks flush (-)."""
     every = np.arange(len(triangles))
-    tangent = gradient  # area change is the sum over corners of grad phi_k . u_k
-    stretch = average @ _rows(every, tangent, triangles, len(triangles), count)
+    area = _rows(every, gradient, triangles, len(triangles), count)  # sum over corners of grad phi_k . u_k
+    along = np.einsum("fki,fk->fi", gradient, frame.chart[triangles][:, :, 0].astype(np.float64))
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    slope = np.einsum("fki,fi->fk", gradient, along)
+    width = _rows(every, slope[:, :, None] * along[:, None, :], triangles, len(triangles), count)
     s, y = frame.chart.T
     lips = frame.mask("lips")
-    blocks = [2.5 * sparse.diags(np.where(lips > 0, 1.0, 1.2)) @ stretch]
+    blocks = [sparse.diags(2.2 * lips) @ (average @ width), sparse.diags(3.0 * (1 - lips)) @ (average @ area)]
     for upper in (True, False):  # inward motion of a lip against the skin around it
         lip = lips * ((y > -0.0375) == upper)
         rim_y = -0.023 if upper else -0.056
@@ -188,20 +196,20 @@ def _flow(
         rows = np.repeat(index, len(around))
         columns = np.tile(3 * around + 2, len(index))
         other = sparse.csr_matrix((np.tile(ring[around], len(index)), (rows, columns)), shape=(count, 3 * count))
-        blocks.append(160.0 * (own + other))
+        blocks.append(140.0 * (own + other))
     return sum(blocks[1:], start=blocks[0])
 
 
 def _gradients(
     vertices: NDArray[np.floating], triangles: NDArray[np.int32]
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Gradients of the three corner functions (F, 3, 3), areas (F,), unit normals (F, 3)."""
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Gradients of the three corner functions (F, 3, 3) and areas (F,)."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     double = np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-10)
     normal = normal / double
     gradient = np.stack([np.cross(normal, edge) / double for edge in (c - b, a - c, b - a)], 1)
-    return gradient, 0.5 * double[:, 0], normal
+    return gradient, 0.5 * double[:, 0]
 
 
 def _to_vertices(triangles: NDArray[np.int32], area: NDArray[np.floating], count: int, rounds: int = 2) -> Any:
@@ -255,6 +263,6 @@ def _drop_small(matrix: Any) -> Any:
     matrix = matrix.tocsr()
     magnitude = np.abs(matrix.data)
     if len(magnitude):
-        matrix.data[magnitude < 2e-3 * np.quantile(magnitude, 0.99)] = 0
+        matrix.data[magnitude < 1e-3 * np.quantile(magnitude, 0.99)] = 0
         matrix.eliminate_zeros()
     return matrix
