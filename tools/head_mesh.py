@@ -158,9 +158,7 @@ def cut_head(base: Base) -> Skin:
     points = base.vertices
     body = base.quads[(base.quads < BODY).all(1)]
     graph = Quads(body)
-    near_neck = np.flatnonzero(
-        (np.abs(points[:BODY, 1] - NECK_LOOP[1]) < 0.25) & (np.abs(points[:BODY, 0]) < 0.6)
-    )
+    near_neck = np.flatnonzero((np.abs(points[:BODY, 1] - NECK_LOOP[1]) < 0.25) & (np.abs(points[:BODY, 0]) < 0.6))
     (neck,) = [
         loop for loop in graph.loops(near_neck, NECK_LOOP[0]) if abs(points[loop, 1].mean() - NECK_LOOP[1]) < 0.01
     ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 EYE_SEGMENTS = 20
 EYE_ANGLES = np.radians([6, 12, 18, 24, 28, 34, 44, 58, 74, 92, 112])  # polar angle of each ring from the pupil
-LIMBUS = np.radians(30)  # where the cornea leaves the sphere
+LIMBUS = np.radians(27)  # where the cornea leaves the sphere
 TOOTH_WIDTHS = np.array([8.6, 6.8, 7.8, 7.0, 6.8, 9.8])  # mm, from the middle to the side (Wheeler's Dental Anatomy)
 TOOTH_HEIGHTS = np.array([10.2, 8.8, 10.0, 8.4, 7.6, 7.0])
 
@@ -88,8 +88,8 @@ class Arch:
         return point, np.stack([-tangent[..., 1], tangent[..., 0]], axis=-1)
 
 
-UPPER = Arch(0.262, 0.50, 1.487, 6.598, 1.0)
-LOWER = Arch(0.236, 0.47, 1.452, 6.640, -1.0)
+UPPER = Arch(0.262, 0.50, 1.483, 6.564, 1.0)
+LOWER = Arch(0.232, 0.47, 1.446, 6.594, -1.0)
 
 
 def teeth(arch: Arch) -> Part:
@@ -115,7 +115,10 @@ def teeth(arch: Arch) -> Part:
             # level above the edge, width share, thickness share, setback
             levels = [(0.0, 0.80, 0.45), (0.012, 0.97, 0.70), (0.45 * height, 1.0, 1.0), (height, 0.78, 1.0)]
             points = []
-            flat = (np.sign(np.cos(ring)) * np.abs(np.cos(ring)) ** 0.55, np.sign(np.sin(ring)) * np.abs(np.sin(ring)) ** 0.55)
+            flat = (
+                np.sign(np.cos(ring)) * np.abs(np.cos(ring)) ** 0.55,
+                np.sign(np.sin(ring)) * np.abs(np.sin(ring)) ** 0.55,
+            )
             crown = centre - out * (0.5 * thick)
             points.append([crown[0], arch.edge + arch.up * (base - 0.003), crown[1]])
             for level, wide, deep in levels:
@@ -129,7 +132,9 @@ def teeth(arch: Arch) -> Part:
             plane = np.concatenate([[[0, 0]], 0.25 * square, 0.45 * square, 0.72 * square, square])
             column = (6 + k) if side > 0 else 5 - k
             cell = 0.5 + 0.44 * plane
-            cells.append((column, Part(np.array(points), fan_grid(4, 8), np.stack([(column + cell[:, 0]) / 12, cell[:, 1]], 1))))
+            cells.append(
+                (column, Part(np.array(points), fan_grid(4, 8), np.stack([(column + cell[:, 0]) / 12, cell[:, 1]], 1)))
+            )
     cells.sort(key=lambda c: c[0])
     whole = cells[0][1]
     for _, cell in cells[1:]:
@@ -161,15 +166,17 @@ def _tilt(part: Part) -> Part:
 
 def gums(arch: Arch, columns: int = 25) -> Part:
     """A ridge along the arch: scalloped in front of the teeth, over the ridge and down behind them."""
-    s = np.linspace(-0.50, 0.50, columns)
+    reach = 0.44 if arch.up > 0 else 0.39
+    s = np.linspace(-reach, reach, columns)
     point, out = arch.at(s)
     scallop = 0.006 * np.cos(2 * np.pi * s / 0.08)
     neck = 0.078 + scallop
+    side = np.clip((np.abs(s) - 0.12) / 0.25, 0, 1)
     profile = [  # outwards from the arch, height above the biting edge
         (np.full(columns, -0.020), neck + 0.01),
         (np.full(columns, 0.016), neck),
-        (np.full(columns, 0.024), neck + 0.035),
-        (np.full(columns, 0.018), neck + 0.10),
+        (np.full(columns, 0.022) - 0.014 * side, neck + 0.035 - 0.01 * side),
+        (np.full(columns, 0.014) - 0.02 * side, neck + 0.09 - 0.045 * side),
     ]
     inner = np.interp(np.abs(s), [0, 0.2, 0.3, 0.5], [-0.06, -0.07, -0.11, -0.12])
     profile = [(inner, neck + 0.12), (inner, neck + 0.015), *profile]
@@ -204,6 +211,6 @@ def lash_roots() -> LashRoots:
     upper, lower = np.linspace(0.9, 12.6, 22), np.linspace(16.4, 26.6, 12)
     place = np.concatenate([upper, lower])
     rng = np.random.default_rng(5)
-    length = np.concatenate([0.075 - 0.030 * (upper - 1) / 12, np.full(12, 0.034)]) * rng.uniform(0.85, 1.1, len(place))
+    length = np.concatenate([0.066 - 0.026 * (upper - 1) / 12, np.full(12, 0.028)]) * rng.uniform(0.85, 1.1, len(place))
     lean = np.concatenate([1 - 2 * (upper - 0.9) / 11.7, 1 - 2 * (26.6 - lower) / 10.2])
     return LashRoots(place, 0.0028, length, lean)

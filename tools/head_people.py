@@ -5,6 +5,7 @@ import numpy as np
 from parlante.head.identities import Traits, sizes
 
 ANCESTRIES = ("african", "asian", "caucasian")
+SPREAD = 0.8  # of individual features altogether
 # Pairs of opposite targets and the spread (standard deviation) of their signed weight.
 _PAIRS = {
     "head/head-scale-vert-{decr|incr}": 0.10,
@@ -37,8 +38,8 @@ _PAIRS = {
     "mouth/mouth-scale-horiz-{decr|incr}": 0.24,
     "mouth/mouth-scale-vert-{decr|incr}": 0.18,
     "mouth/mouth-trans-{down|up}": 0.20,
-    "mouth/mouth-lowerlip-volume-{decr|incr}": 0.28,
-    "mouth/mouth-upperlip-volume-{decr|incr}": 0.28,
+    "mouth/mouth-lowerlip-volume-{decr|incr}": 0.20,
+    "mouth/mouth-upperlip-volume-{decr|incr}": 0.20,
     "mouth/mouth-lowerlip-height-{decr|incr}": 0.22,
     "mouth/mouth-upperlip-height-{decr|incr}": 0.22,
     "mouth/mouth-cupidsbow-{decr|incr}": 0.35,
@@ -70,7 +71,19 @@ _BOTH_SIDES = {
     "ears/{side}-ear-rot-{backward|forward}": 0.20,
 }
 _FACES = ("oval", "round", "rectangular", "square", "triangular", "invertedtriangular", "diamond")
-_ASYMMETRY = ("brown-1", "brown-2", "cheek-1", "eye-3", "eye-7", "jaw-1", "jaw-2", "mouth-1", "nose-1", "nose-4", "ear-1")
+_ASYMMETRY = (
+    "brown-1",
+    "brown-2",
+    "cheek-1",
+    "eye-3",
+    "eye-7",
+    "jaw-1",
+    "jaw-2",
+    "mouth-1",
+    "nose-1",
+    "nose-4",
+    "ear-1",
+)
 
 
 def recipe(traits: Traits) -> dict[str, float]:
@@ -99,7 +112,7 @@ def recipe(traits: Traits) -> dict[str, float]:
     def signed(pattern: str, spread: float) -> None:
         head, tail = pattern.split("{", 1)
         low, high = tail.rstrip("}").split("|")
-        value = float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
+        value = SPREAD * float(np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
         add(head + (high if value > 0 else low), abs(value))
 
     for pattern, spread in _PAIRS.items():

@@ -16,6 +16,7 @@ from parlante.head.arkit import ARKIT_NAMES, INDEX
 
 Array = NDArray[np.float64]
 ANCESTRIES = ("african", "asian", "caucasian")
+JAW_GAIN = 0.88  # the sculpted opening is a shout; 1 should be a wide-open mouth
 LIP_CORNER = 24  # column of the right corner in the lip rings; the left one is 0
 
 
@@ -51,12 +52,15 @@ def _roll(points: Array, mesh: Mesh, upper: bool, share: float) -> Array:
     for column in columns:
         profile = points[lips[:13, column]]
         length = np.concatenate([[0], np.linalg.norm(np.diff(profile, axis=0), axis=1).cumsum()])
-        height = length[LIP_LINE] - length[1]
-        inward = share * height * max(np.cos(0.5 * np.pi * points[lips[LIP_LINE, column], 0] / 0.25), 0.0) ** 0.5
-        slide = np.interp(np.arange(13), [0, 1, 2, 8, 12], [0.35, 0.75, 1.0, 0.9, 0.0])
-        moved = np.stack([np.interp(length + inward * slide, length, profile[:, k]) for k in range(3)], axis=1)
+        inward = (
+            share * (length[LIP_LINE] - length[1]) * max(np.cos(0.5 * np.pi * profile[LIP_LINE, 0] / 0.25), 0) ** 0.5
+        )
+        slide = np.interp(np.arange(13), [0, 1, 2, 12], [0.45, 0.85, 1.0, 1.0])
+        goal = np.minimum(length + inward * slide, np.maximum(length, 0.06 * length + 0.94 * length[LIP_LINE]))
+        moved = np.stack([np.interp(goal, length, profile[:, k]) for k in range(3)], axis=1)
+        tuck = np.interp(np.arange(13), [0, 2, 5, 9, 12], [0.1, 0.45, 1.0, 1.0, 0.3]) * inward
+        moved[:, 2] -= 0.55 * tuck
         out[lips[:13, column]] = moved - profile
-        out[lips[:13, column], 2] -= 0.02 * share * slide
     return _spread(points, mesh, out, 0.10)
 
 
@@ -100,17 +104,15 @@ def sculpt(
     strip = unit("mouth-open")[TEETH_LOWER]
     hinge = base[HINGE_JOINT].mean(0)
     arm = base[TEETH_LOWER] - hinge
-    angle = float((arm[:, 2] * -strip[:, 1] + arm[:, 1] * strip[:, 2]).sum() / (arm[:, 1:] ** 2).sum())
-    gain = 1.0
+    angle = JAW_GAIN * float((arm[:, 2] * -strip[:, 1] + arm[:, 1] * strip[:, 2]).sum() / (arm[:, 1:] ** 2).sum())
     still = smooth(points[:, 1], 6.58, 6.66)[:, None] * np.exp(-((points[:, :1] / 0.30) ** 4)) * front
     still = np.where(near_lips < 0.3, np.maximum(still, upper * np.exp(-((points[:, :1] / 0.215) ** 6))), still)
-    inside = np.zeros((len(points), 1))
-    inside[mesh.lips[10:].ravel()] = 1
-    opening = opening * (1 - still * (1 - 0.0 * inside))
-    skin["jawOpen"] = gain * opening
+    opening = opening * (1 - still)
+    skin["jawOpen"] = JAW_GAIN * opening
     jaw = np.linalg.norm(part("mouth-open"), axis=1)
     chin = np.percentile(jaw, 97)
     jaw = smooth(jaw / chin, 0.05, 0.85)[:, None] * (1 - 0.75 * still)
+    jaw = jaw * (1 - 0.35 * np.exp(-((near_lips / 0.1) ** 2)) * (1 - upper))
     skin["jawForward"] = jaw * np.array([0, -0.01, 0.075])
     yaw = 0.12
     swing = np.stack([yaw * (points[:, 2] - hinge[2]), np.zeros(len(points)), -yaw * points[:, 0]], axis=1)
@@ -118,24 +120,27 @@ def sculpt(
 
     # Mouth
     reach = np.exp(-((near_lips / 0.20) ** 2)) * front
-    skin["mouthFunnel"] = part("mouth-protusion")
+    skin["mouthFunnel"] = 0.8 * part("mouth-protusion")
     skin["mouthPucker"] = part("mouth-pursing")
     bend = np.stack([np.full(len(points), 1.0), np.zeros(len(points)), -0.9 * points[:, 0] / 0.3], axis=1)
     sway = np.exp(-((near_lips / 0.22) ** 2)) * smooth(points[:, 1], 6.2, 6.5)[:, None]
     sway = sway * front * (1 - 0.6 * smooth(points[:, 1], 6.75, 7.0)[:, None])
     skin["mouthLeft"] = 0.10 * sway * bend
     skin["mouthRight"] = 0.10 * sway * (bend * [-1, 1, -1])
-    sides("mouthSmile", part("mouth-corner-puller"))
+    sides("mouthSmile", 0.9 * part("mouth-corner-puller"))
     sides("mouthFrown", part("mouth-depression"))
     sides("mouthDimple", 0.55 * part("mouth-retraction") + 0.25 * part("mouth-compression"))
     sides("mouthStretch", part("mouth-retraction") + 0.35 * part("neck-platysma"))
     skin["mouthRollLower"] = _roll(points, mesh, False, 0.80)
     skin["mouthRollUpper"] = _roll(points, mesh, True, 0.85)
-    skin["mouthShrugLower"] = part("mouth-eversion") * (1 - 0.6 * upper)
+    chin_up = np.exp(-(((points - [0, 6.40, 1.5]) / [0.26, 0.16, 0.3]) ** 2).sum(1))[:, None] * (1 - upper)
+    central = np.exp(-((points[:, :1] / 0.20) ** 4))
+    evert = 0.35 * part("mouth-eversion") * (1 - upper) * central
+    skin["mouthShrugLower"] = evert + chin_up * [0, 0.05, 0.015] + reach * central * (1 - upper) * [0, 0.02, 0.03]
     lift = np.exp(-((near_lips / 0.16) ** 2)) * upper * np.exp(-((points[:, :1] / 0.22) ** 2)) * front
-    skin["mouthShrugUpper"] = lift * np.array([0, 0.045, 0.025])
+    skin["mouthShrugUpper"] = lift * np.array([0, 0.040, 0.030])
     press = 0.45 * (_roll(points, mesh, False, 0.8) + _roll(points, mesh, True, 0.8))
-    sides("mouthPress", 0.7 * part("mouth-compression") + press)
+    sides("mouthPress", 0.5 * part("mouth-compression") + press)
     sides("mouthLowerDown", part("mouth-depression-retraction") * (1 - upper))
     sides("mouthUpperUp", part("mouth-elevation") * np.where(near_lips < 0.12, upper, 1))
 
@@ -144,7 +149,7 @@ def sculpt(
         skin[f"eyeBlink{side}"] = part(f"eye-{word}-closure")
         skin[f"eyeWide{side}"] = part(f"eye-{word}-opened-up")
         slit = part(f"eye-{word}-slit")
-        skin[f"eyeSquint{side}"] = 0.8 * slit
+        skin[f"eyeSquint{side}"] = 0.5 * slit
         skin[f"browDown{side}"] = part(f"eyebrows-{word}-down")
         skin[f"browOuterUp{side}"] = part(f"eyebrows-{word}-extern-up") + 0.25 * part(f"eyebrows-{word}-up")
         sign = 1.0 if side == "Left" else -1.0

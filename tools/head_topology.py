@@ -45,7 +45,11 @@ def split_quads(quads: NDArray[np.int64], points: Array | None = None) -> NDArra
 
 
 def skin_uv(
-    points: Array, triangles: NDArray[np.int64], lips: NDArray[np.int64], lids: NDArray[np.int64], bag: NDArray[np.bool_]
+    points: Array,
+    triangles: NDArray[np.int64],
+    lips: NDArray[np.int64],
+    lids: NDArray[np.int64],
+    bag: NDArray[np.bool_],
 ) -> tuple[Array, NDArray[np.int64], int]:
     """Texture corners of skin and inner mouth.
 
@@ -103,7 +107,11 @@ def skin_uv(
     def order(ring: NDArray[np.int64]) -> list[int]:
         return [int(number[v]) for v in ring]
 
-    rings = [(order(lips[LIP_SEAM]), 0.085, 0.024), (order(lids[0][-1]), 0.040, 0.016), (order(lids[1][-1]), 0.040, 0.016)]
+    rings = [
+        (order(lips[LIP_SEAM]), 0.085, 0.024),
+        (order(lids[0][-1]), 0.040, 0.016),
+        (order(lids[1][-1]), 0.040, 0.016),
+    ]
     if {frozenset(h) for h in holes} != {frozenset(r) for r, _, _ in rings}:
         raise ValueError(f"unexpected holes of sizes {[len(h) for h in holes]}")
     all_triangles, fan_rest, total = [local], [], len(used)

@@ -120,7 +120,9 @@ class Head:
         """
         weights = np.asarray(weights, np.float32)
         if weights.ndim != 2 or weights.shape[1] != len(ARKIT_NAMES):
-            raise InputError(f"weights must be (T, {len(ARKIT_NAMES)}), got {weights.shape}; one column per ARKit shape")
+            raise InputError(
+                f"weights must be (T, {len(ARKIT_NAMES)}), got {weights.shape}; one column per ARKit shape"
+            )
         shapes = self.shapes(name)
         moved = weights @ shapes.reshape(len(shapes), -1)
         return np.asarray(self.neutral(name) + moved.reshape(len(weights), -1, 3), np.float32)

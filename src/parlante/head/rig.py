@@ -15,9 +15,12 @@ from parlante.head.arkit import INDEX
 Array = NDArray[np.float64]
 LIP_LINE, LID_MARGIN = 7, 8
 LIP_CORNER = 24
-LOOK = {"Up": 26.0, "Down": 30.0, "In": 32.0, "Out": 34.0}  # degrees at weight 1
+LOOK = {"Up": 22.0, "Down": 26.0, "In": 27.0, "Out": 30.0}  # degrees at weight 1
 CLOSED_AT = 0.30  # share of the jaw's opening at which mouthClose makes the lips meet
-SHAPE_WITH_JAW = ("jawOpen", "jawForward", "jawLeft", "jawRight")
+KEEP_CLOSED = (
+    *("mouthPucker", "mouthLeft", "mouthRight", "mouthRollLower", "mouthRollUpper", "cheekPuff", "mouthShrugLower"),
+    *(f"mouth{name}{side}" for name in ("Smile", "Frown", "Dimple", "Stretch", "Press") for side in ("Left", "Right")),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Layout:
     lash_lean: Array
 
 
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+
+
 def lashes(skin: Array, layout: Layout, side: int, scale: float) -> Array:
     """(3 * hairs, 3) points of the lashes that grow from the lids of `skin` (S, 3)."""
     rings = layout.lids[side]
@@ -61,18 +68,13 @@ def lashes(skin: Array, layout: Layout, side: int, scale: float) -> Array:
         return points[low % 28] * (1 - share) + points[(low + 1) % 28] * share
 
     margin, inside, outside = on_ring(LID_MARGIN), on_ring(LID_MARGIN + 2), on_ring(LID_MARGIN - 3)
-    ring_points = skin[rings[LID_MARGIN]]
-    tangent = ring_points[(low + 1) % 28] - ring_points[low % 28]
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
-    out = margin - inside
-    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
-    away = outside - margin
-    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
     upper = (place < 14)[:, None]
-    direction = out + np.where(upper, 0.35, 0.5) * away
-    direction -= 0.45 * layout.lash_lean[:, None] * np.where(upper, tangent, -tangent)
-    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-    half = 0.00022 * scale
+    chord = skin[rings[LID_MARGIN, 0]] - skin[rings[LID_MARGIN, 14]]
+    tangent = np.broadcast_to(_unit(chord[None]), margin.shape)
+    from_eye = margin - (skin[rings[LID_MARGIN]].mean(0) - np.array([0, 0, 0.010 * scale]))
+    direction = _unit(from_eye) + 0.5 * _unit(margin - inside) + np.where(upper, 0.25, 0.4) * _unit(outside - margin)
+    direction = _unit(direction + 0.30 * layout.lash_lean[:, None] * tangent)
+    half = 0.00016 * scale
     tip = margin + direction * layout.lash_length[:, None] * scale
     return np.asarray(np.stack([margin - half * tangent, margin + half * tangent, tip], axis=1).reshape(-1, 3))
 
@@ -112,7 +114,9 @@ def _blink(neutral: Array, sculpted: Array, layout: Layout, side: int, anatomy: 
     centre, radius = anatomy.eyes[side], anatomy.eye_radius
     touched = np.unique(rings[3 : LID_MARGIN + 4])
     depth = np.zeros(len(neutral))
-    for k, clearance in zip(range(3, LID_MARGIN + 4), np.interp(np.arange(3, 12), [3, 8, 11], [1.0, 0.7, 0.4]), strict=True):
+    for k, clearance in zip(
+        range(3, LID_MARGIN + 4), np.interp(np.arange(3, 12), [3, 8, 11], [1.0, 0.7, 0.4]), strict=True
+    ):
         depth[rings[k]] = clearance
     need = radius * 1.045 + 0.0006 * depth[touched]
     for position in (1.0, 0.5):
@@ -181,6 +185,9 @@ def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, 
 
     shapes[INDEX["mouthClose"], :count] = _close(shapes[INDEX["jawOpen"], :count], layout)
 
+    for name in KEEP_CLOSED:
+        _keep_closed(shapes[INDEX[name], :count], layout)
+
     scale = anatomy.eye_radius / 0.0138
     for side, name in enumerate(("lashes_left", "lashes_right")):
         rest = lashes(neutral[:count], layout, side, scale)
@@ -188,6 +195,17 @@ def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, 
         for shape in moving:
             shapes[shape, rows(name)] = lashes(neutral[:count] + shapes[shape, :count], layout, side, scale) - rest
     return shapes.astype(np.float32)
+
+
+def _keep_closed(shape: Array, layout: Layout) -> None:
+    """Move both lips of `shape` (S, 3), in place, so that they rise and sink together along the line between them."""
+    line = shape[layout.lips[LIP_LINE]]
+    gap = layout.across @ line - line
+    gap[[0, LIP_CORNER]] = 0
+    gap[:, 0] = 0
+    shares = np.interp(np.arange(16), [0, 2, 5, 9, 13], [0.12, 0.4, 1.0, 1.0, 0.0])
+    for row, share in zip(layout.lips, shares, strict=True):
+        shape[row] += 0.5 * share * gap
 
 
 def _close(opening: Array, layout: Layout) -> Array:
