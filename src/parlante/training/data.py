@@ -41,7 +41,10 @@ class MapDataConfig:
     stats_margin: float = 0.05
     """Room on each side of the range of offsets."""
     focus: float = 4.0
-    """Weight of lips, inner mouth and eyes in the loss, relative to other skin."""
+    """Weight of the lips in the loss, relative to other skin; lids and mouth get half as much."""
+    activity: float = 0.0
+    """How much more texels count that change much: weights are multiplied by 1 + activity * (their deviation over the
+    mean one), at most 10. Wrinkles are few texels of many."""
 
 
 def random_curves(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -100,13 +103,12 @@ class FaceMaps:
     def _fit(self, margin: float) -> MotionStats:
         """Range of offsets over random and single expressions of every face."""
         rng = np.random.default_rng(0)
-        weights = np.concatenate([np.eye(52, dtype=np.float32), random_curves(400, rng)])
+        weights = np.concatenate([np.eye(52, dtype=np.float32), random_curves(200, rng)])
         low, high = np.zeros(3), np.zeros(3)
         for identity in sorted({self.identity(name) for name in self.names}):
-            shapes = self.head.shapes(identity)
-            for piece in np.array_split(weights, 8):
-                offsets = (piece @ shapes.reshape(52, -1)).reshape(-1, 3)
-                low, high = np.minimum(low, offsets.min(0)), np.maximum(high, offsets.max(0))
+            offsets = weights @ self.head.shapes(identity).reshape(52, -1)
+            low = np.minimum(low, offsets.min(0).reshape(-1, 3).min(0))
+            high = np.maximum(high, offsets.max(0).reshape(-1, 3).max(0))
         return MotionStats.fit(np.stack([low, high]), margin)
 
     def offsets(self, subject: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,7 +120,7 @@ class FaceMaps:
         """Curves (T, 52) -> motion maps (T, 3, H, H)."""
         identity = self.identity(subject)
         if identity not in self._basis:
-            shapes = torch.from_numpy(np.ascontiguousarray(self.head.shapes(identity), np.float32))
+            shapes = torch.tensor(np.asarray(self.head.shapes(identity), np.float32))
             span = shapes.new_tensor(self.stats.maximum) - shapes.new_tensor(self.stats.minimum)
             self._basis[identity] = self.table.bake(shapes / span).flatten(1).contiguous()
         maps = torch.from_numpy(weights) @ self._basis[identity]
@@ -144,18 +146,15 @@ class FaceMaps:
         return (self.motion if kind == "motion" else self.wrinkle)(subject, weights)
 
     def focus_map(self, kind: str, focus: float) -> Tensor:
-        """(1, 1, H, H) loss weights of mean 1: mouth and eyes `focus`, other skin 1, outside the charts 0.1."""
+        """(1, 1, H, H) loss weights of mean 1: lips `focus`, lids half as much, skin 1, outside charts 0.1."""
         size = self.motion_size if kind == "motion" else self.wrinkle_size
         table = bake_table(self.topology, size)
         vertices = np.ones((1, self.topology.num_vertices, 1), np.float32)
         vertices[0, _region(self.topology, "scalp", "neck", "ears")] = 0.3
         vertices[0, _region(self.topology, "face", "upper_face", "jaw")] = 1.5
-        if kind == "motion":
-            strong = ("lips", "upper_lip", "lower_lip", "eyeball_left", "eyeball_right", "lashes", "tongue")
-            strong += ("teeth_upper", "teeth_lower")
-        else:
-            strong = ("lips", "upper_lip", "lower_lip")
-        vertices[0, _region(self.topology, *strong)] = focus
+        vertices[0, _region(self.topology, "eyeballs", "gums")] = 0.5
+        vertices[0, _region(self.topology, "lids", "mouth")] = 0.5 + 0.5 * focus
+        vertices[0, _region(self.topology, "lips", "lip_line")] = focus
         weight = np.where(table.covered, table.bake_array(vertices)[0, ..., 0].clip(0), 0.1)
         return torch.from_numpy((weight / weight.mean()).astype(np.float32))[None, None]
 
@@ -206,6 +205,14 @@ class MapBatches:
         chosen = rng.integers(len(self.names), size=count)
         pieces = np.array_split(weights, count)
         return torch.cat([self.faces.make(self.kind, self.names[k], w) for k, w in zip(chosen, pieces, strict=True)])
+
+
+def activity_map(batches: MapBatches, count: int = 12) -> Tensor:
+    """(1, 1, H, H) standard deviation of each texel over `count` random batches, over the mean one; at most 10."""
+    maps = torch.cat([batches.batch(step, 2) for step in range(count)])
+    deviation = maps.std(0).mean(0)[None, None]
+    deviation = torch.nn.functional.avg_pool2d(deviation, 3, 1, 1, count_include_pad=False)
+    return (deviation / deviation.mean()).clamp(max=10.0)
 
 
 def corpus_faces(

@@ -175,7 +175,9 @@ class Scheme(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with the betas of the published trainings."""
-        return torch.optim.Adam([p for p in self.network.parameters() if p.requires_grad], self.loop.lr, (0.9, 0.99))
+        return torch.optim.Adam(
+            [p for p in self.network.parameters() if p.requires_grad], self.loop.lr, (0.9, 0.99), fused=True
+        )
 
     def rate(self, step: int) -> float:
         """Learning rate as a share of `lr`: linear warm-up, cosine to `final_lr` by the step or the clock."""
@@ -220,13 +222,18 @@ class Scheme(LightningModule):
         self.seconds_done, self._clock = self.seconds_done + now - self._clock, now
         self.steps_done += 1
         if self.steps_done % self.loop.log_every == 0 or self.steps_done == 1:
-            shown = {k: v.detach() for k, v in values.items() if k != "loss"}
-            self.log_dict(shown | extra | {"minutes": self.seconds_done / 60})
-            self.log("loss", values["loss"].detach(), prog_bar=True)
+            shown = {k: float(v.detach()) for k, v in values.items()} | extra
+            self.note(shown | {"minutes": self.seconds_done / 60})
         if self.steps_done % self.loop.validate_every == 0 or self.steps_done == self.loop.max_steps:
-            self.log_dict({f"val_{k}": v for k, v in self.validated().items()}, prog_bar=True)
+            self.note({f"val_{k}": v for k, v in self.validated().items()})
         if self.loop.max_minutes and self.seconds_done > 60 * self.loop.max_minutes:
             self.trainer.should_stop = True
+
+    def note(self, figures: dict[str, float]) -> None:
+        """One row of metrics.csv."""
+        if isinstance(self.logger, CSVLogger):
+            self.logger.log_metrics(figures, self.steps_done)
+            self.logger.save()
 
     def validated(self) -> dict[str, float]:
         """`validate` with the averaged weights in place."""
@@ -283,7 +290,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
     torch.manual_seed(loop.seed)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     number = len(list(run_dir.glob("log-*")))
-    logger = CSVLogger(run_dir, name="", version=f"log-{number}", flush_logs_every_n_steps=1)
+    logger = CSVLogger(run_dir, name="", version=f"log-{number}")
     show = sys.stderr.isatty()
     warnings.filterwarnings(
         "ignore", message=".*(does not have many workers|LeafSpec|`IterableDataset` has `__len__`).*"
@@ -298,7 +305,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
         enable_checkpointing=False,
         enable_progress_bar=show,
         enable_model_summary=False,
-        log_every_n_steps=1,
+        log_every_n_steps=10**9,
         default_root_dir=run_dir,
         use_distributed_sampler=False,
     )

@@ -16,7 +16,7 @@ from parlante import losses
 from parlante.core import InputError
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.data import MapBatches, MapDataConfig, corpus_faces, split_takes
+from parlante.training.data import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
 from parlante.training.run import LoopConfig, Scheme, fit, section
 
 
@@ -175,6 +175,10 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     batches = MapBatches(faces, split_takes(corpus, "train"), kind, data, loop.seed)
     check = MapBatches(faces, split_takes(corpus, "val", "train")[-40:], kind, data, loop.seed)
     held_out = torch.cat([check.batch(k, 1) for k in range(max(1, 48 // data.batch))])
+    weight = faces.focus_map(kind, data.focus)
+    if data.activity:
+        weight = weight * (1 + data.activity * activity_map(batches))
+        weight = weight / weight.mean()
     unit = None
     if kind == "motion":
         span = np.subtract(faces.stats.maximum, faces.stats.minimum)
@@ -182,7 +186,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     torch.manual_seed(loop.seed)
     model = VQAutoEncoder(sizes)
     nn.Module.to(model, memory_format=torch.channels_last)
-    scheme = VQGANScheme(model, loop, loss, batches, held_out, faces.focus_map(kind, data.focus), unit)
+    scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
     fit(scheme, run_dir)
     with torch.no_grad():
         figures = scheme.validate()
