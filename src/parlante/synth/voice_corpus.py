@@ -20,6 +20,7 @@ from parlante.synth.articulation import articulate
 from parlante.synth.phones import PHONES, Phone, Utterance
 from parlante.synth.text import sentences
 from parlante.synth.voice import random_voice, speak_many
+from parlante.synth.voice_natural import FOREIGN
 
 LABEL_RATE = 100
 CURVES = (
@@ -115,8 +116,9 @@ def _speak_batch(task: tuple[int, int, float, float, float, tuple[str, ...]]) ->
     jobs = []
     for place, line in enumerate(lines):
         voice = voices[place % len(voices)] if voices else random_voice(rng, natural, foreign)
-        language = voice.split("/")[1]
-        strange = rng.random() < made_up or (voice.startswith("espeak") and not language.startswith("en"))
+        engine, speaker = voice.split("/")[:2]
+        english = speaker.startswith("en") if engine == "espeak" else speaker not in FOREIGN
+        strange = rng.random() < made_up or not english
         jobs.append((nonsense(rng) if strange else line, voice))
     return [_row(utterance) for utterance in speak_many(jobs)]
 

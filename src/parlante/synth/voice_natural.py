@@ -18,10 +18,23 @@ from parlante.core import InputError
 from parlante.synth.phones import PHONES
 
 FLITE = ("rms", "awb", "kal16", "slt")
-FESTIVAL = {"kal": "voice_kal_diphone", "ked": "voice_ked_diphone", "slt_hts": "voice_cmu_us_slt_arctic_hts"}
+FESTIVAL = {
+    "kal": "voice_kal_diphone", "ked": "voice_ked_diphone", "slt_hts": "voice_cmu_us_slt_arctic_hts",
+    "lj": "voice_suo_fi_lj_diphone", "mv": "voice_hy_fi_mv_diphone",
+    "lp": "voice_lp_diphone", "pc": "voice_pc_diphone",
+    "dita": "voice_czech_dita", "krb": "voice_czech_krb", "machac": "voice_czech_machac", "ph": "voice_czech_ph",
+}  # fmt: skip
+FOREIGN = frozenset({"lj", "mv", "lp", "pc", "dita", "krb", "machac", "ph"})
+"""Finnish, Italian and Czech speakers of Festival: give them words of their letters."""
 _FOLD = {
     "pau": "sil", "h#": "sil", "brth": "sil", "ssil": "sil", "#": "sil", "ax": "ah", "axr": "er", "ix": "ih",
     "ux": "uw", "dx": "d", "nx": "n", "en": "n", "em": "m", "el": "l", "hv": "hh", "eng": "ng",
+}  # fmt: skip
+_FOLD_FOREIGN = {
+    "a": "aa", "e": "eh", "i": "iy", "o": "ao", "u": "uw", "y": "uw", "j": "y", "r": "d", "r~": "zh", "h": "hh",
+    "ch": "hh", "S": "sh", "s~": "sh", "z~": "zh", "c~": "ch", "tS": "ch", "dZ": "jh", "dz~": "jh", "c": "t", "ts": "t",
+    "dz": "d", "n~": "n", "n*": "ng", "nf": "m", "N": "ng", "J": "n", "L": "l", "t~": "t", "d~": "d", "ng": "ng",
+    "ä": "ae", "ö": "er", "T": "t", "##": "sil", "Z": "zh", "E": "eh", "O": "ao", "ou": "ow", "au": "aw",
 }  # fmt: skip
 Segments = list[tuple[str, float]]
 
@@ -72,10 +85,13 @@ def speak_festival(name: str, text: str, stretch: float) -> tuple[NDArray[np.flo
             raise InputError(f"festival could not speak {text!r}: {done.stderr.strip()}; try plain words")
         audio, rate = _read(path)
         rows = [line.split() for line in labels.read_text().splitlines()]
-    return audio, rate, [(_phone(row[2]), float(row[0])) for row in rows if len(row) == 3]
+    return audio, rate, [(_phone(row[2], name in FOREIGN), float(row[0])) for row in rows if len(row) == 3]
 
 
-def _phone(symbol: str) -> str:
+def _phone(symbol: str, foreign: bool = False) -> str:
+    if foreign:
+        symbol = symbol.rstrip("012:")
+        return _FOLD_FOREIGN.get(symbol) or (symbol if symbol in PHONES else _FOLD.get(symbol, "sil"))
     symbol = symbol.lower().rstrip("012")
     return symbol if symbol in PHONES else _FOLD.get(symbol, "sil")
 

@@ -34,6 +34,8 @@ class PhoneticTraining:
 
     corpus: str
     """Folder written by `parlante.synth.voice_corpus.write_corpus`; made on the spot where it is missing."""
+    more: tuple[str, ...] = ()
+    """Further folders, drawn from together with `corpus`."""
     valid: str = ""
     """Folder of the same kind with speakers that `corpus` lacks, or nothing."""
     hours: float = 3.6
@@ -65,27 +67,32 @@ class PhoneticTraining:
 
 
 class Corpus:
-    """The arrays of a corpus folder, memory-mapped."""
+    """The arrays of a corpus folder, memory-mapped. `join` puts folders in one."""
 
     def __init__(self, folder: Path | str) -> None:
         folder = Path(folder)
         try:
             index = json.loads((folder / "index.json").read_text())
-            self.audio = np.load(folder / "audio.npy", mmap_mode="r", allow_pickle=False)
-            self.phones = np.load(folder / "phones.npy", mmap_mode="r", allow_pickle=False)
-            self.curves = np.load(folder / "curves.npy", mmap_mode="r", allow_pickle=False)
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("audio", "phones", "curves")
+            }
         except (OSError, ValueError) as error:
             raise InputError(f"no speech corpus in {folder}: {error}; write one with write_corpus") from error
         self.names: list[str] = index["phones"]
         self.rate: float = index["label_rate"]
-        self.rows: list[dict[str, Any]] = index["utterances"]
+        self.rows: list[dict[str, Any]] = [row | arrays for row in index["utterances"]]
         if tuple(index["curves"]) != tuple(CURVE_SCALES):
             raise InputError(f"{folder} has curves {index['curves']}, wanted {list(CURVE_SCALES)}; write it anew")
         self.scale = np.array(list(CURVE_SCALES.values()), np.float32)
 
+    def join(self, other: "Corpus") -> None:
+        """Add the utterances of another folder."""
+        self.rows = self.rows + other.rows
+
     def wave(self, row: Mapping[str, Any]) -> NDArray[np.float32]:
         """(N,) of one utterance."""
-        return np.asarray(self.audio[row["sample"] : row["sample"] + row["samples"]] / 32768.0, np.float32)
+        return np.asarray(row["audio"][row["sample"] : row["sample"] + row["samples"]] / 32768.0, np.float32)
 
     def targets(
         self, row: Mapping[str, Any], times: NDArray[np.float64]
@@ -99,9 +106,9 @@ class Corpus:
         part = (at - low)[:, None].astype(np.float32)
         first = np.clip(low, 0, row["labels"] - 1) + row["label"]
         second = np.clip(low + 1, 0, row["labels"] - 1) + row["label"]
-        curves = self.curves[first].astype(np.float32) * (1 - part) + self.curves[second].astype(np.float32) * part
+        curves = row["curves"][first].astype(np.float32) * (1 - part) + row["curves"][second].astype(np.float32) * part
         curves = curves / self.scale * inside[:, None]
-        return np.where(inside, self.phones[near], 0).astype(np.int64), curves
+        return np.where(inside, row["phones"][near], 0).astype(np.int64), curves
 
 
 class Batch(NamedTuple):
@@ -235,8 +242,9 @@ def main(config: dict[str, Any], run_dir: Path | str) -> Path:
     Raises InputError for unknown settings or an unusable corpus.
     """
     run_dir = Path(run_dir)
-    values = dict(config)
+    values = {key: value for key, value in config.items() if key != "stage"}
     network = dict(values.pop("network", {}))
+    values["more"] = tuple(values.get("more", ()))
     if "dilations" in network:
         network["dilations"] = tuple(network["dilations"])
     try:
@@ -250,6 +258,8 @@ def main(config: dict[str, Any], run_dir: Path | str) -> Path:
 
             write_corpus(folder, hours=0.1 if voices else settings.hours, seed=settings.seed + 1, voices=voices)
     corpus = Corpus(settings.corpus)
+    for further in settings.more:
+        corpus.join(Corpus(further))
     valid = Corpus(settings.valid) if settings.valid else None
     return _Run(settings, size, corpus, valid, run_dir).run()
 
@@ -344,5 +354,7 @@ class _Run:
         with atomic_path(self.folder / "last.ckpt") as path:
             torch.save(state, path)
         facts = {key: value for key, value in row.items() if key.startswith("valid")}
-        training = {key: value for key, value in asdict(self.settings).items() if key not in ("corpus", "valid")}
+        training = {
+            key: value for key, value in asdict(self.settings).items() if key not in ("corpus", "more", "valid")
+        }
         self.average.save_pretrained(self.folder / "model", step=self.step, training=training, **facts)
