@@ -36,18 +36,18 @@ _CHANNELS = ("jaw", "wide", "pucker", "funnel", "upper", "lower", "tongue", "for
 # Apertures follow visual openness: aa ae ao > eh ah er > ih uh iy > uw w r > k t s > f v > p b m.
 TARGETS: dict[str, Target] = {
     "sil": Target(0.0, jaw_pull=1.2, lip_pull=0.7),
-    "aa": Target(0.42, lower=0.12, upper=0.06, jaw_pull=2.2, lip_pull=0.7),
-    "ae": Target(0.43, wide=0.32, lower=0.16, upper=0.12, jaw_pull=2.2),
-    "ao": Target(0.34, pucker=0.26, funnel=0.16, lower=0.06, jaw_pull=2.2, lip_pull=1.5),
-    "ah": Target(0.25, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
-    "eh": Target(0.28, wide=0.26, lower=0.14, upper=0.10, jaw_pull=1.8),
-    "er": Target(0.19, pucker=0.26, funnel=0.14, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
-    "ih": Target(0.18, wide=0.24, lower=0.12, upper=0.07, jaw_pull=1.3, lip_pull=0.8),
-    "iy": Target(0.14, wide=0.48, lower=0.14, upper=0.09, jaw_pull=1.6, lip_pull=1.5),
-    "uh": Target(0.14, pucker=0.34, funnel=0.09, jaw_pull=1.4, lip_pull=1.3),
-    "uw": Target(0.09, pucker=0.74, funnel=0.06, jaw_pull=1.8, lip_pull=2.4),
-    "o": Target(0.26, pucker=0.46, funnel=0.16, jaw_pull=2.0, lip_pull=1.9),
-    "e": Target(0.25, wide=0.38, lower=0.14, upper=0.09, jaw_pull=1.7, lip_pull=1.2),
+    "aa": Target(0.47, lower=0.12, upper=0.06, jaw_pull=2.2, lip_pull=0.7),
+    "ae": Target(0.47, wide=0.32, lower=0.16, upper=0.12, jaw_pull=2.2),
+    "ao": Target(0.38, pucker=0.26, funnel=0.16, lower=0.06, jaw_pull=2.2, lip_pull=1.5),
+    "ah": Target(0.28, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
+    "eh": Target(0.32, wide=0.26, lower=0.14, upper=0.10, jaw_pull=1.8),
+    "er": Target(0.21, pucker=0.26, funnel=0.14, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
+    "ih": Target(0.20, wide=0.24, lower=0.12, upper=0.07, jaw_pull=1.3, lip_pull=0.8),
+    "iy": Target(0.16, wide=0.48, lower=0.14, upper=0.09, jaw_pull=1.6, lip_pull=1.5),
+    "uh": Target(0.16, pucker=0.34, funnel=0.09, jaw_pull=1.4, lip_pull=1.3),
+    "uw": Target(0.10, pucker=0.74, funnel=0.06, jaw_pull=1.8, lip_pull=2.4),
+    "o": Target(0.29, pucker=0.46, funnel=0.16, jaw_pull=2.0, lip_pull=1.9),
+    "e": Target(0.28, wide=0.38, lower=0.14, upper=0.09, jaw_pull=1.7, lip_pull=1.2),
     "p": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "b": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "m": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
@@ -93,14 +93,7 @@ _CLOSE_RAMP, _OPEN_RAMP = 0.070, 0.060  # seconds the lips take to meet and to p
 _MIN_HOLD = 0.035  # seconds; longer than one frame at 30 fps, so that every closure is seen
 
 # How far a shape parts the lips of the embedded head, as a share of jawOpen: mouthClose must undo it in a closure.
-_PARTS_LIPS = {
-    "mouthFunnel": 0.40,
-    "mouthPucker": 0.02,
-    "mouthRollLower": 0.31,
-    "mouthRollUpper": 0.12,
-    "mouthPressLeft": 0.06,
-    "mouthPressRight": 0.06,
-}
+_PARTS_LIPS = {"mouthFunnel": 0.55}
 
 
 def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: Manner = NEUTRAL) -> NDArray[np.float32]:
@@ -220,17 +213,17 @@ def _weights(
     out = np.zeros((len(jaw), len(ARKIT_NAMES)))
     out[:, INDEX["jawOpen"]] = jaw
     out[:, INDEX["jawForward"]] = forward
-    out[:, INDEX["mouthPucker"]] = pucker * (1 - 0.6 * closed) * (1 - 0.4 * bitten)
+    out[:, INDEX["mouthPucker"]] = pucker * (1 - 0.3 * closed) * (1 - 0.4 * bitten)
     out[:, INDEX["mouthFunnel"]] = funnel * (1 - 0.95 * closed) * (1 - 0.8 * bitten)
-    out[:, INDEX["mouthRollLower"]] = 0.03 * pressed + 0.40 * bitten
-    out[:, INDEX["mouthRollUpper"]] = 0.03 * pressed
+    out[:, INDEX["mouthRollLower"]] = 0.12 * pressed + 0.45 * bitten
+    out[:, INDEX["mouthRollUpper"]] = 0.10 * pressed
     out[:, INDEX["tongueOut"]] = tongue * free
     for side, name in ((1 + 0.5 * style.asymmetry, "Left"), (1 - 0.5 * style.asymmetry, "Right")):
         out[:, INDEX["mouthStretch" + name]] = 0.55 * corner * side
         out[:, INDEX["mouthSmile" + name]] = 0.35 * corner * side + smile * rest
         out[:, INDEX["mouthDimple" + name]] = 0.20 * corner * side
         out[:, INDEX["mouthFrown" + name]] = frown * rest
-        out[:, INDEX["mouthPress" + name]] = 0.06 * pressed
+        out[:, INDEX["mouthPress" + name]] = 0.18 * pressed
         out[:, INDEX["mouthUpperUp" + name]] = upper * side
         out[:, INDEX["mouthLowerDown" + name]] = lower * side
     parted = sum(share * out[:, INDEX[name]] for name, share in _PARTS_LIPS.items())
