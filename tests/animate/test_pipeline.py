@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parlante.head.mouth import lip_aperture
 from stand_in import StandIn, spoken
 
 from parlante.animate import animate, animate_to, stream
@@ -15,6 +14,7 @@ from parlante.core import InputError
 from parlante.export.npz import load
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES, INDEX
+from parlante.head.mouth import lip_aperture
 
 
 @pytest.fixture

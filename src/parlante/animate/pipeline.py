@@ -1,6 +1,7 @@
 """Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink; piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.animate.ahead import ahead
 from parlante.animate.life import EYES, eyes_and_head
 from parlante.animate.source import Request, Source, unknown_name
 from parlante.animate.speech import Speech, hear
@@ -20,7 +22,7 @@ from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.curves import CurveSolver
 from parlante.synth.manner import NEUTRAL, Manner
 
-RIGID = ("teeth_upper", "teeth_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
+RIGID = ("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
 """Regions that are posed by the curves alone, so that they keep their shape."""
 DEFAULT_SEED = 0
 
@@ -79,9 +81,9 @@ def animate_to(
     """
     check_outputs(outputs)
     take, chunks = stream(speech, **how)
-    with open_sinks(outputs, take, picture) as sinks:
+    with open_sinks(outputs, take, picture) as sinks, closing(ahead(chunks)) as made:
         done = 0
-        for chunk in chunks:
+        for chunk in made:
             for sink in sinks:
                 sink.write(chunk)
             if keep is not None:

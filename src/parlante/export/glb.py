@@ -29,7 +29,7 @@ _FLOAT, _UBYTE, _USHORT, _UINT = 5126, 5121, 5123, 5125
 _VERTEX_DATA, _INDEX_DATA = 34962, 34963
 _MATERIALS: dict[str, tuple[tuple[str, ...], float]] = {
     "eyes": (("eyeball_left", "eyeball_right"), 0.12),
-    "mouth": (("teeth_upper", "teeth_lower", "tongue"), 0.3),
+    "mouth": (("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue"), 0.3),
     "lashes": (("lashes",), 0.9),
 }
 """material: (regions, roughness); whatever is left is skin."""
