@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from parlante.head.creases import crease_lines, crease_pattern
 from parlante.head.identities import Traits
 from parlante.head.skin_hair import brows, hairline, receding, stubble
-from parlante.head.skin_kernels import fractal_noise
 from parlante.head.skin_map import SkinMap, f32, skin_map, smoothstep
 from parlante.head.skin_parts import paint_parts
 
@@ -79,12 +78,17 @@ def look_of(traits: Traits) -> Look:
     def bright(colour: tuple[float, float, float], gain: float = 1.0) -> tuple[float, float, float]:
         return 255 * gain * colour[0], 255 * gain * colour[1], 255 * gain * colour[2]
 
+    def _calm(colour: tuple[float, float, float]) -> tuple[float, float, float]:
+        grey = sum(colour) / 3
+        r, g, b = (0.8 * c + 0.2 * grey for c in colour)
+        return r, g, b
+
     african, asian, _ = traits.ancestry
     warm = np.array([1.0, 1.0 + 0.012 * asian, 1.0 - 0.045 * asian - 0.02 * african]) * rng.normal(1, 0.012, 3)
     base = np.clip(np.array(along(TONES)) * warm, 0, 255)
     male, age = traits.sex, traits.age
     ageing = float(np.clip((age - 30) / 35, 0, 1))
-    recede = male * float(rng.uniform(0, 7) + rng.uniform(0, 26) * ageing)
+    recede = male * float(rng.uniform(0, 7) + rng.uniform(0, 18) * ageing)
     scalp = float(rng.choice([0.55, 0.85, 0.97], p=[0.2, 0.35, 0.45] if male else [0.05, 0.2, 0.75]))
     lips = np.array(along(LIPS)) * np.array([1.0, 1.0 - 0.07 * (1 - male), 1.0 - 0.04 * (1 - male)])
     if male:
@@ -98,7 +102,7 @@ def look_of(traits: Traits) -> Look:
         lips=(float(lips[0]), float(lips[1]), float(lips[2])),
         hair=bright(traits.hair),
         brow=bright(traits.brow),
-        iris=bright(traits.iris, 1.15),
+        iris=bright(_calm(traits.iris), 1.1),
         stubble=traits.stubble,
         stubble_length=float(rng.choice([0.35, 0.7, 1.6, 2.6], p=[0.35, 0.3, 0.2, 0.15])),
         freckles=traits.freckles,
@@ -110,35 +114,39 @@ def look_of(traits: Traits) -> Look:
 def paint_look(skin: SkinMap, look: Look) -> NDArray[np.uint8]:
     """Albedo (size, size, 3) sRGB of any look."""
     rng = np.random.default_rng([look.seed, 3])
-    where = np.ascontiguousarray(skin.position[skin.skin])
     flat = np.zeros((skin.size * skin.size, 3), np.float32)
     flat[:] = look.base
-    colour = _skin_colour(skin, look, where, rng)
-    colour = _lips(skin, look, where, colour)
-    colour = _lids(skin, look, colour)
-    colour = _hair(skin, look, where, colour, rng)
-    flat[skin.skin] = colour
+    colour = _skin_colour(skin, look, rng)
+    deep = f32(look.base) * (1 + 0.04 * skin.noise(20.0, 3, look.seed * 31 + 70, skin.deep))[:, None]
+    _lips(skin, look, colour)
+    _lids(skin, look, colour)
+    if look.stubble > 0:
+        _beard(skin, look, colour, rng)
+    if look.scalp > 0:
+        _scalp(skin, look, colour, deep, rng)
+    _brows(skin, look, colour, rng)
+    flat[skin.skin], flat[skin.deep] = colour, deep
     lash = f32([30, 22, 18]) * (0.6 if look.tone > 0.6 else 1.0)
     paint_parts(skin, flat, look.seed, f32(look.iris), look.age, lash)
     return np.clip(np.rint(flat), 0, 255).astype(np.uint8).reshape(skin.size, skin.size, 3)
 
 
-def _skin_colour(skin: SkinMap, look: Look, where: Array, rng: np.random.Generator) -> Array:
+def _skin_colour(skin: SkinMap, look: Look, rng: np.random.Generator) -> Array:
     """sRGB (M, 3) of bare skin."""
     seed, age, spot = look.seed, look.age, skin.spot
 
     def noise(millimetres: float, octaves: int, salt: int) -> Array:
-        return fractal_noise(where, np.full(3, millimetres * 1e-3, np.float32), octaves, seed * 31 + salt)
+        return skin.noise(millimetres, octaves, seed * 31 + salt)
 
     wide, blotch, fine = noise(26, 2, 1), noise(7, 3, 2), noise(1.3, 2, 3)
     grain = noise(0.62, 1, 4)
     face = smoothstep(-0.095, -0.065, skin.y) * smoothstep(0.115, 0.085, skin.s)
-    flush = rng.uniform(0.7, 1.25)
+    flush = rng.uniform(0.65, 1.1)
     blood = 0.50 * spot(43, 4, 17, 15) + 0.20 * spot(58, -8, 18, 18) + 0.42 * spot(0, -4, 13, 10)
     blood += 0.42 * spot(16, -9, 7, 8) + 0.22 * spot(0, -62, 14, 8) + 0.16 * spot(0, -20, 12, 6)
     blood += 0.20 * spot(35, 41, 17, 5) + 0.22 * spot(23, 29, 5, 4) + 0.18 * spot(36, 22, 15, 5)
     blood += 0.55 * skin.ears - 0.12 * spot(0, 72, 40, 18) - 0.10 * spot(0, -30, 34, 14)
-    blood = flush * blood * (1 + 0.35 * blotch) + face * (0.13 * blotch + 0.10 * wide + 0.07 * fine)
+    blood = flush * blood * (1 + 0.22 * blotch) + face * (0.13 * blotch + 0.10 * wide + 0.07 * fine)
     melanin = 0.16 * wide + 0.07 * blotch * face + 0.035 * fine
     melanin += (0.20 + 0.25 * look.tone) * spot(35, 21, 17, 7) + 0.16 * spot(25, 27, 8, 6) + 0.10 * spot(37, 41, 17, 6)
     melanin += (0.10 + 0.22 * look.tone) * (spot(0, -36, 38, 19) - 0.6 * spot(0, -37, 30, 11))
@@ -168,8 +176,11 @@ def _skin_colour(skin: SkinMap, look: Look, where: Array, rng: np.random.Generat
         if abs(s) > 14 and not (20 < y < 58 and abs(s) < 62):
             melanin += rng.uniform(0.9, 1.7) * smoothstep(r + 0.35, r - 0.35, d) * (0.8 - 0.45 * look.tone)
     rest = np.clip(0.10 + 0.42 * (age - 22) / 50, 0.05, 0.6)
-    lines = crease_pattern(crease_lines(seed, age), skin.chart[skin.skin], np.ones(len(where), np.float32), 0.25e-3)
-    fold = np.clip(lines.sum(0), -0.4, 1.3) * face
+    fold = np.zeros(len(skin.y), np.float32)
+    front = np.flatnonzero(face > 0)
+    chart = skin.chart[skin.skin[front]]
+    lines = crease_pattern(crease_lines(seed, age), chart, np.ones(len(front), np.float32), 0.25e-3)
+    fold[front] = np.clip(lines.sum(0), -0.4, 1.3) * face[front]
     light -= np.float32(rest * 0.26) * fold
     blood += np.float32(rest * 0.35) * np.clip(fold, 0, 1)
     light -= 0.16 * spot(19.5, -5, 2.5, 6) + 0.55 * spot(8.5, -11.5, 3.6, 2.2)  # beside and inside the nostrils
@@ -185,73 +196,79 @@ def _skin_colour(skin: SkinMap, look: Look, where: Array, rng: np.random.Generat
     return _to_srgb(_to_linear(f32(look.base)) * np.exp(logarithm))
 
 
-def _lips(skin: SkinMap, look: Look, where: Array, colour: Array) -> Array:
-    lines = fractal_noise(where, f32([0.75e-3, 7e-3, 3e-3]), 2, look.seed * 31 + 61)
-    ragged = fractal_noise(where, f32([1.6e-3, 1.6e-3, 1.6e-3]), 2, look.seed * 31 + 62)
-    cover = np.clip(skin.lips * (1.12 + 0.12 * ragged) - 0.06, 0, 1) * 0.86
-    upper = smoothstep(-0.0385, -0.0365, skin.y)
-    shade = 1 + 0.07 * lines - 0.09 * upper + 0.05 * skin.spot(0, -43, 14, 3.5)
-    inner = np.exp(-(((skin.y + 0.0375) / 0.0022) ** 2))  # darker, wetter where they meet
-    tone = f32(look.lips) * shade[:, None]
-    tone = tone * (1 - inner[:, None] * f32([0.18, 0.26, 0.24]))
-    rim = np.clip(4 * skin.lips * (1 - skin.lips), 0, 1) * upper  # the light rolls over the vermilion border
-    mixed = colour + (tone - colour) * cover[:, None]
-    return mixed * (1 + 0.035 * rim[:, None] * (1 - look.tone))
+def _lips(skin: SkinMap, look: Look, colour: Array) -> None:
+    near = np.flatnonzero(skin.lips > 0.001)
+    there, y, lips = skin.skin[near], skin.y[near], skin.lips[near]
+    lines = skin.noise((0.75, 7.0, 3.0), 2, look.seed * 31 + 61, there)
+    ragged = skin.noise(1.6, 2, look.seed * 31 + 62, there)
+    cover = np.clip(lips * (1.12 + 0.12 * ragged) - 0.06, 0, 1) * 0.86
+    upper = smoothstep(-0.0385, -0.0365, y)
+    shade = 1 + 0.07 * lines - 0.09 * upper + 0.05 * skin.spot(0, -43, 14, 3.5)[near]
+    inner = np.exp(-(((y + 0.0370) / 0.0022) ** 2))  # darker, wetter where they meet
+    tone = f32(look.lips) * shade[:, None] * (1 - inner[:, None] * f32([0.18, 0.26, 0.24]))
+    rim = np.clip(4 * lips * (1 - lips), 0, 1) * upper  # the light rolls over the vermilion border
+    colour[near] = _over(colour[near], tone, cover) * (1 + 0.035 * rim[:, None] * (1 - look.tone))
 
 
-def _lids(skin: SkinMap, look: Look, colour: Array) -> Array:
-    outside = 1 - np.clip(skin.lid_depth, 0, 1)
-    fold = np.exp(-((skin.lid_lines["fold"] / 0.9e-3) ** 2)) * 0.16 * outside
-    upper = np.exp(-((skin.lid_lines["upper"] / 1.1e-3) ** 2)) * (0.40 - 0.14 * look.male) * outside
-    lower = np.exp(-((skin.lid_lines["lower"] / 0.9e-3) ** 2)) * 0.16 * outside
-    dark = np.clip(fold + upper + lower, 0, 0.7)[:, None]
-    colour = colour * (1 - dark * f32([0.72, 0.86, 0.90]))
-    wet = f32([196, 120, 108]) * (1 - 0.45 * look.tone)  # the rim and the lining of the lid
-    return _over(colour, wet, 0.75 * np.clip(skin.lid_depth, 0, 1))
-
-
-def _hair(skin: SkinMap, look: Look, where: Array, colour: Array, rng: np.random.Generator) -> Array:
-    """Lay beard shadow, scalp hair, brows and single hairs over the skin."""
-    hair, seed = f32(look.hair), look.seed * 31
-    if look.stubble > 0:
-        density = np.clip(skin.beard / 0.007, 0, 1) * (1 - skin.lips)
-        dots = fractal_noise(where, np.full(3, 0.55e-3, np.float32), 2, seed + 71)
-        shade = (
-            np.clip(0.55 + 0.55 * dots, 0, 1.2) * density * look.stubble * (0.22 + 0.10 * min(look.stubble_length, 3))
-        )
-        colour = _over(colour, hair * 0.75 + 0.25 * colour.mean(0) * f32([0.8, 0.9, 1.0]), shade)
-        colour = _over(colour, hair, _at(stubble(skin, rng, amount=look.stubble, length=look.stubble_length), skin))
-    if look.scalp > 0:
-        moved = look.recede * 1e-3 * receding(skin.s * 1e3, skin.y * 1e3).astype(np.float32)
-        rough = fractal_noise(where, np.full(3, 6e-3, np.float32), 3, seed + 72)
-        depth = skin.scalp - moved + 0.0022 * rough
-        density = np.clip(smoothstep(-0.001, 0.013, depth), 0, 1)
-        crown = np.exp(-(((skin.y - 0.150) / 0.020) ** 2)) * np.clip(look.recede / 22, 0, 0.8)
-        strands = fractal_noise(where, f32([0.7e-3, 1.9e-3, 0.9e-3]), 2, seed + 73)
-        lighter = np.clip(1 + 0.34 * strands, 0.4, 1.8)
-        cover = np.clip(density * (1 - crown) * look.scalp * (0.88 + 0.16 * strands), 0, 0.97) * (1 - skin.ears)
-        colour = _over(colour, hair * lighter[:, None], cover)
-        single = _at(hairline(skin, rng, recede=look.recede, density=look.scalp), skin)
-        colour = _over(colour, hair, single * (1 - skin.ears))
-    brow = f32(look.brow)
-    drawn = _at(
-        brows(
-            skin,
-            rng,
-            fullness=float(np.clip(rng.normal(0.85 + 0.35 * look.male, 0.13), 0.55, 1.5)),
-            arch=float(rng.uniform(0.2, 1.8) * (1 - 0.6 * look.male)),
-            dark=0.85,
-        ),
-        skin,
+def _lids(skin: SkinMap, look: Look, colour: Array) -> None:
+    lines = skin.lid_lines
+    near = np.flatnonzero(
+        (np.minimum(np.minimum(lines["fold"], lines["upper"]), lines["lower"]) < 4e-3) | (skin.lid_depth > 0)
     )
-    return _over(colour, brow, drawn)
+    inside = np.clip(skin.lid_depth[near], 0, 1)
+    fold = np.exp(-((lines["fold"][near] / 0.9e-3) ** 2)) * 0.16
+    upper = np.exp(-((lines["upper"][near] / 1.1e-3) ** 2)) * (0.40 - 0.14 * look.male)
+    lower = np.exp(-((lines["lower"][near] / 0.9e-3) ** 2)) * 0.16
+    dark = (np.clip(fold + upper + lower, 0, 0.7) * (1 - inside))[:, None]
+    shaded = colour[near] * (1 - dark * f32([0.72, 0.86, 0.90]))
+    wet = f32([196, 120, 108]) * (1 - 0.45 * look.tone)  # the rim and the lining of the lid
+    colour[near] = _over(shaded, wet, 0.75 * inside)
 
 
-def _at(canvas: Array, skin: SkinMap) -> Array:
-    return canvas.reshape(-1)[skin.skin]
+def _beard(skin: SkinMap, look: Look, colour: Array, rng: np.random.Generator) -> None:
+    near = np.flatnonzero(skin.beard > -0.004)
+    there, hair = skin.skin[near], f32(look.hair)
+    density = np.clip(skin.beard[near] / 0.007, 0, 1) * (1 - skin.lips[near])
+    dots = skin.noise(0.55, 2, look.seed * 31 + 71, there)
+    strength = look.stubble * (0.22 + 0.10 * min(look.stubble_length, 3))
+    shade = np.clip(0.55 + 0.55 * dots, 0, 1.2) * density * strength
+    colour[near] = _over(colour[near], hair * 0.75 + f32(look.base) * f32([0.18, 0.21, 0.24]), shade)
+    canvas = stubble(skin, rng, amount=look.stubble, length=look.stubble_length)
+    colour[near] = _over(colour[near], hair, canvas.reshape(-1)[there])
 
 
-def _over(below: Array, above: Array, cover: Array) -> Array:
+def _scalp(skin: SkinMap, look: Look, colour: Array, deep: Array, rng: np.random.Generator) -> None:
+    """Close-cropped hair over the edge of the scalp (colour) and over the rest of it (deep)."""
+    hair, seed = f32(look.hair), look.seed * 31
+    near = np.flatnonzero(skin.scalp > -0.006)
+    there = skin.skin[near]
+    moved = look.recede * 1e-3 * receding(skin.s[near] * 1e3, skin.y[near] * 1e3).astype(np.float32)
+    depth = skin.scalp[near] - moved + 0.0022 * skin.noise(6.0, 3, seed + 72, there)
+    edge = smoothstep(-0.001, 0.013, depth) * (1 - skin.ears[near])
+    calm = 0.34 * (1 - 0.6 * float(hair.max()) / 255)  # light hair sparkles less
+    for target, chosen, texels, density in (
+        (colour, near, there, edge),
+        (deep, slice(None), skin.deep, np.float32(1)),
+    ):
+        strands = skin.noise((0.7, 1.9, 0.9), 2, seed + 73, texels)
+        locks = skin.noise(14.0, 2, seed + 74, texels)
+        crown = np.exp(-(((skin.position[texels, 1] - 0.152) / 0.022) ** 2)) * np.clip(look.recede / 22, 0, 0.8)
+        lighter = np.clip(1 + calm * strands + 0.07 * locks, 0.4, 1.8)
+        cover = np.clip(density * (1 - crown) * look.scalp * (0.88 + 0.16 * strands), 0, 0.97)
+        target[chosen] = _over(target[chosen], hair * lighter[:, None], cover)
+    single = hairline(skin, rng, recede=look.recede, density=look.scalp).reshape(-1)[there]
+    colour[near] = _over(colour[near], hair, single * (1 - skin.ears[near]))
+
+
+def _brows(skin: SkinMap, look: Look, colour: Array, rng: np.random.Generator) -> None:
+    fullness = float(np.clip(rng.normal(0.85 + 0.35 * look.male, 0.13), 0.55, 1.5))
+    arch = float(rng.uniform(0.2, 1.8) * (1 - 0.6 * look.male))
+    drawn = brows(skin, rng, fullness=fullness, arch=arch, dark=0.85).reshape(-1)[skin.skin]
+    near = np.flatnonzero(drawn)
+    colour[near] = _over(colour[near], f32(look.brow), drawn[near])
+
+
+def _over(below: Array, above: Array, cover: NDArray[np.floating]) -> Array:
     return below + (above - below) * cover[:, None]
 
 

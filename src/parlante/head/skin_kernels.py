@@ -173,6 +173,23 @@ def fractal_noise(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def doubled(coarse: NDArray[np.float32], texels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """A picture (h, w) enlarged to (2h, 2w) bilinearly, at flat texel numbers (N,) of the large one."""
+    height, width = coarse.shape
+    out = np.empty(len(texels), np.float32)
+    for n in range(len(texels)):
+        row, column = texels[n] // (2 * width), texels[n] % (2 * width)
+        y = min(max(np.float32(0.5) * row - np.float32(0.25), np.float32(0)), np.float32(height - 1.001))
+        x = min(max(np.float32(0.5) * column - np.float32(0.25), np.float32(0)), np.float32(width - 1.001))
+        r, c = int(y), int(x)
+        y, x = y - r, x - c
+        top = coarse[r, c] * (1 - x) + coarse[r, c + 1] * x
+        low = coarse[r + 1, c] * (1 - x) + coarse[r + 1, c + 1] * x
+        out[n] = top * (1 - y) + low * y
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def draw_strokes(
     canvas: NDArray[np.float32],
     points: NDArray[np.float32],

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.head.skin_frame import FaceFrame, face_frame
-from parlante.head.skin_kernels import inside_polygon, polyline_distance
+from parlante.head.skin_kernels import doubled, fractal_noise, inside_polygon, polyline_distance
 from parlante.uv import bake_table
 from parlante.uv._raster import rasterise
 
@@ -26,6 +26,8 @@ BEARD: Outline = [
     (118, 12), (130, 12), (133, -5), (128, -26), (118, -42), (104, -60), (84, -74), (60, -86), (0, -92), (-40, -92),
 ]  # fmt: skip
 LID_MARGIN = 8
+DEEP = 0.028
+"""Metres inside the hairline beyond which skin never shows."""
 PARTS = ("skin", "inner_mouth", "eyeball", "teeth", "gum", "tongue", "lashes")
 
 
@@ -33,7 +35,7 @@ class SkinMap:
     """Static pictures at one size, flattened to (N,) texels, N = size * size, row-major.
 
     part (N,) index into PARTS; position (N, 3) and chart (N, 2) metres in the frame of `skin_frame`; lips (N,) 0..1.
-    skin (M,) the texels that show outer skin; the soft regions (M,) of `region` belong to these.
+    skin (M,) the texels that show outer skin, to which all soft regions belong; deep (D,) those well under the hair.
     """
 
     def __init__(self, head: Any, size: int) -> None:
@@ -43,17 +45,24 @@ class SkinMap:
         self.position: Array = position.reshape(-1, 3)
         self.chart: Array = chart.reshape(-1, 2)
         self.part = self._parts()
-        self.skin: NDArray[np.int64] = np.flatnonzero(self.part == 0)
+        outer = np.flatnonzero(self.part == 0)
+        folded = np.abs(self.chart[outer]) * f32([1, 0]) + self.chart[outer] * f32([0, 1])
+        scalp = inside_polygon(folded, _mm(HAIRLINE))
+        under = scalp > DEEP
+        self.skin: NDArray[np.int64] = outer[~under]
+        self.deep: NDArray[np.int64] = outer[under]
+        self.scalp: Array = scalp[~under]
+        folded = np.ascontiguousarray(folded[~under])
+        self.where: Array = np.ascontiguousarray(self.position[self.skin])
+        """(M, 3)"""
+        self.s: Array = np.ascontiguousarray(folded[:, 0])
+        self.y: Array = np.ascontiguousarray(folded[:, 1])
         rings = self.table.bake_array(_lip_rings(head)[None, :, None])[0].reshape(-1)
         self.lips: Array = smoothstep(1.55, 2.15, rings[self.skin])
         self.ears: Array = self.table.bake_array(frame.mask("ears")[None, :, None])[0].reshape(-1)[self.skin]
-        s, y = self.chart[self.skin].T
-        self.s: Array = np.abs(s)
-        self.y: Array = y
-        self._soft: dict[str, Array] = {}
-        folded = np.stack([self.s, self.y], -1)
-        self.scalp: Array = inside_polygon(folded, _mm(HAIRLINE))
         self.beard: Array = inside_polygon(folded, _mm(BEARD))
+        self.half: Array = bake_table(head.topology, size // 2).bake_array(frame.position[None])[0].reshape(-1, 3)
+        self._soft: dict[str, Array] = {}
         self.atlas = ChartAtlas(frame)
         everywhere, ones = np.ones(len(folded), np.float32), np.ones(16, np.float32)
         lids = frame.chart[head.layout.lids[0]]  # (15, 28, 2) rings from outside inwards, columns from the outer corner
@@ -68,6 +77,23 @@ class SkinMap:
         inside = self.table.bake_array(_lid_rings(head)[None, :, None])[0].reshape(-1)
         self.lid_depth: Array = inside[self.skin]
         """0 outside the lid's edge, 1 one ring inside, and so on."""
+
+    def noise(
+        self,
+        millimetres: float | tuple[float, float, float],
+        octaves: int,
+        seed: int,
+        texels: NDArray[Any] | None = None,
+    ) -> Array:
+        """Smooth noise about -1..1 on the skin, (M,), or on the flat texels given; features of the stated size."""
+        scale = np.array(np.broadcast_to(millimetres, 3), np.float32) * np.float32(1e-3)
+        smallest = float(scale.min()) / 2 ** (octaves - 1)
+        chosen = self.skin if texels is None else texels
+        if smallest > 1.2 / self.size and self.size % 2 == 0:  # large features need no fine grid
+            coarse = fractal_noise(self.half, scale, octaves, seed).reshape(self.size // 2, self.size // 2)
+            return doubled(coarse, chosen)
+        where = self.where if texels is None else np.ascontiguousarray(self.position[texels])
+        return fractal_noise(where, scale, octaves, seed)
 
     def spot(self, s: float, y: float, wide: float, high: float | None = None) -> Array:
         """(M,) soft ellipse about chart place (+-s, y), radii in mm."""
