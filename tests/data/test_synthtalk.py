@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
-from parlante.data.synthtalk import CurveVertices, SynthTalk
+from parlante.data.synthtalk import SynthTalk, curve_vertices
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_vertices_are_neutral_plus_curves_and_lazy() -> None:
     rng = np.random.default_rng(0)
     neutral, shapes = rng.normal(size=(9, 3)).astype(np.float32), rng.normal(size=(52, 9, 3)).astype(np.float32)
     curves = rng.random((7, 52)).astype(np.float32)
-    lazy = CurveVertices(neutral, shapes, curves)
+    lazy = curve_vertices(neutral, shapes, curves)
     full = neutral + np.einsum("tk,kvc->tvc", curves, shapes)
     assert lazy.shape == full.shape and len(lazy) == 7
     np.testing.assert_allclose(np.asarray(lazy), full, atol=1e-4)
@@ -38,17 +38,30 @@ def test_vertices_are_neutral_plus_curves_and_lazy() -> None:
         np.testing.assert_allclose(lazy[key], full[key], atol=1e-4)
 
 
-def test_clip_moves_the_embedded_head(tmp_path: Path) -> None:
+def test_clip_moves_the_embedded_head_and_its_lips_meet(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
-    head_room = pytest.importorskip("parlante.head")
-    if not hasattr(head_room, "load_head"):
-        pytest.skip("no embedded head in this checkout")
+    from parlante.head import load_head
+    from parlante.head.mouth import lip_aperture
     from parlante.synth.corpus import write_corpus
 
-    write_corpus(tmp_path / "talk", 1, 1, seed=2)
-    clip = SynthTalk(tmp_path / "talk")[0]
-    frames = clip.vertices[10:20]
-    assert frames.shape == (10, *clip.vertices.shape[1:]) and np.ptp(frames, axis=0).max() > 1e-3
+    write_corpus(tmp_path / "talk", 2, 1, seed=2)
+    talk = SynthTalk(tmp_path / "talk", textures=64)
+    topology = load_head().topology
+    for index in range(2):
+        take, clip = talk.take(index), talk[index]
+        frames = clip.vertices[:]
+        aperture = lip_aperture(frames, topology)
+        assert 0.006 < aperture.max() < 0.04
+        closures = [(start, end) for symbol, start, end in take.phones if symbol in "pbm"]
+        times = np.arange(len(frames)) / talk.fps
+        for start, end in closures:
+            inside = (times >= start) & (times < end)
+            assert not inside.any() or aperture[inside].min() < 0.001
+        assert aperture[times < take.phones[0][2] - 0.2].max(initial=0) < 0.001  # silence
+    skin = clip.textures
+    assert skin is not None and skin.shape == (len(frames), 64, 64, 3)
+    some = np.asarray(skin[:: max(1, len(frames) // 8)])
+    assert some.dtype == np.uint8 and np.ptp(some.astype(int), axis=0).max() > 0
 
 
 def test_says_what_is_wrong(tmp_path: Path, corpus: Path) -> None:

@@ -1,13 +1,15 @@
 """SynthTalk: synthetic speakers whose curves, phones and manner are known. Written by `parlante synth`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from parlante.core import Clip, InputError, read_npz
 
@@ -36,42 +38,50 @@ class Take:
     """Symbol, start and end in seconds; contiguous."""
 
 
-class CurveVertices:
-    """(T, V, 3) float32 vertices that are computed from curves when sliced: neutral + curves @ shapes."""
+class LazyFrames:
+    """(T, ...) frames that are computed from curves (T, 52) when sliced or converted to an array."""
 
-    dtype = np.dtype(np.float32)
-    ndim = 3
-
-    def __init__(self, neutral: NDArray[np.float32], shapes: NDArray[np.float32], curves: NDArray[np.float32]) -> None:
-        self.neutral = neutral
-        """(V, 3) metres."""
-        self.shapes = shapes
-        """(52, V, 3) metres."""
+    def __init__(
+        self,
+        curves: NDArray[np.float32],
+        frame_shape: tuple[int, ...],
+        dtype: Any,
+        render: Callable[[NDArray[np.float32]], NDArray[Any]],
+    ) -> None:
         self.curves = curves
-        """(T, 52)."""
-        self.shape = (len(curves), len(neutral), 3)
+        self.shape = (len(curves), *frame_shape)
+        self.dtype = np.dtype(dtype)
+        self.ndim = len(self.shape)
+        self._render = render
 
     def __len__(self) -> int:
         return len(self.curves)
 
-    def __getitem__(self, key: Any) -> NDArray[np.float32]:
-        frames, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        if frames is Ellipsis:
-            return np.asarray(self)[key]
-        moved = self._render(np.atleast_2d(self.curves[frames]))
-        if np.ndim(self.curves[frames]) == 1:
-            moved = moved[0]
-            return np.asarray(moved[rest] if rest else moved)
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        frames, rest = (key[0], tuple(key[1:])) if isinstance(key, tuple) else (key, ())
+        if frames is Ellipsis or frames is None:
+            return np.asarray(np.asarray(self)[key])
+        chosen = self.curves[frames]
+        if chosen.ndim == 1:
+            return np.asarray(self._render(chosen[None])[(0, *rest)])
         every: tuple[Any, ...] = (slice(None),)
-        return np.asarray(moved[every + rest])
+        return np.asarray(self._render(chosen)[every + rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._render(self.curves).astype(dtype or self.dtype, copy=False)
 
-    def _render(self, curves: NDArray[np.float32]) -> NDArray[np.float32]:
-        flat = self.shapes.reshape(len(self.shapes), -1)
-        moved = curves.astype(np.float32) @ flat
-        return (moved.reshape(len(curves), *self.neutral.shape) + self.neutral).astype(np.float32, copy=False)
+
+def curve_vertices(
+    neutral: NDArray[np.float32], shapes: NDArray[np.float32], curves: NDArray[np.float32]
+) -> LazyFrames:
+    """(T, V, 3) float32 metres, lazily: `neutral` (V, 3) + `curves` (T, 52) @ `shapes` (52, V, 3)."""
+    flat = shapes.reshape(len(shapes), -1)
+
+    def render(chosen: NDArray[np.float32]) -> NDArray[Any]:
+        moved = (chosen.astype(np.float32) @ flat).reshape(len(chosen), *neutral.shape)
+        return (moved + neutral).astype(np.float32, copy=False)
+
+    return LazyFrames(curves, neutral.shape, np.float32, render)
 
 
 class SynthTalk:
@@ -80,13 +90,13 @@ class SynthTalk:
     Args:
         root: folder written by `parlante synth`.
         split: train, val, test_a (seen subjects, unseen sentences), test_b (unseen subjects and sentences) or all.
-        textures: whether clips carry skin frames (needs the painted head; slow).
+        textures: side in texels of the skin frames that clips carry (0: none); computed when sliced.
 
     Raises:
         InputError: no corpus there, an unfinished or damaged one, or no such split.
     """
 
-    def __init__(self, root: Path | str, split: str | None = None, textures: bool = False) -> None:
+    def __init__(self, root: Path | str, split: str | None = None, textures: int = 0) -> None:
         self.root = Path(root)
         index = _read_index(self.root)
         if split is not None and split not in SPLITS:
@@ -143,8 +153,35 @@ class SynthTalk:
         take = self.take(index)
         head = load_head()
         identity = head.identity(take.identity)
-        vertices: Any = CurveVertices(identity.neutral, head.shapes(take.identity), take.curves)
-        return Clip(take.audio, self.sample_rate, vertices, self.fps, take.subject, take.key)
+        vertices: Any = curve_vertices(identity.neutral, head.shapes(take.identity), take.curves)
+        textures: Any = self._skin(take) if self.textures else None
+        return Clip(take.audio, self.sample_rate, vertices, self.fps, take.subject, take.key, textures)
+
+    def _skin(self, take: Take) -> LazyFrames:
+        """(T, size, size, 3) uint8 sRGB, lazily: the albedo times the wrinkle ratio, at the speaker's own depth."""
+        from parlante.head import load_head
+
+        size, head = self.textures, load_head()
+        shapes = head.shapes(take.identity)
+        albedo = head.identity(take.identity).albedo
+        if albedo is None:
+            raise InputError(f"{take.identity} has no painted skin; read the corpus without textures")
+        rest = np.asarray(Image.fromarray(albedo).resize((size, size), Image.Resampling.BOX), np.float32)
+        dynamics = _dynamics(take.identity, size, round(take.manner["wrinkle_depth"], 3))
+
+        def render(chosen: NDArray[np.float32]) -> NDArray[Any]:
+            offsets = np.einsum("tk,kvc->tvc", chosen, shapes, optimize=True)
+            return np.clip(np.round(rest * dynamics.maps(offsets)), 0, 255).astype(np.uint8)
+
+        return LazyFrames(take.curves, (size, size, 3), np.uint8, render)
+
+
+@lru_cache(maxsize=16)
+def _dynamics(identity: str, size: int, depth: float) -> Any:
+    from parlante.head import load_head
+    from parlante.head.skin_dynamics import SkinDynamics
+
+    return SkinDynamics(load_head(), identity, size, depth)
 
 
 def _read_index(root: Path) -> dict[str, Any]:
