@@ -232,7 +232,10 @@ def _beard(skin: SkinMap, look: Look, colour: Array, rng: np.random.Generator) -
     dots = skin.noise(0.55, 2, look.seed * 31 + 71, there)
     strength = look.stubble * (0.22 + 0.10 * min(look.stubble_length, 3))
     shade = np.clip(0.55 + 0.55 * dots, 0, 1.2) * density * strength
-    colour[near] = _over(colour[near], hair * 0.75 + f32(look.base) * f32([0.18, 0.21, 0.24]), shade)
+    shadow = np.minimum(
+        hair * 0.75 + f32(look.base) * f32([0.18, 0.21, 0.24]), f32(look.base) * f32([0.52, 0.58, 0.64])
+    )
+    colour[near] = _over(colour[near], shadow, shade)
     canvas = stubble(skin, rng, amount=look.stubble, length=look.stubble_length)
     colour[near] = _over(colour[near], hair, canvas.reshape(-1)[there])
 

@@ -74,7 +74,7 @@ def _eye(offset: Array, seed: int, iris: Array) -> Array:
 
 
 def _teeth(where: Array, seed: int, age: float) -> Array:
-    fresh, stained = f32([233, 224, 204]), f32([214, 192, 150])
+    fresh, stained = f32([240, 232, 214]), f32([218, 198, 158])
     colour = np.broadcast_to(fresh + (stained - fresh) * np.float32(np.clip((age - 20) / 90, 0.05, 0.7)), where.shape)
     colour = colour * (1 + 0.03 * _noise(where, 2.5, 2, seed + 21))[:, None]
     upper = where[:, 1] > np.median(where[:, 1])
@@ -93,7 +93,7 @@ def _teeth(where: Array, seed: int, age: float) -> Array:
         )
         tint = tint * _mix(np.ones((len(y), 3), np.float32), f32([0.93, 0.84, 0.70]), smoothstep(0.6, 1.0, share))
         colour[jaw] *= tint
-    back = smoothstep(0.128, 0.096, where[:, 2]) * 0.5  # the mouth is dark towards the throat
+    back = smoothstep(0.116, 0.082, where[:, 2]) * 0.4  # the mouth is dark towards the throat
     return colour * (1 - back[:, None])
 
 
