@@ -19,6 +19,7 @@ SMALL = (
     "loop.save_every=2",
     "loop.log_every=1",
     "loop.threads=1",
+    "data.start_maps=4",
 )
 
 

@@ -38,6 +38,8 @@ class MapDataConfig:
     batch: int = 8
     speech_share: float = 0.5
     """Share of frames taken from clips as they are; a fifth of the rest are exaggerated ones, the others random."""
+    start_maps: int = 160
+    """Maps that the closed-form start is made from."""
     stats_margin: float = 0.05
     """Room on each side of the range of offsets."""
     focus: float = 4.0

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from parlante import losses
 from parlante.core import InputError
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.data import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
+from parlante.training.principal_start import principal_start
 from parlante.training.run import LoopConfig, Scheme, fit, section
 
 
@@ -127,18 +128,22 @@ class VQGANScheme(Scheme):
             self._revive(dead.nonzero()[:, 0], batch)
         return logged
 
+    @torch.no_grad()
     def _place_codes(self, batch: Tensor) -> None:
-        """Data initialisation: codes start on latents of the first batch, slightly spread."""
-        codes = torch.arange(len(self.usage), device=batch.device)
-        self._revive(codes, batch)
+        """Data initialisation: codes start on latents of some batches."""
+        maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(4))])
+        self._revive(torch.arange(len(self.usage), device=batch.device), maps)
 
     @torch.no_grad()
     def _revive(self, codes: Tensor, batch: Tensor) -> None:
+        """Move codes onto latents of a batch, those far from their own code first: most cells of a face are at rest."""
         model = self.network
         assert isinstance(model, VQAutoEncoder) and self.ema is not None
-        z = model.encode(batch).permute(0, 2, 3, 1).flatten(0, 2)
-        picked = z[torch.randint(len(z), (len(codes),), device=z.device)]
-        picked = picked + 0.02 * z.std(0) * torch.randn_like(picked)
+        z = model.encode(batch)
+        far = (z - model.quantize.nearest(z)).square().sum(1).flatten()
+        z = z.permute(0, 2, 3, 1).flatten(0, 2)
+        picked = z[torch.multinomial(far + 0.05 * far.mean() + 1e-12, len(codes), replacement=len(codes) > len(z))]
+        picked = picked + 0.01 * z.std(0) * torch.randn_like(picked)
         model.quantize.place(codes, picked)
         self.ema.state["quantize.embedding.weight"][codes] = picked
         self.usage[codes] = 1.0 / len(self.usage)
@@ -185,7 +190,10 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         unit = torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
     torch.manual_seed(loop.seed)
     model = VQAutoEncoder(sizes)
-    nn.Module.to(model, memory_format=torch.channels_last)
+    if not (run_dir / "last.ckpt").is_file():
+        first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
+        principal_start(model, first, weight)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
     fit(scheme, run_dir)
     with torch.no_grad():
