@@ -60,7 +60,7 @@ class Camera:
         return matrix
 
 
-def frame_head(neutral: ArrayLike, view: str | float = "front", *, fov: float = 18.0, fill: float = 0.86) -> Camera:
+def frame_head(neutral: ArrayLike, view: str | float = "front", *, fov: float = 18.0, fill: float = 0.94) -> Camera:
     """A camera that shows the whole of `neutral` (V, 3) from a view of `VIEWS`, or from an angle in degrees.
 
     fill: share of the picture's height that the head takes. The middle and the distance do not depend on the view,

@@ -86,22 +86,29 @@ class GLBackend:
 
     def set_albedo(self, image: NDArray[np.uint8], uv: NDArray[np.float32]) -> None:
         """Take a new albedo (H, W, 3) sRGB and the corners' coordinates (C, 2) in it."""
-        self._albedo = self._texture(image, self._albedo)
-        self._uv_buffer.write(uv.tobytes())
+        with self.context:
+            self._albedo = self._texture(image, self._albedo)
+            self._uv_buffer.write(uv.tobytes())
 
     def set_look(self) -> None:
         """Take `surface.look` anew."""
-        self._look_buffer.write(self.surface.look.tobytes())
+        with self.context:
+            self._look_buffer.write(self.surface.look)
 
     def set_wrinkle(self, ratio: NDArray[np.float32] | None, slopes: NDArray[np.float32] | None) -> None:
         """Take a ratio map (h, w, 3) and its slopes (h, w, 2), or none."""
         self._wrinkled = ratio is not None
         if ratio is not None and slopes is not None:
-            self._ratio = self._texture(ratio, self._ratio)
-            self._slope = self._texture(slopes, self._slope)
+            with self.context:
+                self._ratio = self._texture(ratio, self._ratio)
+                self._slope = self._texture(slopes, self._slope)
 
     def draw(self) -> NDArray[np.uint8]:
         """(size, size, 3) sRGB picture of the surface as it stands."""
+        with self.context:  # another renderer's may be current
+            return self._draw()
+
+    def _draw(self) -> NDArray[np.uint8]:
         surface, context, size = self.surface, self.context, self.size
         picture = self._empty.copy()
         left, bottom, width, height = self._box()

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from parlante.render import shading
 from parlante.render.soft import rasterise
@@ -16,8 +17,12 @@ DIRECTIONS = 40
 LIGHT_DIRECTIONS = 8
 LIGHT_RADIUS = 0.35
 """Half width of the key light as seen from the head, as tan of an angle: a soft box."""
-MOUTH_DEPTH = 0.035
-"""Metres behind the lips at which the mouth is as dark as it gets."""
+MOUTH_GAP = 0.004
+"""Metres that the lips count as open even when closed: they are thin and let light through."""
+NECK_FADE = 0.014
+"""Metres above the cut of the neck over which the picture fades out."""
+GLOSS = {"scalp": 0.35, "brows": 0.5, "ears": 0.7, "neck": 0.7, "lips": 2.0}
+"""Shine of regions of the skin; 1 elsewhere."""
 LID_SHADOW = 0.0045
 """Metres below the upper lid over which its shadow fades."""
 
@@ -36,9 +41,9 @@ class Occlusion:
                 ambient, key = np.maximum(ambient, more[0]), np.maximum(key, more[1])
         regions = surface.topology.regions
         gloss = np.ones(len(neutral), dtype=np.float32)
-        if "lips" in regions:
-            gloss[np.asarray(regions["lips"])] = 2.2
-        self._base = np.stack([ambient, key, gloss, np.ones_like(gloss)], axis=1)
+        for name, shine in GLOSS.items():
+            gloss[np.asarray(regions.get(name, ()), dtype=np.int64)] = shine
+        self._base = np.stack([ambient, key, gloss, neck_fade(surface, neutral)], axis=1)
         surface.look[:] = self._base[surface.corner_vertex]
         used = {name for name in shading.REGION_MATERIAL if name in regions}
         inside = [np.asarray(regions[n]) for n in used if not n.startswith(("eyeball", "lashes"))]
@@ -52,14 +57,10 @@ class Occlusion:
         if not len(self._inside) and not self._eyes:
             return
         look = self._base.copy()
-        if len(self._inside) and len(self._lips):
-            lips = vertices[self._lips]
-            opening = float(np.ptp(lips[:, 1]))
-            behind = np.clip((lips[:, 2].mean() - vertices[self._inside, 2]) / MOUTH_DEPTH, 0.0, 1.0)
-            light = 0.25 + 0.75 * min(opening / 0.02, 1.0)
-            dark = np.clip(light * (1.0 - behind) ** 1.5 + 0.03, 0.0, 1.0)
-            look[self._inside, 0] = dark
-            look[self._inside, 1] = dark
+        if len(self._inside) and len(self._lips) == 2:
+            open_to_light = _mouth_light(vertices[self._inside], vertices[self._lips])
+            look[self._inside, 0] = open_to_light
+            look[self._inside, 1] = open_to_light**1.3
         for eye, lid in self._eyes:
             shade = np.zeros(len(eye), dtype=np.float32)
             _lid_shadow(vertices[eye], vertices[lid], shade)
@@ -176,6 +177,34 @@ def shading_skin(surface: Surface) -> NDArray[np.int64]:
     from parlante.render.surface import triangle_materials
 
     return np.flatnonzero(triangle_materials(surface.topology) == shading.SKIN)
+
+
+def _mouth_light(inside: NDArray[np.float32], lips: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(K,) share of the light that comes through a slit of the height of the open mouth to points (K, 3) behind it.
+
+    lips: (2, 3) middle of the upper and the lower lip. View factor of a long slit h seen from depth d: h / sqrt(h^2 +
+    (2 d)^2); the depth is taken behind the line between the lips.
+    """
+    upper, lower = lips
+    gap = max(float(upper[1] - lower[1]), 0.0) + MOUTH_GAP
+    along = np.clip((inside[:, 1] - lower[1]) / gap, 0.0, 1.0)
+    depth = np.maximum(lower[2] + along * (upper[2] - lower[2]) - inside[:, 2], 0.0)
+    return (gap / np.sqrt(gap * gap + 4.0 * depth * depth)).astype(np.float32)
+
+
+def neck_fade(surface: Surface, neutral: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(V,) coverage: 0 where the neck (or bust) is cut off, rising to 1 a little above, 1 everywhere else."""
+    corners = surface.topology.triangles
+    edges = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
+    distinct, count = np.unique(edges, axis=0, return_counts=True)
+    rim = np.unique(distinct[count == 1])
+    low, high = neutral[:, 1].min(), neutral[:, 1].max()
+    rim = rim[neutral[rim, 1] < low + 0.2 * (high - low)]
+    if not len(rim):
+        return np.ones(len(neutral), dtype=np.float32)
+    far, _ = cKDTree(neutral[rim]).query(neutral)
+    share = np.clip(far / NECK_FADE, 0.0, 1.0)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 @njit(cache=True)

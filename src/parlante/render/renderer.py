@@ -5,14 +5,18 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from parlante.core import InputError, Topology
 from parlante.core.pose import apply_head_pose, neck_joint, neck_weights
 from parlante.render.camera import Camera, frame_head
 from parlante.render.occlusion import Occlusion
-from parlante.render.soft import SoftBackend
+from parlante.render.soft import SUPERSAMPLING, SoftBackend
 from parlante.render.surface import Surface
 from parlante.render.wrinkles import wrinkle_ratio, wrinkle_slopes
+
+FINEST = 1.6
+"""Texels per sample and axis, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,8 @@ class Renderer:
     size: picture edge in pixels. view: a name of `VIEWS`, an angle in degrees, or a `Camera`.
     albedo: (H, W, 3) sRGB bytes with the first row at v = 1; plain material colours if absent.
     sample_poses: (K, V, 3) some frames of the motion (or none): skin that is open to the light in any of them, such as
-    the eyelid, is not darkened as if always folded away. pivot: (3,) the neck joint; estimated if absent.
+    the eyelid, is not darkened as if always folded away. pivot: (3,) the neck joint, and pose_weights: (V,) the
+    share of the head pose that each vertex follows; the embedded head knows its own, for others they are estimated.
     backend: "auto", "gl" (raises InputError where OpenGL is missing) or "soft".
     """
 
@@ -41,6 +46,7 @@ class Renderer:
         albedo: NDArray[np.uint8] | None = None,
         sample_poses: ArrayLike | None = None,
         pivot: ArrayLike | None = None,
+        pose_weights: ArrayLike | None = None,
         backend: Literal["auto", "gl", "soft"] = "auto",
     ) -> None:
         if not 16 <= size <= 4096:
@@ -51,8 +57,10 @@ class Renderer:
         self._view = self.camera.view
         self._surface = Surface(topology)
         self._pivot = neck_joint(self.neutral, topology) if pivot is None else np.asarray(pivot, dtype=np.float32)
-        self._neck = neck_weights(self.neutral, self._pivot, topology)
+        self._neck = _neck(topology, self.neutral, self._pivot) if pose_weights is None else np.asarray(pose_weights)
         self._occlusion = Occlusion(self._surface, self.neutral, self._view, sample_poses)
+        self._surface.update(self.neutral, self._view, slopes=False)
+        self._texels_per_sample = self._surface.uv_per_screen(self.camera.focal) * 2 / (size * SUPERSAMPLING)
         self._backend = _choose(self._surface, self.camera, size, backend)
         self._slopes: NDArray[np.float32] = np.zeros((1, 1, 2), dtype=np.float32)
         self._albedo: NDArray[np.uint8] | None = None
@@ -109,6 +117,10 @@ class Renderer:
 
     def _fit(self, albedo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Halve a texture until it is no finer than the samples it lands on; finer would only flicker."""
+        texels = self._texels_per_sample * float(np.sqrt(albedo.shape[0] * albedo.shape[1]))
+        while texels > FINEST and min(albedo.shape[:2]) > 64:
+            albedo = np.asarray(Image.fromarray(albedo).reduce(2))
+            texels /= 2
         return albedo
 
     def close(self) -> None:
@@ -120,6 +132,15 @@ class Renderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _neck(topology: Topology, neutral: NDArray[np.float32], pivot: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(V,) how far each vertex follows the head: as the embedded head says, if it is this one, or estimated."""
+    from parlante.head.model import TOPOLOGY_NAME, load_head
+
+    if topology.name == TOPOLOGY_NAME and len(neutral) == load_head().topology.num_vertices:
+        return load_head().neck_weights
+    return neck_weights(neutral, pivot, topology)
 
 
 def _choose(surface: Surface, camera: Camera, size: int, backend: str) -> Any:

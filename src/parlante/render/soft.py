@@ -257,6 +257,8 @@ def _draw(
                         texel[k] += _fetch(albedo, u, v, k) * scale
                     if whole and s < 3:
                         continue
+                    if whole:
+                        wa, wb, wc = _weights(screen, a, b, c, np.float32(2 * x + 1), np.float32(2 * y + 1))
                     row = rows[material[f]]
                     for k in range(3):
                         at[k] = wa * position[a, k] + wb * position[b, k] + wc * position[c, k]

@@ -61,6 +61,14 @@ class Surface:
         if slopes:
             _uv_gradients(self.position, self.uv, self.triangles, self.grad_u, self.grad_v)
 
+    def uv_per_screen(self, focal: float) -> float:
+        """Texture length (0..1) per picture length (-1..1) on the skin that faces the viewer, the median."""
+        screen = self.position[:, :2] * (-focal / self.position[:, 2:])
+        skin = self.triangles[self.material == shading.SKIN]
+        seen, laid = _double_areas(screen, skin), np.abs(_double_areas(self.uv, skin))
+        facing = seen > 1e-12
+        return float(np.sqrt(np.median(laid[facing] / seen[facing]))) if facing.any() else 0.0
+
     def colour_texture(self) -> NDArray[np.uint8]:
         """A (1, 7, 3) palette of the plain material colours, for a head that has no texture."""
         return shading.BASE_COLOUR[None]
@@ -70,6 +78,12 @@ class Surface:
         uv = np.full((len(self.uv), 2), 0.5, dtype=np.float32)
         uv[self.triangles.reshape(-1), 0] = (np.repeat(self.material, 3) + 0.5) / len(shading.BASE_COLOUR)
         return uv
+
+
+def _double_areas(points: Floats, triangles: NDArray[np.int32]) -> Floats:
+    """(F,) twice the signed area of triangles of points (C, 2)."""
+    a, b, c = points[triangles[:, 0]], points[triangles[:, 1]], points[triangles[:, 2]]
+    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
 
 
 def triangle_materials(topology: Topology) -> NDArray[np.int32]:
