@@ -80,7 +80,8 @@ def animate_to(
     Raises InputError before any work if an output cannot be written.
     """
     check_outputs(outputs)
-    take, chunks = stream(speech, **how)
+    seen = keep is not None or any(Path(output).suffix.lower() != ".csv" for output in outputs)
+    take, chunks = stream(speech, skin=seen, **how)
     with open_sinks(outputs, take, picture) as sinks, closing(ahead(chunks)) as made:
         done = 0
         for chunk in made:
@@ -109,6 +110,7 @@ def stream(
     liveliness: bool = True,
     steps: int | None = None,
     source: Source | None = None,
+    skin: bool = True,
 ) -> tuple[Take, Iterator[Chunk]]:
     """The facts of a take and an iterator that makes its frames, a window of the model at a time.
 
@@ -116,7 +118,7 @@ def stream(
     absent). style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
     identity's own. Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240.
     texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
-    source: another talker than the shipped TexTalker.
+    source: another talker than the shipped TexTalker. skin: False saves painting the albedo, where nobody looks at it.
     """
     for name, value in (("motion_strength", motion_strength), ("wrinkle_strength", wrinkle_strength)):
         if not 0 <= value <= 3:
@@ -127,7 +129,7 @@ def stream(
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
     if steps is not None and not 1 <= steps <= 1000:
         raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
-    person, shapes, pivot = _person(identity)
+    person, shapes, pivot = _person(identity, paint=skin and texture)
     if source is None:
         from parlante.animate.textalker import TexTalkerSource
 
@@ -263,7 +265,7 @@ def _lower_face(shapes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _person(
-    identity: str | Identity | None,
+    identity: str | Identity | None, *, paint: bool
 ) -> tuple[Identity, NDArray[np.float32], tuple[float, float, float]]:
     from parlante.head import load_head
 
@@ -272,7 +274,10 @@ def _person(
     if name not in head.identity_names:
         raise unknown_name("identity", name, tuple(head.identity_names))
     x, y, z = (float(value) for value in head.neck_pivot(name))
-    person = identity if isinstance(identity, Identity) else head.identity(name)
+    if isinstance(identity, Identity):
+        person = identity
+    else:
+        person = head.identity(name) if paint else Identity(name, head.topology, head.neutral(name))
     return person, np.asarray(head.shapes(name), np.float32), (x, y, z)
 
 

@@ -1,9 +1,11 @@
 """The recording, as it will be heard and as the model hears it, without keeping hours of sound in memory."""
 
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,36 @@ from parlante.core.timing import num_frames
 HEARD_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """Sample rates kept as they are; any other becomes 48 kHz."""
 IN_MEMORY = 64 << 20
-"""Bytes of sound that are held in memory; more is spooled to a temporary file and mapped."""
+"""Bytes of sound that are held in memory; more waits in a temporary file."""
+_BLOCK = 1 << 18
+
+
+class SpooledAudio:
+    """Samples in a temporary file that slice like an array (N,) of float32. A memory map would count as memory used."""
+
+    dtype, ndim = np.dtype(np.float32), 1
+
+    def __init__(self, file: Any, size: int) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self.shape = (size // 4,)
+        self.nbytes = size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        start, stop, step = rows.indices(len(self))
+        assert step == 1, "read forwards, without gaps"
+        with self._lock:  # the talker and the writers read from two threads
+            self._file.seek(4 * start)
+            return np.frombuffer(bytearray(self._file.read(4 * max(0, stop - start))), np.float32)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(self), _BLOCK):
+            yield self[start : start + _BLOCK]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +68,15 @@ class Speech:
         """
         count = num_frames(len(self.audio_16k), SAMPLE_RATE, fps)
         half = round(0.75 * SAMPLE_RATE / fps)
+        middle = np.round(np.arange(count) * SAMPLE_RATE / fps).astype(np.int64)
         level = np.full(count, -120.0)
-        for frame in range(count):
-            middle = round(frame * SAMPLE_RATE / fps)
-            piece = self.audio_16k[max(0, middle - half) : middle + half]
-            if len(piece):
-                level[frame] = 10 * np.log10(float(np.dot(piece, piece)) / len(piece) + 1e-12)
+        for first in range(0, count, 1000):
+            rows = middle[first : first + 1000]
+            offset = max(0, rows[0] - half)
+            power = np.asarray(self.audio_16k[offset : rows[-1] + half], np.float64) ** 2
+            total = np.concatenate([[0.0], np.cumsum(power)])
+            low, high = (np.clip(rows + side - offset, 0, len(power)) for side in (-half, half))
+            level[first : first + 1000] = 10 * np.log10((total[high] - total[low]) / np.maximum(high - low, 1) + 1e-12)
         loud = float(np.percentile(level, 95)) if count else -120.0
         threshold = np.inf if loud < -75 else min(-60.0, loud - 40.0)
         return (level < threshold).astype(np.float32)
@@ -105,14 +139,12 @@ def _native_rate(path: Path) -> int:
 
 
 def _spool(blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    with tempfile.TemporaryFile(prefix="parlante-") as file:
-        size = 0
-        for block in blocks:
-            size += file.write(np.ascontiguousarray(block, np.float32).data)
-        file.flush()
-        if not size:
-            raise InputError("the recording holds no samples; give one of some length")
-        if size > IN_MEMORY:
-            return np.memmap(file, np.float32, mode="r")
-        file.seek(0)
-        return np.frombuffer(bytearray(file.read()), np.float32)
+    file = tempfile.TemporaryFile(prefix="parlante-")  # noqa: SIM115 - lives as long as the audio
+    size = 0
+    for block in blocks:
+        size += file.write(np.ascontiguousarray(block, np.float32).data)
+    file.flush()
+    if not size:
+        raise InputError("the recording holds no samples; give one of some length")
+    audio = SpooledAudio(file, size)
+    return audio[:] if size <= IN_MEMORY else cast("NDArray[np.float32]", audio)
