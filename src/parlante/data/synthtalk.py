@@ -63,9 +63,10 @@ class LazyFrames:
             return np.asarray(np.asarray(self)[key])
         chosen = self.curves[frames]
         if chosen.ndim == 1:
-            return np.asarray(self._render(chosen[None])[(0, *rest)])
-        every: tuple[Any, ...] = (slice(None),)
-        return np.asarray(self._render(chosen)[every + rest])
+            place: tuple[Any, ...] = (0, *rest)
+            return np.asarray(self._render(chosen[None])[place])
+        place = (slice(None), *rest)
+        return np.asarray(self._render(chosen)[place])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._render(self.curves).astype(dtype or self.dtype, copy=False)

@@ -202,7 +202,7 @@ def _weights(
     jaw = jaw * (1 - closed) + np.minimum(jaw, 0.14) * closed
     wide = wide * style.lip_gain
     pucker, funnel = pucker * style.protrusion, funnel * style.protrusion
-    upper = upper * style.lip_gain * free + 0.20 * bitten
+    upper = upper * style.lip_gain * free + 0.14 * bitten
     lower = lower * style.lip_gain * free
     pressed = closed * style.press
     smile, frown = max(style.smile, 0.0), max(-style.smile, 0.0)
@@ -219,9 +219,9 @@ def _weights(
     out[:, INDEX["mouthRollUpper"]] = 0.10 * pressed
     out[:, INDEX["tongueOut"]] = tongue * free
     for side, name in ((1 + 0.5 * style.asymmetry, "Left"), (1 - 0.5 * style.asymmetry, "Right")):
-        out[:, INDEX["mouthStretch" + name]] = 0.55 * corner * side
-        out[:, INDEX["mouthSmile" + name]] = 0.35 * corner * side + smile * rest
-        out[:, INDEX["mouthDimple" + name]] = 0.20 * corner * side
+        out[:, INDEX["mouthStretch" + name]] = 0.28 * corner * side
+        out[:, INDEX["mouthSmile" + name]] = 0.48 * corner * side + smile * rest
+        out[:, INDEX["mouthDimple" + name]] = 0.15 * corner * side
         out[:, INDEX["mouthFrown" + name]] = frown * rest
         out[:, INDEX["mouthPress" + name]] = 0.18 * pressed
         out[:, INDEX["mouthUpperUp" + name]] = upper * side
