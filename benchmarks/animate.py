@@ -27,9 +27,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of the short test (default 30)")
     parser.add_argument("--minutes", type=float, help="measure memory over a recording of this length instead")
     options = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}\n"
-    )
+    load = os.getloadavg()[0]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory() as folder:
         if options.minutes:
             long_recording(Path(folder), options.minutes * 60)
