@@ -117,7 +117,7 @@ def crease_lines(seed: int, age: float = 30.0) -> list[Crease]:
         both("crows_feet", ray, rng.uniform(0.6, 1.0), 1.2, 0.7, 0.35)
     out = rng.uniform(-1.5, 2.0)
     fold = [(20.5, 1), (24, -7), (30 + 0.4 * out, -17), (37 + out, -29), (40 + out, -39), (39.5 + out, -46)]
-    both("nasolabial", fold, 1.15, 1.9, 0.6, 0.18)
+    both("nasolabial", fold, 0.95, 2.4, 0.6, 0.22)
     both("nasolabial", fold, 0.35, 5.0, 0.3, 0.25)
     both("smile_lines", [(49, -14), (53, -25), (53, -37), (49, -47)], 0.45, 1.6, 1.2, 0.4, keep=0.75)
     both("under_eye", [(23, 24), (31, 19.5), (41, 18.5), (51, 22)], 0.6, 1.2, 0.5, 0.3)

@@ -151,11 +151,11 @@ def _skin_colour(skin: SkinMap, look: Look, rng: np.random.Generator) -> Array:
     melanin += (0.20 + 0.25 * look.tone) * spot(35, 21, 17, 7) + 0.16 * spot(25, 27, 8, 6) + 0.10 * spot(37, 41, 17, 6)
     melanin += (0.10 + 0.22 * look.tone) * (spot(0, -36, 38, 19) - 0.6 * spot(0, -37, 30, 11))
     melanin += 0.10 * look.tone * (spot(0, 92, 60, 16) + spot(70, 30, 22, 40)) - 0.12 * look.tone * spot(0, 5, 10, 22)
-    light = 0.016 * fine + 0.022 * grain * (0.4 + face)
+    light = 0.022 * fine + 0.034 * grain * (0.4 + face)
     pores = np.clip(noise(0.85, 1, 5) - 0.55, 0, 1) * (
         spot(0, 0, 14, 16) + 0.65 * spot(33, 0, 17, 15) + 0.3 * spot(0, 62, 30, 16)
     )
-    light -= 0.20 * pores * (1.1 - 0.4 * look.tone)
+    light -= 0.28 * pores * (1.1 - 0.4 * look.tone)
     if look.freckles > 0:
         seeds = noise(1.25, 1, 6) + 0.30 * noise(8, 1, 7) + 0.15 * fine
         field = spot(33, 8, 26, 16) + spot(0, 8, 16, 16) + 0.35 * spot(0, 65, 45, 20) + 0.2 * face
@@ -203,7 +203,7 @@ def _lips(skin: SkinMap, look: Look, colour: Array) -> None:
     ragged = skin.noise(1.6, 2, look.seed * 31 + 62, there)
     cover = np.clip(lips * (1.12 + 0.12 * ragged) - 0.06, 0, 1) * 0.86
     upper = smoothstep(-0.0385, -0.0365, y)
-    shade = 1 + 0.07 * lines - 0.09 * upper + 0.05 * skin.spot(0, -43, 14, 3.5)[near]
+    shade = 1 + 0.045 * lines - 0.09 * upper + 0.05 * skin.spot(0, -43, 14, 3.5)[near]
     inner = np.exp(-(((y + 0.0370) / 0.0022) ** 2))  # darker, wetter where they meet
     tone = f32(look.lips) * shade[:, None] * (1 - inner[:, None] * f32([0.18, 0.26, 0.24]))
     rim = np.clip(4 * lips * (1 - lips), 0, 1) * upper  # the light rolls over the vermilion border

@@ -88,13 +88,23 @@ class BakeTable:
         flat = embedding_bag(index, table, mode="sum", per_sample_weights=weights)
         return flat.view(self.size, self.size, batch, channels).permute(2, 3, 0, 1)
 
-    def sample(self, maps: "Tensor") -> "Tensor":
-        """(B, C, H, W) maps -> (B, V, C): bilinear at each uv corner, a vertex's corners averaged. Differentiable."""
+    def sample(self, maps: "Tensor", refine: int = 0) -> "Tensor":
+        """(B, C, H, W) maps -> (B, V, C): bilinear at each uv corner, a vertex's corners averaged. Differentiable.
+
+        Where the mesh is finer than the map this blurs. Each round of `refine` bakes the result, reads what is missing
+        and adds it (Landweber iteration): one round halves the error at the lips and does not amplify noise.
+        """
+        if maps.shape[2:] != (self.size, self.size):
+            raise ValueError(f"maps must be (B, C, {self.size}, {self.size}), got {tuple(maps.shape)}")
+        values = self._read(maps)
+        for _ in range(refine):
+            values = values + self._read(maps - self.bake(values))
+        return values
+
+    def _read(self, maps: "Tensor") -> "Tensor":
         from torch.nn.functional import embedding_bag
 
         batch, channels, height, width = maps.shape
-        if (height, width) != (self.size, self.size):
-            raise ValueError(f"maps must be (B, C, {self.size}, {self.size}), got {tuple(maps.shape)}")
         _, _, texels, starts, weights = self._on(maps)
         table = maps.permute(2, 3, 0, 1).reshape(height * width, batch * channels)
         flat = embedding_bag(texels, table, starts, mode="sum", per_sample_weights=weights)
