@@ -27,7 +27,7 @@ from head_mesh import (
     cut_head,
     read_base,
 )
-from head_names import landmarks, materials, neck_weights, regions
+from head_names import inner_mouth, landmarks, materials, neck_weights, regions
 from head_people import head_height, recipe
 from head_shapes import ANCESTRIES, close_weight, match_columns, sculpt
 from head_topology import LIP_LINE, Mesh, assemble
@@ -89,6 +89,10 @@ def build_person(whole: Array, base: Array, mesh: Mesh, layout: Layout) -> tuple
     """
     skin = whole[mesh.source].copy()
     touch_lips(skin, mesh, layout.across)
+    narrow = np.where(inner_mouth(mesh), 0.84, 1.0)  # keeps the bag inside cheeks that an open jaw draws in
+    for ring, share in zip(mesh.lips[10:], np.interp(np.arange(10, 16), [10, 15], [1.0, 0.86]), strict=True):
+        narrow[ring] = share
+    skin[:, 0] *= narrow
     points = np.zeros((max(stop for _, stop in mesh.ranges.values()), 3))
 
     def put(name: str, values: Array) -> None:

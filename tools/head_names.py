@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 MATERIALS = ("skin", "inner_mouth", "eye", "teeth", "gum", "tongue", "lash")
 
 
-def _inner_mouth(mesh: Mesh) -> NDArray[np.bool_]:
+def inner_mouth(mesh: Mesh) -> NDArray[np.bool_]:
     """(S,) vertices that lie only on the island of the inner mouth."""
     first, last = mesh.islands["inner_mouth"]
     on_bag = (mesh.uv_triangles[:, 0] >= first) & (mesh.uv_triangles[:, 0] < last)
@@ -38,14 +38,14 @@ def neck_weights(points: Array, mesh: Mesh) -> Array:
     t = np.clip(height / np.interp(points[:, 2], [-0.2, 0.3, 0.8], [0.75, 0.60, 0.42]), 0, 1)
     out = t * t * (3 - 2 * t)
     out[len(mesh.source) :] = 1
-    out[np.flatnonzero(_inner_mouth(mesh))] = 1
+    out[np.flatnonzero(inner_mouth(mesh))] = 1
     return np.asarray(out)
 
 
 def regions(points: Array, mesh: Mesh) -> dict[str, NDArray[np.int64]]:
     """Sorted vertex numbers of each named region. points: (S, 3) skin in dm, base shape."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    inner = _inner_mouth(mesh)
+    inner = inner_mouth(mesh)
     outer = ~inner
     count = len(points)
 
@@ -99,7 +99,7 @@ def regions(points: Array, mesh: Mesh) -> dict[str, NDArray[np.int64]]:
 
 def landmarks(points: Array, mesh: Mesh) -> dict[str, int]:
     """Vertex number of each named place. points: (S, 3) skin in dm, base shape."""
-    usable = np.flatnonzero(~_inner_mouth(mesh))
+    usable = np.flatnonzero(~inner_mouth(mesh))
     usable = usable[points[usable, 2] > -1]
 
     def nearest(place: tuple[float, float, float]) -> int:

@@ -166,7 +166,7 @@ def _tilt(part: Part) -> Part:
 
 def gums(arch: Arch, columns: int = 25) -> Part:
     """A ridge along the arch: scalloped in front of the teeth, over the ridge and down behind them."""
-    reach = 0.44 if arch.up > 0 else 0.39
+    reach = 0.44 if arch.up > 0 else 0.345
     s = np.linspace(-reach, reach, columns)
     point, out = arch.at(s)
     scallop = 0.006 * np.cos(2 * np.pi * s / 0.08)

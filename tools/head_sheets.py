@@ -24,7 +24,7 @@ def save(picture: np.ndarray, name: str) -> None:
     """Write `docs/images/head-<name>.jpg`."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with atomic_path(IMAGES / f"head-{name}.jpg") as path:
-        Image.fromarray(picture).save(path, quality=85, optimize=True)
+        Image.fromarray(picture).save(path, quality=75, optimize=True)
 
 
 def people(head: Head, size: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def shapes(head: Head, name: str, size: int) -> np.ndarray:
     return contact_sheet(pictures, labels, columns=8)
 
 
-def layout(head: Head, size: int = 1024) -> np.ndarray:
+def layout(head: Head, size: int = 800) -> np.ndarray:
     """The texture layout, one colour per material."""
     colours = [
         (205, 150, 125),
