@@ -8,7 +8,9 @@ The folder's name carries a hash of everything it was made from, so a stale cach
 import hashlib
 import json
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,10 @@ class LatentDataConfig:
     strength: float = 0.7
     """Of the re-recording."""
     clips_per_subject: int | None = None
-    """Use only so many training clips of each subject."""
+    """Use only so many training clips of each subject, a tenth of them (at least one) for validation, and half of them
+    to measure the pivots of unseen subjects; none uses all."""
+    wrinkle_stride: int = 3
+    """Wrinkles, which change slowly, are encoded every so many frames; latents between are interpolated."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -158,13 +163,16 @@ class _Preparation:
         self.lips = self._lip_vertices()
 
     def _choose(self) -> list[dict[str, Any]]:
-        used: dict[str, int] = {}
+        most = self.config.clips_per_subject
+        limits = {"train": most, "val": most and max(1, most // 10), "test_a": 0, "test_b": most and max(1, most // 2)}
+        used: dict[tuple[str, str], int] = {}
         clips, start = [], 0
         for number, row in enumerate(self.data.rows):
-            if row["split"] == "train" and self.config.clips_per_subject is not None:
-                used[row["subject"]] = used.get(row["subject"], 0) + 1
-                if used[row["subject"]] > self.config.clips_per_subject:
-                    continue
+            place = (row["subject"], row["split"])
+            used[place] = used.get(place, 0) + 1
+            limit = limits[row["split"]]
+            if limit is not None and used[place] > limit:
+                continue
             keep = {key: row[key] for key in ("key", "subject", "split", "frames")}
             clips.append({**keep, "number": number, "start": start})
             start += row["frames"]
@@ -180,19 +188,31 @@ class _Preparation:
         return np.unique(np.concatenate([spread, np.array(marks, spread.dtype)]))
 
     def run(self) -> None:
-        """Write everything; index.json last."""
+        """Write everything; index.json last. Hearing runs in a process of its own beside encoding."""
         latents = {kind: self._array(kind, (self.frames, *self._flat(kind)), np.float16) for kind in KINDS}
         lips = np.zeros((self.frames, 3 * len(self.lips)), np.float32)
-        self._hear()
-        with torch.inference_mode():
-            for clip in tqdm(self.clips, desc="encoding clips", disable=None):
-                span = slice(clip["start"], clip["start"] + clip["frames"])
-                weights = self.data.curves(clip["number"])
-                for kind in KINDS:
-                    latents[kind][span] = self._encode(kind, clip["subject"], weights)
-                shapes = self.faces.head.shapes(self.faces.identity(clip["subject"]))[:, self.lips]
-                lips[span] = 1000 * weights @ shapes.reshape(52, -1)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            hearing = pool.submit(_hear, self.config, self.folder, self.clips, self.frames, torch.get_num_threads())
+            with torch.inference_mode():
+                for clip in tqdm(self.clips, desc="encoding clips", disable=None):
+                    span = slice(clip["start"], clip["start"] + clip["frames"])
+                    weights = self.data.curves(clip["number"])
+                    latents["motion"][span] = self._encode("motion", clip["subject"], weights)
+                    latents["wrinkle"][span] = self._strided("wrinkle", clip["subject"], weights)
+                    shapes = self.faces.head.shapes(self.faces.identity(clip["subject"]))[:, self.lips]
+                    lips[span] = 1000 * weights @ shapes.reshape(52, -1)
+            hearing.result()
         self._finish(latents, lips)
+
+    def _strided(self, kind: str, subject: str, weights: NDArray[np.float32]) -> NDArray[np.float16]:
+        """Latents of every `wrinkle_stride`-th frame and the last, the others by linear interpolation."""
+        places = np.unique([*range(0, len(weights), self.config.wrinkle_stride), len(weights) - 1])
+        z = self._encode(kind, subject, weights[places]).astype(np.float32)
+        right = np.searchsorted(places, np.arange(len(weights))).clip(1 if len(places) > 1 else 0)
+        left = (right - 1).clip(0)
+        gap = np.maximum(places[right] - places[left], 1)
+        share = ((np.arange(len(weights)) - places[left]) / gap)[:, None]
+        return (z[left] + share * (z[right] - z[left])).astype(np.float16)
 
     def _flat(self, kind: str) -> tuple[int]:
         c = self.models[kind].config
@@ -207,28 +227,6 @@ class _Preparation:
             maps = self.faces.make(kind, subject, piece).contiguous(memory_format=torch.channels_last)
             made.append(self.models[kind].encode(maps).flatten(1).half().numpy())
         return np.concatenate(made)
-
-    def _hear(self) -> None:
-        from parlante.audio.augment import recolour, record
-        from parlante.audio.phonetic import ASSET, PhoneticEncoder
-
-        encoder = PhoneticEncoder.from_pretrained(self.config.encoder or ASSET)
-        width = encoder.dim * len(self.config.taps)
-        features = self._array("features", (self.config.variants + 1, self.frames, width), np.float16)
-        for clip in tqdm(self.clips, desc="hearing clips", disable=None):
-            audio = self.data.take(clip["number"]).audio
-            span = slice(clip["start"], clip["start"] + clip["frames"])
-            for variant in range(self.config.variants + 1):
-                heard, speed = audio, 1.0
-                if variant and clip["split"] == "train":
-                    rng = np.random.default_rng([self.config.seed, clip["number"], variant])
-                    speed = float(np.exp(rng.uniform(-0.12, 0.12)))
-                    coloured, speed = recolour(audio, rng, speed=speed)
-                    heard = record(coloured, rng, strength=self.config.strength)
-                values = torch.from_numpy(encoder.encode(heard))[None]
-                aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, taps=self.config.taps)
-                features[variant, span] = aligned[0].half().numpy()
-        features.flush()
 
     def _finish(self, latents: dict[str, Any], lips: NDArray[np.float32]) -> None:
         train = np.zeros(self.frames, bool)
@@ -276,3 +274,28 @@ class _Preparation:
             (self.folder / f"{kind}.npy").unlink()
         index = {"clips": self.clips, "subjects": self.subjects, "stats": self.faces.stats.to_dict()}
         (self.folder / "index.json").write_text(json.dumps(index))
+
+
+def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], frames: int, threads: int) -> None:
+    """Write features.npy: every clip as it is and `variants` times recoloured and re-recorded."""
+    from parlante.audio.augment import recolour, record
+    from parlante.audio.phonetic import ASSET, PhoneticEncoder
+
+    torch.set_num_threads(threads)
+    data = SynthTalk(config.corpus)
+    encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
+    shape = (config.variants + 1, frames, encoder.dim * len(config.taps))
+    features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
+    for clip in tqdm(clips, desc="hearing clips", position=1, disable=None):
+        audio = data.take(clip["number"]).audio
+        span = slice(clip["start"], clip["start"] + clip["frames"])
+        for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
+            heard, speed = audio, 1.0
+            if variant:
+                rng = np.random.default_rng([config.seed, clip["number"], variant])
+                coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
+                heard = record(coloured, rng, strength=config.strength)
+            values = torch.from_numpy(encoder.encode(heard))[None]
+            aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, taps=config.taps)
+            features[variant, span] = aligned[0].half().numpy()
+    features.flush()

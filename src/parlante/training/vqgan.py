@@ -130,9 +130,22 @@ class VQGANScheme(Scheme):
 
     @torch.no_grad()
     def _place_codes(self, batch: Tensor) -> None:
-        """Data initialisation: codes start on latents of some batches."""
-        maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(4))])
-        self._revive(torch.arange(len(self.usage), device=batch.device), maps)
+        """Data initialisation: k-means on latents of some batches, drawn by their distance from rest."""
+        model = self.network
+        assert isinstance(model, VQAutoEncoder) and self.ema is not None
+        maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(8))])
+        z = torch.cat([model.encode(piece) for piece in maps.split(16)]).permute(0, 2, 3, 1).flatten(0, 2)
+        active = (z - z.mean(0)).norm(dim=1)
+        z = z[torch.multinomial(active + 0.02 * active.mean() + 1e-12, 16 * len(self.usage), replacement=True)]
+        codes = z[torch.randperm(len(z))[: len(self.usage)]].clone()
+        for _ in range(8):
+            nearest = torch.cdist(z, codes).argmin(1)
+            count = torch.bincount(nearest, minlength=len(codes))[:, None]
+            total = torch.zeros_like(codes).index_add_(0, nearest, z)
+            codes = torch.where(count > 0, total / count.clamp(min=1), z[torch.randint(len(z), (len(codes),))])
+        every = torch.arange(len(codes), device=codes.device)
+        model.quantize.place(every, codes)
+        self.ema.state["quantize.embedding.weight"].copy_(codes)
 
     @torch.no_grad()
     def _revive(self, codes: Tensor, batch: Tensor) -> None:
