@@ -21,6 +21,8 @@ MOUTH_GAP = 0.004
 """Metres that the lips count as open even when closed: they are thin and let light through."""
 NECK_FADE = 0.014
 """Metres above the cut of the neck over which the picture fades out."""
+MOUTH_FLOOR = 0.12
+"""Light that reaches everywhere in the mouth: through the cheeks and from wall to wall."""
 GLOSS = {"scalp": 0.35, "brows": 0.5, "ears": 0.7, "neck": 0.7, "lips": 2.0}
 """Shine of regions of the skin; 1 elsewhere."""
 LID_SHADOW = 0.0045
@@ -189,7 +191,7 @@ def _mouth_light(inside: NDArray[np.float32], lips: NDArray[np.float32]) -> NDAr
     gap = max(float(upper[1] - lower[1]), 0.0) + MOUTH_GAP
     along = np.clip((inside[:, 1] - lower[1]) / gap, 0.0, 1.0)
     depth = np.maximum(lower[2] + along * (upper[2] - lower[2]) - inside[:, 2], 0.0)
-    return (gap / np.sqrt(gap * gap + 4.0 * depth * depth)).astype(np.float32)
+    return np.maximum(gap / np.sqrt(gap * gap + 4.0 * depth * depth), MOUTH_FLOOR).astype(np.float32)
 
 
 def neck_fade(surface: Surface, neutral: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Vertices in, a picture out."""
 
 import logging
+import weakref
 from typing import Any, Literal
 
 import numpy as np
@@ -62,6 +63,8 @@ class Renderer:
         self._surface.update(self.neutral, self._view, slopes=False)
         self._texels_per_sample = self._surface.uv_per_screen(self.camera.focal) * 2 / (size * SUPERSAMPLING)
         self._backend = _choose(self._surface, self.camera, size, backend)
+        self._release = weakref.finalize(self, self._backend.release)
+        self._release.atexit = False  # the process gives everything back anyway
         self._slopes: NDArray[np.float32] = np.zeros((1, 1, 2), dtype=np.float32)
         self._albedo: NDArray[np.uint8] | None = None
         self.set_albedo(albedo)
@@ -124,8 +127,8 @@ class Renderer:
         return albedo
 
     def close(self) -> None:
-        """Free the graphics context."""
-        self._backend.release()
+        """Free the graphics context; also happens when the renderer is forgotten."""
+        self._release()
 
     def __enter__(self) -> "Renderer":
         return self
