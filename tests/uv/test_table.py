@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parlante.core import Topology
-from parlante.uv import BakeTable, MotionStats, UnseenVertices, bake_table, motion_maps, offsets_from_maps
+from parlante.uv import BakeTable, MotionStats, bake_table, motion_maps, offsets_from_maps
 
 
 def grid(rows: int = 14, columns: int = 12, seam: bool = False) -> Topology:
@@ -135,24 +135,3 @@ def test_refining_undoes_the_blur_of_a_coarse_map() -> None:
     maps = table.bake(values)
     plain, refined = ((table.sample(maps, rounds) - values).abs().mean() for rounds in (0, 2))
     assert refined < 0.8 * plain
-
-
-def test_vertices_without_texels_follow_their_neighbours() -> None:
-    """A speck of a triangle far off in the texture, but beside vertex 40 in space, moves with it."""
-    sheet = grid()
-    position = np.stack([np.arange(168) % 12 / 11, np.arange(168) // 12 / 13, np.zeros(168)], -1)
-    speck = np.array([[0.95, 0.95], [0.9505, 0.95], [0.95, 0.9505]], np.float32)
-    topology = Topology(
-        "speck",
-        171,
-        np.concatenate([sheet.triangles, [[168, 169, 170]]]).astype(np.int32),
-        np.concatenate([sheet.uv, speck]),
-        np.concatenate([sheet.uv_triangles, [[168, 169, 170]]]).astype(np.int32),
-    )
-    neutral = np.concatenate([position, position[[40, 40, 40]] + [0, 0, 1e-3]])
-    table = BakeTable(topology, 32)
-    unseen = UnseenVertices(table, neutral)
-    assert {168, 169, 170} <= set(unseen.index.tolist()) and len(unseen.index) < 12
-    values = torch.from_numpy(neutral[None].astype(np.float32))
-    filled = unseen.fill(table.sample(table.bake(values)))
-    assert (filled[0, 168:] - values[0, 40]).abs().max() < 0.03

@@ -3,13 +3,11 @@
 from parlante.uv.motion_map import PUBLISHED_STATS, MotionStats, motion_maps, offsets_from_maps
 from parlante.uv.ratio import apply_ratio
 from parlante.uv.table import BakeTable, bake_table
-from parlante.uv.unseen import UnseenVertices
 
 __all__ = [
     "PUBLISHED_STATS",
     "BakeTable",
     "MotionStats",
-    "UnseenVertices",
     "apply_ratio",
     "bake_table",
     "motion_maps",

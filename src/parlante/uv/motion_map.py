@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.uv.table import BakeTable
-from parlante.uv.unseen import UnseenVertices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,12 +80,6 @@ def motion_maps(offsets: "Tensor", table: BakeTable, stats: MotionStats) -> "Ten
     return table.bake(stats.normalise(offsets))
 
 
-def offsets_from_maps(
-    maps: "Tensor", table: BakeTable, stats: MotionStats, *, refine: int = 1, unseen: UnseenVertices | None = None
-) -> "Tensor":
-    """Motion maps (B, 3, H, W) -> offsets (B, V, 3).
-
-    refine: see `BakeTable.sample`. unseen: lets vertices that the map is too coarse to hold follow their neighbours.
-    """
-    offsets = stats.denormalise(table.sample(maps, refine))
-    return offsets if unseen is None else unseen.fill(offsets)
+def offsets_from_maps(maps: "Tensor", table: BakeTable, stats: MotionStats, *, refine: int = 1) -> "Tensor":
+    """Motion maps (B, 3, H, W) -> offsets (B, V, 3). refine: see `BakeTable.sample`."""
+    return stats.denormalise(table.sample(maps, refine))
