@@ -10,8 +10,9 @@ from parlante.animate.ahead import ahead
 
 
 def test_items_come_in_order() -> None:
-    assert list(ahead(range(20))) == list(range(20))
-    assert list(ahead([])) == []
+    for count in (0, 1, 20):
+        with ahead(range(count)) as items:
+            assert list(items) == list(range(count))
 
 
 def test_an_error_arrives_after_the_items_before_it() -> None:
@@ -19,13 +20,14 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("spilt")
 
-    made = ahead(failing())
-    assert next(made) == 1
-    with pytest.raises(ValueError, match="spilt"):
-        next(made)
+    with ahead(failing()) as made:
+        assert next(made) == 1
+        with pytest.raises(ValueError, match="spilt"):
+            next(made)
 
 
-def test_closing_stops_the_maker_soon_and_closes_it() -> None:
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_leaving_stops_the_maker_soon_and_closes_it(taken: int) -> None:
     made: list[int] = []
     closed = threading.Event()
 
@@ -37,10 +39,10 @@ def test_closing_stops_the_maker_soon_and_closes_it() -> None:
         finally:
             closed.set()
 
-    items = ahead(endless(), depth=2)
-    next(items)
-    items.close()
-    assert closed.is_set() and len(made) < 8
+    with ahead(endless(), depth=2) as items:
+        for _ in range(taken):
+            next(items)
+    assert closed.is_set() and len(made) <= taken + 4
     count = len(made)
     time.sleep(0.05)
     assert len(made) == count

@@ -15,9 +15,10 @@ import pytest
 
 from parlante.core import Animation, InputError
 from parlante.core.pose import rotation_matrices
-from parlante.export import Take, chunks_of, save
+from parlante.export import Chunk, Take, chunks_of, save
 from parlante.export.glb import quaternions, split_seams
 from parlante.export.outputs import write_all
+from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
 TYPES = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -160,3 +161,30 @@ def test_a_take_without_shapes_is_refused(animation: Animation, tmp_path: Path) 
     with pytest.raises(InputError, match="blendshape weights"):
         save(animation, tmp_path / "a.glb")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:
+    head = load_head()
+    name = head.identity_names[0]
+    weights = np.eye(52, dtype=np.float32)
+    take = Take(
+        topology=head.topology,
+        fps=30.0,
+        num_frames=52,
+        neutral=head.neutral(name),
+        audio=np.zeros(16000, np.float32),
+        sample_rate=16000,
+        weight_names=ARKIT_NAMES,
+        shapes=head.shapes(name),
+        pivot=tuple(map(float, head.neck_pivot(name))),  # type: ignore[arg-type]
+        has_pose=True,
+    )
+    pose = np.zeros((52, 6), np.float32)
+    write_all(take, [Chunk(0, head.deform(name, weights), None, weights, pose)], [tmp_path / "a.glb"])
+    glb = Glb(tmp_path / "a.glb")
+    primitives = glb.root["meshes"][0]["primitives"]
+    reach = [np.abs(glb.array(target["POSITION"])).max() for target in primitives[0]["targets"]]
+    assert min(reach) > 5e-4, f"{ARKIT_NAMES[int(np.argmin(reach))]} moves half a millimetre at most"
+    assert len(glb.root["materials"]) == 4
+    assert (tmp_path / "a.glb").stat().st_size < 3e6
+    assert_clean(tmp_path / "a.glb")

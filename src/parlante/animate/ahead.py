@@ -2,17 +2,20 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _END = object()
 
 
-def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
-    """The same items, made by another thread that runs at most `depth` + 1 of them ahead.
+@contextmanager
+def ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
+    """The same items, made by another thread from now on, which runs at most `depth` + 1 of them ahead.
 
-    An error while making them is raised here. Closing this iterator ends the thread after the item it is making.
+    An error while making them is raised where they are taken. Leaving the block ends the thread after the item that it
+    is making.
     """
     ready: queue.Queue[Any] = queue.Queue(depth)
     stop = threading.Event()
@@ -31,13 +34,16 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
                 close()
         _offer(ready, last, stop)
 
-    thread = threading.Thread(target=make, name="parlante-ahead", daemon=True)
-    thread.start()
-    try:
+    def take() -> Iterator[Item]:
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
             yield item
+
+    thread = threading.Thread(target=make, name="parlante-ahead", daemon=True)
+    thread.start()
+    try:
+        yield take()
     finally:
         stop.set()
         thread.join()

@@ -1,7 +1,6 @@
 """Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink; piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def animate_to(
     check_outputs(outputs)
     seen = keep is not None or any(Path(output).suffix.lower() != ".csv" for output in outputs)
     take, chunks = stream(speech, skin=seen, **how)
-    with open_sinks(outputs, take, picture) as sinks, closing(ahead(chunks)) as made:
+    with ahead(chunks) as made, open_sinks(outputs, take, picture) as sinks:
         done = 0
         for chunk in made:
             for sink in sinks:

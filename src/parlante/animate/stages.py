@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SURE = 0.8
+SURE = 0.6
 """A frame is silent when this probable."""
-SHUT_AFTER_S, OPEN_BEFORE_S, EASE_S = 0.1, 0.17, 0.066
+SHUT_AFTER_S, OPEN_BEFORE_S, EASE_S = 0.067, 0.134, 0.05
 """Seconds; see `mouth_gain`."""
 
 
