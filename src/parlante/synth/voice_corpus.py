@@ -2,12 +2,15 @@
 
 `audio.npy` (N,) int16 at 16 kHz; `phones.npy` (M,) uint8 numbers into PHONES and `curves.npy` (M, K) float16, both at
 100 per second, the label m standing at (m + 0.5) / 100 s; `index.json` lists where each utterance begins in both, its
-voice and its text. Curves are `parlante.synth.articulation` in the neutral manner, the columns CURVES.
+voice and its text. Curves are `parlante.synth.articulation` in the neutral manner, the columns CURVES: ARKit weights,
+then how much the lips are pressed together (p b m) and the lower lip is at the teeth (f v), 0..1.
 """
 
+import contextlib
 import json
 import multiprocessing
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ LABEL_RATE = 100
 CURVES = (
     *("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthStretchLeft", "mouthUpperUpLeft"),
     *("mouthLowerDownLeft", "mouthRollLower", "mouthPressLeft", "tongueOut", "jawForward"),
+    *("closed", "bitten"),
 )
 _BATCH = 40
 _ONSETS = tuple("b b p p m m f v w w t d k g n l r s sh ch y h pl br fr st sw tr kw gr sm sp bl pr th z j".split())  # noqa: SIM905
@@ -52,8 +56,39 @@ def labels(phones: tuple[Phone, ...], duration: float) -> tuple[NDArray[np.uint8
     ends = np.array([phone.end for phone in phones])
     numbers = np.array([PHONES.index(phone.symbol) for phone in phones], np.uint8)
     which = np.minimum(np.searchsorted(ends, times, side="right"), len(phones) - 1)
-    weights = articulate(phones, times)[:, [INDEX[name] for name in CURVES]]
-    return numbers[which], weights.astype(np.float16)
+    weights = articulate(phones, times)[:, [INDEX[name] for name in CURVES if name in INDEX]]
+    closed = contact(phones, times, "pbm")
+    bitten = contact(phones, times, "fv") * (1 - closed)
+    return numbers[which], np.column_stack([weights, closed, bitten]).astype(np.float16)
+
+
+def contact(phones: tuple[Phone, ...], times: NDArray[np.float64], members: str) -> NDArray[np.float64]:
+    """(T,) 1 over the middle of each phone of `members`, falling smoothly to 0 in about 60 ms on either side."""
+    result = np.zeros(len(times))
+    for phone in phones:
+        if phone.symbol in members:
+            middle, length = phone.start + 0.46 * (phone.end - phone.start), phone.end - phone.start
+            outside = np.abs(times - middle) - max(0.42 * length, 0.0175)
+            x = np.clip(1 - outside / 0.06, 0, 1)
+            result = np.maximum(result, x * x * (3 - 2 * x))
+    return result
+
+
+def relabel(folder: Path | str) -> None:
+    """Write `curves.npy` anew from `phones.npy`, after the articulation has changed."""
+    folder = Path(folder)
+    index = json.loads((folder / "index.json").read_text())
+    numbers = np.load(folder / "phones.npy", allow_pickle=False)
+    curves = []
+    for row in index["utterances"]:
+        mine = numbers[row["label"] : row["label"] + row["labels"]]
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(mine)) + 1, [len(mine)]])
+        phones = tuple(Phone(PHONES[mine[a]], a / LABEL_RATE, b / LABEL_RATE) for a, b in pairwise(edges.tolist()))
+        curves.append(labels(phones, (len(mine) + 0.5) / LABEL_RATE)[1])
+    with atomic_path(folder / "curves.npy") as path:
+        np.save(path, np.concatenate(curves))
+    with atomic_path(folder / "index.json") as path:
+        path.write_text(json.dumps(index | {"curves": CURVES}))
 
 
 def write_corpus(
@@ -120,7 +155,12 @@ def _speak_batch(task: tuple[int, int, float, float, float, tuple[str, ...]]) ->
         english = speaker.startswith("en") if engine == "espeak" else speaker not in FOREIGN
         strange = rng.random() < made_up or not english
         jobs.append((nonsense(rng) if strange else line, voice))
-    return [_row(utterance) for utterance in speak_many(jobs)]
+    spoken = speak_many([job for job in jobs if job[1].startswith("espeak")])
+    for job in jobs:
+        if not job[1].startswith("espeak"):
+            with contextlib.suppress(InputError):  # Festival's languages cannot spell every made-up word
+                spoken += speak_many([job])
+    return [_row(utterance) for utterance in spoken]
 
 
 def _row(utterance: Utterance) -> tuple[str, str, NDArray[np.int16], NDArray[np.uint8], NDArray[np.float16]]:

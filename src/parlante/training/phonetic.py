@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from parlante.audio.augment import breath, coloured_noise, recolour, record
 from parlante.audio.logmel import running_normalise
-from parlante.audio.phonetic import CURVE_SCALES, RATE, SAMPLE_RATE, STEP, Heads, PhoneticConfig, PhoneticEncoder
+from parlante.audio.phonetic import CURVE_SCALES, GATES, RATE, SAMPLE_RATE, STEP, Heads, PhoneticConfig, PhoneticEncoder
 from parlante.core import InputError, atomic_path
 
-_CLOSED, _BITTEN = list(CURVE_SCALES).index("mouthPressLeft"), list(CURVE_SCALES).index("mouthRollLower")
+_COLUMNS = (*CURVE_SCALES, *GATES)
+_CLOSED, _BITTEN = _COLUMNS.index("closed"), _COLUMNS.index("bitten")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +83,9 @@ class Corpus:
         self.names: list[str] = index["phones"]
         self.rate: float = index["label_rate"]
         self.rows: list[dict[str, Any]] = [row | arrays for row in index["utterances"]]
-        if tuple(index["curves"]) != tuple(CURVE_SCALES):
-            raise InputError(f"{folder} has curves {index['curves']}, wanted {list(CURVE_SCALES)}; write it anew")
-        self.scale = np.array(list(CURVE_SCALES.values()), np.float32)
+        if tuple(index["curves"]) != _COLUMNS:
+            raise InputError(f"{folder} has curves {index['curves']}, wanted {list(_COLUMNS)}; write it anew")
+        self.scale = np.array([*CURVE_SCALES.values(), 1, 1], np.float32)
 
     def join(self, other: "Corpus") -> None:
         """Add the utterances of another folder."""
@@ -112,7 +113,7 @@ class Corpus:
 
 
 class Batch(NamedTuple):
-    """waveform (B, N), phones (B, S) int64, curves (B, S, 11) scaled."""
+    """waveform (B, N), phones (B, S) int64, curves (B, S, 13): 11 scaled weights and the two gates."""
 
     waveform: Tensor
     phones: Tensor
@@ -127,7 +128,7 @@ def make_example(
     size = count * STEP
     wave = np.zeros(size, np.float32)
     phones = np.zeros(count, np.int64)
-    curves = np.zeros((count, len(CURVE_SCALES)), np.float32)
+    curves = np.zeros((count, len(_COLUMNS)), np.float32)
     centres = (np.arange(count) + 0.5) / RATE
     at = 0 if rng.random() < 0.5 else int(rng.exponential(0.5) * SAMPLE_RATE)
     if at > 4800 and rng.random() < 0.3:
@@ -207,9 +208,9 @@ def phonetic_loss(
     weights = torch.tensor([2.0 if name in "pbm" else 1.4 if name in "fvw" else 1.0 for name in names])
     phone = F.cross_entropy(out.phones.flatten(0, 1), phones.flatten(), weights, label_smoothing=0.05)
     focus = 1 + closure_weight * closed + bitten
-    difference = F.smooth_l1_loss(out.curves, curves, reduction="none", beta=0.1).mean(-1)
+    difference = F.smooth_l1_loss(out.curves, curves[..., : len(CURVE_SCALES)], reduction="none", beta=0.1).mean(-1)
     curve = (difference * focus).sum() / focus.sum()
-    aim = torch.stack([closed, ((bitten - 0.25 * closed) / 0.97)], -1).clamp(0, 1)
+    aim = curves[..., len(CURVE_SCALES) :].clamp(0, 1)
     gate = F.binary_cross_entropy_with_logits(out.gates, aim, pos_weight=torch.tensor([2.0, 2.0]))
     return {"loss": 0.5 * phone + 4 * curve + gate, "phone": phone, "curve": curve, "gate": gate}
 

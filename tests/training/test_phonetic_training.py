@@ -1,13 +1,14 @@
 """The phonetic encoder's training: labels stay on the sound, it learns, and it resumes to the same bits."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from parlante.audio.phonetic import CURVE_SCALES, PhoneticEncoder
+from parlante.audio.phonetic import CURVE_SCALES, GATES, PhoneticEncoder
 from parlante.core import InputError
 from parlante.synth.phones import PHONES, Phone
 from parlante.synth.voice_corpus import CURVES, LABEL_RATE, labels
@@ -22,7 +23,7 @@ def corpus(tmp_path):
     for index in range(6):
         edges = np.cumsum(rng.uniform(0.12, 0.3, 9))
         phones = [Phone("sil", 0.0, float(edges[0]))]
-        phones += [Phone("aa" if i % 2 else "m", float(a), float(b)) for i, (a, b) in enumerate(zip(edges, edges[1:]))]
+        phones += [Phone("aa" if i % 2 else "m", float(a), float(b)) for i, (a, b) in enumerate(pairwise(edges))]
         t = np.arange(int(edges[-1] * 16000)) / 16000
         loud = np.select([t < edges[0]], [0.0], np.where(np.searchsorted(edges, t, "right") % 2 == 0, 0.3, 0.05))
         sound = loud * sum(np.sin(2 * np.pi * 130 * k * t) / k for k in range(1, 12))
@@ -48,7 +49,7 @@ def settings(corpus, **changes):
 
 
 def test_the_same_curves_in_corpus_and_encoder():
-    assert tuple(CURVE_SCALES) == CURVES
+    assert (*CURVE_SCALES, *GATES) == CURVES
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])
@@ -126,5 +127,5 @@ def test_the_recipe_is_valid():
     import yaml
 
     recipe = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "phonetic.yaml").read_text())
-    assert recipe.pop("trainer") == "parlante.training.phonetic:main"
+    assert recipe.pop("stage") == "phonetic"
     PhoneticTraining(**recipe)
