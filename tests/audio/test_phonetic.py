@@ -1,4 +1,4 @@
-"""The encoder: rate, level invariance, pieces equal the whole, flat memory, and that the shipped weights hear speech."""
+"""The encoder: rate, level invariance, pieces equal the whole, flat memory; the shipped weights hear speech."""
 
 import wave
 

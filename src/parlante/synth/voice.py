@@ -49,11 +49,13 @@ SILENCE_S = 0.1
 def random_voice(rng: np.random.Generator, natural: float = 0.0, foreign: float = 0.0) -> str:
     """A random speaker and manner.
 
-    `natural`: chance of a Flite or Festival voice where installed (never `slt`, which is kept for validation);
+    `natural`: chance of an English Flite or Festival voice where installed (never `slt`, kept for validation);
     `foreign`: chance that an eSpeak voice speaks another language than English.
     """
     if rng.random() < natural:
-        names = [name for name in voice_natural.installed() if "slt" not in name]
+        names = [
+            n for n in voice_natural.installed() if "slt" not in n and n.split(":")[1] not in voice_natural.FOREIGN
+        ]
         if names:
             engine, name = names[rng.integers(len(names))].split(":")
             stretch = f"{rng.uniform(0.75, 1.35):.2f}"
