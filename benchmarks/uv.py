@@ -46,7 +46,7 @@ def main() -> None:
             for work, data in ((table.bake, values), (table.bake_array, offsets), (table.sample, maps))
         )
         print(
-            f"{size:5d}: table {table_ms:.0f} ms; ms per frame: bake {bake:.2f}, numpy {numpy:.2f}, sample {sample:.2f}; "
+            f"{size}: table {table_ms:.0f} ms; ms a frame: bake {bake:.2f}, numpy {numpy:.2f}, sample {sample:.2f}; "
             f"round trip mean {1e3 * error.mean():.4f} mm, 99 % {1e3 * p99:.4f} mm"
         )
     dynamics = SkinDynamics(head, name)

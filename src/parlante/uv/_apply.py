@@ -12,6 +12,13 @@ def enlarge_and_apply(albedo: NDArray[np.uint8], logarithm: NDArray[np.float32])
     rows, columns = logarithm.shape[:2]
     out = np.empty_like(albedo)
     line = np.empty((columns, 3), np.float32)
+    left = np.empty(width, np.int32)
+    share = np.empty(width, np.float32)
+    for x in range(width):
+        sx = min(max((x + 0.5) * columns / width - 0.5, 0.0), columns - 1.0)
+        left[x] = min(int(sx), max(columns - 2, 0))
+        share[x] = sx - left[x] if columns > 1 else 0.0
+    step = 1 if columns > 1 else 0
     for y in range(height):
         sy = min(max((y + 0.5) * rows / height - 0.5, 0.0), rows - 1.0)
         y0 = min(int(sy), rows - 1)
@@ -26,14 +33,13 @@ def enlarge_and_apply(albedo: NDArray[np.uint8], logarithm: NDArray[np.float32])
             out[y] = albedo[y]
             continue
         for x in range(width):
-            sx = min(max((x + 0.5) * columns / width - 0.5, 0.0), columns - 1.0)
-            x0 = min(int(sx), columns - 1)
-            x1 = min(x0 + 1, columns - 1)
-            fx = np.float32(sx - x0)
+            x0, fx = left[x], share[x]
+            x1 = x0 + step
             for c in range(3):
-                power = line[x0, c] * (1 - fx) + line[x1, c] * fx
-                if power == 0:
+                a, b = line[x0, c], line[x1, c]
+                if a == 0 and b == 0:
                     out[y, x, c] = albedo[y, x, c]
                 else:
-                    out[y, x, c] = np.uint8(min(np.rint(np.float32(albedo[y, x, c]) * np.exp(power)), 255))
+                    value = np.float32(albedo[y, x, c]) * np.exp(a + (b - a) * fx)
+                    out[y, x, c] = np.uint8(min(np.rint(value), np.float32(255)))
     return out
