@@ -70,6 +70,11 @@ class Pairs(NamedTuple):
 class DiffusionScheme(Scheme):
     """The denoiser on prepared latents."""
 
+    talker: TexTalker
+    weight: Tensor
+    probe: Tensor
+    styles: Tensor | None
+
     def __init__(self, talker: TexTalker, store: LatentStore, loop: LoopConfig, own: DiffusionTrainingConfig) -> None:
         super().__init__(loop)
         self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
@@ -190,7 +195,7 @@ class DiffusionScheme(Scheme):
         sizes = self.talker.config.denoiser
         clips = [c for c in self.store.clips if c["split"] == "val"] or self.store.clips
         step = max(1, len(clips) // self.own.check_clips)
-        probe = self.store.lip_probe.to(self.probe.device)  # type: ignore[arg-type]
+        probe = self.store.lip_probe.to(self.probe.device)
         error, still, square, frames = 0.0, 0.0, 0.0, 0
         for clip in clips[::step][: self.own.check_clips]:
             span = slice(clip["start"], clip["start"] + clip["frames"])

@@ -232,7 +232,7 @@ class Scheme(LightningModule):
     def note(self, figures: dict[str, float]) -> None:
         """One row of metrics.csv."""
         if isinstance(self.logger, CSVLogger):
-            self.logger.log_metrics(figures, self.steps_done)
+            self.logger.log_metrics(dict(figures), self.steps_done)
             self.logger.save()
 
     def validated(self) -> dict[str, float]:

@@ -46,6 +46,10 @@ class VQGANLossConfig:
 class VQGANScheme(Scheme):
     """One autoencoder on one kind of map."""
 
+    weight: Tensor
+    usage: Tensor
+    unit: Tensor | None
+
     def __init__(
         self,
         model: VQAutoEncoder,
@@ -61,7 +65,7 @@ class VQGANScheme(Scheme):
         super().__init__(loop)
         self.network, self.loss, self.data, self.held_out = model, loss, data, held_out
         self.register_buffer("weight", torch.ones(1, 1, 1, 1) if weight is None else weight, persistent=False)
-        self.unit = unit
+        self.register_buffer("unit", unit, persistent=False)
         self.register_buffer("usage", torch.ones(model.config.codebook_size) / model.config.codebook_size)
         self.critic: PatchDiscriminator | None = None
         if loss.adversarial_from is not None:

@@ -263,5 +263,5 @@ class TexTalker(nn.Module):
         load_strict(model, tensors, folder)
         model.eval().requires_grad_(False)
         for part in (model.motion, model.wrinkle):
-            part.to(memory_format=torch.channels_last)
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
