@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     talker = TexTalker.from_pretrained(options.model) if options.model else TexTalker.from_pretrained()
     bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
     command = f"parlante evaluate --corpus {options.corpus} --clips {options.clips}"
-    results = {"command": command}
+    results: dict[str, Any] = {"command": command}
     for split in ("test_a", "test_b"):
         results[split] = split_table(bench, split, options.clips, progress=tell)
     tell("style separation")

@@ -43,9 +43,9 @@ def _synthetic(results: dict[str, Any]) -> list[str]:
         "## Synthetic speakers, whose truth is known",
         "",
         "SynthTalk clips (see `docs/models/textalker.md` for the corpus). Test-A: seen subjects, unseen sentences.",
-        "Test-B: unseen subjects and sentences; their style pivots come from clips that are not judged. The model's own",
-        "motion is judged, blinks included, which no model can foresee from speech. *Mean motion* is the subject's mean",
-        "face; *neutral face* is static. Moving regions: texels whose true colour ratio leaves 1 by more than 2 %.",
+        "Test-B: unseen subjects and sentences; their style pivots come from clips that are not judged. The model's",
+        "own motion is judged, blinks included, which no model can foresee from speech. *Mean motion* is the subject's",
+        "mean face; *neutral face* is static. Moving regions: texels whose true colour ratio leaves 1 by over 2 %.",
         "",
     ]
     for split, title in (("test_a", "Test-A"), ("test_b", "Test-B")):
@@ -58,8 +58,8 @@ def _synthetic(results: dict[str, Any]) -> list[str]:
         gain = table["TexTalker"]["psnr_moving_db"] - table["neutral face"]["psnr_moving_db"]
         lines += [
             "",
-            f"Lip vertex error is {ratio:.2f} of the mean-motion baseline's (aim: at most 0.50); wrinkles inside moving",
-            f"regions are {gain:+.1f} dB against the static skin (aim: at least +3.0).",
+            f"Lip vertex error is {ratio:.2f} of the mean-motion baseline's (aim: at most 0.50); wrinkles inside",
+            f"moving regions are {gain:+.1f} dB against the static skin (aim: at least +3.0).",
             "",
         ]
     return lines
@@ -69,8 +69,8 @@ def _styles(styles: dict[str, Any]) -> list[str]:
     lines = [
         "## Style separation",
         "",
-        f"The same sentences with the pivots of each subject; {styles['pairs']} pairs. Correlation (and slope) between the",
-        "pair's true difference and the predicted one, in logarithms of the measured gains.",
+        f"The same sentences with the pivots of each subject; {styles['pairs']} pairs. Correlation (and slope)",
+        "between the pair's true difference and the predicted one, in logarithms of the measured gains.",
         "",
         "| measure | correlation | slope |",
         "| --- | --- | --- |",
@@ -93,9 +93,9 @@ def _recordings(result: dict[str, Any] | None) -> list[str]:
     lines = [
         "## Real recordings",
         "",
-        f"{pooled['clips']} recordings of people ({pooled['frames']} frames, {pooled['closure_segments']} closures of",
-        "30 ms or more) that took no part in training, pooled, judged against mouth cues of a forced aligner. *Chance* is",
-        "the same animation shifted in time; *loudness* is a mouth that follows the loudness of the recording.",
+        f"{pooled['clips']} recordings of people ({pooled['frames']} frames, {pooled['closure_segments']} closures",
+        "of 30 ms or more) that took no part in training, pooled, judged against mouth cues of a forced aligner.",
+        "*Chance* is the same animation shifted in time; *loudness* is a mouth that follows the loudness of the recording.",
         "",
         "| measure | value | chance | loudness | aim |",
         "| --- | --- | --- | --- | --- |",

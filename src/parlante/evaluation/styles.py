@@ -15,9 +15,9 @@ from parlante.models.curves import CurveSolver
 
 MEASURES = ("jaw gain", "lip gain", "wrinkle depth")
 _LIPS = (
-    "mouthFunnel mouthPucker mouthSmileLeft mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft "
-    "mouthUpperUpRight mouthLowerDownLeft mouthLowerDownRight"
-).split()
+    *("mouthFunnel", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight"),
+    *("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"),
+)
 
 
 class StyleMeter:
@@ -31,6 +31,7 @@ class StyleMeter:
         """(3,) logarithms: spread of the jaw curve, of the lip curves, and of the skin's darkening."""
         if identity not in self._solvers:
             self._solvers[identity] = CurveSolver(self.bench.faces.head.shapes(identity))
+        self._solvers[identity].reset()
         curves = self._solvers[identity].solve(made.offsets)
         jaw = curves[:, INDEX["jawOpen"]].std()
         lips = np.sqrt(sum(curves[:, INDEX[name]].var() for name in _LIPS))

@@ -173,7 +173,7 @@ def _summary(lists: dict[str, list[Any]]) -> dict[str, float]:
     lip = np.concatenate(lists["lip"])
 
     def decibel(errors: list[float]) -> float:
-        return float(10 * np.log10(255.0**2 / max(np.mean(errors), 1e-12)))
+        return float(10 * np.log10(255.0**2 / max(float(np.mean(errors)), 1e-12)))
 
     return {
         "lip_vertex_error_mm": float(1000 * lip.mean()),

@@ -63,8 +63,8 @@ def upper_face_dynamics_deviation(
 ) -> float:
     """FDD: how much livelier the true upper face is than the predicted one (negative: the prediction is livelier).
 
-    Per sequence, the mean over `upper` (R,) of std_t |true - neutral|^2 - std_t |pred - neutral|^2 (population std of the
-    *squared* displacement), then the mean over sequences: signed as in CodeTalker, or of absolute values as in
+    Per sequence, the mean over `upper` (R,) of std_t |true - neutral|^2 - std_t |pred - neutral|^2 (population std of
+    the *squared* displacement), then the mean over sequences: signed as in CodeTalker, or of absolute values as in
     FaceDiffuser's ABS FDD. Squared units of the input.
     """
     index = np.asarray(upper)
