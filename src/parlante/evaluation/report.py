@@ -95,7 +95,7 @@ def _recordings(result: dict[str, Any] | None) -> list[str]:
         "",
         f"{pooled['clips']} recordings of people ({pooled['frames']} frames, {pooled['closure_segments']} closures",
         "of 30 ms or more) that took no part in training, pooled, judged against mouth cues of a forced aligner.",
-        "*Chance* is the same animation shifted in time; *loudness* is a mouth that follows the loudness of the recording.",
+        "*Chance* is the same animation shifted in time; *loudness* is a mouth that follows the recording's loudness.",
         "",
         "| measure | value | chance | loudness | aim |",
         "| --- | --- | --- | --- | --- |",
