@@ -13,7 +13,7 @@ FLOORS = (
     ("cli",),
     ("server",),
     ("evaluation",),
-    ("animate",),
+    ("pipeline",),
     ("training",),
     ("render", "export"),
     ("synth",),

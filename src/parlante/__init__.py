@@ -13,8 +13,9 @@ _PUBLIC = {
     "InputError": "parlante.core",
     "Style": "parlante.core",
     "Topology": "parlante.core",
-    "animate": "parlante.animate",
+    "animate": "parlante.pipeline",
     "load_head": "parlante.head",
+    "save": "parlante.export",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     with interruptible():
         from tqdm import tqdm
 
-        from parlante.animate import animate_to
+        from parlante.pipeline import animate_to
 
         started = time.perf_counter()
         with tqdm(unit=" frames", desc=speech.name, disable=True if options.quiet else None) as bar:

@@ -105,7 +105,7 @@ def _glb(path: Path) -> None:
 
 
 def _recording(path: Path) -> None:
-    from parlante.animate.speech import hear
+    from parlante.pipeline.speech import hear
 
     heard = hear(path)
     level = float(abs(heard.audio).max()) if len(heard.audio) else 0.0

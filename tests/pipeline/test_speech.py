@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from stand_in import spoken
 
-from parlante.animate import speech
 from parlante.core import InputError
+from parlante.pipeline import speech
 
 
 def test_long_audio_is_spooled_and_reads_back_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

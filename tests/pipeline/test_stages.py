@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-from parlante.animate.stages import Motion, Resampler, close_mouth, mouth_gain
+from parlante.pipeline.stages import Motion, Resampler, close_mouth, mouth_gain
 
 
 def test_the_mouth_is_shut_in_silence_and_free_in_speech() -> None:

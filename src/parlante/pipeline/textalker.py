@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parlante.animate.source import Request, Window, unknown_name
 from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
 from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
 from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
 from parlante.models.textalker.talker import ASSET as TALKER_FOLDER
 from parlante.models.textalker.talker import TexTalker
+from parlante.pipeline.source import Request, Window, unknown_name
 from parlante.uv.motion_map import MotionStats, offsets_from_maps
 from parlante.uv.ratio import decode, encode
 from parlante.uv.table import bake_table

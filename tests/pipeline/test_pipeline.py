@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from stand_in import StandIn, spoken
 
-from parlante.animate import animate, animate_to, stream
-from parlante.animate.life import EYES
 from parlante.core import InputError
 from parlante.export.npz import load
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES, INDEX
 from parlante.head.mouth import lip_aperture
+from parlante.pipeline import animate, animate_to, stream
+from parlante.pipeline.life import EYES
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.animate.ahead import ahead
-from parlante.animate.life import EYES, eyes_and_head
-from parlante.animate.source import Request, Source, unknown_name
-from parlante.animate.speech import Speech, hear
-from parlante.animate.stages import Motion, Resampler, close_mouth, mouth_gain
 from parlante.core import Animation, Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
 from parlante.export import Chunk, Take, check_outputs, open_sinks
 from parlante.export.outputs import Picture
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.curves import CurveSolver
+from parlante.pipeline.ahead import ahead
+from parlante.pipeline.life import EYES, eyes_and_head
+from parlante.pipeline.source import Request, Source, unknown_name
+from parlante.pipeline.speech import Speech, hear
+from parlante.pipeline.stages import Motion, Resampler, close_mouth, mouth_gain
 from parlante.synth.manner import NEUTRAL, Manner
 
 RIGID = ("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
@@ -130,7 +130,7 @@ def stream(
         raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
     person, shapes, pivot = _person(identity, paint=skin and texture)
     if source is None:
-        from parlante.animate.textalker import TexTalkerSource
+        from parlante.pipeline.textalker import TexTalkerSource
 
         source = TexTalkerSource.shared()
     request = Request(

@@ -7,14 +7,14 @@ import pytest
 import torch
 from stand_in import spoken
 
-from parlante.animate import Request, animate
-from parlante.animate.textalker import TexTalkerSource
 from parlante.audio.phonetic import DIM, PhoneticConfig, PhoneticEncoder
 from parlante.core import InputError, Style
 from parlante.head import load_head
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQGANConfig
+from parlante.pipeline import Request, animate
+from parlante.pipeline.textalker import TexTalkerSource
 
 MAP = {"nf": 8, "ch_mult": (1, 1), "res_blocks": 1, "attn_resolutions": (), "norm_groups": 4, "codebook_size": 16}
 

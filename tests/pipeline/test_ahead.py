@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parlante.animate.ahead import ahead
+from parlante.pipeline.ahead import ahead
 
 
 def test_items_come_in_order() -> None:
