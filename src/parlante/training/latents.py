@@ -46,7 +46,7 @@ class LatentDataConfig:
     """Checkpoint folder of the wrinkle autoencoder."""
     encoder: str = ""
     """Folder of a phonetic encoder; empty: the shipped one."""
-    cache: str = "cache"
+    cache: str = "runs/cache"
     """Where prepared folders are kept."""
     motion_dim: int = 192
     """Numbers per frame in the motion basis."""
