@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import arguments
+from tiny import arguments
 
 from parlante.cli import train
 from parlante.core import InputError
