@@ -100,7 +100,7 @@ def test_pivots_shift_the_result_and_tell_the_network():
     features = torch.randn(1, 40, 5)
     a, m = (joined(talker, features, 20, style=s) for s in (ann, mixed))
     assert not torch.allclose(a[:, :, :16], m[:, :, :16])  # the network hears of the other wrinkle pivot
-    with pytest.raises(InputError, match="eve.*ann, bob"):
+    with pytest.raises(InputError, match=r"eve.*ann, bob"):
         talker.style("eve")
 
 

@@ -47,6 +47,7 @@ def principal_start(model: VQAutoEncoder, maps: Tensor, weight: Tensor) -> VQAut
     width = model.config.nf * config.ch_mult[0]
     directions = vectors.flip(1)[:, : min(width, patches.shape[1])]  # (P, K)
     scale = _SIZE / ((centred @ directions[:, 0]).square() * share[:, 0]).mean().div(share.mean()).sqrt()
+    kept = min(width, config.emb_dim)
     constant = torch.ones(width)
     constant[1::2] = -1.0
 
@@ -54,7 +55,7 @@ def principal_start(model: VQAutoEncoder, maps: Tensor, weight: Tensor) -> VQAut
     assert isinstance(enter, nn.Conv2d) and isinstance(leave, nn.Conv2d)
     _centre(enter, (scale * directions).mT, constant.clone())
     enter.bias[: directions.shape[1]] -= scale * (mean @ directions)  # type: ignore[index]
-    _centre(leave, torch.eye(config.emb_dim, width), -constant[: config.emb_dim])
+    _centre(leave, torch.eye(config.emb_dim, width), -constant[:kept])
 
     begin, end = model.generator.blocks[0], model.generator.blocks[-2]
     assert isinstance(begin, nn.Conv2d) and isinstance(end, nn.Conv2d)
@@ -63,7 +64,7 @@ def principal_start(model: VQAutoEncoder, maps: Tensor, weight: Tensor) -> VQAut
     hidden = z
     for block in model.generator.blocks[:-2]:
         hidden = block(hidden)
-    heard = F.unfold(hidden[:, : config.emb_dim], 3, padding=1)  # (N, 9 E, cells)
+    heard = F.unfold(hidden[:, :kept], 3, padding=1)  # (N, 9 E, cells)
     heard = heard.mT.flatten(0, 1)
     heard = torch.cat([heard, torch.ones(len(heard), 1)], 1)
     safe = patches.clamp(0.01, 0.99)
@@ -73,7 +74,7 @@ def principal_start(model: VQAutoEncoder, maps: Tensor, weight: Tensor) -> VQAut
     gram += 1e-4 * gram.diagonal().mean() * torch.eye(len(gram))
     answer = torch.linalg.solve(gram, (heard * count).mT @ target)  # (9 E + 1, P)
     end.weight.zero_()
-    end.weight[:, : config.emb_dim] = answer[:-1].mT.unflatten(1, (config.emb_dim, 3, 3))
+    end.weight[:, :kept] = answer[:-1].mT.unflatten(1, (kept, 3, 3))
     end.bias.copy_(answer[-1])  # type: ignore[union-attr]
     return model
 
@@ -88,4 +89,5 @@ def _centre(conv: nn.Conv2d, matrix: Tensor, bias: Tensor) -> None:
     conv.weight.mul_(0.01)
     conv.weight[: matrix.shape[0], : matrix.shape[1], 1, 1] = matrix
     assert conv.bias is not None
-    conv.bias.copy_(bias)
+    conv.bias.zero_()
+    conv.bias[: len(bias)] = bias
