@@ -39,15 +39,15 @@ TARGETS: dict[str, Target] = {
     "aa": Target(0.47, lower=0.12, upper=0.06, jaw_pull=2.2, lip_pull=0.7),
     "ae": Target(0.47, wide=0.32, lower=0.16, upper=0.12, jaw_pull=2.2),
     "ao": Target(0.38, pucker=0.26, funnel=0.16, lower=0.06, jaw_pull=2.2, lip_pull=1.5),
-    "ah": Target(0.28, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
+    "ah": Target(0.34, lower=0.10, upper=0.05, jaw_pull=1.3, lip_pull=0.5),
     "eh": Target(0.32, wide=0.26, lower=0.14, upper=0.10, jaw_pull=1.8),
-    "er": Target(0.21, pucker=0.26, funnel=0.14, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
-    "ih": Target(0.20, wide=0.24, lower=0.12, upper=0.07, jaw_pull=1.3, lip_pull=0.8),
-    "iy": Target(0.16, wide=0.48, lower=0.14, upper=0.09, jaw_pull=1.6, lip_pull=1.5),
-    "uh": Target(0.16, pucker=0.34, funnel=0.09, jaw_pull=1.4, lip_pull=1.3),
-    "uw": Target(0.10, pucker=0.74, funnel=0.06, jaw_pull=1.8, lip_pull=2.4),
+    "er": Target(0.26, pucker=0.20, funnel=0.14, lower=0.06, jaw_pull=1.6, lip_pull=1.3),
+    "ih": Target(0.16, wide=0.24, lower=0.10, upper=0.07, jaw_pull=1.3, lip_pull=0.8),
+    "iy": Target(0.12, wide=0.48, lower=0.10, upper=0.06, jaw_pull=1.6, lip_pull=1.5),
+    "uh": Target(0.13, pucker=0.34, funnel=0.09, jaw_pull=1.4, lip_pull=1.3),
+    "uw": Target(0.07, pucker=0.74, funnel=0.06, jaw_pull=1.8, lip_pull=2.4),
     "o": Target(0.29, pucker=0.46, funnel=0.16, jaw_pull=2.0, lip_pull=1.9),
-    "e": Target(0.28, wide=0.38, lower=0.14, upper=0.09, jaw_pull=1.7, lip_pull=1.2),
+    "e": Target(0.25, wide=0.38, lower=0.14, upper=0.09, jaw_pull=1.7, lip_pull=1.2),
     "p": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "b": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
     "m": Target(0.05, jaw_pull=1.4, lip_pull=0.25),
@@ -57,21 +57,21 @@ TARGETS: dict[str, Target] = {
     "dh": Target(0.07, lower=0.06, upper=0.05, tongue=0.24, jaw_pull=1.1, lip_pull=0.3),
     "s": Target(0.035, wide=0.22, lower=0.12, upper=0.06, jaw_pull=2.6, lip_pull=0.45),
     "z": Target(0.035, wide=0.20, lower=0.12, upper=0.06, jaw_pull=2.4, lip_pull=0.45),
-    "sh": Target(0.03, funnel=0.26, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.6, lip_pull=1.7),
-    "zh": Target(0.03, funnel=0.24, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.4, lip_pull=1.6),
-    "ch": Target(0.03, funnel=0.24, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.6, lip_pull=1.6),
-    "jh": Target(0.03, funnel=0.22, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.4, lip_pull=1.5),
+    "sh": Target(0.03, funnel=0.18, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.6, lip_pull=1.7),
+    "zh": Target(0.03, funnel=0.18, pucker=0.22, lower=0.04, forward=0.15, jaw_pull=2.4, lip_pull=1.6),
+    "ch": Target(0.03, funnel=0.18, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.6, lip_pull=1.6),
+    "jh": Target(0.03, funnel=0.16, pucker=0.22, lower=0.04, forward=0.12, jaw_pull=2.4, lip_pull=1.5),
     "t": Target(0.06, wide=0.08, lower=0.10, upper=0.04, tongue=0.02, jaw_pull=1.6, lip_pull=0.25),
     "d": Target(0.06, wide=0.08, lower=0.10, upper=0.04, tongue=0.02, jaw_pull=1.5, lip_pull=0.25),
     "n": Target(0.07, wide=0.06, lower=0.09, upper=0.04, tongue=0.02, jaw_pull=1.3, lip_pull=0.25),
-    "l": Target(0.1, lower=0.08, upper=0.04, tongue=0.08, jaw_pull=1.1, lip_pull=0.3),
+    "l": Target(0.17, lower=0.08, upper=0.04, tongue=0.08, jaw_pull=1.1, lip_pull=0.3),
     "k": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
     "g": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
     "ng": Target(0.08, lower=0.05, upper=0.03, jaw_pull=0.8, lip_pull=0.2),
     "hh": Target(0.14, lower=0.05, jaw_pull=0.3, lip_pull=0.12),
-    "y": Target(0.09, wide=0.34, lower=0.10, upper=0.06, jaw_pull=1.2, lip_pull=0.8),
-    "r": Target(0.08, funnel=0.12, pucker=0.32, lower=0.02, jaw_pull=1.3, lip_pull=1.3),
-    "w": Target(0.05, pucker=0.85, funnel=0.03, jaw_pull=1.9, lip_pull=2.4),
+    "y": Target(0.07, wide=0.34, lower=0.07, upper=0.04, jaw_pull=1.2, lip_pull=0.8),
+    "r": Target(0.06, funnel=0.08, pucker=0.32, lower=0.02, jaw_pull=1.3, lip_pull=1.3),
+    "w": Target(0.03, pucker=0.85, funnel=0.03, jaw_pull=1.9, lip_pull=2.4),
 }
 GLIDES: dict[str, tuple[tuple[str, float], tuple[str, float]]] = {
     "ay": (("aa", 0.62), ("ih", 0.38)),
@@ -87,9 +87,9 @@ LABIODENTALS = frozenset("fv")
 
 _TABLE = {symbol: np.array([getattr(target, name) for name in _CHANNELS]) for symbol, target in TARGETS.items()}
 # Decay of dominance in seconds, before and after the phone: rounding leads and lingers, the tongue is quick.
-_BEFORE = np.array([0.024, 0.040, 0.060, 0.055, 0.028, 0.028, 0.014, 0.050])
-_AFTER = np.array([0.024, 0.040, 0.045, 0.045, 0.028, 0.028, 0.014, 0.050])
-_CLOSE_RAMP, _OPEN_RAMP = 0.070, 0.060  # seconds the lips take to meet and to part
+_BEFORE = np.array([0.014, 0.040, 0.060, 0.055, 0.017, 0.017, 0.014, 0.050])
+_AFTER = np.array([0.014, 0.040, 0.045, 0.045, 0.017, 0.017, 0.014, 0.050])
+_CLOSE_RAMP, _OPEN_RAMP = 0.050, 0.045  # seconds the lips take to meet and to part
 _MIN_HOLD = 0.035  # seconds; longer than one frame at 30 fps, so that every closure is seen
 
 # How far a shape parts the lips of the embedded head, as a share of jawOpen: mouthClose must undo it in a closure.
