@@ -1,0 +1,87 @@
+"""Rolling a decoder forward on its own output, at the cost of the model's width and not of the mesh's.
+
+The published loop decodes every frame to vertices and encodes it again: e_{t+1} = E(D(y_t)) + s. Both maps are affine,
+so their composition is one D x D matrix and an offset (`fold`), exact in real arithmetic. What leaves the loop is the
+hidden frames y_t; the vertex decoder is applied to all of them at once, afterwards.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
+
+
+def fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
+    """encode(decode(y)) as (matrix (D, D), offset (D,)): W_E W_D and W_E b_D + b_E, summed in double precision."""
+    inner, outer = encode.weight.double(), decode.weight.double()
+    offset = torch.zeros_like(inner[:, 0])
+    if decode.bias is not None:
+        offset = offset + inner @ decode.bias.double()
+    if encode.bias is not None:
+        offset = offset + encode.bias.double()
+    return (inner @ outer).to(decode.weight), offset.to(decode.weight)
+
+
+class Rollout:
+    """Frames in sequence, each fed back: e_0 = `first` (by default the code s), e_{t+1} = M y_t + o + s.
+
+    code, first (B, D); fold as from `fold`. Differentiable if made while gradients are enabled.
+    """
+
+    def __init__(
+        self, decoder: CausalDecoder, code: Tensor, folded: tuple[Tensor, Tensor], *, first: Tensor | None = None
+    ) -> None:
+        self.decoder, self.code = decoder, code
+        self.matrix, self.offset = folded
+        self.token = code if first is None else first
+        self.state = decoder.start(len(code))
+
+    def advance(self, memory: Tensor, dropout: float = 0.0) -> Tensor:
+        """Decode as many frames as memory (B, S, D) covers -> hidden frames (B, S // w, D). Call again to go on."""
+        decoder, token = self.decoder, self.token
+        heard = decoder.hear(memory)
+        self.state.reserve(heard.frames)
+        positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
+        hidden = []
+        for t in range(heard.frames):
+            x = F.dropout(token + positions[t], dropout, decoder.training)
+            hidden.append(decoder.step(x, heard, t, self.state))
+            token = F.linear(hidden[-1], self.matrix, self.offset) + self.code
+        self.token = token
+        return torch.stack(hidden, 1) if hidden else memory[:, :0]
+
+
+def roll(
+    decoder: CausalDecoder,
+    memory: Tensor,
+    code: Tensor,
+    folded: tuple[Tensor, Tensor],
+    *,
+    first: Tensor | None = None,
+    lengths: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Hidden frames (B, S // w, D) of memory (B, S, D); zero past `lengths` (B,) if given. See `Rollout`."""
+    hidden = Rollout(decoder, code, folded, first=first).advance(memory, dropout)
+    return hidden if lengths is None else zero_past(hidden, lengths)
+
+
+class Session:
+    """Speech in pieces, motion out in pieces; the same numbers as all at once.
+
+    listen: features (B, S, A) -> memory (B, S, D); show: hidden (B, n, D) -> motion (B, n, M).
+    """
+
+    def __init__(self, rollout: Rollout, listen: Callable[[Tensor], Tensor], show: Callable[[Tensor], Tensor]) -> None:
+        self._rollout, self._listen, self._show = rollout, listen, show
+
+    @torch.no_grad()
+    def push(self, features: Tensor) -> Tensor:
+        """The next n * steps_per_frame feature steps (B, n * w, A) -> their frames (B, n, M); ValueError if uneven."""
+        steps = self._rollout.decoder.steps_per_frame
+        if features.shape[1] % steps:
+            raise ValueError(f"push whole frames: {steps} feature steps each, got {features.shape[1]} steps")
+        return self._show(self._rollout.advance(self._listen(features)))

@@ -1,0 +1,289 @@
+"""The decoder of FaceFormer and its heirs: biased causal self-attention over frames, each frame hearing its own audio.
+
+Three ideas (Fan et al., "FaceFormer", CVPR 2022, section 3.2), shared by every autoregressive family here:
+
+- positions repeat with a period, so that no clip is longer than those seen in training;
+- self-attention is causal and fades by one step per period, more slowly in each further head (after ALiBi,
+  Press et al. 2022), which lets it run past any training length;
+- frame t attends only to the memory steps of its own moment, `steps_per_frame` of them.
+
+Because a frame never sees the future, keys and values of the past can be kept: `step` costs one frame, not the prefix.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BLOCK = 512  # frames whose queries share one piece of bias; no piece looks past its own last frame
+
+
+def attention_slopes(heads: int) -> list[float]:
+    """How fast each head forgets: 2^(-8 (h + 1) / heads) for a power of two; other counts borrow from the next one."""
+    if heads & (heads - 1) == 0:
+        return [2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)]
+    lower = 2 ** int(math.log2(heads))
+    return attention_slopes(lower) + attention_slopes(2 * lower)[0::2][: heads - lower]
+
+
+def bias_rows(first: int, last: int, period: int, heads: int) -> Tensor:
+    """Rows `first`..`last - 1` of the bias, (heads, last - first, last) float32; -inf in the future."""
+    distance = torch.arange(first, last)[:, None] - torch.arange(last)
+    past = torch.tensor(attention_slopes(heads))[:, None, None] * -distance.div(period, rounding_mode="floor")
+    return past.masked_fill(distance < 0, -math.inf)
+
+
+def temporal_bias(frames: int, period: int, heads: int) -> Tensor:
+    """Added to the logits of head h: -slope_h * floor((i - j) / period) for j <= i, else -inf; (heads, T, T)."""
+    return bias_rows(0, frames, period, heads)
+
+
+def memory_mask(frames: int, steps: int, steps_per_frame: int) -> Tensor:
+    """(T, S) bool, True = hidden: frame t hears steps t * w .. t * w + w - 1. The rule, spelled out as a mask."""
+    return torch.arange(steps).div(steps_per_frame, rounding_mode="floor") != torch.arange(frames)[:, None]
+
+
+@functools.lru_cache(maxsize=32)
+def _one_period(width: int, period: int) -> Tensor:
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    angle = torch.arange(period, dtype=torch.float32)[:, None] * frequency
+    table = torch.zeros(period, width)
+    table[:, 0::2], table[:, 1::2] = angle.sin(), angle.cos()[:, : width // 2]
+    return table
+
+
+def periodic_positions(first: int, frames: int, width: int, period: int) -> Tensor:
+    """Rows `first`.. of the periodic positional table, (frames, width) float32.
+
+    pe[t, 2i] = sin(t' 10000^(-2i/width)), pe[t, 2i+1] = cos(same), t' = t mod period (FaceFormer, eq. 4). Evaluated
+    in single precision whatever the model runs in: the published weights were trained with exactly these roundings.
+    """
+    with torch.device("cpu"):
+        return _one_period(width, period)[torch.arange(first, first + frames) % period]
+
+
+@dataclass
+class Heard:
+    """What cross-attention needs of the memory, computed once for all frames. L layers, w steps a frame."""
+
+    answers: Tensor | None
+    """(L, B, T, D): the layer's whole answer, where a frame hears a single step and nothing is dropped."""
+    keys: Tensor | None
+    """(L, B, T, w, D)."""
+    values: Tensor | None
+    """(L, B, T, w, D)."""
+
+    @property
+    def frames(self) -> int:
+        """Frames that can be decoded."""
+        held = self.answers if self.answers is not None else self.keys
+        assert held is not None
+        return held.shape[2]
+
+
+class State:
+    """Keys and values of the frames so far, (L, B, H, D / H, capacity) each: frames lie side by side for reading."""
+
+    def __init__(self, keys: Tensor, values: Tensor, growing: bool) -> None:
+        self.keys, self.values, self.length = keys, values, 0
+        self.growing = growing
+        """Gradients are wanted: new frames are concatenated instead of written in place."""
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+
+    def rewind(self, length: int) -> None:
+        """Forget all frames from `length` on."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"can rewind to 0..{self.length}, not to {length}")
+        self.length = length
+        self.pairs = [(k[..., :length], v[..., :length]) for k, v in self.pairs] if length else []
+
+    def reserve(self, frames: int) -> None:
+        """Make room for `frames` more, at least doubling when it has to grow."""
+        capacity, needed = self.keys.shape[-1], self.length + frames
+        if self.growing or needed <= capacity:
+            return
+        room = max(needed, 2 * capacity)
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_zeros(*old.shape[:-1], room)
+            new[..., : self.length] = old[..., : self.length]
+            setattr(self, name, new)
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (B, H, D / H) of the frame at `length`; returns keys and values (B, H, D / H, length + 1)."""
+        if self.growing:
+            key, value = key[..., None], value[..., None]
+            if self.length:
+                old = self.pairs[layer]
+                key, value = torch.cat([old[0], key], -1), torch.cat([old[1], value], -1)
+            self.pairs[layer : layer + 1] = [(key, value)]
+            return key, value
+        end = self.length + 1
+        self.keys[layer, ..., self.length], self.values[layer, ..., self.length] = key, value
+        return self.keys[layer, ..., :end], self.values[layer, ..., :end]
+
+
+class CausalLayer(nn.TransformerDecoderLayer):
+    """torch's post-norm decoder layer (ReLU), same parameter names; attention computed as the alignment allows."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, steps_per_frame: int) -> None:
+        super().__init__(width, heads, hidden, dropout, batch_first=True)
+        self.heads, self.rate, self.steps = heads, dropout, steps_per_frame
+
+    def forward(self, x: Tensor, memory: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:  # type: ignore[override]
+        """x (B, T, D); memory (B, >= T * w, D); blocks as `CausalDecoder.forward` cuts them -> (B, T, D)."""
+        x = self.norm1(x + self.dropout1(self._self(x, blocks)))
+        keys, values = self.hear(memory, x.shape[1])
+        x = self.norm2(x + self.dropout2(self.listen(x, keys, values)))
+        return self.norm3(x + self.dropout3(self._think(x)))
+
+    def _think(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+    def _self(self, x: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:
+        q, k, v = (self._split(part) for part in self._project(x))
+        rate = self.rate if self.training else 0.0
+        done = [
+            F.scaled_dot_product_attention(q[..., i:j, :], k[..., :j, :], v[..., :j, :], bias, dropout_p=rate)
+            for i, j, bias in blocks
+        ]
+        return self.self_attn.out_proj(torch.cat(done, -2).transpose(1, 2).flatten(-2))
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        return F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias).chunk(3, -1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D / heads)
+
+    def hear(self, memory: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of cross-attention, (B, T, w, D) each; memory (B, >= T * w, D)."""
+        width = memory.shape[-1]
+        weight, bias = self.multihead_attn.in_proj_weight[width:], self.multihead_attn.in_proj_bias[width:]
+        both = F.linear(memory[:, : frames * self.steps], weight, bias)
+        key, value = both.unflatten(1, (frames, self.steps)).chunk(2, -1)
+        return key, value
+
+    def listen(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Each frame's attention over its own w steps: x (B, T, D), keys and values (B, T, w, D) -> (B, T, D).
+
+        With one step softmax is 1, so the answer is that step's value: query and key weights have no effect.
+        """
+        values = values.unflatten(-1, (self.heads, -1))  # (B, T, w, heads, D / heads)
+        if self.steps == 1:
+            share = values.new_ones(*values.shape[:-1], 1)
+        else:
+            width = x.shape[-1]
+            attention = self.multihead_attn
+            q = F.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+            q = q.unflatten(-1, (1, self.heads, -1)) / math.sqrt(width // self.heads)
+            share = (q * keys.unflatten(-1, (self.heads, -1))).sum(-1, keepdim=True).softmax(-3)
+        share = F.dropout(share, self.rate, self.training)
+        return self.multihead_attn.out_proj((share * values).sum(-3).flatten(-2))
+
+    def step(self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], state: State, layer: int, bias: Tensor) -> Tensor:
+        """One frame: x (B, D); answer (B, D), or keys and values (B, w, D); bias (heads, length + 1) -> (B, D)."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self._project(x))  # (B, heads, D / heads)
+        keys, values = state.append(layer, k, v)
+        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, length + 1)
+        share = F.dropout(logits.softmax(-1), self.rate, self.training)
+        seen = (values @ share.mT)[..., 0].flatten(-2)
+        x = self.norm1(x + self.dropout1(self.self_attn.out_proj(seen)))
+        if isinstance(answer, tuple):
+            answer = self.listen(x[:, None], answer[0][:, None], answer[1][:, None])[:, 0]
+        x = self.norm2(x + self.dropout2(answer))
+        return self.norm3(x + self.dropout3(self._think(x)))
+
+
+class CausalDecoder(nn.Module):
+    """A stack of `CausalLayer`s. Keys `layers.{i}.*` are those of torch's `TransformerDecoder`.
+
+    Tokens already carry their positions (`periodic_positions`). `steps_per_frame` = w memory steps belong to a frame.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        *,
+        heads: int = 4,
+        period: int,
+        hidden: int | None = None,
+        dropout: float = 0.1,
+        steps_per_frame: int = 1,
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"heads must divide width, got width={width} and heads={heads}")
+        super().__init__()
+        self.width, self.heads, self.period, self.steps_per_frame = width, heads, period, steps_per_frame
+        hidden = 2 * width if hidden is None else hidden
+        self.layers = nn.ModuleList(CausalLayer(width, heads, hidden, dropout, steps_per_frame) for _ in range(layers))
+
+    def frames_heard(self, steps: int) -> int:
+        """Whole frames that `steps` memory steps cover."""
+        return steps // self.steps_per_frame
+
+    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """All frames at once (teacher forcing): tokens (B, T, D), memory (B, S, D) -> (B, T, D).
+
+        lengths (B,): real frames of each item; frames past them come out as zero. Padding needs no mask, for it lies
+        in the future of every real frame. Raises ValueError where the memory is too short for the tokens.
+        """
+        frames = tokens.shape[1]
+        self._check(frames, memory)
+        blocks = [
+            (first, last, bias_rows(first, last, self.period, self.heads).to(tokens))
+            for first, last in ((i, min(i + BLOCK, frames)) for i in range(0, frames, BLOCK))
+        ]
+        x = tokens
+        for layer in self.layers:
+            x = layer(x, memory, blocks)
+        return x if lengths is None else zero_past(x, lengths)
+
+    def hear(self, memory: Tensor) -> Heard:
+        """Cross-attention keys and values of memory (B, S, D), for the S // steps_per_frame frames it covers."""
+        frames = self.frames_heard(memory.shape[1])
+        pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
+        if self.steps_per_frame == 1 and not self.training:
+            answers = [layer.multihead_attn.out_proj(value[:, :, 0]) for layer, (_, value) in zip(self.layers, pairs)]  # type: ignore[operator, union-attr]
+            return Heard(torch.stack(answers), None, None)
+        return Heard(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
+
+    def start(self, batch: int, capacity: int = 64) -> State:
+        """An empty past for `batch` items; it grows as needed. Differentiable if made while gradients are enabled."""
+        like = self.layers[0].norm1.weight  # type: ignore[union-attr]
+        shape = (len(self.layers), batch, self.heads, self.width // self.heads)
+        growing = torch.is_grad_enabled()
+        room = 0 if growing else capacity
+        return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing)  # type: ignore[operator]
+
+    def step(self, token: Tensor, heard: Heard, t: int, state: State) -> Tensor:
+        """One frame after those in `state`, hearing frame t of `heard`: token (B, D) -> (B, D); `state` moves on."""
+        state.reserve(1)
+        now = state.length
+        bias = bias_rows(now, now + 1, self.period, self.heads)[:, 0].to(token)
+        x = token
+        for number, layer in enumerate(self.layers):
+            if heard.answers is not None:
+                x = layer.step(x, heard.answers[number, :, t], state, number, bias)  # type: ignore[operator]
+            else:
+                assert heard.keys is not None and heard.values is not None
+                pair = (heard.keys[number, :, t], heard.values[number, :, t])
+                x = layer.step(x, pair, state, number, bias)  # type: ignore[operator]
+        state.length += 1
+        return x
+
+    def _check(self, frames: int, memory: Tensor) -> None:
+        if memory.shape[1] < frames * self.steps_per_frame:
+            raise ValueError(
+                f"{frames} frames need {frames * self.steps_per_frame} memory steps, got {memory.shape[1]}; "
+                "cut the motion, or resample the speech features"
+            )
+
+
+def zero_past(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (B, T, ...) with everything from frame lengths[b] on set to zero."""
+    real = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+    return x * real.reshape(*real.shape, *[1] * (x.ndim - 2)).to(x.dtype)
