@@ -5,6 +5,9 @@ import importlib
 from typing import Any
 
 MODELS = {
+    "faceformer": "parlante.models.faceformer:FaceFormer",
+    "talkingstyle": "parlante.models.talkingstyle:TalkingStyle",
+    "facediffuser": "parlante.models.facediffuser:FaceDiffuser",
     "textalker": "parlante.models.textalker.talker:TexTalker",
     "textalker-vqgan": "parlante.models.textalker.vqgan:VQAutoEncoder",
     "textalker-diffusion": "parlante.models.textalker.diffusion:LatentDiffusion",

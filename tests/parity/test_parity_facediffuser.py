@@ -1,0 +1,97 @@
+"""FaceDiffuser's denoiser, schedule, training loss and sampling loop against the published ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from comparison import close
+
+from parlante.models.facediffuser import FaceDiffuser, FaceDiffuserConfig, cosine_table
+
+ROOT = Path(os.environ.get("PARLANTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
+FIXTURES = sorted(path.stem for path in ROOT.glob("facediffuser/*.safetensors")) or ["vocaset"]
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 5e-6}
+"""The stored outputs were computed in float32."""
+
+
+@pytest.fixture(params=FIXTURES)
+def case(request, parity):
+    return parity(f"facediffuser/{request.param}")
+
+
+def build(case, dtype=torch.float32) -> FaceDiffuser:
+    state = case.part("state")
+    width, layers = state["obj_vector.weight"].shape[0], sum(key.startswith("gru.weight_ih") for key in state)
+    model = FaceDiffuser(
+        FaceDiffuserConfig(
+            motion_dim=case.sizes["dim"],
+            audio_dim=case.sizes["hidden"],
+            width=width,
+            subjects=case.sizes["subjects"],
+            layers=layers,
+            steps=case.sizes["steps"],
+            kernel=state["input_projection.1.weight"].shape[-1],
+        )
+    )
+    model.load_state_dict(state, strict=True)
+    return model.eval().to(dtype)
+
+
+def heard(case, audio: torch.Tensor, frames: int) -> torch.Tensor:
+    """Speech features at the rate of the fixture: pairs where the rates divide, else resampled to two a frame."""
+    if case.sizes["input_fps"] % case.sizes["output_fps"] == 0:
+        return audio[:, : min(audio.shape[1] // 2, frames) * 2]
+    return torch.nn.functional.interpolate(audio.mT, size=2 * frames, mode="linear", align_corners=True).mT
+
+
+def inputs(case, dtype) -> dict[str, torch.Tensor]:
+    return {key: value.to(dtype) if value.is_floating_point() else value for key, value in case.part("in").items()}
+
+
+def test_tables(case):
+    wanted = case.part("out")
+    for steps in sorted({int(key.split("/")[0].removeprefix("table_")) for key in wanted if key.startswith("table_")}):
+        for name, ours in cosine_table(steps)._asdict().items():
+            close(ours, wanted[f"table_{steps}/{name}"], 1e-12)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@torch.no_grad()
+def test_denoiser(case, dtype):
+    model, given, wanted = build(case, dtype), inputs(case, dtype), case.part("out")
+    code = model.style_code(given["one_hot"])
+    for audio, answer in (("audio", "y"), ("short_audio", "y_short_audio")):
+        features = heard(case, given[audio], given["x"].shape[1])
+        noisy = given["x"][:, : features.shape[1] // 2]
+        ours = model.estimate(noisy, features, given["time"], code, given["template"])
+        close(ours, wanted[answer].to(dtype), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_training(case, dtype):
+    model, given, wanted = build(case, dtype), inputs(case, dtype), case.part("out")
+    clean, step, noise = given["x_start"], given["time"], given["train_noise"]
+    close(model.add_noise(clean, step, noise), wanted["x_t"].to(dtype), TOLERANCE[dtype])
+    motion = clean - given["template"][:, None]
+    features = heard(case, given["audio"], clean.shape[1])
+    code = model.style_code(given["one_hot"])
+    answer = model(features, motion, code, template=given["template"], step=step, noise=noise)
+    loss = torch.nn.functional.huber_loss(answer, motion)
+    close(loss.detach(), wanted["training_loss"].to(dtype), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("run", ["sample", "sample_skipped"])
+def test_sampling(case, dtype, run):
+    model, given, wanted = build(case, dtype), inputs(case, dtype), case.part("out")
+    skip = case.sizes["skip_steps"] if run == "sample_skipped" else 0
+    motion = model.generate(
+        heard(case, given["audio"], given["x_T"].shape[1]),
+        model.style_code(given["one_hot"]),
+        template=given["template"],
+        skip=skip,
+        start=given["x_T"],
+        noise=given["noise"][: case.sizes["steps"] - skip],
+    )
+    close(motion + given["template"][:, None], wanted[run].to(dtype), 2e-4 if dtype == torch.float32 else 2e-5)
