@@ -56,3 +56,22 @@ def masked_mse(prediction: Tensor, target: Tensor, kept: Tensor, weight: Tensor 
 def velocity_mse(prediction: Tensor, target: Tensor, kept: Tensor, weight: Tensor | None = None) -> Tensor:
     """`masked_mse` of frame-to-frame differences; a pair counts when both its frames do."""
     return masked_mse(prediction.diff(dim=1), target.diff(dim=1), kept[:, 1:] * kept[:, :-1], weight)
+
+
+def vertex_coordinates(vertices: Tensor) -> Tensor:
+    """Places of vertices (R,) on a flattened coordinate axis: 3v, 3v + 1, 3v + 2 for each -> (3R,)."""
+    return (3 * vertices[:, None] + torch.arange(3, device=vertices.device)).flatten()
+
+
+def region_weighted_mse(
+    prediction: Tensor, target: Tensor, coordinates: Tensor, share: float = 0.6
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(1 - share) * MSE(all) + share * MSE(a region), and both terms (TalkingStyle, "mouth loss").
+
+    prediction, target (..., M); coordinates (K,) places of the region on the last axis, repeats count as weights. From
+    vertex numbers they come by `vertex_coordinates`; the released code used the vertex numbers as they are, which
+    watches other places of the face.
+    """
+    everything = F.mse_loss(prediction, target)
+    region = F.mse_loss(prediction[..., coordinates], target[..., coordinates])
+    return (1.0 - share) * everything + share * region, everything, region

@@ -25,6 +25,13 @@ def fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     return (inner @ outer).to(decode.weight), offset.to(decode.weight)
 
 
+def shifted(encoded: Tensor, start: Tensor | None = None) -> Tensor:
+    """Tokens of teacher forcing: encoded past frames (B, T - 1, D) behind a first one, zero or `start` (D,)."""
+    batch, _, width = encoded.shape
+    first = encoded.new_zeros(batch, 1, width) if start is None else start.expand(batch, 1, -1)
+    return torch.cat([first, encoded], 1)
+
+
 class Rollout:
     """Frames in sequence, each fed back: e_0 = `first` (by default the code s), e_{t+1} = M y_t + o + s.
 
@@ -39,8 +46,12 @@ class Rollout:
         self.token = code if first is None else first
         self.state = decoder.start(len(code))
 
-    def advance(self, memory: Tensor, dropout: float = 0.0) -> Tensor:
-        """Decode as many frames as memory (B, S, D) covers -> hidden frames (B, S // w, D). Call again to go on."""
+    def advance(self, memory: Tensor, dropout: float = 0.0, lengths: Tensor | None = None) -> Tensor:
+        """Decode as many frames as memory (B, S, D) covers -> hidden frames (B, S // w, D). Call again to go on.
+
+        dropout: rate on the tokens in training mode. lengths (B,): frames wanted of each item; past them the hidden
+        frames are unspecified (work may be saved there) and the rollout cannot go on.
+        """
         decoder, token = self.decoder, self.token
         heard = decoder.hear(memory)
         self.state.reserve(heard.frames)
@@ -65,7 +76,7 @@ def roll(
     dropout: float = 0.0,
 ) -> Tensor:
     """Hidden frames (B, S // w, D) of memory (B, S, D); zero past `lengths` (B,) if given. See `Rollout`."""
-    hidden = Rollout(decoder, code, folded, first=first).advance(memory, dropout)
+    hidden = Rollout(decoder, code, folded, first=first).advance(memory, dropout, lengths)
     return hidden if lengths is None else zero_past(hidden, lengths)
 
 

@@ -11,7 +11,7 @@ and a clip needs at least two steps, because the norm of a single one is undefin
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +50,7 @@ class MotionAutoencoderConfig:
     """Scale and shift after each instance norm."""
     output_bias: bool = True
     latent_maps: bool = False
-    """Linear maps from the encoder to the codes and from the codes to the decoder; without, width = groups * code_dim."""
+    """Linear maps between the widths of encoder, codes and decoder; without, width = groups * code_dim."""
     positions_by_item: bool = False
     """Reproduce the released code on batches: item i of a batch gets position vector i. Default: row 0 for all."""
 
@@ -101,7 +101,10 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if x.shape[2] < 2 or (lengths is not None and int(lengths.min()) < 2):
             raise InputError("instance norm over time needs at least two steps, got one; use a longer clip")
-        mean, scale = self.moments(x, lengths)
+        return self.scaled(x, *self.moments(x, lengths))
+
+    def scaled(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        """x (B, C, T) normalised by given moments (B, C, 1)."""
         x = (x - mean) * scale
         return x if self.weight is None else x * self.weight[:, None] + self.bias[:, None]  # type: ignore[index]
 
@@ -148,12 +151,19 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.to_out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, kept: Tensor | None = None, last: int = 0) -> Tensor:
-        """kept (B, T) bool: frames that may be looked at. last: answer only for that many frames at the end; 0: all."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, T, C/H)
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, heads, T, C / heads) each."""
+        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def look(self, q: Tensor, k: Tensor, v: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Answers (B, n, C) to queries (B, heads, n, .) over keys and values (B, heads, T, .); kept (B, T) bool."""
         mask = None if kept is None else kept[:, None, None]
-        seen = F.scaled_dot_product_attention(q[:, :, -last:], k, v, mask, scale=self.scale)
+        seen = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
         return self.to_out(seen.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        return self.look(*self.project(x), kept)
 
 
 class MLP(nn.Module):
@@ -198,13 +208,17 @@ class Transformer(nn.Module):
             parts += [Attention(config.width, config.heads), MLP(config.width, config.hidden)]
         self.net = nn.ModuleList(Residual(PreNorm(config.width, part)) for part in parts)
 
-    def forward(self, x: Tensor, kept: Tensor | None = None, last: int = 0) -> Tensor:
-        """last: return only that many frames at the end (the final block computes no others); 0: all."""
-        for i in range(0, len(self.net), 2):
-            final = last if i + 2 == len(self.net) else 0
-            x = x[:, -final:] + self.net[i].fn(x, kept, final)  # type: ignore[operator]
-            x = x + self.net[i + 1].fn(x)  # type: ignore[operator]
+    def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
+        """kept (B, T) bool: frames that may be looked at."""
+        for attend, think in self.blocks():
+            x = x + attend(x, kept)
+            x = x + think(x)
         return x
+
+    def blocks(self) -> Iterator[tuple["PreNorm", "PreNorm"]]:
+        """The two halves of each block, without their residual sums."""
+        parts = [part.fn for part in self.net]
+        return zip(parts[0::2], parts[1::2])  # type: ignore[arg-type]
 
 
 class LinearEmbedding(nn.Module):
@@ -274,22 +288,25 @@ class MotionDecoder(nn.Module):
         self.decoder_transformer = Transformer(config)
         self.vertice_map_reverse = nn.Linear(width, config.motion_dim, bias=config.output_bias)
 
-    def hidden(self, latent: Tensor, lengths: Tensor | None = None, last: int = 0) -> Tensor:
-        """All but the output map: latent (B, T', .) -> (B, T, C). lengths in steps of codes.
+    def widen(self, latent: Tensor) -> Tensor:
+        """(..., groups * code_dim) -> (..., C)."""
+        return self.decoder_linear_embedding_pre(latent) if self.config.latent_maps else latent
 
-        last: only that many frames at the end; 0: all.
-        """
-        x = self.decoder_linear_embedding_pre(latent) if self.config.latent_maps else latent
-        x = x.mT
+    def embed(self, x: Tensor) -> Tensor:
+        """What the Transformer reads of normalised x (B, C, T): (B, T, C)."""
+        x = self.decoder_linear_embedding(x.mT)
+        return x + position_rows(len(x), self.config.width, by_item=self.config.positions_by_item, like=x)
+
+    def hidden(self, latent: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """All but the output map: latent (B, T', .) -> (B, T, C). lengths in steps of codes."""
+        x = self.widen(latent).mT
         for i, conv in enumerate(self.expander):
             x = conv(x, lengths)
             lengths = conv.lengths_after(lengths)  # type: ignore[operator]
             if i:
                 x = x.repeat_interleave(2, 2)
                 lengths = None if lengths is None else lengths * 2
-        x = self.decoder_linear_embedding(x.mT)
-        x = x + position_rows(len(x), self.config.width, by_item=self.config.positions_by_item, like=x)
-        return self.decoder_transformer(x, frames_kept(lengths, x.shape[1]), last)
+        return self.decoder_transformer(self.embed(x), frames_kept(lengths, x.shape[2]))
 
     def forward(self, latent: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.vertice_map_reverse(self.hidden(latent, lengths))

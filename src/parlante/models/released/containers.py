@@ -3,9 +3,9 @@
 Accepted: torch's zip format (1.6 and later), its older stream format, and safetensors; in each a bare state dict or one
 under `state_dict`, `model`, `params` or `params_ema`, with or without the prefix `module.` of data-parallel training.
 
-Before torch sees a file, its pickle is read by `core.restricted_pickle` into descriptions of tensors: what it names must
-be on torch's own short list, and what it claims must fit inside the bytes that are there. Then `torch.load` reads it
-with weights only; there is no other way in.
+Before torch sees a file, its pickle is read by `core.restricted_pickle` into descriptions of tensors: what it names
+must be on a short list, and what it claims must fit inside the bytes that are there. Then `torch.load` reads it with
+weights only; there is no other way in.
 """
 
 import math
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from parlante.core import InputError
-from parlante.core.restricted_pickle import Buffer, Machine, Refused
+from parlante.core.restricted_pickle import Buffer, Builder, Machine, Refused
 
 _WRAPPERS = ("state_dict", "params_ema", "params", "model")
 """Entries under which training scripts keep the state dict, best first."""
@@ -136,7 +136,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Non
         raise ValueError(f"a tensor of shape {tuple(shape)} does not fit into its {storage.count} numbers")
 
 
-_BUILDERS = {
+_BUILDERS: dict[str, Builder] = {
     "collections.OrderedDict": lambda *pairs: dict(*pairs),
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,

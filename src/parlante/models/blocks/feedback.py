@@ -1,0 +1,123 @@
+"""FaceFormer's loop, kept by TalkingStyle: a frame is decoded from speech, style and the frames before it.
+
+    memory m = audio_feature_map(speech);  tokens e_0 = s, e_t = E(y_{t-1}) + s;  motion y = D(decoder(e + positions | m))
+
+E and D are linear maps from and to the displacements of all vertices. A family says what it calls them and where its
+style code s comes from; training, generation and streaming are here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parlante.models.blocks.autoregression import Rollout, Session, fold, shifted
+from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackConfig:
+    """Sizes of a feedback model; a family sets its published ones as defaults."""
+
+    motion_dim: int = 15069
+    """Numbers of one frame of motion M: 3 per vertex, or coefficients of a fixed motion basis."""
+    audio_dim: int
+    """Width A of the speech encoder."""
+    width: int = 64
+    """Width D of every hidden feature."""
+    period: int = 30
+    """Frames after which positions repeat and attention fades by a step."""
+    subjects: int = 8
+    """Speakers N seen in training."""
+    layers: int
+    heads: int = 4
+    steps_per_frame: int = 1
+    """Speech features that belong to one frame."""
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
+
+
+class FeedbackModel(nn.Module):
+    """Motion is the displacement from the template, (B, T, M), in the unit of training.
+
+    A family's constructor makes `audio_feature_map`, `transformer_decoder` (`decoder()`), and the maps it names here.
+    """
+
+    motion_in: str
+    """Attribute that holds E."""
+    motion_out: str
+    """Attribute that holds D."""
+    audio_feature_map: nn.Linear
+    transformer_decoder: CausalDecoder
+
+    def __init__(self, config: FeedbackConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def decoder(self) -> CausalDecoder:
+        """The decoder that the configuration describes."""
+        c = self.config
+        sizes = {"heads": c.heads, "period": c.period, "steps_per_frame": c.steps_per_frame}
+        return CausalDecoder(c.width, c.layers, dropout=c.dropout, **sizes)
+
+    @property
+    def encode(self) -> nn.Linear:
+        """E: motion -> token."""
+        return getattr(self, self.motion_in)
+
+    @property
+    def decode(self) -> nn.Linear:
+        """D: hidden frame -> motion."""
+        return getattr(self, self.motion_out)
+
+    def style_code(self, weights: Tensor) -> Tensor:
+        """Style of a speaker (one-hot) or a mixture of speakers: weights (B, N) -> (B, D)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        features: Tensor,
+        motion: Tensor,
+        code: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        released: bool = False,
+    ) -> Tensor:
+        """Each frame from the true frames before it (teacher forcing).
+
+        features (B, S, A); motion (B, T, M); code (B, D); lengths (B,) real frames -> (B, min(T, S // w), M), zero past
+        `lengths`. `released`: the first token is E(0) + s as in the authors' teacher forcing, where their generation
+        (and training) starts from s alone; ours starts from s in both.
+        """
+        frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
+        past = self.encode(motion[:, : frames - 1])
+        tokens = shifted(past, self.encode.bias if released else None) + code[:, None]  # (B, T, D)
+        tokens = tokens + periodic_positions(0, frames, self.config.width, self.config.period).to(tokens)
+        tokens = F.dropout(tokens, self.config.dropout, self.training)
+        return self._show(self.transformer_decoder(tokens, self.audio_feature_map(features)), lengths)
+
+    def rollout(self, features: Tensor, code: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Each frame from the predicted frames before it, differentiable: how the authors train. See `generate`."""
+        hidden = self._start(code).advance(self.audio_feature_map(features), self.config.dropout, lengths)
+        return self._show(hidden, lengths)
+
+    @torch.no_grad()
+    def generate(self, features: Tensor, code: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+        """Motion for speech of any length: features (B, S, A), code (B, D), lengths (B,) frames -> (B, S // w, M)."""
+        return self.rollout(features, code, lengths)
+
+    @torch.no_grad()
+    def session(self, code: Tensor) -> Session:
+        """Motion piece by piece, `session.push(features)`; the same numbers as `generate`. code (B, D)."""
+        return Session(self._start(code), self.audio_feature_map, self.decode)
+
+    def _start(self, code: Tensor) -> Rollout:
+        return Rollout(self.transformer_decoder, code, fold(self.decode, self.encode))
+
+    def _show(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        motion = self.decode(hidden)
+        return motion if lengths is None else zero_past(motion, lengths)

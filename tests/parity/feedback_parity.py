@@ -1,0 +1,88 @@
+"""What the parity tests of FaceFormer and TalkingStyle share."""
+
+import pytest
+import torch
+from golden import Golden, GoldenCase
+from torch import Tensor
+
+from parlante.models.blocks.causal import memory_mask, periodic_positions, temporal_bias
+from parlante.models.blocks.feedback import FeedbackConfig, FeedbackModel
+
+both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def steps_per_frame(golden: Golden) -> int:
+    """What the originals derive from the data set's name."""
+    return {"vocaset": 1, "BIWI": 2}[golden.dataset]
+
+
+def given_features(golden: Golden) -> bool:
+    """The fixture feeds the encoder's hidden states; end-to-end ones bring a tiny encoder, front ends are apart."""
+    return "vertice_dim" in golden.sizes and "encoders" not in golden.sizes
+
+
+def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
+    """The family's configuration at the fixture's sizes."""
+    sizes = golden.sizes
+    return config(
+        motion_dim=sizes["vertice_dim"],
+        audio_dim=sizes["audio_dim"],
+        width=sizes["feature_dim"],
+        period=sizes["period"],
+        subjects=sizes["num_subjects"],
+        layers=sizes["decoder_layers"],
+        heads=sizes["decoder_heads"],
+        steps_per_frame=steps_per_frame(golden),
+    )
+
+
+def forward(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Predicted and true vertices (B, T, M) of a training pass, teacher-forced or fed back."""
+    given = case.arguments(dtype)
+    template, code = given["template"][:, None], model.style_code(given["one_hot"])
+    motion = given["vertice"] - template
+    if "_tf" in case.name:
+        moved = model(given["hidden_states"], motion, code, released=True)
+    else:
+        assert "_ar" in case.name, f"{case}: neither teacher-forced nor autoregressive"
+        steps = motion.shape[1] * model.config.steps_per_frame
+        moved = model.rollout(given["hidden_states"][:, :steps], code)
+    return moved + template, given["vertice"][:, : moved.shape[1]]
+
+
+def predict(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Generation, for the given speaker or for all in turn; fed-back frames are the displacements themselves."""
+    given = case.arguments(dtype)
+    features, template = given["hidden_states"], given["template"]
+    people = given["one_hot"] if "one_hot" in given else torch.eye(model.config.subjects, dtype=dtype)
+    with torch.no_grad():
+        code = model.style_code(people)
+        motion = model.generate(features.expand(len(people), -1, -1), code)
+        plain = plain_loop(model, features[:1], code[:1])
+    fed_back = motion
+    assert (plain - motion[:1]).abs().max() <= (1e-10 if dtype == torch.float64 else 1e-4)
+    return {"vertice": motion + template[:, None], "fed_back": fed_back}
+
+
+def plain_loop(model: FeedbackModel, features: Tensor, code: Tensor) -> Tensor:
+    """The published loop: the whole prefix is decoded again for every frame. Slow, and the reference."""
+    memory = model.audio_feature_map(features)
+    tokens = code[:, None]
+    motion = tokens[:, :0]
+    steps = model.config.steps_per_frame
+    for t in range(memory.shape[1] // steps):
+        positions = periodic_positions(0, t + 1, model.config.width, model.config.period).to(tokens)
+        hidden = model.transformer_decoder(tokens + positions, memory[:, : (t + 1) * steps])
+        motion = model.decode(hidden)
+        tokens = torch.cat([tokens, model.encode(motion[:, -1:]) + code[:, None]], 1)
+    return motion
+
+
+def masks(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Temporal bias and alignment, at the stored sizes."""
+    frames, steps = case.body["outputs"]["memory_mask"]["shape"]
+    config = model.config
+    return {
+        "temporal_bias": temporal_bias(frames, config.period, config.heads).to(dtype),
+        "memory_mask": memory_mask(frames, steps, config.steps_per_frame),
+    }
