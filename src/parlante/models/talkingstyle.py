@@ -31,7 +31,7 @@ class TalkingStyle(FeedbackModel):
         self.vertice_encoder = nn.Linear(config.motion_dim, config.width)
         self.transformer_decoder = self.decoder()
         self.vertice_decoder = nn.Linear(config.width, config.motion_dim)
-        self.style_encoder = StyleEncoder(config.subjects, config.width)
+        self.style_encoder = StyleEncoder(config.subjects, config.width, config.dropout)
         nn.init.zeros_(self.vertice_decoder.weight)  # training starts from the template
         nn.init.zeros_(self.vertice_decoder.bias)
 

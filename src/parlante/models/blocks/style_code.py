@@ -15,9 +15,10 @@ class ScalarAttention(nn.Module):
     Wq, Wk and the query and key thirds never matter.
     """
 
-    def __init__(self, width: int = 4, heads: int = 4) -> None:
+    def __init__(self, width: int = 4, heads: int = 4, dropout: float = 0.1) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(width, heads)
+        self.rate = dropout
+        self.attention = nn.MultiheadAttention(width, heads, dropout)
         self.Wq, self.Wk, self.Wv = nn.Linear(1, width), nn.Linear(1, width), nn.Linear(1, width)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 1)
@@ -27,23 +28,25 @@ class ScalarAttention(nn.Module):
         width = self.norm.normalized_shape[0]
         weight, bias = self.attention.in_proj_weight[2 * width :], self.attention.in_proj_bias[2 * width :]
         value = F.linear(self.Wv(x[..., None]), weight, bias)
+        value = F.dropout(value, self.rate, self.training)  # of the one attention weight: heads are one entry wide
         return self.head(self.norm(self.attention.out_proj(value)))[..., 0]
 
-    def across_batch(self, x: Tensor) -> Tensor:
-        """What the released code makes of several items (B, D): they attend to each other, entry by entry."""
-        x = x[..., None]  # (B as sequence, D as batch, 1)
-        seen, _ = self.attention(self.Wq(x), self.Wk(x), self.Wv(x), need_weights=False)
+    def across_batch(self, query: Tensor, x: Tensor) -> Tensor:
+        """What the released code makes of several items: for each entry, items attend to each other; (B, D) twice."""
+        query, x = query[..., None], x[..., None]  # (B as sequence, D as batch, 1)
+        seen, _ = self.attention(self.Wq(query), self.Wk(x), self.Wv(x), need_weights=False)
         return self.head(self.norm(seen))[..., 0]
 
 
 class StyleEncoder(nn.Module):
     """s = relu(W k + f(e_k)) for speaker k: a linear style gated by a learned embedding. Never negative."""
 
-    def __init__(self, subjects: int, width: int) -> None:
+    def __init__(self, subjects: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()
+        self.rate = dropout
         self.obj_vector = nn.Linear(subjects, width, bias=False)
         self.my_obj_vector = nn.Embedding(subjects, width)
-        self.attention = ScalarAttention()
+        self.attention = ScalarAttention(dropout=dropout)
 
     def forward(self, weights: Tensor, *, released: bool = False) -> Tensor:
         """weights (B, N), one-hot or a mixture -> (B, D).
@@ -51,7 +54,9 @@ class StyleEncoder(nn.Module):
         A mixture blends the speakers' codes before the rectification, so it moves evenly from one to the other.
         `released`: the embedding is that of the largest weight alone, and the items of a batch attend to each other.
         """
+        linear = self.obj_vector(weights)
         if released:
-            embedding = self.my_obj_vector(weights.argmax(-1))
-            return F.relu(self.obj_vector(weights) + self.attention.across_batch(embedding))
-        return F.relu(self.obj_vector(weights) + weights @ self.attention(self.my_obj_vector.weight))
+            gate = self.attention.across_batch(linear, self.my_obj_vector(weights.argmax(-1)))
+        else:
+            gate = weights @ self.attention(self.my_obj_vector.weight)
+        return F.relu(linear + F.dropout(gate, self.rate, self.training))
