@@ -1,8 +1,8 @@
 """Pickles read as data: dict, list, tuple, text, bytes, numbers and numpy arrays come out; nothing is ever called.
 
-A pickle is a program for a small stack machine (Python's `pickletools` documents its instructions). This is another such
-machine, one that lacks the dangerous instructions: a name such as `os.system` is looked up in a fixed table of our own
-builders, never imported, and a name outside the table stops the reading. Python 2 pickles are read with text as latin-1.
+A pickle is a program for a small stack machine (Python's `pickletools` documents its instructions). This is another
+such machine, one that lacks the dangerous instructions: a name such as `os.system` is looked up in a fixed table of our
+own builders, never imported, and a name outside the table stops the reading. Python 2 text is read as latin-1.
 """
 
 import math
@@ -49,10 +49,11 @@ _SIZED = {  # instruction: (struct format of the length before the bytes, what t
     b"B": ("<I", "bytes"), b"C": ("<B", "bytes"), b"\x8e": ("<Q", "bytes"), b"\x96": ("<Q", "bytes"),
     b"\x8a": ("<B", "long"), b"\x8b": ("<I", "long"),
 }  # fmt: skip
-_LINES = {  # instruction: how to read the line of text behind it
-    b"F": float, b"I": lambda text: {"00": False, "01": True}.get(text, None) if text in ("00", "01") else int(text),
+_LINES: dict[bytes, Callable[[str], Any]] = {  # instruction: how to read the line of text behind it
+    b"F": float,
+    b"I": lambda text: text == "01" if text in ("00", "01") else int(text),
     b"L": lambda text: int(text.rstrip("L")),
-}  # fmt: skip
+}
 _CONSTANTS: dict[bytes, Callable[[], Any]] = {
     b"N": lambda: None, b"\x88": lambda: True, b"\x89": lambda: False,
     b"}": dict, b"]": list, b")": tuple, b"(": lambda: _MARK,
@@ -208,10 +209,7 @@ class Machine:
             self._stack.append(tuple(values) if code == b"t" else values)
 
     def _fill(self, code: bytes) -> None:
-        if code in b"eu":
-            values = self._pop_mark()
-        else:
-            values = self._pop(1 if code == b"a" else 2)
+        values = self._pop_mark() if code in b"eu" else self._pop(1 if code == b"a" else 2)
         values = [self._value(v) for v in values]
         target = self._stack[-1]
         if code in b"ae" and type(target) is list:
@@ -262,7 +260,7 @@ def _unquote(line: bytes) -> str:
 
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise ValueError("a string without quotes")
-    return codecs.escape_decode(line[1:-1])[0].decode("latin1")  # type: ignore[attr-defined]
+    return codecs.escape_decode(line[1:-1])[0].decode("latin1")
 
 
 # -- numpy
@@ -284,7 +282,7 @@ def _dtype(kind: Any, *_: Any) -> np.dtype[Any] | Pending:
 
     def order(state: Any) -> np.dtype[Any]:
         sign = state[1] if isinstance(state, tuple) and len(state) > 1 else "|"
-        return made if sign not in ("<", ">") else made.newbyteorder(sign)
+        return made.newbyteorder(">") if sign == ">" else made.newbyteorder("<") if sign == "<" else made
 
     return Pending(order)
 

@@ -1,0 +1,170 @@
+"""Template meshes: PLY (text and binary) and Wavefront OBJ, read into vertices, triangles and texture corners."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core.errors import InputError
+
+_PLY_TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+    "float32": "f4", "float64": "f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """One shape; polygons are cut into fans of triangles."""
+
+    vertices: NDArray[np.float32]
+    """(V, 3), in the unit and axes of the file."""
+    triangles: NDArray[np.int32]
+    """(F, 3)."""
+    uv: NDArray[np.float32]
+    """(U, 2) texture corners, none: (0, 2)."""
+    uv_triangles: NDArray[np.int32]
+    """(F, 3) numbers into `uv`, or (0, 3)."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.vertices).all():
+            raise ValueError("vertices that are not finite")
+        for index, count in ((self.triangles, len(self.vertices)), (self.uv_triangles, len(self.uv))):
+            if index.size and not 0 <= index.min() <= index.max() < count:
+                raise ValueError(f"a face names corner {index.max()} of {count}")
+
+
+def read_mesh(path: Path | str) -> Mesh:
+    """The mesh of a `.ply` or `.obj`. Raises InputError if it is missing, damaged or of another kind."""
+    path = Path(path)
+    readers = {".ply": _read_ply, ".obj": _read_obj}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"cannot read {path}: a mesh is a .ply or .obj file")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        return readers[path.suffix.lower()](path.read_bytes())
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"cannot read {path}: {error}; export the template again") from error
+
+
+def _fans(polygons: list[list[int]]) -> NDArray[np.int32]:
+    fans = [(p[0], p[i], p[i + 1]) for p in polygons for i in range(1, len(p) - 1)]
+    return np.asarray(fans, np.int32).reshape(-1, 3)
+
+
+def _read_obj(content: bytes) -> Mesh:
+    vertices: list[list[float]] = []
+    uv: list[list[float]] = []
+    faces: list[list[int]] = []
+    uv_faces: list[list[int]] = []
+    for line in content.decode("utf8", "replace").splitlines():
+        kind, *words = line.split() or [""]
+        if kind == "v":
+            vertices.append([float(word) for word in words[:3]])
+        elif kind == "vt":
+            uv.append([float(word) for word in words[:2]])
+        elif kind == "f":
+            corners = [word.split("/") for word in words]
+            faces.append([_number(corner[0], len(vertices)) for corner in corners])
+            if all(len(corner) > 1 and corner[1] for corner in corners):
+                uv_faces.append([_number(corner[1], len(uv)) for corner in corners])
+    if not vertices:
+        raise ValueError("it has no vertices")
+    textured = len(uv_faces) == len(faces)
+    return Mesh(
+        np.asarray(vertices, np.float32).reshape(-1, 3),
+        _fans(faces),
+        np.asarray(uv if textured else [], np.float32).reshape(-1, 2),
+        _fans(uv_faces if textured else []),
+    )
+
+
+def _number(word: str, count: int) -> int:
+    """An OBJ index, 1-based or counted from the end, as a place."""
+    number = int(word)
+    return number - 1 if number > 0 else count + number
+
+
+def _read_ply(content: bytes) -> Mesh:
+    end = content.find(b"end_header")
+    line_end = content.find(b"\n", end)
+    if not content.startswith(b"ply") or end < 0 or line_end < 0:
+        raise ValueError("no PLY header")
+    form, elements = "", []
+    for line in content[:end].decode("latin1").splitlines():
+        words = line.split()
+        if words[:1] == ["format"]:
+            form = words[1]
+        elif words[:1] == ["element"]:
+            elements.append((words[1], int(words[2]), []))
+        elif words[:1] == ["property"]:
+            elements[-1][2].append(words[1:])
+    body = content[line_end + 1 :]
+    if form == "ascii":
+        read = _ply_text(body, elements)
+    elif form in ("binary_little_endian", "binary_big_endian"):
+        read = _ply_binary(body, elements, "<" if form == "binary_little_endian" else ">")
+    else:
+        raise ValueError(f"unknown PLY format {form!r}")
+    rows = read["vertex"]
+    vertices = np.stack(
+        [np.asarray([row[axis] for row in rows]) if form == "ascii" else rows[axis] for axis in "xyz"], 1
+    )
+    none = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.int32)
+    return Mesh(vertices.astype(np.float32), _fans(read.get("face", [])), *none)
+
+
+def _ply_text(body: bytes, elements: list[Any]) -> dict[str, Any]:
+    lines = iter(body.decode("latin1").splitlines())
+    read: dict[str, Any] = {}
+    for name, count, properties in elements:
+        rows = []
+        for _ in range(count):
+            words = next(lines, "").split()
+            row: dict[str, Any] = {}
+            at = 0
+            for kind in properties:
+                length = int(words[at]) if kind[0] == "list" else 1
+                at += kind[0] == "list"
+                values = [float(word) for word in words[at : at + length]]
+                if len(values) < length:
+                    raise ValueError("the file ends too early")
+                row[kind[-1]] = [int(v) for v in values] if kind[0] == "list" else values[0]
+                at += length
+            rows.append(row)
+        read[name] = rows if name == "vertex" else [_corners(row) for row in rows]
+    return read
+
+
+def _corners(row: dict[str, Any]) -> list[int]:
+    return next((row[key] for key in ("vertex_indices", "vertex_index") if key in row), [])
+
+
+def _ply_binary(body: bytes, elements: list[Any], order: str) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    at = 0
+    for name, count, properties in elements:
+        if not any(kind[0] == "list" for kind in properties):
+            form = np.dtype([(kind[-1], order + _PLY_TYPES[kind[0]]) for kind in properties])
+            read[name] = np.frombuffer(body, form, count, at)
+            at += form.itemsize * count
+            continue
+        rows = []
+        for _ in range(count):
+            row: dict[str, Any] = {}
+            for kind in properties:
+                length = 1
+                if kind[0] == "list":
+                    counter = np.dtype(order + _PLY_TYPES[kind[1]])
+                    length = int(np.frombuffer(body, counter, 1, at)[0])
+                    at += counter.itemsize
+                item = np.dtype(order + _PLY_TYPES[kind[-2]])
+                row[kind[-1]] = np.frombuffer(body, item, length, at).tolist()
+                at += item.itemsize * length
+            rows.append(_corners(row))
+        read[name] = rows
+    return read
