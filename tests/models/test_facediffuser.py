@@ -141,3 +141,14 @@ def test_errors_name_the_shape():
 
 def test_registered():
     assert resolve("facediffuser") is FaceDiffuser
+
+
+def test_sizes_are_read_off_the_tensors_of_every_variant():
+    from parlante.models.released.facediffuser import family_tensors, infer
+
+    for changes in ({}, {"layers": 3, "kernel": 5}, RIG | {"steps": 1000}, {"projected": False, "subjects": 0}):
+        model = tiny(**changes)
+        assert FaceDiffuserConfig(**infer(model.state_dict())) == model.config
+    theirs = {"rnn.weight_ih_l0": 1, "out.bias": 2, "embed_timestep.time_embed.0.bias": 3, "audio_encoder.x": 4}
+    renamed = family_tensors({name: torch.tensor(value) for name, value in theirs.items()})
+    assert set(renamed) == {"gru.weight_ih_l0", "final_layer.bias", "time_mlp.0.bias"}

@@ -7,7 +7,9 @@ import pytest
 import torch
 from comparison import close
 
+from parlante.audio.rates import RateRule, change_rate
 from parlante.models.facediffuser import FaceDiffuser, FaceDiffuserConfig, cosine_table
+from parlante.models.released.facediffuser import family_tensors, infer
 
 ROOT = Path(os.environ.get("PARLANTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 FIXTURES = sorted(path.stem for path in ROOT.glob("facediffuser/*.safetensors")) or ["vocaset"]
@@ -21,28 +23,22 @@ def case(request, parity):
 
 
 def build(case, dtype=torch.float32) -> FaceDiffuser:
+    """Sizes are read off the tensors, as an import would."""
     state = case.part("state")
-    width, layers = state["obj_vector.weight"].shape[0], sum(key.startswith("gru.weight_ih") for key in state)
-    model = FaceDiffuser(
-        FaceDiffuserConfig(
-            motion_dim=case.sizes["dim"],
-            audio_dim=case.sizes["hidden"],
-            width=width,
-            subjects=case.sizes["subjects"],
-            layers=layers,
-            steps=case.sizes["steps"],
-            kernel=state["input_projection.1.weight"].shape[-1],
-        )
-    )
-    model.load_state_dict(state, strict=True)
+    config = FaceDiffuserConfig(**infer(state))
+    for name, wanted in {"motion_dim": "dim", "audio_dim": "hidden", "subjects": "subjects", "steps": "steps"}.items():
+        assert getattr(config, name) == case.sizes[wanted], name
+    model = FaceDiffuser(config)
+    model.load_state_dict(family_tensors(state), strict=True)
     return model.eval().to(dtype)
 
 
 def heard(case, audio: torch.Tensor, frames: int) -> torch.Tensor:
-    """Speech features at the rate of the fixture: pairs where the rates divide, else resampled to two a frame."""
-    if case.sizes["input_fps"] % case.sizes["output_fps"] == 0:
-        return audio[:, : min(audio.shape[1] // 2, frames) * 2]
-    return torch.nn.functional.interpolate(audio.mT, size=2 * frames, mode="linear", align_corners=True).mT
+    """Two speech features a frame: pairs where the rates divide, else resampled."""
+    fps = case.sizes["output_fps"]
+    if case.sizes["input_fps"] % fps == 0:
+        return change_rate(audio, RateRule(kind="pairs", steps_per_frame=2), frames)
+    return change_rate(audio, RateRule(kind="aligned", fps=2.0 * fps, steps_per_frame=2), frames)
 
 
 def inputs(case, dtype) -> dict[str, torch.Tensor]:

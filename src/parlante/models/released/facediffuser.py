@@ -1,7 +1,7 @@
 """FaceDiffuser's released files: sizes from tensors, and the names of the two rig models in ours.
 
-A file is a bare state dict with the speech encoder under `audio_encoder.`. It tells every size but the frame rate and the
-features per frame (2 in the vertex models and the 51-control rig, 1 in the 192-control rig after stacking pairs).
+A file is a bare state dict with the speech encoder under `audio_encoder.`. It tells every size but the frame rate, and
+that two speech features belong to a frame. Unlike the other families', their rate changes *after* the speech encoder.
 """
 
 import re
