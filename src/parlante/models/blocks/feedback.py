@@ -1,6 +1,6 @@
 """FaceFormer's loop, kept by TalkingStyle: a frame is decoded from speech, style and the frames before it.
 
-    memory m = audio_feature_map(speech);  tokens e_0 = s, e_t = E(y_{t-1}) + s;  motion y = D(decoder(e + positions | m))
+    memory m = audio_feature_map(speech);  tokens e_0 = s, e_t = E(y_{t-1}) + s;  y = D(decoder(e + positions | m))
 
 E and D are linear maps from and to the displacements of all vertices. A family says what it calls them and where its
 style code s comes from; training, generation and streaming are here.
