@@ -18,7 +18,7 @@ FLOORS = (
     ("render", "export"),
     ("synth",),
     ("models",),
-    ("losses", "metrics"),
+    ("losses", "disentanglement", "metrics"),
     ("data",),
     ("head",),
     ("audio",),

@@ -1,0 +1,214 @@
+"""What PTalker is trained for: every term by name, each with a weight that can be switched off.
+
+    total = reconstruction + 1.2 mouth + 10 velocity + 0.01 constraint
+    constraint = 1e-3 orthogonal(H, q) + 1e-4 orthogonal(C, M) + 1e-3 info(H, q) + 1e-4 info(C, M)
+                 + 1e-3 contrastive(H, C) + 1e-3 kl(H, C) + 1e-3 adversarial
+
+H memory, q sequence of the voice's style, C and M content and style of the motion. The formulas are in
+`parlante.disentanglement`. Clips of a batch are compared item by item, so padding never counts.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from parlante import disentanglement as apart
+from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
+from parlante.models.ptalker.motion_encoders import mean_over_time, real_frames
+from parlante.models.ptalker.released import roll_as_released
+from parlante.models.ptalker.talker import PTalker, before
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermWeights:
+    """Weight of every term; 0 takes a term out of the sum. Defaults: the published script's."""
+
+    reconstruction: float = 1.0
+    mouth: float = 1.2
+    """1.0 where the published script validates unseen subjects."""
+    velocity: float = 10.0
+    constraint: float = 0.01
+    """Factor of the weighted sum of the terms below."""
+    orthogonal_audio: float = 1e-3
+    orthogonal_motion: float = 1e-4
+    info_audio: float = 1e-3
+    info_motion: float = 1e-4
+    contrastive: float = 1e-3
+    kl: float = 1e-3
+    adversarial: float = 1e-3
+    auxiliary: float = 0.0
+    """The published code computes this term and drops it."""
+
+
+CONSTRAINTS = (
+    "orthogonal_audio",
+    "orthogonal_motion",
+    "info_audio",
+    "info_motion",
+    "contrastive",
+    "kl",
+    "adversarial",
+    "auxiliary",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One training step's numbers. B batch, T frames, M motion coordinates, D width, N subjects."""
+
+    terms: dict[str, Tensor]
+    """Every term by its name in `TermWeights`, unweighted, and `constraint`, the weighted sum of `CONSTRAINTS`."""
+    total: Tensor
+    """What to minimise."""
+    prediction: Tensor
+    """(B, T, M)."""
+    content: Tensor
+    """C (B, T, D)."""
+    style: Tensor
+    """m (B, D): the code of the motion's style."""
+    style_sequence: Tensor
+    """M (B, T, D)."""
+    speaker_logits: Tensor
+    """(B, N): the adversary's opinion of the memory."""
+    auxiliary_logits: Tensor
+    """(B, classes): the auxiliary classifier's of the identity style."""
+
+
+def objective(
+    model: PTalker,
+    features: Tensor,
+    motion: Tensor,
+    weights: Tensor,
+    emotion: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    emotion_lengths: Tensor | None = None,
+    mouth: Tensor | None = None,
+    term_weights: TermWeights | None = None,
+    style_dropout: float = 0.0,
+    sampling: float = 0.0,
+    passes: int = 1,
+    generator: torch.Generator | None = None,
+    free_running: bool = False,
+    released: bool = False,
+) -> Outcome:
+    """Teacher-forced prediction and all terms.
+
+    features (B, S, A), motion (B, T, M) displacements, weights (B, N) one-hot, emotion (B, S', E), lengths (B,) in
+    frames, emotion_lengths (B,) in steps. Motion longer than the features is cut to them. mouth (R,): vertex indices,
+    of motion that is vertices; none leaves the term out. style_dropout: probability, per clip, that the voice's style
+    is withheld, and the same for the motion's, so that either may be missing when generating. sampling, passes: as in
+    `PTalker.forward`. free_running: the published autoregressive branch, which their schedule never takes.
+    released: mouth and contrastive terms as published, mistakes included. Clips need at least 2 frames.
+    """
+    frames = min(motion.shape[1], model.transformer_decoder.frames_heard(features.shape[1]))
+    motion = motion[:, :frames]
+    if lengths is None:
+        lengths = torch.full((len(motion),), frames, device=motion.device)
+        steps = torch.full_like(lengths, features.shape[1])
+    else:
+        lengths = lengths.to(motion.device).clamp(max=frames)
+        steps = lengths * model.config.steps_per_frame
+    if emotion_lengths is None:
+        emotion_lengths = torch.full((len(emotion),), emotion.shape[1], device=emotion.device)
+    real, real_steps = real_frames(frames, lengths), real_frames(features.shape[1], steps)
+    real_emotion = real_frames(emotion.shape[1], emotion_lengths)
+
+    identity = model.onehot_style_encoder(weights)
+    audio_style = model.AudioStyle(emotion, real_emotion)
+    audio_sequence = model.AudioStyle.sequence(emotion)
+    memory = model.listen(features)
+    labels = weights.argmax(-1)
+
+    if free_running:
+        roll = roll_as_released(model, memory, audio_style, identity=identity)
+        prediction = model.show(roll.hidden)
+        frames_seen = roll.inputs
+    else:
+        frames_seen = model.see(before(motion))
+    content = model.content_motion(frames_seen, real)
+    style, style_sequence = model.style_motion(frames_seen, real)
+    if not free_running:
+        kept = _kept(style_dropout, len(motion), 2, generator).to(motion)
+        code = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * style
+        prediction = model(features, motion, code, lengths, sampling=sampling, passes=passes, generator=generator)
+
+    terms = _errors(prediction, motion, real, mouth, released)
+    terms |= _between(memory, steps, audio_sequence, emotion_lengths, content, style_sequence, lengths, model, released)
+    terms["info_audio"] = apart.info_nce_of_means(*_means(memory, steps, audio_sequence, emotion_lengths))
+    terms["info_motion"] = apart.info_nce_of_means(*_means(content, lengths, style_sequence, lengths))
+    heard = mean_over_time(memory, real_steps)
+    speaker_logits = model.style_classifier(apart.reverse_gradient(heard))
+    auxiliary_logits = model.auxiliary_style_classifier(identity)
+    terms["adversarial"] = F.cross_entropy(speaker_logits, labels)
+    chosen = term_weights or TermWeights()
+    if chosen.auxiliary or int(labels.max()) < auxiliary_logits.shape[-1]:
+        terms["auxiliary"] = F.cross_entropy(auxiliary_logits, labels)
+    terms["constraint"] = _weighted(terms, chosen, CONSTRAINTS)
+    total = _weighted(terms, chosen, ("reconstruction", "mouth", "velocity", "constraint"))
+    return Outcome(terms, total, prediction, content, style, style_sequence, speaker_logits, auxiliary_logits)
+
+
+def _weighted(terms: dict[str, Tensor], weights: TermWeights, names: tuple[str, ...]) -> Tensor:
+    parts = [getattr(weights, name) * terms[name] for name in names if name in terms and getattr(weights, name)]
+    return torch.stack(parts).sum() if parts else terms["reconstruction"] * 0.0
+
+
+def _kept(rate: float, batch: int, columns: int, generator: torch.Generator | None) -> Tensor:
+    if rate == 0.0:
+        return torch.ones(batch, columns)
+    device = generator.device if generator is not None else "cpu"
+    return (torch.rand(batch, columns, generator=generator, device=device) >= rate).float()
+
+
+def _errors(
+    prediction: Tensor, motion: Tensor, real: Tensor, mouth: Tensor | None, released: bool
+) -> dict[str, Tensor]:
+    """Errors of positions, of the mouth and of velocities, over real frames."""
+    kept = real.to(motion)
+    terms = {
+        "reconstruction": masked_mse(prediction, motion, kept),
+        "velocity": velocity_mse(prediction, motion, kept),
+    }
+    if mouth is not None:
+        places = mouth if released else vertex_coordinates(mouth)
+        terms["mouth"] = F.mse_loss(prediction[real][:, places], motion[real][:, places])
+    return terms
+
+
+def _between(
+    memory: Tensor,
+    steps: Tensor,
+    audio_sequence: Tensor,
+    emotion_lengths: Tensor,
+    content: Tensor,
+    style_sequence: Tensor,
+    lengths: Tensor,
+    model: PTalker,
+    released: bool,
+) -> dict[str, Tensor]:
+    """The terms that compare two sequences of one clip, averaged over clips."""
+    temperature = model.cons.temperature if released else model.cons.temperature.clamp(min=0.01)
+    rows: dict[str, list[Tensor]] = {
+        name: [] for name in ("orthogonal_audio", "orthogonal_motion", "contrastive", "kl")
+    }
+    sizes = zip(steps.tolist(), emotion_lengths.tolist(), lengths.tolist())
+    for i, (heard, felt, shown) in enumerate(sizes):
+        h, q = memory[i : i + 1, :heard], audio_sequence[i : i + 1, :felt]
+        c, m = content[i : i + 1, :shown], style_sequence[i : i + 1, :shown]
+        rows["orthogonal_audio"].append(apart.orthogonal(h, q))
+        rows["orthogonal_motion"].append(apart.orthogonal(c, m))
+        rows["contrastive"].append(apart.contrastive(h, c, temperature, released=released))
+        rows["kl"].append(apart.kl(h, c))
+    return {name: torch.stack(row).mean() for name, row in rows.items()}
+
+
+def _means(x: Tensor, x_lengths: Tensor, y: Tensor, y_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Time means (B, D) of both sequences, each pair first stretched to its longer one."""
+    pairs = [
+        apart.stretch_to_longer(x[i : i + 1, :n], y[i : i + 1, :m])
+        for i, (n, m) in enumerate(zip(x_lengths.tolist(), y_lengths.tolist()))
+    ]
+    return torch.cat([a.mean(1) for a, _ in pairs]), torch.cat([b.mean(1) for _, b in pairs])

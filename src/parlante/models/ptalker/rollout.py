@@ -1,0 +1,56 @@
+"""Frame-by-frame decoding with the paper's alignments switched on: the plain rollout, plus what they add to a token."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from parlante.models.blocks.autoregression import Rollout
+from parlante.models.blocks.causal import CausalDecoder, periodic_positions
+from parlante.models.ptalker.alignment import TemporalAlignment
+
+
+class AlignedRollout(Rollout):
+    """`Rollout` whose tokens ask the recent speech (`temporal`) and whose feedback is not affine (`feed_back`).
+
+    feed_back: hidden (B, 1, D) -> embedded frame (B, 1, D), or none for the folded map.
+    """
+
+    def __init__(
+        self,
+        decoder: CausalDecoder,
+        code: Tensor,
+        folded: tuple[Tensor, Tensor],
+        *,
+        first: Tensor,
+        temporal: TemporalAlignment | None,
+        feed_back: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        super().__init__(decoder, code, folded, first=first)
+        self.temporal, self.feed_back = temporal, feed_back
+        self.recent = code.new_zeros(len(code), 0, decoder.width)
+
+    def advance(self, memory: Tensor, dropout: float = 0.0, lengths: Tensor | None = None) -> Tensor:
+        """As `Rollout.advance`: memory (B, S, D) -> hidden frames (B, S // w, D)."""
+        decoder, token, temporal = self.decoder, self.token, self.temporal
+        heard = decoder.hear(memory)
+        self.state.reserve(heard.frames)
+        positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
+        if temporal is not None and heard.frames:
+            reach = torch.cat([self.recent, memory[:, : heard.frames * decoder.steps_per_frame]], 1)
+            keys, values, hidden_steps = temporal.hear(reach, self.recent.shape[1])
+            self.recent = reach[:, max(0, reach.shape[1] - temporal.history) :]
+        hidden = []
+        for t in range(heard.frames):
+            now = slice(t, t + 1)
+            x = token[:, None]
+            if temporal is not None:
+                x = temporal.listen(x, keys[:, now], values[:, now], hidden_steps[now])
+            x = F.dropout(x[:, 0] + positions[t], dropout, decoder.training)
+            y = decoder.step(x, heard, t, self.state)
+            fed = F.linear(y, self.matrix, self.offset) if self.feed_back is None else self.feed_back(y[:, None])[:, 0]
+            token = fed + self.code
+            hidden.append(y)
+        self.token = token
+        return torch.stack(hidden, 1) if hidden else memory[:, :0]
