@@ -7,6 +7,7 @@ from typing import Any
 MODELS = {
     "faceformer": "parlante.models.faceformer:FaceFormer",
     "talkingstyle": "parlante.models.talkingstyle:TalkingStyle",
+    "ptalker": "parlante.models.ptalker.talker:PTalker",
     "facediffuser": "parlante.models.facediffuser:FaceDiffuser",
     "textalker": "parlante.models.textalker.talker:TexTalker",
     "textalker-vqgan": "parlante.models.textalker.vqgan:VQAutoEncoder",
