@@ -29,7 +29,7 @@ KERNEL = 5
 class MotionAutoencoderConfig:
     """Sizes; the defaults are the published ones (VOCASET)."""
 
-    motion_dim: int
+    motion_dim: int = 15069
     """Motion coordinates per frame, 3V for vertices."""
     width: int = 1024
     layers: int = 6
@@ -129,7 +129,7 @@ class TimeConv(nn.Sequential):
             return None
         return lengths * 2 if self.grow else (lengths - 1) // self.stride + 1
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.grow:
             kept = frames_kept(lengths, x.shape[2])
             x = x if kept is None else x * kept[:, None]
