@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from parlante.models.faceformer import FaceFormer, FaceFormerConfig
+from parlante.models.ptalker.talker import PTalker, PTalkerConfig
 from parlante.models.talkingstyle import TalkingStyle, TalkingStyleConfig
 
 SIZES: dict[str, Any] = {
@@ -76,10 +77,53 @@ class Tiny:
         return {k: v[:, : steps[k]] if k in steps else v for k, v in one.items()}
 
 
+class TinyPTalker(Tiny):
+    """Style also from the voice and from a reference clip, each of a length of its own."""
+
+    only_losses = ("content_motion.", "AudioStyle.fc3.", "cons.", "style_classifier.", "auxiliary_style_classifier.")
+    """What only the training terms look at; tests/models/test_ptalker.py checks that they do."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: PTalker(PTalkerConfig(**SIZES, emotion_dim=6, motion_layers=2, motion_convolutions=2)))
+        names = [name for name, _ in self.build().named_parameters()]
+        gate = ("onehot_style_encoder.attention.Wq.", "onehot_style_encoder.attention.Wk.")
+        self.dead = frozenset(name for name in names if name.startswith((*gate, *self.only_losses)))
+
+    def inputs(self, model: Any, batch: int = 1, frames: int = 7) -> dict[str, Tensor]:
+        draw = torch.Generator().manual_seed(2)
+        emotion = torch.randn(batch, 3 * frames, model.config.emotion_dim, generator=draw, dtype=torch.float64)
+        reference = torch.randn(batch, 2 * frames, model.config.motion_dim, generator=draw, dtype=torch.float64)
+        return super().inputs(model, batch, frames) | {"emotion": emotion, "reference": reference}
+
+    def code(self, model: Any, inputs: dict[str, Tensor], lengths: Tensor | None = None) -> Tensor:
+        return model.style_code(
+            inputs["weights"],
+            emotion=inputs["emotion"],
+            emotion_lengths=None if lengths is None else 3 * lengths,
+            reference=inputs["reference"],
+            reference_lengths=None if lengths is None else 2 * lengths,
+        )
+
+    def train(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        return model(inputs["features"], inputs["motion"], self.code(model, inputs))
+
+    def generate(self, model: Any, inputs: dict[str, Tensor], lengths: Tensor | None = None) -> Tensor:
+        return model.generate(inputs["features"], self.code(model, inputs, lengths), lengths=lengths)
+
+    def session(self, model: Any, inputs: dict[str, Tensor]) -> Any:
+        return model.session(self.code(model, inputs))
+
+    def cut(self, model: Any, inputs: dict[str, Tensor], item: int, frames: int) -> dict[str, Tensor]:
+        one = super().cut(model, inputs, item, frames)
+        one["emotion"], one["reference"] = one["emotion"][:, : 3 * frames], one["reference"][:, : 2 * frames]
+        return one
+
+
 FAMILIES: dict[str, Tiny] = {
     "faceformer": Tiny(lambda: FaceFormer(FaceFormerConfig(**SIZES))),
     "talkingstyle": Tiny(
         lambda: TalkingStyle(TalkingStyleConfig(**SIZES)),
         dead=frozenset(f"style_encoder.attention.{k}.{part}" for k in ("Wq", "Wk") for part in ("weight", "bias")),
     ),
+    "ptalker": TinyPTalker(),
 }
