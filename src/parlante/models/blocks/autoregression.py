@@ -54,15 +54,20 @@ class Rollout:
         """
         decoder, token = self.decoder, self.token
         heard = decoder.hear(memory)
+        if decoder.compiled(self.state):
+            counts = torch.full((len(token),), heard.frames) if lengths is None else lengths.cpu()
+            counts = counts.clamp(max=heard.frames)
+            hidden, self.token = decoder.roll(token, self.code, (self.matrix, self.offset), heard, self.state, counts)
+            return hidden
         self.state.reserve(heard.frames)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
-        hidden = []
+        frames = []
         for t in range(heard.frames):
             x = F.dropout(token + positions[t], dropout, decoder.training)
-            hidden.append(decoder.step(x, heard, t, self.state))
-            token = F.linear(hidden[-1], self.matrix, self.offset) + self.code
+            frames.append(decoder.step(x, heard, t, self.state))
+            token = F.linear(frames[-1], self.matrix, self.offset) + self.code
         self.token = token
-        return torch.stack(hidden, 1) if hidden else memory[:, :0]
+        return torch.stack(frames, 1) if frames else memory[:, :0]
 
 
 def roll(

@@ -11,14 +11,30 @@ Because a frame never sees the future, keys and values of the past can be kept: 
 """
 
 import functools
+import importlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+COMPILED = True
+"""Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
+WIDEST = 512  # past this width the work outweighs the calls
 BLOCK = 512  # frames whose queries share one piece of bias; no piece looks past its own last frame
+
+
+@functools.cache
+def kernel() -> Any:
+    """The compiled steps, or None without numba."""
+    try:
+        return importlib.import_module("parlante.models.blocks.causal_kernel")
+    except ModuleNotFoundError as absent:
+        if absent.name != "numba":
+            raise
+        return None
 
 
 def attention_slopes(heads: int) -> list[float]:
@@ -84,6 +100,11 @@ class Heard:
         return held.shape[2]
 
 
+def uneven(frames: int) -> int:
+    """At least `frames`, and such that rows of this length do not all start in the same place of the cache."""
+    return frames // 32 * 32 + 48
+
+
 class State:
     """Keys and values of the frames so far, (L, B, H, D / H, capacity) each: frames lie side by side for reading."""
 
@@ -92,6 +113,8 @@ class State:
         self.growing = growing
         """Gradients are wanted: new frames are concatenated instead of written in place."""
         self.pairs: list[tuple[Tensor, Tensor]] = []
+        self.packed: tuple[Any, ...] | None = None
+        """The decoder's weights as the compiled steps read them."""
 
     def rewind(self, length: int) -> None:
         """Forget all frames from `length` on."""
@@ -105,7 +128,7 @@ class State:
         capacity, needed = self.keys.shape[-1], self.length + frames
         if self.growing or needed <= capacity:
             return
-        room = max(needed, 2 * capacity)
+        room = uneven(max(needed, 2 * capacity))
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_zeros(*old.shape[:-1], room)
@@ -256,13 +279,18 @@ class CausalDecoder(nn.Module):
         like = self.layers[0].norm1.weight  # type: ignore[union-attr]
         shape = (len(self.layers), batch, self.heads, self.width // self.heads)
         growing = torch.is_grad_enabled()
-        room = 0 if growing else capacity
+        room = 0 if growing else uneven(capacity)
         return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing)  # type: ignore[operator]
 
     def step(self, token: Tensor, heard: Heard, t: int, state: State) -> Tensor:
         """One frame after those in `state`, hearing frame t of `heard`: token (B, D) -> (B, D); `state` moves on."""
         state.reserve(1)
         now = state.length
+        if self.compiled(state):
+            out = token.contiguous().clone()
+            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now, self.period, 1e-5)
+            state.length += 1
+            return out
         bias = bias_rows(now, now + 1, self.period, self.heads)[:, 0].to(token)
         x = token
         for number, layer in enumerate(self.layers):
@@ -274,6 +302,80 @@ class CausalDecoder(nn.Module):
                 x = layer.step(x, pair, state, number, bias)  # type: ignore[operator]
         state.length += 1
         return x
+
+    def compiled(self, state: State) -> bool:
+        """Whether the steps of `state` run in `causal_kernel.py`: narrow, on the CPU, no gradients, no dropout."""
+        keys = state.keys
+        plain = keys.device.type == "cpu" and keys.dtype in (torch.float32, torch.float64)
+        narrow = self.width <= WIDEST and not self.training and not state.growing
+        return COMPILED and plain and narrow and kernel() is not None
+
+    def _kernel_arguments(self, heard: Heard, state: State) -> tuple[Any, ...]:
+        if state.packed is None:
+            state.packed = self._pack()
+        past = (state.keys.numpy(), state.values.numpy())
+        none4, none5 = state.keys.new_zeros(0, 0, 0, 0), state.keys.new_zeros(0, 0, 0, 0, 0)
+        given = (heard.answers, none4), (heard.keys, none5), (heard.values, none5)
+        read = tuple((none if x is None else x).detach().contiguous().numpy() for x, none in given)
+        return state.packed, past, read
+
+    def _pack(self) -> tuple[Any, ...]:
+        """Weights stacked over layers, matrices as (L, in, out), with 1 / sqrt(D / H) taken into the queries."""
+        layers: Any = self.layers
+        width, scale = self.width, (self.width // self.heads) ** -0.5
+        scaled = torch.ones(3 * width, dtype=layers[0].norm1.weight.dtype)
+        scaled[:width] = scale
+        own = [layer.self_attn for layer in layers]
+        other = [layer.multihead_attn for layer in layers]
+
+        def stack(parts: list[Tensor], matrix: bool = True) -> Any:
+            whole = torch.stack([part.detach() for part in parts])
+            return (whole.mT if matrix else whole).contiguous().numpy()
+
+        norms = [torch.stack([torch.stack([n.weight, n.bias]) for n in (x.norm1, x.norm2, x.norm3)]) for x in layers]
+        return (
+            stack([x.in_proj_weight * scaled[:, None] for x in own]),
+            stack([x.in_proj_bias * scaled for x in own], False),
+            stack([x.out_proj.weight for x in own]),
+            stack([x.out_proj.bias for x in own], False),
+            stack([x.in_proj_weight[:width] * scale for x in other]),
+            stack([x.in_proj_bias[:width] * scale for x in other], False),
+            stack([x.out_proj.weight for x in other]),
+            stack([x.out_proj.bias for x in other], False),
+            stack([x.linear1.weight for x in layers]),
+            stack([x.linear1.bias for x in layers], False),
+            stack([x.linear2.weight for x in layers]),
+            stack([x.linear2.bias for x in layers], False),
+            stack(norms, False),
+            torch.tensor(attention_slopes(self.heads), dtype=scaled.dtype).numpy(),
+        )
+
+    def roll(
+        self, token: Tensor, code: Tensor, folded: tuple[Tensor, Tensor], heard: Heard, state: State, counts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All frames of `heard` in one compiled run -> hidden frames (B, T, D) and the next token (B, D).
+
+        For states that are `compiled`; counts (B,) frames wanted of each item, the others stay zero.
+        """
+        state.reserve(heard.frames)
+        positions = periodic_positions(state.length, heard.frames, self.width, self.period).to(token)
+        hidden, token = token.new_zeros(len(token), heard.frames, self.width), token.contiguous().clone()
+        matrix, offset = folded
+        kernel().roll(
+            token.numpy(),
+            code.detach().contiguous().numpy(),
+            matrix.detach().mT.contiguous().numpy(),
+            offset.detach().contiguous().numpy(),
+            positions.numpy(),
+            counts.to(torch.int64).numpy(),
+            *self._kernel_arguments(heard, state),
+            state.length,
+            self.period,
+            1e-5,
+            hidden.numpy(),
+        )
+        state.length += heard.frames
+        return hidden, token
 
     def _check(self, frames: int, memory: Tensor) -> None:
         if memory.shape[1] < frames * self.steps_per_frame:

@@ -1,0 +1,266 @@
+"""Compiled steps of `CausalDecoder` for narrow networks on the CPU, where calling an operator costs more than its work.
+
+Same arithmetic as `CausalLayer.step` in either precision, up to the order of sums. Weights lie transposed, (in, out),
+so that a matrix times a vector is a sum of contiguous rows; of the past, the frames of one feature lie side by side, so
+that every loop over time reads memory in order. Everything here is numpy; `causal.py` decides when it is used.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+EXACT = {"contract", "nsz"}  # flags under which range reduction survives
+
+
+def _exp(x: Array, scratch: Array, count: int) -> None:
+    """x[:count] becomes its exponential, in place; x <= 0. `scratch` as long as x."""
+    raise NotImplementedError
+
+
+@njit(fastmath=EXACT)
+def _exp32(x, scratch, count):
+    bits = scratch.view(np.int32)
+    for j in range(count):
+        v = max(x[j], np.float32(-87.0))
+        n = np.floor(v * np.float32(1.44269504) + np.float32(0.5))
+        r = (v - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)
+        p = np.float32(1 / 5040)
+        p = p * r + np.float32(1 / 720)
+        p = p * r + np.float32(1 / 120)
+        p = p * r + np.float32(1 / 24)
+        p = p * r + np.float32(1 / 6)
+        p = p * r + np.float32(0.5)
+        p = p * r + np.float32(1)
+        x[j] = p * r + np.float32(1)
+        bits[j] = (np.int32(n) + np.int32(127)) << np.int32(23)
+    for j in range(count):
+        x[j] *= scratch[j]
+
+
+@njit(fastmath=EXACT)
+def _exp64(x, scratch, count):
+    bits = scratch.view(np.int64)
+    for j in range(count):
+        v = max(x[j], -700.0)
+        n = np.floor(v * 1.4426950408889634 + 0.5)
+        r = (v - n * 0.693145751953125) - n * 1.42860682030941723212e-6
+        p = 1 / 87178291200
+        p = p * r + 1 / 6227020800
+        p = p * r + 1 / 479001600
+        p = p * r + 1 / 39916800
+        p = p * r + 1 / 3628800
+        p = p * r + 1 / 362880
+        p = p * r + 1 / 40320
+        p = p * r + 1 / 5040
+        p = p * r + 1 / 720
+        p = p * r + 1 / 120
+        p = p * r + 1 / 24
+        p = p * r + 1 / 6
+        p = p * r + 0.5
+        p = p * r + 1.0
+        x[j] = p * r + 1.0
+        bits[j] = (np.int64(n) + np.int64(1023)) << np.int64(52)
+    for j in range(count):
+        x[j] *= scratch[j]
+
+
+@overload(_exp)
+def _exp_by_type(x, scratch, count):
+    kernel = _exp32 if x.dtype == types.float32 else _exp64
+    return lambda x, scratch, count: kernel(x, scratch, count)
+
+
+@njit(fastmath=True)
+def _add_product(rows, x, y, count):
+    """y[:count] += x @ rows[:, :count]; four rows at a time."""
+    whole = len(x) // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        for j in range(count):
+            y[j] += a * r0[j] + b * r1[j] + c * r2[j] + d * r3[j]
+    for i in range(whole, len(x)):
+        a, r0 = x[i], rows[i]
+        for j in range(count):
+            y[j] += a * r0[j]
+
+
+@njit(fastmath=True)
+def _affine(weight, bias, x, y):
+    """y = x @ weight + bias; weight (in, out)."""
+    for j in range(len(bias)):
+        y[j] = bias[j]
+    _add_product(weight, x, y, len(bias))
+
+
+@njit(fastmath=True)
+def _add_norm(x, y, norm, eps):
+    """x = layer norm of x + y, in place; norm (2, D) scale and shift."""
+    mean = x[0] * 0
+    for j in range(len(x)):
+        x[j] += y[j]
+        mean += x[j]
+    mean /= len(x)
+    variance = mean * 0
+    for j in range(len(x)):
+        variance += (x[j] - mean) * (x[j] - mean)
+    scale = x.dtype.type(1.0 / math.sqrt(variance / len(x) + eps))
+    for j in range(len(x)):
+        x[j] = (x[j] - mean) * scale * norm[0, j] + norm[1, j]
+
+
+@njit(fastmath=True)
+def _softmax(x, scratch, count):
+    """Exponentials of x[:count] less its largest, in place; returns one over their sum."""
+    top = x[0]
+    for j in range(count):
+        top = max(top, x[j])
+    for j in range(count):
+        x[j] -= top
+    _exp(x, scratch, count)
+    total = x[0] * 0
+    for j in range(count):
+        total += x[j]
+    return 1 / total
+
+
+@njit(fastmath=True)
+def _remember(keys, values, query, ages, slopes, logits, scratch, seen, now):
+    """seen (D,) = attention of query (D,), already scaled, over keys and values (H, D / H, capacity) up to `now`."""
+    heads, size = keys.shape[0], keys.shape[1]
+    count = now + 1
+    for h in range(heads):
+        slope = slopes[h]
+        for j in range(count):
+            logits[j] = -slope * ages[j]
+        _add_product(keys[h], query[h * size : (h + 1) * size], logits, count)
+        share = _softmax(logits, scratch, count)
+        whole = size // 4 * 4
+        for d in range(0, whole, 4):
+            v0, v1, v2, v3 = values[h, d], values[h, d + 1], values[h, d + 2], values[h, d + 3]
+            s0 = s1 = s2 = s3 = share * 0
+            for j in range(count):
+                p = logits[j]
+                s0 += p * v0[j]
+                s1 += p * v1[j]
+                s2 += p * v2[j]
+                s3 += p * v3[j]
+            at = h * size + d
+            seen[at], seen[at + 1], seen[at + 2], seen[at + 3] = s0 * share, s1 * share, s2 * share, s3 * share
+        for d in range(whole, size):
+            v0, s0 = values[h, d], share * 0
+            for j in range(count):
+                s0 += logits[j] * v0[j]
+            seen[h * size + d] = s0 * share
+
+
+@njit(fastmath=True)
+def _listen(query, keys, values, heads, logits, scratch, seen):
+    """seen (D,) = attention of query (D,), already scaled, over keys and values (w, D) of this frame."""
+    steps, size = keys.shape[0], keys.shape[1] // heads
+    for h in range(heads):
+        for w in range(steps):
+            total = query[0] * 0
+            for d in range(h * size, (h + 1) * size):
+                total += query[d] * keys[w, d]
+            logits[w] = total
+        share = _softmax(logits, scratch, steps)
+        for d in range(h * size, (h + 1) * size):
+            total = share * 0
+            for w in range(steps):
+                total += logits[w] * values[w, d]
+            seen[d] = total * share
+
+
+@njit(fastmath=True)
+def _frame(x, weights, past, heard, ages, item, t, now, work, hidden, eps):
+    """One frame of one item through all layers, in place on x (D,)."""
+    w_in, b_in, w_out, b_out, w_query, b_query, w_answer, b_answer, w_up, b_up, w_down, b_down, norms, slopes = weights
+    past_keys, past_values = past
+    answers, heard_keys, heard_values = heard
+    logits, scratch, projected, seen, step = work
+    width, heads = len(x), len(slopes)
+    size = width // heads
+    for layer in range(len(w_in)):
+        _affine(w_in[layer], b_in[layer], x, projected)
+        keys, values = past_keys[layer, item], past_values[layer, item]
+        for h in range(heads):
+            for d in range(size):
+                keys[h, d, now] = projected[width + h * size + d]
+                values[h, d, now] = projected[2 * width + h * size + d]
+        _remember(keys, values, projected[:width], ages, slopes, logits, scratch, seen, now)
+        _affine(w_out[layer], b_out[layer], seen, step)
+        _add_norm(x, step, norms[layer, 0], eps)
+        if len(answers):
+            _add_norm(x, answers[layer, item, t], norms[layer, 1], eps)
+        else:
+            query = projected[:width]
+            _affine(w_query[layer], b_query[layer], x, query)
+            _listen(query, heard_keys[layer, item, t], heard_values[layer, item, t], heads, logits, scratch, seen)
+            _affine(w_answer[layer], b_answer[layer], seen, step)
+            _add_norm(x, step, norms[layer, 1], eps)
+        _affine(w_up[layer], b_up[layer], x, hidden)
+        for j in range(len(hidden)):
+            hidden[j] = max(hidden[j], x[0] * 0)
+        _affine(w_down[layer], b_down[layer], hidden, step)
+        _add_norm(x, step, norms[layer, 2], eps)
+
+
+@njit(fastmath=True)
+def _set_ages(ages, now, period):
+    """ages[j] = floor((now - j) / period) for j = 0..now."""
+    age, last = 0, now
+    while last >= 0:
+        for j in range(max(last - period + 1, 0), last + 1):
+            ages[j] = age
+        age += 1
+        last -= period
+
+
+@njit(fastmath=True)
+def _workspace(width, room, like):
+    """Room for `_frame`: logits, scratch, projections, what was seen, a layer's answer."""
+    logits, scratch = np.empty(room, like.dtype), np.empty(room, like.dtype)
+    return logits, scratch, np.empty(3 * width, like.dtype), np.empty(width, like.dtype), np.empty(width, like.dtype)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def steps(tokens, weights, past, heard, t, now, period, eps):
+    """One frame of every item, in place on tokens (B, D); `past` receives the frame at place `now`."""
+    items, width = tokens.shape
+    room = max(now + 1, heard[1].shape[3])
+    work = _workspace(width, room, tokens)
+    hidden = np.empty(weights[8].shape[2], tokens.dtype)
+    ages = np.empty(now + 1, tokens.dtype)
+    _set_ages(ages, now, period)
+    for item in range(items):
+        _frame(tokens[item], weights, past, heard, ages, item, t, now, work, hidden, eps)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def roll(tokens, code, matrix, offset, positions, counts, weights, past, heard, first, period, eps, out):
+    """Frames fed back: out (B, T, D) for counts[b] frames of each item, tokens (B, D) become the next ones.
+
+    code (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); the past holds `first` frames already.
+    """
+    items, width = tokens.shape
+    room = max(first + len(positions), heard[1].shape[3])
+    work = _workspace(width, room, tokens)
+    hidden = np.empty(weights[8].shape[2], tokens.dtype)
+    ages = np.empty(first + len(positions), tokens.dtype)
+    for item in range(items):
+        token = tokens[item]
+        for t in range(counts[item]):
+            x = out[item, t]
+            for j in range(width):
+                x[j] = token[j] + positions[t, j]
+            _set_ages(ages, first + t, period)
+            _frame(x, weights, past, heard, ages, item, t, first + t, work, hidden, eps)
+            _affine(matrix, offset, x, token)
+            for j in range(width):
+                token[j] += code[item, j]
