@@ -16,8 +16,9 @@ FANS = [[0, 1, 2], [0, 2, 3], [3, 2, 4]]
 def ply(form: str) -> bytes:
     """A square and a triangle, with a colour that nobody asked for."""
     head = (
-        f"ply\nformat {form} 1.0\ncomment test\nelement vertex 5\nproperty float x\nproperty float y\nproperty double z\n"
-        "property uchar red\nelement face 2\nproperty list uchar int vertex_indices\nend_header\n"
+        f"ply\nformat {form} 1.0\ncomment test\nelement vertex 5\n"
+        "property float x\nproperty float y\nproperty double z\nproperty uchar red\n"
+        "element face 2\nproperty list uchar int vertex_indices\nend_header\n"
     ).encode()
     faces = [[0, 1, 2, 3], [3, 2, 4]]
     if form == "ascii":

@@ -12,6 +12,10 @@ COMMANDS = {
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "train": ("parlante.cli.train", "train a model from a recipe"),
     "evaluate": ("parlante.cli.evaluate", "the quality report"),
+    "convert": (
+        "parlante.cli.convert",
+        "a published FaceFormer, TalkingStyle, PTalker or CodeTalker checkpoint as ours",
+    ),
     "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
 }
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,35 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path | str) -> Iterator[Path]:
+    """Yield a folder beside `target` to fill; it is renamed to `target` on success and removed on failure.
+
+    Raises InputError if `target` exists and is not an empty folder, or cannot be written to.
+    """
+    target = Path(target)
+    check_new_folder(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(target: Path) -> None:
+    """Raises InputError if `target` exists and is anything but an empty folder."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"cannot write {target}: it exists and is not an empty folder; choose another name")
 
 
 def new_run_dir(root: Path | str, name: str) -> Path:

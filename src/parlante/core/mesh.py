@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from parlante.core.errors import InputError
 
 _PLY_TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
-    "float32": "f4", "float64": "f8",
+    "float": "f4", "double": "f8", "float32": "f4", "float64": "f8",
 }  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def _read_ply(content: bytes) -> Mesh:
     line_end = content.find(b"\n", end)
     if not content.startswith(b"ply") or end < 0 or line_end < 0:
         raise ValueError("no PLY header")
-    form, elements = "", []
+    form = ""
+    elements: list[Any] = []
     for line in content[:end].decode("latin1").splitlines():
         words = line.split()
         if words[:1] == ["format"]:

@@ -1,8 +1,8 @@
-"""What the authors' tensors tell: sizes of each family from names and shapes, and a strict comparison of both.
+"""What the authors' tensors tell: sizes of each family, from names and shapes.
 
-Names and shapes as the public code of FaceFormer, TalkingStyle, PTalker and CodeTalker saves them. Inference never fails:
-a size that no tensor tells becomes 1, and the comparison with the model built from the sizes lists everything that is
-missing, unexpected or of another shape.
+Names and shapes as the public code of FaceFormer, TalkingStyle, PTalker and CodeTalker saves them. Inference never
+fails: a size that no tensor tells becomes 1, and the comparison with the model built from the sizes lists everything
+that is missing, unexpected or of another shape.
 """
 
 import re
@@ -14,18 +14,17 @@ from torch import Tensor
 
 from parlante.core import InputError
 from parlante.models.blocks.causal import periodic_positions
+from parlante.models.talker import EMOTION, SPEECH
 
 Tensors = Mapping[str, Tensor]
 Sizes = dict[str, Any]
+__all__ = ["EMOTION", "INFER", "SPEECH", "TABLES", "codetalker_stage1", "looks_like", "split", "take_tables"]
 
-SPEECH, EMOTION = "audio_encoder.", "AudioStyle.wav2vec2_emo."
-"""Prefixes of the speech encoders inside a checkpoint."""
 TABLES = frozenset(
     {"PPE.pe", "content_motion.PE.pe", "style_motion.PE.pe"}
     | {f"{side}.{side}_pos_embedding.pe" for side in ("encoder", "decoder")}
 )
 """Positional tables: computed here for any length, so never loaded."""
-_MOST_LISTED = 12
 
 
 def split(tensors: Tensors, prefix: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -185,27 +184,3 @@ def looks_like(tensors: Iterable[str]) -> str | None:
     """Which published file has names such as these, if any."""
     names = set(tensors)
     return next((kind for kind, name in _SIGNATURES.items() if name in names), None)
-
-
-def compare(found: Mapping[str, Iterable[int]], wanted: Mapping[str, Iterable[int]], source: str, model: str) -> None:
-    """Raises InputError that lists missing and unexpected names and shapes that differ, if there are any."""
-    problems = [
-        f"{title} ({len(names)}): {', '.join(names[:_MOST_LISTED])}{', ...' if len(names) > _MOST_LISTED else ''}"
-        for title, names in (
-            ("missing", [name for name in wanted if name not in found]),
-            ("unexpected", [name for name in found if name not in wanted]),
-            (
-                "of another shape",
-                [
-                    f"{name} {tuple(found[name])}, wanted {tuple(shape)}"
-                    for name, shape in wanted.items()
-                    if name in found and tuple(found[name]) != tuple(shape)
-                ],
-            ),
-        )
-        if names
-    ]
-    if problems:
-        kind = looks_like(found)
-        hint = f"; it looks like {kind}" if kind is not None and not kind.startswith(model) else ""
-        raise InputError(f"{source} is no {model} checkpoint as published{hint}. " + "; ".join(problems))

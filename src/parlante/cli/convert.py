@@ -1,0 +1,99 @@
+"""`parlante convert faceformer vocaset.pth -o vocaset`: a published checkpoint as one of ours."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EPILOG = """examples:
+  parlante convert faceformer vocaset.pth -o vocaset --topology FLAME_sample.ply --topology templates.pkl
+  parlante convert talkingstyle mead.pth -o mead --rate aligned --fps 30 --subjects M003,M005,W009
+  parlante convert codetalker biwi_stage1.pth.tar biwi_stage2.pth.tar -o biwi --topology BIWI.ply
+
+Files are read with weights only: nothing in them is executed. Frame rate and subjects are filled in for the meshes of
+VOCASET and BIWI. What no file tells can be set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
+MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("model", choices=MODELS, help="whose checkpoint it is")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help=".pth, .pth.tar or .safetensors; codetalker: both stages"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="new checkpoint folder")
+    parser.add_argument(
+        "--topology", type=Path, action="append", default=[], metavar="FILE",
+        help="your template: .ply, .obj, .npz or templates.pkl; may be given more than once",
+    )  # fmt: skip
+    parser.add_argument("--subjects", metavar="A,B,...", help="training speakers in the order of the style weights")
+    parser.add_argument("--rate", choices=("aligned", "pairs"), help="how speech meets frames, for other meshes")
+    parser.add_argument("--fps", type=float, help="frames per second, for other meshes")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a size that the file does not tell"
+    )
+    parser.add_argument("--half", action="store_true", help="store large tensors in half precision (half the size)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert. Raises InputError for files that cannot be used; then nothing is written."""
+    from parlante.core import InputError, atomic_folder
+    from parlante.core.files import check_new_folder
+    from parlante.models.released.importer import import_released
+    from parlante.models.released.templates import read_templates
+
+    check_new_folder(options.output)
+    settings = dict(_setting(text) for text in options.set)
+    subjects = options.subjects.split(",") if options.subjects else None
+    templates = read_templates(options.topology)
+    talker = import_released(
+        options.model,
+        options.files,
+        rate=options.rate,
+        fps=options.fps,
+        subjects=subjects,
+        settings=settings,
+        templates=templates,
+    )
+    for name, face in templates.neutrals.items():
+        if len(face) != talker.num_vertices:
+            raise InputError(
+                f"the face {name!r} of --topology has {len(face)} vertices, the checkpoint moves "
+                f"{talker.num_vertices}; give the template that it was trained with"
+            )
+    if len(templates.triangles) and templates.triangles.max() >= talker.num_vertices:
+        raise InputError(f"--topology names vertices beyond the {talker.num_vertices} of the checkpoint")
+    with atomic_folder(options.output) as folder:
+        talker.save(folder, half=options.half)
+    _tell(talker, options.output)
+    return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    from parlante.core import InputError
+
+    name, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError
+        return name, {"true": True, "false": False}[value] if value in ("true", "false") else int(value)
+    except ValueError as error:
+        raise InputError(f"--set wants a name and a whole number, true or false, got {text!r}") from error
+
+
+def _tell(talker: Any, output: Path) -> None:
+    config = talker.config
+    count = sum(value.numel() for value in talker.tensors().values())
+    rate = config.speech["rate"]
+    network = config.speech["network"]
+    print(
+        f"{output}: {config.model}, {count / 1e6:.1f} M numbers, {talker.num_vertices} vertices at {config.fps:g} fps"
+    )
+    print(f"  width {config.family.width}, {config.family.layers} decoder layers, period {config.family.period}")
+    print(
+        f"  speech: {network['num_hidden_layers']} layers of {network['hidden_size']}, rate rule {rate['kind']}, "
+        f"{rate['steps_per_frame']} step(s) a frame"
+    )
+    print(f"  speakers: {', '.join(config.subjects)}")
+    faces = list(talker.templates.neutrals)
+    print(f"  faces at rest: {', '.join(faces)}" if faces else "  no face at rest: give one with --topology")

@@ -1,0 +1,446 @@
+"""A talking face from one folder: a family and what surrounds it. Sound comes in, vertices go out.
+
+A family (`faceformer`, `talkingstyle`, `ptalker`, `codetalker`) knows only numbers: speech features, a style code and
+motion coordinates. `VertexTalker` holds what a checkpoint says about the rest: which encoder hears at which rate, the
+frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
+
+    >>> talker = VertexTalker.from_pretrained("vocaset")  # doctest: +SKIP
+    >>> talker.generate(audio, neutral, {"F2": 1.5, "F3": -0.5})  # (B, N), (V, 3) -> (B, T, V, 3)  # doctest: +SKIP
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from parlante.audio.speech import load_speech_encoder
+from parlante.core import InputError, atomic_path, read_npz
+from parlante.models import resolve
+from parlante.models.checkpoint import load_checkpoint, save_checkpoint
+from parlante.models.motion_basis import MotionBasis
+
+FAMILIES = {
+    "faceformer": "parlante.models.faceformer:FaceFormer",
+    "talkingstyle": "parlante.models.talkingstyle:TalkingStyle",
+    "ptalker": "parlante.models.ptalker.talker:PTalker",
+    "codetalker": "parlante.models.codetalker.talker:CodeTalker",
+}
+"""Family: where its class is; its config class stands beside it, with `Config` behind the name."""
+SPEECH, EMOTION, BASIS = "audio_encoder.", "AudioStyle.wav2vec2_emo.", "motion_basis."
+"""Prefixes of what is not the family's in a checkpoint; the first two are the authors' own."""
+Style = str | Mapping[str, float] | Tensor
+"""A speaker's name, a mixture of names, or a style code (D,) or (B, D)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkerConfig:
+    """`config` of a checkpoint folder."""
+
+    model: str
+    """A key of FAMILIES."""
+    family: Any
+    """The family's config; a mapping of its fields will do."""
+    speech: Mapping[str, Any]
+    """Spec of the speech encoder, see `audio.speech.load_speech_encoder`."""
+    emotion: Mapping[str, Any] | None = None
+    """Spec of the encoder of the voice's style (PTalker)."""
+    fps: float
+    """Motion frames per second."""
+    subjects: tuple[str, ...] = ()
+    """Names of the speakers, in the order of the style weights; () numbers them."""
+    topology: str = ""
+    """Name of the mesh family, for people."""
+    basis: str = "none"
+    """Motion coordinates are: `none` vertex displacements, `own` coefficients of rows in the checkpoint, `embedded`
+    coefficients of the basis that ships with the package."""
+
+    def __post_init__(self) -> None:
+        if self.model not in FAMILIES:
+            raise ValueError(f"no family named {self.model!r}; known: {', '.join(FAMILIES)}")
+        if isinstance(self.family, Mapping):
+            object.__setattr__(self, "family", config_class(self.model)(**self.family))
+        names = tuple(self.subjects) or tuple(f"subject-{i + 1}" for i in range(self.family.subjects))
+        if len(names) != self.family.subjects or len(set(names)) != len(names):
+            raise ValueError(f"subjects must be {self.family.subjects} different names, got {', '.join(names)}")
+        object.__setattr__(self, "subjects", names)
+        if self.basis not in ("none", "own", "embedded"):
+            raise ValueError(f"basis must be none, own or embedded, got {self.basis!r}")
+        if not self.fps > 0:
+            raise ValueError(f"fps must be positive, got {self.fps}")
+
+
+def config_class(model: str) -> Any:
+    """The config class of a family."""
+    return resolve(model, {name: f"{place}Config" for name, place in FAMILIES.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Faces at rest and their triangles, as far as they are known."""
+
+    neutrals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Name -> (V, 3), in the unit of training."""
+    triangles: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
+    """(F, 3)."""
+    uv: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """(U, 2)."""
+    uv_triangles: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
+    """(F, 3), or (0, 3)."""
+
+    def save(self, path: Path) -> None:
+        """One `.npz` of plain arrays."""
+        names = list(self.neutrals)
+        faces = np.stack(list(self.neutrals.values())) if names else np.zeros((0, 0, 3), np.float32)
+        mesh = {"triangles": self.triangles, "uv": self.uv, "uv_triangles": self.uv_triangles}
+        with atomic_path(path) as partial, partial.open("wb") as stream:
+            np.savez_compressed(stream, names=np.array(names, str), neutrals=faces, **mesh)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> "Templates":
+        """Raises InputError if unreadable."""
+        arrays = read_npz(path, ("names", "neutrals", "triangles", "uv", "uv_triangles"))
+        names = [str(name) for name in arrays["names"]]
+        if len(arrays["neutrals"]) != len(names):
+            raise InputError(f"{path} names {len(names)} faces and holds {len(arrays['neutrals'])}; convert it again")
+        faces = dict(zip(names, arrays["neutrals"]))
+        return cls(faces, arrays["triangles"], arrays["uv"], arrays["uv_triangles"])
+
+
+class VertexTalker(nn.Module):
+    """Speech (B, N) and a face at rest -> its vertices (B, T, V, 3), in the unit and axes of training."""
+
+    basis: Tensor | None
+    mean: Tensor | None
+
+    def __init__(
+        self,
+        config: TalkerConfig,
+        *,
+        basis: Tensor | None = None,
+        mean: Tensor | None = None,
+        templates: Templates | None = None,
+    ) -> None:
+        """`basis` (R, V, 3) and `mean` (V, 3): for `config.basis == "own"`. Raises ValueError if parts do not fit."""
+        super().__init__()
+        self.config, self.templates = config, templates or Templates()
+        self.family: Any = resolve(config.model, FAMILIES)(config.family)
+        self.audio_encoder: Any = load_speech_encoder(config.speech)
+        self.emotion_encoder: Any = None if config.emotion is None else load_speech_encoder(config.emotion)
+        if config.basis == "embedded":
+            shipped = MotionBasis.load()
+            basis = torch.from_numpy(shipped.scale * shipped.rows)
+        self.register_buffer("basis", basis, persistent=config.basis == "own")
+        self.register_buffer("mean", mean, persistent=config.basis == "own")
+        self._check()
+
+    def _check(self) -> None:
+        family = self.config.family
+        if self.audio_encoder.dim != family.audio_dim:
+            raise ValueError(f"the speech encoder is {self.audio_encoder.dim} wide, the model hears {family.audio_dim}")
+        if self.audio_encoder.steps_per_frame != family.steps_per_frame:
+            raise ValueError(
+                f"the speech encoder gives {self.audio_encoder.steps_per_frame} steps a frame, "
+                f"the model wants {family.steps_per_frame}"
+            )
+        if (self.config.basis == "none") != (self.basis is None):
+            raise ValueError(
+                f"basis is {self.config.basis!r}, so rows must {'not ' * (self.basis is not None)}be given"
+            )
+        rows = family.motion_dim if self.basis is None else len(self.basis)
+        if rows != family.motion_dim or (self.basis is None and rows % 3):
+            raise ValueError(f"the model has {family.motion_dim} coordinates, the basis {rows} rows")
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return self.config.fps
+
+    @property
+    def num_vertices(self) -> int:
+        """V."""
+        return self.config.family.motion_dim // 3 if self.basis is None else self.basis.shape[1]
+
+    def frames(self, samples: int) -> int:
+        """T for N samples of sound at 16 kHz."""
+        return self.audio_encoder.steps(samples) // self.config.family.steps_per_frame
+
+    # -- style
+
+    def style_weights(self, style: str | Mapping[str, float]) -> Tensor:
+        """(N,) weights of a speaker or of a mixture; they may be negative or above 1. Raises InputError for no name."""
+        mixture = {style: 1.0} if isinstance(style, str) else style
+        unknown = [name for name in mixture if name not in self.config.subjects]
+        if unknown:
+            raise InputError(f"no speaker named {', '.join(unknown)}; known: {', '.join(self.config.subjects)}")
+        return torch.tensor([float(mixture.get(name, 0.0)) for name in self.config.subjects]).to(self._like)
+
+    def style(self, style: Style | None) -> Tensor:
+        """The style code (D,) or (B, D). Codes are plain vectors: mix and extrapolate them by arithmetic.
+
+        None is nobody's: PTalker's for speakers it has not seen. Raises InputError where a name is needed.
+        """
+        if isinstance(style, Tensor):
+            if style.shape[-1] != self.config.family.width or style.ndim not in (1, 2):
+                raise InputError(
+                    f"a style code of this model is ({self.config.family.width},), got {tuple(style.shape)}"
+                )
+            return style.to(self._like)
+        with torch.no_grad():
+            if style is not None:
+                return self.family.style_code(self.style_weights(style)[None])[0]
+            if self.emotion_encoder is None:
+                raise InputError(f"name whose style to speak in: {', '.join(self.config.subjects)}")
+            return self.family.style_code()[0]
+
+    def mix(self, first: Style, second: Style, amount: float) -> Tensor:
+        """The code of `first` moved towards `second`: 0 is the first, 1 the second, beyond 1 exaggerates."""
+        a, b = self.style(first), self.style(second)
+        return a + amount * (b - a)
+
+    def style_of_motion(self, vertices: Tensor, neutral: Tensor) -> Tensor:
+        """PTalker's code of a reference clip: vertices (T, V, 3), neutral (V, 3) -> (D,). InputError elsewhere."""
+        if self.emotion_encoder is None:
+            raise InputError(f"{self.config.model} reads no style from motion; fit a code to the clip instead")
+        with torch.no_grad():
+            return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
+
+    def _codes(self, style: Style | Sequence[Style] | None, batch: int) -> Tensor:
+        if isinstance(style, Sequence) and not isinstance(style, str):
+            if len(style) != batch:
+                raise InputError(f"{len(style)} styles for {batch} clips; give one for all or one each")
+            return torch.stack([self.style(each) for each in style])
+        return self.style(style).expand(batch, -1)
+
+    @property
+    def _like(self) -> Tensor:
+        """A parameter, for device and precision."""
+        return self.family.audio_feature_map.weight
+
+    # -- motion
+
+    def decode(self, motion: Tensor) -> Tensor:
+        """Motion coordinates (..., M) -> displacements (..., V, 3)."""
+        if self.basis is None:
+            return motion.unflatten(-1, (-1, 3))
+        offsets = motion @ self.basis.flatten(1)
+        return (offsets if self.mean is None else offsets + self.mean.flatten()).unflatten(-1, (-1, 3))
+
+    def encode(self, offsets: Tensor) -> Tensor:
+        """Displacements (..., V, 3) -> the nearest motion coordinates (..., M)."""
+        if self.basis is None:
+            return offsets.flatten(-2)
+        rows = self.basis.flatten(1)  # orthogonal, not always of length 1
+        flat = (offsets if self.mean is None else offsets - self.mean).flatten(-2)
+        return flat @ rows.T / rows.square().sum(1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        speech: Tensor,
+        neutral: Tensor,
+        style: Style | Sequence[Style] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        voice: bool = True,
+        released: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Vertices (B, T, V, 3) of B clips; frames past the end of a shorter clip are the face at rest.
+
+        speech: sound (B, N) at 16 kHz, or features (B, S, A) of the encoder. neutral (V, 3) or (B, V, 3). style: one
+        for all or one each. lengths (B,): samples of sound, or frames where features are given. voice: PTalker adds the
+        style it hears in the sound. released: decode as the authors' code does, in odd corners too. No family here
+        draws random numbers; `generator` is part of the common call. Raises InputError for what does not fit.
+        """
+        family, config = self.family, self.config.family
+        if speech.ndim not in (2, 3):
+            raise InputError(f"speech must be sound (B, N) or features (B, S, A), got {tuple(speech.shape)}")
+        if neutral.shape[-2:] != (self.num_vertices, 3):
+            raise InputError(
+                f"the face has shape {tuple(neutral.shape)}, this model moves {self.num_vertices} vertices: "
+                f"({self.num_vertices}, 3); give a template of its topology"
+            )
+        speech = speech.to(self._like)
+        count = None if lengths is None else torch.as_tensor(lengths, device=speech.device)
+        features, frames = speech, count
+        if speech.ndim == 2:
+            features = self.audio_encoder(speech, lengths=count)
+            if count is not None:
+                frames = torch.tensor([self.frames(int(n)) for n in count], device=speech.device)
+        elif features.shape[-1] != config.audio_dim:
+            raise InputError(f"features are {features.shape[-1]} wide, this model hears {config.audio_dim}")
+        if self.emotion_encoder is not None:
+            motion = self._with_voice(speech, features, style, count, frames, voice, released)
+        else:
+            exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
+            motion = family.generate(features, self._codes(style, len(speech)), lengths=frames, **exact)
+        rest = neutral.to(motion).expand(len(motion), -1, -1)
+        offsets = self.decode(motion)
+        if frames is not None and self.mean is not None:
+            real = torch.arange(motion.shape[1], device=motion.device) < frames[:, None]
+            offsets = offsets * real[..., None, None]
+        return rest[:, None] + offsets
+
+    def _with_voice(
+        self,
+        audio: Tensor,
+        features: Tensor,
+        style: Any,
+        count: Tensor | None,
+        frames: Tensor | None,
+        voice: bool,
+        released: bool,
+    ) -> Tensor:
+        """PTalker: the code of the speaker plus what is heard in the voice -> motion (B, T, M)."""
+        emotion = steps = None
+        if voice and audio.ndim == 2:
+            emotion = self.emotion_encoder(audio, lengths=count)
+            if count is not None:
+                steps = torch.tensor([self.emotion_encoder.steps(int(n)) for n in count], device=audio.device)
+        if released:
+            if isinstance(style, Tensor) or emotion is None:
+                raise InputError("released decoding needs sound, and a speaker's name or none, not a style code")
+            weights = None if style is None else self.style_weights(style).expand(len(audio), -1)
+            return self.family.generate(
+                features,
+                mode="unseen" if style is None else "seen",
+                weights=weights,
+                emotion=emotion,
+                emotion_lengths=steps,
+                lengths=frames,
+                released=True,
+            )
+        code = self._codes(style, len(audio))
+        if emotion is not None:
+            real = None
+            if steps is not None:
+                real = torch.arange(emotion.shape[1], device=audio.device) < steps[:, None]
+            code = code + self.family.AudioStyle(emotion, real)
+        return self.family.generate(features, code, lengths=frames)
+
+    def session(self, neutral: Tensor, style: Style) -> "TalkerSession":
+        """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
+        return TalkerSession(self, self.family.session(self._codes(style, 1)), neutral.to(self._like))
+
+    # -- files
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights under the names of a checkpoint."""
+        parts = {"": self.family, SPEECH: self.audio_encoder, EMOTION: self.emotion_encoder}
+        named = {
+            f"{prefix}{name}": value
+            for prefix, part in parts.items()
+            if part is not None
+            for name, value in part.state_dict().items()
+        }
+        if self.config.basis == "own":
+            named |= {f"{BASIS}{name}": value for name, value in self.named_buffers(recurse=False)}
+        return named
+
+    def save(self, folder: Path | str, *, half: bool = False) -> Path:
+        """Write a checkpoint folder; `half`: large tensors in half precision. Raises InputError if it cannot."""
+        config = asdict(self.config)
+        del config["model"]
+        config["family"] = asdict(self.config.family)
+        folder = save_checkpoint(folder, self.config.model, config, self.tensors(), half=half)
+        if self.templates.neutrals or len(self.templates.triangles):
+            self.templates.save(folder / "topology.npz")
+        return folder
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> "VertexTalker":
+        """Read a checkpoint folder, in evaluation mode. Raises InputError if it is none or parts do not fit."""
+        folder = Path(folder)
+        config, tensors = load_checkpoint(folder)
+        model = json.loads((folder / "config.json").read_text())["model"]
+        templates = Templates.load(folder / "topology.npz") if (folder / "topology.npz").is_file() else None
+        try:
+            sizes = TalkerConfig(model=model, **config)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{folder}: config.json cannot be used: {error}") from error
+        return cls.from_tensors(sizes, tensors, source=str(folder), templates=templates)
+
+    @classmethod
+    def from_tensors(
+        cls, config: TalkerConfig, tensors: Mapping[str, Tensor], *, source: str, templates: Templates | None = None
+    ) -> "VertexTalker":
+        """Around existing float32 tensors (names as `tensors` gives them), which are not copied; evaluation mode.
+
+        Raises InputError that lists every missing and unexpected name and every shape that differs.
+        """
+        own = {name.removeprefix(BASIS): value for name, value in tensors.items() if name.startswith(BASIS)}
+        try:
+            talker = _without_weights(cls, config, own, templates)
+        except ValueError as error:
+            raise InputError(f"{source}: sizes cannot be used: {error}") from error
+        wanted = talker.tensors()
+        compare(tensors, wanted, source, config.model)
+        parts = ((SPEECH, talker.audio_encoder), (EMOTION, talker.emotion_encoder), ("", talker.family))
+        rest = {name: value for name, value in tensors.items() if not name.startswith(BASIS)}
+        for prefix, part in parts:
+            if part is not None:
+                mine = {name: value for name, value in rest.items() if name.startswith(prefix)}
+                rest = {name: value for name, value in rest.items() if name not in mine}
+                state = {name.removeprefix(prefix): value for name, value in mine.items()}
+                part.load_state_dict(state, strict=True, assign=True)
+        if any(value.is_meta for value in (*talker.parameters(), *talker.buffers())):
+            raise AssertionError("a part of the model was not loaded")
+        return talker.eval().requires_grad_(False)
+
+
+def _without_weights(
+    cls: type[VertexTalker], config: TalkerConfig, own: Mapping[str, Tensor], templates: Templates | None
+) -> VertexTalker:
+    """The modules with storage only where nothing will be loaded: the shipped encoder and basis."""
+    embedded = [spec for spec in (config.speech, config.emotion) if spec and spec.get("encoder") == "phonetic"]
+    if embedded or config.basis == "embedded":
+        return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
+    with torch.device("meta"):
+        return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
+
+
+class TalkerSession:
+    """Vertices as features arrive."""
+
+    def __init__(self, talker: VertexTalker, session: Any, neutral: Tensor) -> None:
+        self._talker, self._session, self._neutral = talker, session, neutral
+
+    def push(self, features: Tensor) -> Tensor:
+        """The next n * steps_per_frame features (1, n * w, A) -> the frames that are ready, (n, V, 3)."""
+        return self._neutral + self._talker.decode(self._session.push(features.to(self._neutral))[0])
+
+
+_MOST_LISTED = 12
+
+
+def compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str, model: str) -> None:
+    """Raises InputError with every missing and unexpected name and every shape that differs, if there are any."""
+    problems = differences(found, wanted)
+    if problems:
+        raise InputError(f"{source} does not fit {model}. " + "; ".join(problems))
+
+
+def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `found` from being loaded strictly where `wanted` is, a line for each kind of problem."""
+    shapes = [
+        f"{name} {tuple(found[name].shape)}, wanted {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    return [
+        *_listed("missing", [name for name in wanted if name not in found]),
+        *_listed("unexpected", [name for name in found if name not in wanted]),
+        *_listed("of another shape", shapes),
+    ]
+
+
+def _listed(title: str, names: Iterable[str]) -> list[str]:
+    all_names = list(names)
+    more = f", and {len(all_names) - _MOST_LISTED} more" if len(all_names) > _MOST_LISTED else ""
+    return [f"{title} ({len(all_names)}): {', '.join(all_names[:_MOST_LISTED])}{more}"] if all_names else []
