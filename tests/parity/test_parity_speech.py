@@ -1,16 +1,21 @@
 """Speech front ends against the authors' own: convolutions, changes of rate, transformer, normalisation."""
 
+import json
+
 import pytest
 import torch
-from golden import GoldenCase, cases
+from golden import ROOT, GoldenCase, cases, listed
 from torch import Tensor
 
 from parlante.audio.rates import RateRule, change_rate
 from parlante.audio.speech import SpeechEncoder, infer_config, normalise
+from parlante.audio.weight_norm import to_new
 
 FRONT_ENDS = ("audio_frontend", "emotion_frontend", "audio_normalisation")
 RULES = {"vocaset": RateRule(kind="aligned", fps=30.0), "BIWI": RateRule(kind="pairs", steps_per_frame=2)}
 STYLE = RateRule(kind="aligned", fps=60.0)
+CASES = cases("*", lambda golden: golden.path.stem.startswith(FRONT_ENDS))
+FOUND = [parameter.values[0] for parameter in CASES]
 
 
 def encoder(case: GoldenCase, rule: RateRule, dtype: torch.dtype) -> SpeechEncoder:
@@ -18,10 +23,8 @@ def encoder(case: GoldenCase, rule: RateRule, dtype: torch.dtype) -> SpeechEncod
     network["model_type"] = network.pop("architecture")
     state = case.golden.part("state")
     inferred = infer_config(state, heads=network["num_attention_heads"])
-    inferred.pop("model_type")
-    assert {k: inferred[k] for k in inferred.keys() & network.keys()} == {
-        k: network[k] for k in inferred.keys() & network.keys()
-    }
+    shared = inferred.keys() & network.keys() - {"model_type"}
+    assert {k: inferred[k] for k in shared} == {k: network[k] for k in shared}
     return SpeechEncoder.from_config(network, rule, state=state, normalise=False).to(dtype)
 
 
@@ -57,7 +60,44 @@ def ours(case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
-@pytest.mark.parametrize("case", cases("*", lambda golden: golden.path.stem.startswith(FRONT_ENDS)))
+@pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_front_end(case, dtype):
     case.compare(ours(case, dtype), dtype)
+
+
+RELEASED = {
+    "faceformer_vocaset": ("audio_encoder.", "base", 12),
+    "codetalker_stage2_biwi": ("audio_encoder.", "base", 12),
+    "talkingstyle_vocaset": ("audio_encoder.", "large", 24),
+    "ptalker_biwi_d128": ("audio_encoder.", "large", 24),
+    "ptalker_vocaset_d128": ("AudioStyle.wav2vec2_emo.", "large", 12),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_sizes_are_inferred_and_match_key_by_key(name):
+    path = ROOT / "keys" / f"{name}.json"
+    if not path.is_file():
+        pytest.skip(f"no list of released weights {path}")
+    prefix, layout, depth = RELEASED[name]
+    shapes = json.loads(path.read_text())["shapes"]
+    state = {k[len(prefix) :]: torch.empty(v, device="meta") for k, v in shapes.items() if k.startswith(prefix)}
+    network = infer_config(state)
+    width, heads = (1024, 16) if layout == "large" else (768, 12)
+    assert (network["hidden_size"], network["num_attention_heads"], network["num_hidden_layers"]) == (
+        width,
+        heads,
+        depth,
+    )
+    assert network["do_stable_layer_norm"] == network["conv_bias"] == (layout == "large")
+    with torch.device("meta"):
+        ours = SpeechEncoder.from_config(network).state_dict()
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in to_new(state).items()}
+
+
+def test_every_listed_front_end_is_there():
+    there = {(case.golden.head["fixture"], case.golden.head["model"], case.name) for case in FOUND if case is not None}
+    for model in ("faceformer", "talkingstyle", "ptalker", "codetalker"):
+        wanted = {(fixture, model, case) for fixture, case in listed(model) if fixture.startswith(FRONT_ENDS)}
+        assert wanted <= there, f"not found: {sorted(wanted - there)}"

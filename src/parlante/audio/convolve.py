@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
@@ -44,6 +45,26 @@ def convolve(extractor: nn.Module, settings: Any, audio: Tensor) -> Tensor:
     return torch.cat(
         [_run(layers, audio[:, None, a * hop : (b - 1) * hop + reach], statistics) for a, b in pairwise(edges)], -1
     )
+
+
+def padding(samples: int) -> int:
+    """Samples that `pad_edges` adds on either side."""
+    rest = samples % 320
+    return -(-(80 - rest) // 2) if rest <= 80 else 0
+
+
+def pad_edges(audio: Tensor) -> Tensor:
+    """Mirror up to 40 samples at both ends so that N samples make N // 320 features: (B, N) -> (B, N').
+
+    As TexTalker does: half of the padding is mirrored, the result mirrored again by as much, and an
+    odd last sample repeated. Raises InputError where there is too little to mirror.
+    """
+    side = padding(audio.shape[-1])
+    if side // 2 >= audio.shape[-1]:
+        raise InputError(f"the sound is too short: {audio.shape[-1]} samples at 16 kHz; use at least 0.1 s of sound")
+    for _ in range(2):
+        audio = F.pad(audio, (side // 2, side // 2), mode="reflect")
+    return F.pad(audio, (1, 1), mode="replicate") if side % 2 else audio
 
 
 def _geometry(settings: Any) -> tuple[int, int]:

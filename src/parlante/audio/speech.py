@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from parlante.audio import speech_network
-from parlante.audio.convolve import convolve, feature_count
+from parlante.audio.convolve import convolve, feature_count, pad_edges, padding
 from parlante.audio.phonetic_speech import PhoneticSpeech
 from parlante.audio.rates import RateRule, change_rate
 from parlante.audio.speech_network import infer_config
@@ -44,6 +44,8 @@ class SpeechConfig:
     """The change of rate between convolutions and transformer."""
     normalise: bool = True
     """Bring every clip to zero mean and unit variance first."""
+    pad: bool = False
+    """Mirror a few samples at both ends so that N samples make N // 320 features."""
     frozen: Literal["none", "convolutions", "all"] = "convolutions"
     """What training leaves alone; with "all" dropout and masking are off too."""
     window_s: float | None = None
@@ -104,14 +106,21 @@ class SpeechEncoder(nn.Module):
     ) -> "SpeechEncoder":
         """From a network config and, where given, a checkpoint's weights (no prefix, either weight-norm spelling).
 
-        `fields` are further ones of SpeechConfig. Raises InputError listing missing and unexpected weights.
+        `fields` are further ones of SpeechConfig. `masked_spec_embed` may be absent: only training uses it. Weights of
+        half precision become single. Raises InputError listing missing and unexpected weights.
         """
-        encoder = cls(SpeechConfig(network=dict(network), rate=rule or RateRule(), **fields))
-        if state is not None:
-            try:
-                encoder.load_state_dict(dict(state), strict=True)
-            except (RuntimeError, ValueError) as error:
-                raise InputError(f"these weights do not fit the speech network: {error}") from error
+        config = SpeechConfig(network=dict(network), rate=rule or RateRule(), **fields)
+        if state is None:
+            return cls(config).eval()
+        with torch.device("meta"):  # random weights of a large network would take half a minute
+            encoder = cls(config)
+        try:
+            weights = {name: _own(value) for name, value in to_new(state).items()}
+            if encoder.masked_spec_embed is not None:
+                weights.setdefault("masked_spec_embed", torch.rand(encoder.dim))
+            encoder.load_state_dict(weights, strict=True, assign=True)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"these weights do not fit the speech network: {' '.join(str(error).split())}") from error
         return encoder.eval()
 
     @classmethod
@@ -135,6 +144,7 @@ class SpeechEncoder(nn.Module):
 
     def steps(self, samples: int, frames: int | None = None) -> int:
         """S for N samples (a clip on its own)."""
+        samples += 2 * padding(samples) if self.config.pad else 0
         return self.config.rate.steps(feature_count(samples, self.settings), frames)
 
     def spec(self) -> dict[str, Any]:
@@ -171,8 +181,10 @@ class SpeechEncoder(nn.Module):
 
     def hear(self, audio: Tensor, frames: int | None = None) -> Tensor:
         """Convolution features after the change of rate: audio (B, N), clips of equal length -> (B, S, C)."""
-        if self.config.normalise:
+        if self.config.normalise and audio.shape[1]:
             audio = normalise(audio)
+        if self.config.pad:
+            audio = pad_edges(audio)
         return change_rate(convolve(self.feature_extractor, self.settings, audio).mT, self.config.rate, frames)
 
     def understand(self, heard: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -198,8 +210,7 @@ class SpeechEncoder(nn.Module):
         return torch.stack(spans).to(hidden.device)
 
     def _transform(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        # The encoder clears padding in place, so it gets a tensor of its own.
-        return self.encoder(hidden if mask is None else hidden.clone(), attention_mask=mask).last_hidden_state
+        return self.encoder(hidden, attention_mask=mask).last_hidden_state
 
     def _windows(self, hidden: Tensor, mask: Tensor | None, window_s: float) -> Tensor:
         """Stretches of `window_s` seconds, each with `context_s` of sound on either side that is not kept."""
@@ -255,6 +266,11 @@ def _per_clip(frames: int | Sequence[int] | Tensor, count: int) -> Sequence[int]
     return each
 
 
+def _own(value: Tensor) -> Tensor:
+    """A copy that does not share memory with the checkpoint, at least in single precision."""
+    return value.detach().to(torch.promote_types(value.dtype, torch.float32), copy=True)
+
+
 def _accept_both_spellings(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     mine = {k: v for k, v in state.items() if k.startswith(prefix)}
     for name in mine:
@@ -262,32 +278,43 @@ def _accept_both_spellings(module: nn.Module, state: dict[str, Any], prefix: str
     state.update(to_new(mine))
 
 
-def _from_network(spec: Mapping[str, Any]) -> SpeechEncoder:
-    return SpeechEncoder(SpeechConfig.from_dict(spec)).eval()
+def _from_network(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> SpeechEncoder:
+    config = dict(SpeechConfig.from_dict(spec).__dict__)
+    return SpeechEncoder.from_config(config.pop("network"), config.pop("rate"), state=state, **config)
 
 
-def _from_hub(spec: Mapping[str, Any]) -> SpeechEncoder:
+def _from_hub(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> SpeechEncoder:
     fields = dict(spec)
     name = fields.pop("name", None)
     if name is None:
-        raise InputError(f"speech encoder {spec}: hub encoders need name=, a hub name or a local folder")
-    return SpeechEncoder.from_hub(name, RateRule.from_dict(fields.pop("rate", {})), **fields)
+        raise InputError(f"speech encoder {fields}: a hub encoder needs name=, a hub name or a local folder")
+    encoder = SpeechEncoder.from_hub(name, RateRule.from_dict(fields.pop("rate", {})), **fields)
+    if state is not None:
+        encoder.load_state_dict(dict(state))
+    return encoder
 
 
-SPEECH_ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+def _phonetic(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> PhoneticSpeech:
+    return PhoneticSpeech.from_spec(spec)
+
+
+SPEECH_ENCODERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor] | None], nn.Module]] = {
     "network": _from_network,
     "hub": _from_hub,
-    "phonetic": PhoneticSpeech.from_spec,
+    "phonetic": _phonetic,
 }
-"""Name -> constructor from the other fields of a spec."""
+"""Name -> constructor from the other fields of a spec and the weights, if any."""
 
 
-def load_speech_encoder(spec: Mapping[str, Any] | str, **fields: Any) -> nn.Module:
-    """A speech encoder from a spec; its call is `encoder(audio, frames=None, lengths=None) -> (B, S, dim)`.
+def load_speech_encoder(
+    spec: Mapping[str, Any] | str, *, state: Mapping[str, Tensor] | None = None, **fields: Any
+) -> nn.Module:
+    """A speech encoder in evaluation mode; its call is `encoder(audio, frames=None, lengths=None) -> (B, S, dim)`.
 
     A string is "phonetic" (shipped with the package), a hub name or a local folder. A dict has `encoder`: "phonetic",
-    "hub" (with `name`), or "network" (a `network` config, weights to be loaded into it), and that encoder's fields;
-    `fields` are added. Raises InputError, and MissingExtra without `transformers`.
+    "hub" (with `name`), or "network" (with a `network` config), and that encoder's fields; `fields` are added. `state`
+    are weights without prefix; with them a network is built without first drawing random ones. Raises InputError, and
+    MissingExtra without `transformers`.
     """
     if isinstance(spec, str):
         spec = {"encoder": "phonetic"} if spec == "phonetic" else {"encoder": "hub", "name": spec}
@@ -295,4 +322,4 @@ def load_speech_encoder(spec: Mapping[str, Any] | str, **fields: Any) -> nn.Modu
     kind = rest.pop("encoder", None)
     if kind not in SPEECH_ENCODERS:
         raise InputError(f"speech encoder {kind!r} is not known, wanted one of {', '.join(sorted(SPEECH_ENCODERS))}")
-    return SPEECH_ENCODERS[kind](rest)
+    return SPEECH_ENCODERS[kind](rest, state)
