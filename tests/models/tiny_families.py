@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig
 from parlante.models.faceformer import FaceFormer, FaceFormerConfig
 from parlante.models.ptalker.talker import PTalker, PTalkerConfig
 from parlante.models.talkingstyle import TalkingStyle, TalkingStyleConfig
@@ -119,7 +120,19 @@ class TinyPTalker(Tiny):
         return one
 
 
+class TinyCodeTalker(Tiny):
+    """Both stages; the laws of single frames are tested on its codes and live frames, in `test_codetalker.py`."""
+
+    whole_clip_only = "the result decodes the codes of the whole clip at once; its causal parts: test_codetalker.py"
+
+    def __init__(self) -> None:
+        stage_one = {"width": 16, "layers": 2, "heads": 2, "hidden": 20, "groups": 4, "code_dim": 4, "codes": 32}
+        sizes = {**SIZES, "autoencoder": {"motion_dim": SIZES["motion_dim"], **stage_one}}
+        super().__init__(lambda: CodeTalker(CodeTalkerConfig(**sizes)))
+
+
 FAMILIES: dict[str, Tiny] = {
+    "codetalker": TinyCodeTalker(),
     "faceformer": Tiny(lambda: FaceFormer(FaceFormerConfig(**SIZES))),
     "talkingstyle": Tiny(
         lambda: TalkingStyle(TalkingStyleConfig(**SIZES)),

@@ -8,6 +8,8 @@ MODELS = {
     "faceformer": "parlante.models.faceformer:FaceFormer",
     "talkingstyle": "parlante.models.talkingstyle:TalkingStyle",
     "ptalker": "parlante.models.ptalker.talker:PTalker",
+    "codetalker": "parlante.models.codetalker.talker:CodeTalker",
+    "codetalker-autoencoder": "parlante.models.codetalker.autoencoder:MotionAutoencoder",
     "facediffuser": "parlante.models.facediffuser:FaceDiffuser",
     "textalker": "parlante.models.textalker.talker:TexTalker",
     "textalker-vqgan": "parlante.models.textalker.vqgan:VQAutoEncoder",

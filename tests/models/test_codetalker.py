@@ -1,0 +1,275 @@
+"""CodeTalker: what the shared laws of the families cannot say about a model that decodes whole clips."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from tiny_families import FAMILIES
+from torch import Tensor
+
+from parlante.core import InputError
+from parlante.models.blocks.causal import periodic_positions
+from parlante.models.codetalker import prefix
+from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
+from parlante.models.codetalker.prefix import Prefix, frames_per_step
+from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig, talker_loss
+
+STAGE_ONE = MotionAutoencoderConfig(
+    motion_dim=12, width=16, layers=2, heads=2, hidden=20, groups=4, code_dim=4, codes=32
+)
+
+
+@pytest.fixture
+def talker() -> CodeTalker:
+    model = FAMILIES["codetalker"].model()
+    with torch.no_grad():
+        model.autoencoder.quantize.embedding.weight.normal_(generator=torch.Generator().manual_seed(5))
+    return model
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Approximations from the fourth frame on, so that short clips reach them."""
+    monkeypatch.setattr(prefix, "ALWAYS_ANEW", 4)
+
+
+def inputs(model: CodeTalker, batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    drawn = FAMILIES["codetalker"].inputs(model, batch, frames)
+    return drawn["features"], drawn["motion"], model.style_code(drawn["weights"]).detach()
+
+
+def autoencoder(**changes: object) -> MotionAutoencoder:
+    torch.manual_seed(0)
+    model = MotionAutoencoder(replace(STAGE_ONE, **changes)).double().eval()
+    torch.nn.init.normal_(model.quantize.embedding.weight)
+    return model
+
+
+# -- stage 1
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+@pytest.mark.parametrize("affine", [False, True])
+def test_what_lies_past_the_end_has_no_effect(halvings: int, affine: bool) -> None:
+    model = autoencoder(halvings=halvings, norm_affine=affine, latent_maps=True, groups=3, output_bias=False)
+    motion, lengths = torch.randn(3, 16, 12).double(), torch.tensor([8, 16, 12])
+    for item, frames in enumerate(lengths.tolist()):
+        motion[item, frames:] = 1e3
+    moved, codes = model(motion, lengths)
+    loss = autoencoder_loss(moved, motion, codes, lengths=lengths)
+    alone = [model(motion[i : i + 1, :n]) for i, n in enumerate(lengths.tolist())]
+    for item, (one, one_codes) in enumerate(alone):
+        torch.testing.assert_close(moved[item : item + 1, : one.shape[1]], one, rtol=0, atol=1e-10)
+        steps = one_codes.indices.shape[1]
+        assert torch.equal(codes.indices[item, :steps], one_codes.indices[0])
+    singles = [autoencoder_loss(one, motion[i : i + 1, : one.shape[1]], c) for i, (one, c) in enumerate(alone)]
+    weighted = (torch.stack(singles) * lengths).sum() / lengths.sum()
+    torch.testing.assert_close(loss, weighted)
+
+
+def test_a_place_in_the_batch_changes_nothing_unless_asked() -> None:
+    motion = torch.randn(1, 6, 12).double().expand(3, -1, -1)
+    ours, released = autoencoder()(motion)[0], autoencoder(positions_by_item=True)(motion)[0]
+    torch.testing.assert_close(ours[2], ours[0])
+    torch.testing.assert_close(released[0], ours[0])
+    assert (released[2] - released[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 2, 6])
+def test_clips_that_cannot_be_coded_say_so(frames: int) -> None:
+    with pytest.raises(InputError, match="multiple of 4 and at least 8 frames"):
+        autoencoder(halvings=2).encode(torch.zeros(1, frames, 12).double())
+
+
+def test_codes_are_their_own_nearest() -> None:
+    quantizer = autoencoder().quantize
+    indices = torch.randint(32, (2, 5, 4))
+    assert torch.equal(quantizer.nearest_codes(quantizer.vectors(indices)), indices)
+
+
+def test_gradients_pass_the_codes_straight_through() -> None:
+    quantizer = autoencoder().quantize
+    z = torch.randn(2, 5, 16).double().requires_grad_()
+    answer, slope = quantizer(z), torch.randn(2, 5, 16).double()
+    (answer.latent * slope).sum().backward()
+    torch.testing.assert_close(z.grad, slope)
+    assert quantizer.embedding.weight.grad is None
+    answer = quantizer(z.detach())
+    (answer.codebook + answer.commitment).backward()
+    assert quantizer.embedding.weight.grad.any(), "codes learn from the codebook term"
+
+
+# -- the prefix decoder
+
+
+def sticky_codes(model: MotionAutoencoder, frames: int) -> Tensor:
+    """Code vectors (1, T, .) that mostly stay for some frames, as those of a face do."""
+    draw = torch.Generator().manual_seed(2)
+    indices = torch.randint(32, (frames, 4), generator=draw)
+    kept = torch.rand(frames, 4, generator=draw) > 0.2
+    for t in range(1, frames):
+        indices[t] = torch.where(kept[t], indices[t - 1], indices[t])
+    return model.quantize.vectors(indices[None])
+
+
+def decoded_anew(model: MotionAutoencoder, latent: Tensor) -> Tensor:
+    """The last frame of each prefix, by decoding the prefix (B, T - 1, C), from the second frame on."""
+    return torch.cat([model.decoder.hidden(latent[:, :t])[:, -1:] for t in range(2, latent.shape[1] + 1)], 1)
+
+
+@pytest.mark.parametrize("tail", [1, 3])
+@torch.no_grad()
+def test_prefix_without_approximation_is_exact(tail: int) -> None:
+    model = autoencoder(latent_maps=True, groups=3, norm_affine=True)
+    latent = model.quantize.vectors(torch.randint(32, (2, 12, 3)))
+    decode = Prefix(model.decoder, refresh=0, tail=tail)
+    for t in range(12):
+        answer = decode.push(latent[:, t])
+        if t:
+            whole = model.decoder.hidden(latent[:, : t + 1])
+            torch.testing.assert_close(answer, whole[:, -tail:], rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+def test_prefix_stays_close_and_its_cost_per_frame_stays_the_same() -> None:
+    model = autoencoder(layers=3)
+    latent = sticky_codes(model, 120)
+    exact = decoded_anew(model, latent)
+    spread = exact.std(1).mean()
+    worked = 0
+
+    def count(_module: object, args: tuple[Tensor], _out: object) -> None:
+        nonlocal worked
+        worked += args[0].shape[1]
+
+    next(model.decoder.decoder_transformer.blocks())[1].register_forward_hook(count)
+    errors, frames = {}, {}
+    for refresh in (0.1, 0.25, 1e9):
+        decode, worked = Prefix(model.decoder, refresh=refresh), 0
+        ours = torch.cat([decode.push(latent[:, t]) for t in range(120)], 1)[:, 1:]
+        errors[refresh], frames[refresh] = ((ours - exact).abs().mean() / spread).item(), worked
+    assert errors[0.1] < 0.03 and errors[0.25] < 0.05 < 0.25, errors
+    assert errors[0.1] < errors[0.25] < errors[1e9], errors
+    start = prefix.ALWAYS_ANEW**2 / 2
+    assert frames[0.25] < start + 120 * frames_per_step(0.25), frames
+    assert frames_per_step(0) == float("inf")
+
+
+# -- stage 2
+
+
+@torch.no_grad()
+def published_loop(model: CodeTalker, features: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """The loop as published: everything again for every frame. Result and fed-back frames (1, T, M)."""
+    c, memory = model.config, model.audio_feature_map(features)
+    tokens, fed_back = code[:, None], []
+    for t in range(memory.shape[1] // c.steps_per_frame):
+        placed = tokens + periodic_positions(0, t + 1, c.width, c.period).to(tokens)
+        latent = model.feat_map(model.transformer_decoder(placed, memory[:, : (t + 1) * c.steps_per_frame]))
+        codes = model.autoencoder.quantise(latent).latent
+        if t == 0:
+            motion = model.autoencoder.decode(torch.cat([codes, codes], 1))[:, :1]
+        else:
+            motion = model.autoencoder.decode(codes)
+        fed_back.append(motion[:, -1:])
+        tokens = torch.cat([tokens, model.vertice_map(fed_back[-1]) + code[:, None]], 1)
+    return motion, torch.cat(fed_back, 1)
+
+
+def test_loop_equals_the_published_one(talker: CodeTalker) -> None:
+    features, _, code = inputs(talker, 1, 40)
+    motion, fed_back = published_loop(talker, features, code)
+    ours = talker.generate(features, code, refresh=0)
+    torch.testing.assert_close(ours, motion, rtol=0, atol=1e-9)
+    live = talker.generate(features, code, refresh=0, live=True)
+    torch.testing.assert_close(live, fed_back, rtol=0, atol=1e-9)
+    short = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code)
+    exact = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code, refresh=0)
+    torch.testing.assert_close(short, exact, rtol=0, atol=1e-9)
+
+
+def test_codes_hear_no_future(talker: CodeTalker) -> None:
+    features, motion, code = inputs(talker, 1, 7)
+    features.requires_grad_()
+    motion.requires_grad_()
+    talker.latent(features, motion, code)[:, 3].sum().backward()
+    assert motion.grad[:, :3].any() and not motion.grad[:, 3:].any()
+    assert features.grad[:, 6:8].any() and not features.grad[:, 8:].any()
+
+
+def test_teacher_forced_on_what_was_fed_back_gives_the_same_codes(talker: CodeTalker, early: None) -> None:
+    features, _, code = inputs(talker, 2, 20)
+    rolled = talker.roll(features, code)
+    fed_back = talker.autoencoder.decoder.vertice_map_reverse(rolled.fed_back)
+    latent = talker.latent(features, fed_back, code)
+    assert torch.equal(talker.autoencoder.quantise(latent).indices, rolled.codes)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_session_equals_live_generation(talker: CodeTalker, early: None, delay: int) -> None:
+    features, _, code = inputs(talker, 2, 14)
+    whole = talker.generate(features, code, live=True, delay=delay)
+    session, pieces, first = talker.session(code, delay=delay), [], 0
+    for frames in (1, 4, 0, 2, 7):
+        pieces.append(session.push(features[:, first : first + 2 * frames]))
+        first += 2 * frames
+        assert sum(p.shape[1] for p in pieces) == max(0, first // 2 - delay)
+    pieces.append(session.finish())
+    assert session.finish().shape[1] == 0
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match="whole frames: 2 feature steps each, got 3"):
+        session.push(features[:, :3])
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_batch_of_unequal_lengths_equals_single_runs(talker: CodeTalker, early: None, live: bool) -> None:
+    features, _, code = inputs(talker, 4, 15)
+    lengths = torch.tensor([15, 2, 9, 12])
+    together = talker.generate(features, code, lengths=lengths, live=live, delay=2)
+    for item, frames in enumerate(lengths.tolist()):
+        alone = talker.generate(features[item : item + 1, : 2 * frames], code[item : item + 1], live=live, delay=2)
+        torch.testing.assert_close(together[item : item + 1, :frames], alone, rtol=0, atol=1e-10)
+        assert not together[item, frames:].any()
+
+
+def test_first_live_frame_depends_on_nothing(talker: CodeTalker) -> None:
+    features, _, code = inputs(talker, 3, 2)
+    first = talker.generate(features, code, live=True)[:, 0]
+    torch.testing.assert_close(first, first[:1].expand(3, -1), rtol=0, atol=1e-10)
+
+
+def test_one_frame_is_too_short(talker: CodeTalker) -> None:
+    features, motion, code = inputs(talker, 1, 1)
+    for call in (lambda: talker.generate(features, code), lambda: talker(features, motion, code)):
+        with pytest.raises(InputError, match="at least two steps"):
+            call()
+
+
+def test_losses_count_true_frames_only(talker: CodeTalker) -> None:
+    features, motion, code = inputs(talker, 2, 10)
+    lengths = torch.tensor([10, 6])
+    taught = talker.teach(features, motion, code, lengths)
+    together = torch.stack(talker_loss(taught, motion, lengths))
+    alone = [
+        torch.stack(talker_loss(talker.teach(features[i : i + 1, : 2 * n], motion[i : i + 1, :n], code[i : i + 1]),
+                                motion[i : i + 1, :n]))
+        for i, n in enumerate(lengths.tolist())
+    ]  # fmt: skip
+    torch.testing.assert_close(together, (alone[0] * 10 + alone[1] * 6) / 16)
+
+
+def test_stage_one_is_frozen(talker: CodeTalker) -> None:
+    features, motion, code = inputs(talker, 1, 8)
+    sum(talker_loss(talker.train().teach(features, motion, code), motion)).backward()
+    assert all(p.grad is None for p in talker.autoencoder.parameters())
+    assert talker.feat_map.weight.grad.any()
+
+
+def test_config_is_json(talker: CodeTalker) -> None:
+    again = CodeTalkerConfig(**json.loads(json.dumps(asdict(talker.config))))
+    assert again == talker.config
+    with pytest.raises(ValueError, match="motion_dim is 9, in stage 1 12"):
+        replace(talker.config, motion_dim=9)
+    with pytest.raises(ValueError, match="halvings must be 0"):
+        replace(talker.config, autoencoder=replace(STAGE_ONE, halvings=1))
