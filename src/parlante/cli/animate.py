@@ -5,6 +5,7 @@ import argparse
 EPILOG = """examples:
   parlante animate line.wav -o line.mp4
   parlante animate line.mp3 --identity NAME --style NAME -o line.glb -o line.csv -o line.npz
+  parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
 outputs:
@@ -21,8 +22,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", action="append", metavar="PATH", help="file or folder/ to write; may be given several times"
     )
+    parser.add_argument(
+        "--model",
+        default="textalker",
+        metavar="NAME",
+        help="textalker (default), talkingstyle, ptalker, faceformer, or a checkpoint folder",
+    )
     parser.add_argument("--identity", metavar="NAME", help="who speaks; parlante info lists them")
-    parser.add_argument("--style", metavar="NAME", help="in whose manner (default: the identity's own)")
+    parser.add_argument(
+        "--style",
+        metavar="NAME",
+        help="in whose manner: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); default: the identity's own",
+    )
     parser.add_argument("--motion-style", metavar="NAME", help="in whose manner the face moves")
     parser.add_argument("--wrinkle-style", metavar="NAME", help="in whose manner the skin wrinkles")
     parser.add_argument("--motion-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
@@ -79,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
                 outputs,
                 picture=picture,
                 progress=progress,
+                source=options.model,
                 identity=options.identity,
                 style=options.style,
                 motion_style=options.motion_style,

@@ -1,28 +1,94 @@
 """Who to move like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core.errors import InputError
+from parlante.core.files import atomic_path
+
+FORMAT = "parlante-style/1"
+_LARGEST = 1 << 26  # bytes; a style is a few kilobytes
+
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """A pair of style pivots (TexTalker, section "style pivots"): the mean latents of a person's motion and wrinkles.
+    """How a person moves, as numbers of one model; motion and wrinkles may come from different persons.
 
-    Each may come from another person. Mixing and strengthening are arithmetic on the arrays.
+    TexTalker: style pivots (C, h, w), the mean latents of a person's motion and wrinkles (section "style pivots").
+    Autoregressive models: motion is the style code (D,), wrinkle is empty. Mixing and strengthening are arithmetic.
     """
 
     motion: NDArray[np.float32]
-    """(C, h, w) mean motion latent."""
     wrinkle: NDArray[np.float32]
-    """(C, h, w) mean wrinkle latent."""
     name: str = ""
+    model: str = ""
+    """Whose numbers these are: the model's name, or empty where nobody asks."""
+    checkpoint: str = ""
+    """SHA-256 of the weights that the style belongs to, or empty."""
 
     def mix(self, other: "Style", amount: float) -> "Style":
-        """This style moved towards `other`: 0 is this one, 1 the other; beyond 1 exaggerates the difference."""
-        return Style(
-            self.motion + amount * (other.motion - self.motion),
-            self.wrinkle + amount * (other.wrinkle - self.wrinkle),
-            f"{self.name}+{amount:g}*({other.name}-{self.name})",
-        )
+        """This style moved towards `other`: 0 is this one, 1 the other; beyond 1 exaggerates the difference.
+
+        Raises InputError for styles of different models.
+        """
+        name = f"{self.name}+{amount:g}*({other.name}-{self.name})"
+        return blend([self, other], [1 - amount, amount], name)
+
+
+def blend(styles: Sequence[Style], amounts: Sequence[float], name: str = "") -> Style:
+    """The sum of `amounts` times `styles`; negative amounts lead away. Raises InputError for different models."""
+    first = styles[0]
+    for other in styles[1:]:
+        same = (first.model, first.checkpoint) == (other.model, other.checkpoint)
+        if not same or first.motion.shape != other.motion.shape or first.wrinkle.shape != other.wrinkle.shape:
+            raise InputError(
+                f"styles {first.name!r} of {_whose(first)} and {other.name!r} of {_whose(other)} cannot be mixed; "
+                "extract both with the same model"
+            )
+    weights = np.asarray(amounts, np.float32)
+    motion = np.tensordot(weights, np.stack([s.motion for s in styles]), 1).astype(np.float32)
+    wrinkle = np.tensordot(weights, np.stack([s.wrinkle for s in styles]), 1).astype(np.float32)
+    names = name or ",".join(f"{s.name}:{amount:g}" for s, amount in zip(styles, amounts, strict=True))
+    return Style(motion, wrinkle, names, first.model, first.checkpoint)
+
+
+def save_style(style: Style, path: Path | str) -> None:
+    """Write a `.style` file: a safetensors file of two arrays, who and which model as its metadata."""
+    from safetensors.numpy import save_file
+
+    facts = {"format": FORMAT, "name": style.name, "model": style.model, "checkpoint": style.checkpoint}
+    arrays = {key: np.ascontiguousarray(getattr(style, key), np.float32) for key in ("motion", "wrinkle")}
+    with atomic_path(path) as partial:
+        save_file(arrays, partial, metadata=facts)
+
+
+def load_style(path: Path | str) -> Style:
+    """Read a `.style` file; nothing in it is executed. Raises InputError for anything else."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} is too large for a style; give a file written by parlante style")
+        with safe_open(path, framework="numpy") as file:
+            facts = file.metadata() or {}
+            keys = set(file.keys())
+            if facts.get("format") != FORMAT or keys != {"motion", "wrinkle"}:
+                raise InputError(f"{path} is no style file; give one written by parlante style extract")
+            arrays = {key: file.get_tensor(key) for key in keys}
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise InputError(f"cannot read {path} as a style: {error}; extract it again") from error
+    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(f"{path} holds values that are no finite numbers; extract the style again")
+    name, model, checkpoint = (str(facts.get(key, "")) for key in ("name", "model", "checkpoint"))
+    return Style(arrays["motion"], arrays["wrinkle"], name, model, checkpoint)
+
+
+def _whose(style: Style) -> str:
+    return f"{style.model or 'no model'} {style.checkpoint[:8]}".strip()

@@ -17,8 +17,10 @@ from parlante.models.curves import CurveSolver
 from parlante.pipeline.ahead import ahead
 from parlante.pipeline.life import EYES, eyes_and_head
 from parlante.pipeline.source import Request, Source, unknown_name
+from parlante.pipeline.sources import find_source
 from parlante.pipeline.speech import Speech, hear
 from parlante.pipeline.stages import Motion, Resampler, close_mouth, mouth_gain
+from parlante.pipeline.styles import find_style
 from parlante.synth.manner import NEUTRAL, Manner
 
 RIGID = ("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
@@ -108,16 +110,18 @@ def stream(
     texture: bool = True,
     liveliness: bool = True,
     steps: int | None = None,
-    source: Source | None = None,
+    source: Source | str | Path | None = None,
     skin: bool = True,
 ) -> tuple[Take, Iterator[Chunk]]:
     """The facts of a take and an iterator that makes its frames, a window of the model at a time.
 
     speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its first if
     absent). style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
-    identity's own. Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240.
+    identity's own; each a name, a mixture such as `ada:0.7,bo:0.3`, a `.style` file or a `Style`.
+    Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240.
     texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
-    source: another talker than the shipped TexTalker. skin: False saves painting the albedo, where nobody looks at it.
+    source: another talker than the shipped TexTalker: a name of `pipeline.sources.SHIPPED`, a checkpoint folder, or any
+    `Source`. skin: False saves painting the albedo, where nobody looks at it.
     """
     for name, value in (("motion_strength", motion_strength), ("wrinkle_strength", wrinkle_strength)):
         if not 0 <= value <= 3:
@@ -129,23 +133,17 @@ def stream(
     if steps is not None and not 1 <= steps <= 1000:
         raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
     person, shapes, pivot = _person(identity, paint=skin and texture)
-    if source is None:
-        from parlante.pipeline.textalker import TexTalkerSource
-
-        source = TexTalkerSource.shared()
+    source = find_source(source)
     request = Request(
         identity=person,
-        motion_style=motion_style if motion_style is not None else style,
-        wrinkle_style=wrinkle_style if wrinkle_style is not None else style,
+        motion_style=find_style(motion_style if motion_style is not None else style, source),
+        wrinkle_style=find_style(wrinkle_style if wrinkle_style is not None else style, source),
         motion_strength=motion_strength,
         wrinkle_strength=wrinkle_strength,
         seed=seed,
         steps=steps,
         texture=texture,
     )
-    for wish in (request.motion_style, request.wrinkle_style):
-        if isinstance(wish, str) and wish not in source.style_names:
-            raise unknown_name("style", wish, source.style_names)
     heard = hear(speech)
     total = num_frames(len(heard.audio), heard.sample_rate, fps)
     provenance = {

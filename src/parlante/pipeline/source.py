@@ -53,6 +53,10 @@ class Source(Protocol):
         """The frames of the speech last listened to, in order; T in all."""
         ...
 
+    def style(self, name: str | None) -> Style:
+        """A known style by name, or the average of all. Raises InputError for an unknown name."""
+        ...
+
 
 def unknown_name(what: str, name: str, known: tuple[str, ...]) -> InputError:
     """The error for a name that is not in a list, with the nearest one that is."""

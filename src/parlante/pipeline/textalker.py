@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,17 @@ class TexTalkerSource:
                             stored = strength[stored]
                 yield Window(np.ascontiguousarray(offsets.numpy()), stored)
 
+    def style(self, name: str | None) -> Style:
+        """A known style by name, or the average of all. Raises InputError for an unknown name."""
+        if name is None:
+            motion, wrinkle = self.talker.motion_pivots.mean(0), self.talker.wrinkle_pivots.mean(0)
+            found = Style(motion.numpy(), wrinkle.numpy(), "mean")
+        elif name in self.style_names:
+            found = self.talker.style(name)
+        else:
+            raise unknown_name("style", name, self.style_names)
+        return replace(found, model="textalker", checkpoint=str(self.provenance.get("checkpoint_sha256", "")))
+
     def _style(self, request: Request) -> Style:
         motion, wrinkle = (self._pivots(wish, request) for wish in (request.motion_style, request.wrinkle_style))
         return Style(motion.motion, wrinkle.wrinkle, f"{motion.name}/{wrinkle.name}")
@@ -99,14 +111,9 @@ class TexTalkerSource:
         """A style as given; by default the identity's own, or the mean of all where it has none."""
         if isinstance(wish, Style):
             return wish
-        if wish is None:
-            if request.identity.name in self.style_names:
-                return self.talker.style(request.identity.name)
-            motion, wrinkle = self.talker.motion_pivots.mean(0), self.talker.wrinkle_pivots.mean(0)
-            return Style(motion.numpy(), wrinkle.numpy(), "mean")
-        if wish not in self.style_names:
-            raise unknown_name("style", wish, self.style_names)
-        return self.talker.style(wish)
+        if wish is None and request.identity.name in self.style_names:
+            wish = request.identity.name
+        return self.style(wish)
 
 
 @lru_cache(maxsize=1)

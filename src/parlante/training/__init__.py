@@ -5,5 +5,7 @@ STAGES = {
     "wrinkle_vqgan": "parlante.training.vqgan:main",
     "latent_diffusion": "parlante.training.latent_diffusion:main",
     "phonetic": "parlante.training.phonetic:main",
+    "motion_basis": "parlante.training.motion_basis:main",
+    "autoregressive": "parlante.training.autoregressive:main",
 }
 """Stage of a recipe: where its `main(config: dict, run_dir: Path) -> None` lives."""

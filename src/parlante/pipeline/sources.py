@@ -1,0 +1,44 @@
+"""Talkers by name or folder."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from parlante.models.embedded import SHIPPED as SMALL
+from parlante.models.embedded import model_name
+from parlante.pipeline.source import Source, unknown_name
+
+SHIPPED = ("textalker", *SMALL)
+"""Talkers that come with the package; the first is the default."""
+
+
+def find_source(wish: Source | str | Path | None) -> Source:
+    """A talker of the embedded head: the shipped one of that name (none: TexTalker), a checkpoint folder, or as given.
+
+    Raises InputError for anything else, and for a talker of another topology.
+    """
+    if wish is None or str(wish) == "textalker":
+        from parlante.pipeline.textalker import TexTalkerSource
+
+        return TexTalkerSource.shared()
+    if not isinstance(wish, str | Path):
+        return wish
+    if str(wish) in SMALL:
+        return _small(str(wish))
+    folder = Path(wish)
+    if not folder.exists() and isinstance(wish, str) and "/" not in wish:
+        raise unknown_name("model", wish, SHIPPED)
+    name = model_name(folder)
+    if name == "textalker":
+        from parlante.pipeline.textalker import TexTalkerSource
+
+        return TexTalkerSource.load(folder)
+    from parlante.pipeline.vertex import VertexSource
+
+    return VertexSource.load(folder)
+
+
+@lru_cache(maxsize=4)
+def _small(name: str) -> Source:
+    from parlante.pipeline.vertex import VertexSource
+
+    return VertexSource.load(name)

@@ -1,0 +1,64 @@
+"""What a user may write where a style is asked for."""
+
+from pathlib import Path
+
+from parlante.core import InputError, Style
+from parlante.core.style import blend, load_style
+from parlante.pipeline.source import Source, unknown_name
+
+
+def find_style(wish: str | Style | None, source: Source) -> str | Style | None:
+    """A known name as it is; a `.style` file; or a mixture such as `ada:0.7,bo:0.3`, its amounts scaled to sum to 1.
+
+    A single amount counts from the source's average style (`ada:1.5` exaggerates ada). Raises InputError for unknown
+    names and for styles of another model.
+    """
+    if wish is None or wish in source.style_names:
+        return wish
+    if isinstance(wish, str):
+        wish = _mixture(wish, source) if ":" in wish and not Path(wish).is_file() else _single(wish, source)
+        if isinstance(wish, str):
+            return wish
+    _check(wish, source)
+    return wish
+
+
+def _single(text: str, source: Source) -> str | Style:
+    if text in source.style_names:
+        return text
+    if text.endswith(".style"):
+        return load_style(text)
+    raise unknown_name("style", text, source.style_names)
+
+
+def _mixture(text: str, source: Source) -> Style:
+    styles, amounts = [], []
+    for part in text.split(","):
+        name, _, amount = part.strip().rpartition(":")
+        try:
+            amounts.append(float(amount))
+        except ValueError as error:
+            raise InputError(f"cannot read {part!r} as NAME:AMOUNT; write a style mixture as ada:0.7,bo:0.3") from error
+        found = _single(name, source)
+        style = source.style(found) if isinstance(found, str) else found
+        _check(style, source)
+        styles.append(style)
+    if not all(abs(amount) <= 10 for amount in amounts):
+        raise InputError(f"amounts of a style mixture must lie in -10..10, got {text!r}")
+    if len(styles) == 1:
+        return blend([source.style(None), styles[0]], [1 - amounts[0], amounts[0]], text)
+    total = sum(amounts)
+    if abs(total) < 1e-3:
+        raise InputError(f"the amounts of {text!r} sum to zero; make them sum to 1")
+    return blend(styles, [amount / total for amount in amounts], text)
+
+
+def _check(style: Style, source: Source) -> None:
+    model, checkpoint = source.provenance.get("model"), source.provenance.get("checkpoint_sha256")
+    if style.model and style.model != model:
+        raise InputError(f"style {style.name!r} belongs to {style.model}, not to {model}; use --model {style.model}")
+    if style.checkpoint and checkpoint and style.checkpoint != checkpoint:
+        raise InputError(
+            f"style {style.name!r} was extracted with another {model} ({style.checkpoint[:8]}, this is "
+            f"{checkpoint[:8]}); extract it again"
+        )

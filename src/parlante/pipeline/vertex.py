@@ -1,0 +1,124 @@
+"""The small autoregressive talkers as the pipeline sees them: phonetic encoder, family, motion basis.
+
+They make motion only. Wrinkles follow from it as creases of the moving skin (`head/skin_dynamics.py`), as deep as those
+of the person whose wrinkle style is asked for.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
+from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
+from parlante.core import InputError, Style
+from parlante.core.timing import num_frames
+from parlante.models.embedded import EmbeddedTalker
+from parlante.models.motion_basis import MotionBasis
+from parlante.pipeline.source import Request, Window, unknown_name
+from parlante.uv.ratio import encode
+
+PIECE = 30
+"""Frames per window."""
+BLOCK, WARM_UP, FADE = 600, 60, 10
+"""Frames: the talker starts afresh every block, hears itself in before, and melts into the last one. It thus never runs
+much longer than in training, and an hour costs as much per second as a minute."""
+SKIN = 256
+"""Edge of the wrinkle maps."""
+
+
+class VertexSource:
+    """An autoregressive talker on the embedded head. Holds the features of the speech it listened to last."""
+
+    wrinkle_size = (SKIN, SKIN)
+
+    def __init__(self, talker: EmbeddedTalker, encoder: PhoneticEncoder, basis: MotionBasis | None = None) -> None:
+        self.talker, self.encoder, self.basis = talker, encoder, basis or MotionBasis.load()
+        self.fps = talker.around.fps
+        self.style_names = talker.subjects
+        self.provenance: dict[str, Any] = {
+            "model": talker.family,
+            "checkpoint_sha256": talker.checkpoint,
+            "encoder": talker.around.encoder,
+        }
+        self._heard = torch.zeros(1, 1, encoder.dim)
+        self._frames = 0
+
+    @classmethod
+    def load(cls, talker: Path | str, encoder: Path | str = ENCODER_FOLDER) -> "VertexSource":
+        """A shipped talker by its name, or a checkpoint folder. Raises InputError if it cannot be used."""
+        return cls(EmbeddedTalker.from_pretrained(talker), PhoneticEncoder.from_pretrained(encoder))
+
+    def listen(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Encode speech (N,) at 16 kHz; returns (T,) the chance that nobody speaks, per frame."""
+        self._frames = num_frames(len(audio), fps=self.fps)
+        if len(audio) < 2 * STEP:
+            audio = np.pad(np.asarray(audio), (0, 2 * STEP - len(audio)))
+        features = self.encoder.encode(audio)
+        self._heard = torch.from_numpy(features)[None]
+        times = np.arange(self._frames) / self.fps * RATE - 0.5
+        return np.interp(times, np.arange(len(features)), features[:, FEATURES["phones"]][:, 0]).astype(np.float32)
+
+    def windows(self, request: Request) -> Iterator[Window]:
+        """Frames of the speech last listened to. Raises InputError for a style it does not know."""
+        wish = request.motion_style
+        style = wish if isinstance(wish, Style) else self.style(wish, request.identity.name)
+        paint = self._skin(request) if request.texture else None
+        for coordinates in self._perform(torch.from_numpy(style.motion)[None]):
+            offsets = self.basis.decode(coordinates.numpy()) * np.float32(request.motion_strength)
+            wrinkle = None
+            if paint is not None:
+                strength = np.float32(request.wrinkle_strength)
+                maps = paint.wrinkle(offsets) if strength == 1 else encode(paint.maps(offsets) ** strength)
+                wrinkle = np.rint(255 * maps).astype(np.uint8)
+            yield Window(offsets, wrinkle)
+
+    def style(self, name: str | None, wearer: str | None = None) -> Style:
+        """A subject's style; without a name the wearer's own, or the average where it has none. Raises InputError."""
+        if name is None and wearer in self.style_names:
+            name = wearer
+        if name is not None and name not in self.style_names:
+            raise unknown_name("style", name, self.style_names)
+        talker = self.talker
+        code = talker.mean_code() if name is None else talker.codes()[talker.subjects.index(name)]
+        nothing = np.zeros(0, np.float32)
+        return Style(code.numpy().copy(), nothing, name or "mean", talker.family, talker.checkpoint)
+
+    @torch.no_grad()
+    def _perform(self, code: Tensor) -> Iterator[Tensor]:
+        """Coordinates (n, R) of all frames, in pieces."""
+        if code.shape[1] != self.talker.codes().shape[1]:
+            raise InputError(
+                f"a style of {code.shape[1]} numbers does not fit {self.talker.family}; extract it with it"
+            )
+        code = self.talker.voiced(code, self.talker.features(self._heard, 0, min(self._frames, round(10 * self.fps))))
+        tail: Tensor | None = None  # what the last block says beyond its end
+        for start in range(0, self._frames, BLOCK):
+            stop = min(start + BLOCK, self._frames)
+            session = self.talker.network.session(code)
+            if start:
+                session.push(self.talker.features(self._heard, start - WARM_UP, WARM_UP))
+            for at in range(start, stop, PIECE):
+                made = session.push(self.talker.features(self._heard, at, min(PIECE, stop - at)))[0]
+                if tail is not None:
+                    count = min(len(tail), len(made))
+                    rise = (torch.arange(1, count + 1) / (FADE + 1))[:, None]
+                    made = torch.cat([torch.lerp(tail[:count], made[:count], rise), made[count:]])
+                    tail = None
+                yield made
+            if stop < self._frames:
+                tail = session.push(self.talker.features(self._heard, stop, min(FADE, self._frames - stop)))[0]
+
+    def _skin(self, request: Request) -> Any:
+        from parlante.head import load_head
+        from parlante.head.skin_dynamics import SkinDynamics
+        from parlante.synth.subjects import manner_of
+
+        wish = request.wrinkle_style
+        head = load_head()
+        owner = wish if isinstance(wish, str) and wish in head.identity_names else request.identity.name
+        return SkinDynamics(head, request.identity.name, SKIN, round(manner_of(owner).wrinkle_depth, 3))

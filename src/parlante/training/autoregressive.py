@@ -1,0 +1,257 @@
+"""Training of the small autoregressive models (FaceFormer, TalkingStyle, PTalker) on prepared motion coordinates.
+
+The published losses are squared errors of vertices, which an orthonormal basis turns into squared errors of
+coordinates; the lips count extra through the basis's rows of the lips, and so do frame-to-frame differences.
+
+What is ours: stretches of clips laid end to end; parallel scheduled sampling (Mihaylova & Martins 2019), in which a
+growing share of the past is the model's own prediction, and noise on the rest, so that running free is no surprise.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from parlante.core import InputError, atomic_path
+from parlante.core.timing import FPS
+from parlante.models.embedded import EmbeddedTalker, Surroundings, build
+from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
+from parlante.training.run import LoopConfig, Scheme, fit, section
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoregressiveConfig:
+    """The `scheme:` part of a recipe."""
+
+    batch: int = 8
+    frames: int = 120
+    """Length of a stretch."""
+    taps: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
+    """When features are read around a frame, in half frames."""
+    lips: float = 1.0
+    """Weight of the lips' squared error over their variance."""
+    velocity: float = 1.0
+    """Weight of the squared errors of frame-to-frame differences, over the variance of these."""
+    own_past: float = 0.8
+    """Largest share of the past that is the model's own prediction."""
+    ramp: float = 0.5
+    """The share grows over this part of the training."""
+    noise: float = 0.1
+    """Deviation of the noise on the past, in deviations of the motion."""
+    clean_share: float = 0.3
+    """Share of hearings without re-recording."""
+    check_clips: int = 32
+    """Validation clips."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taps", tuple(self.taps))
+
+
+class Stretches(NamedTuple):
+    """A batch."""
+
+    motion: Tensor
+    """(B, T, R)."""
+    features: Tensor
+    """(B, T, A)."""
+    subjects: Tensor
+    """(B,) numbers."""
+
+
+class AutoregressiveScheme(Scheme):
+    """Any family that follows `forward(features, motion, code)`, `style_code(weights)`, `generate(features, code)`."""
+
+    network: Any
+    lips: Tensor
+    scale: Tensor
+
+    def __init__(self, model: nn.Module, store: MotionStore, loop: LoopConfig, own: AutoregressiveConfig) -> None:
+        super().__init__(loop)
+        from parlante.head import load_head
+
+        self.network, self.store, self.own = model, store, own
+        self.names = store.subjects()
+        self.streams: list[NDArray[np.int64]] = []
+        for name in self.names:
+            spans = [(c["start"], c["frames"]) for c in store.clips if c["subject"] == name and c["split"] == "train"]
+            self.streams.append(np.array(spans))
+        if not self.names:
+            raise InputError("the corpus has no training clips; write a larger one")
+        self.lengths = np.array([spans[:, 1].sum() for spans in self.streams], float)
+        part = torch.from_numpy(store.basis.part(np.asarray(load_head().topology.regions["lips"])))
+        sample = torch.from_numpy(np.concatenate([store.motion[s : s + n] for spans in self.streams for s, n in spans]))
+        steps = sample.diff(dim=0)
+        self.register_buffer("lips", part, persistent=False)
+
+        def spread(x: Tensor) -> float:
+            return float((x - x.mean(0)).square().mean())
+
+        variances = [spread(sample), spread(steps), spread(sample[::7] @ part), spread(steps[::7] @ part)]
+        self.register_buffer("scale", torch.tensor(variances), persistent=False)
+
+    # -- data
+
+    def _stretch(self, rng: np.random.Generator) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        """(subject, frame numbers (T,), hearing of each): clips of one subject end to end."""
+        subject = int(rng.choice(len(self.names), p=self.lengths / self.lengths.sum()))
+        frames: list[NDArray[np.int64]] = []
+        hearings: list[NDArray[np.int64]] = []
+        total = 0
+        while total < self.own.frames:
+            start, count = self.streams[subject][rng.integers(len(self.streams[subject]))]
+            skip = 0 if total or rng.random() < 0.4 else int(rng.integers(count))
+            variants = self.store.config.variants
+            clean = variants == 0 or rng.random() < self.own.clean_share
+            frames.append(np.arange(start + skip, start + count))
+            hearings.append(np.full(count - skip, 0 if clean else rng.integers(1, variants + 1)))
+            total += int(count - skip)
+        return subject, np.concatenate(frames)[: self.own.frames], np.concatenate(hearings)[: self.own.frames]
+
+    def batch(self, step: int) -> Stretches:
+        """Stretches of `batch` random subjects."""
+        rng = np.random.default_rng([self.loop.seed, step])
+        subjects, frames, hearings = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
+        at = np.stack(frames)
+        return Stretches(
+            torch.from_numpy(self.store.motion[at]),
+            torch.from_numpy(self.store.hear(at, np.stack(hearings), self.own.taps)),
+            torch.tensor(subjects),
+        )
+
+    # -- losses
+
+    def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
+        """(B, D) codes of subjects (B,)."""
+        return self.network.style_code(nn.functional.one_hot(subjects, len(self.names)).to(features))
+
+    def losses(self, batch: Stretches) -> dict[str, Tensor]:
+        """Teacher forcing on a past that is partly the model's own."""
+        model = self.network
+        code = self.codes(batch.subjects, batch.features)
+        share = self.share()
+        past = batch.motion
+        if share > 0:
+            with torch.no_grad():
+                guess = model(batch.features, past, code)
+            own_frames = torch.rand(*past.shape[:2], 1, device=past.device) < share
+            past = torch.where(own_frames, guess, past)
+        return self.judge(model(batch.features, self.blurred(past), code), batch.motion)
+
+    def share(self) -> float:
+        """Share of the past that is the model's own, at this step."""
+        done = self.steps_done / self.loop.max_steps
+        if self.loop.max_minutes:
+            done = max(done, self.seconds_done / (60 * self.loop.max_minutes))
+        return self.own.own_past * min(1.0, done / max(self.own.ramp, 1e-6))
+
+    def blurred(self, past: Tensor) -> Tensor:
+        """The past (B, T, R) with noise, of another strength in each item."""
+        amount = self.own.noise * self.scale[0].sqrt() * torch.rand(len(past), 1, 1, device=past.device)
+        return past + amount * torch.randn_like(past)
+
+    def judge(self, made: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Losses of predicted coordinates (B, T, R), each relative to the variance of what it judges."""
+        error = made - truth
+        change = error.diff(dim=1)
+        position, velocity, lips, lip_velocity = (
+            part.square().mean() / scale
+            for part, scale in zip((error, change, error @ self.lips, change @ self.lips), self.scale, strict=True)
+        )
+        own = self.own
+        total = position + own.lips * lips + own.velocity * (velocity + own.lips * lip_velocity)
+        return {"position": position, "velocity": velocity, "lips": lips, "lip_velocity": lip_velocity, "loss": total}
+
+    # -- validation
+
+    def validate(self) -> dict[str, float]:
+        """Free-running on clips of seen subjects: worst lip vertex, mean over frames, mm; beside the mean face's."""
+        clips = [c for c in self.store.clips if c["split"] == "val" and c["subject"] in self.names]
+        clips = clips or [c for c in self.store.clips if c["split"] == "train"]
+        chosen = clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
+        made = self.perform(chosen)
+        error, still, frames = 0.0, 0.0, 0
+        for clip, motion in zip(chosen, made, strict=True):
+            truth = torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
+            mean = self.mean_motion(clip["subject"])
+            error += float(lip_error(motion, truth, self.lips.cpu()).sum())
+            still += float(lip_error(mean, truth, self.lips.cpu()).sum())
+            frames += len(truth)
+        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames}
+
+    def mean_motion(self, subject: str) -> Tensor:
+        """(R,) mean over the subject's training clips."""
+        spans = self.streams[self.names.index(subject)]
+        return torch.from_numpy(np.concatenate([self.store.motion[s : s + n] for s, n in spans]).mean(0))
+
+    def perform(self, clips: list[dict[str, Any]], codes: Tensor | None = None) -> list[Tensor]:
+        """What the model makes of clips' clean sound, in their subjects' styles or with codes (B, D): (T, R) each."""
+        device = self.lips.device
+        heard = []
+        for clip in clips:
+            at = np.arange(clip["start"], clip["start"] + clip["frames"])
+            heard.append(torch.from_numpy(self.store.hear(at, np.zeros_like(at), self.own.taps)))
+        lengths = torch.tensor([len(h) for h in heard])
+        features = nn.utils.rnn.pad_sequence(heard, batch_first=True).to(device)
+        if codes is None:
+            codes = self.codes(torch.tensor([self.names.index(c["subject"]) for c in clips], device=device), features)
+        with torch.inference_mode():
+            made = self.network.generate(features, codes, lengths=lengths.to(device))
+        return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]
+
+
+def lip_error(made: Tensor, truth: Tensor, lips: Tensor) -> Tensor:
+    """(T,) distance of the worst lip vertex, mm, of coordinates (T, R) or (R,) from (T, R); lips (R, 3 n)."""
+    return ((made - truth) @ lips).unflatten(-1, (-1, 3)).norm(dim=-1).amax(-1)
+
+
+def main(config: dict[str, Any], run_dir: Path) -> None:
+    """Prepare the corpus (or find it), train a family, write `run_dir/export` and figures.json."""
+    if not (config.get("data") or {}).get("corpus"):
+        raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
+    sizes = dict(config.get("model") or {})
+    family = sizes.pop("family", None)
+    if not family:
+        raise InputError("the recipe needs model.family, for example talkingstyle")
+    data, loop = section(MotionDataConfig, config, "data"), section(LoopConfig, config, "loop")
+    own = section(AutoregressiveConfig, config, "scheme")
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    store = prepare(data)
+    torch.manual_seed(loop.seed)
+    subjects = store.subjects()
+    common = {
+        "motion_dim": len(store.basis),
+        "audio_dim": store.features.shape[-1] * len(own.taps),
+        "subjects": len(subjects),
+        "steps_per_frame": 1,
+        "period": round(FPS),
+    }
+    scheme: AutoregressiveScheme
+    if family == "ptalker":
+        from parlante.training.ptalker import PTalkerScheme
+
+        model = build(family, common | {"emotion_dim": common["audio_dim"]} | sizes)
+        scheme = PTalkerScheme(model, store, loop, own)
+    else:
+        model = build(family, common | sizes)
+        scheme = AutoregressiveScheme(model, store, loop, own)
+    fit(scheme, run_dir)
+    model.cpu()
+    scheme.cpu()
+    with torch.no_grad():
+        figures = scheme.validate()
+    with atomic_path(run_dir / "figures.json") as path:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
+    around = Surroundings(
+        taps=tuple(tap / (GRID * FPS) for tap in own.taps),
+        subjects=subjects,
+        fps=FPS,
+        basis_scale=store.basis.scale,
+        topology=store.basis.topology,
+    )
+    EmbeddedTalker(family, model, around).save(run_dir / "export")

@@ -1,0 +1,163 @@
+"""Preparation for the autoregressive models: every clip of a corpus as motion coordinates and speech features.
+
+Motion is written in the motion basis, without blinks and glances, which no speech foretells. Speech is heard by the
+frozen phonetic encoder, once as it is and several times recoloured and re-recorded; its features are kept at twice the
+frame rate, locked to the frames, so that any stretch of clips reads its taps by index. The cache folder's name carries
+a hash of everything it was made from.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from parlante.audio.align import align
+from parlante.core import InputError
+from parlante.core.timing import FPS
+from parlante.data.synthtalk import SynthTalk
+from parlante.models.motion_basis import ASSET as BASIS_FILE
+from parlante.models.motion_basis import MotionBasis
+from parlante.training.motion_basis import spoken
+
+GRID = 2
+"""Features kept per frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionDataConfig:
+    """The `data:` part of a recipe."""
+
+    corpus: str
+    """Folder written by `parlante synth`."""
+    basis: str = ""
+    """File of a motion basis; empty: the shipped one."""
+    encoder: str = ""
+    """Folder of a phonetic encoder; empty: the shipped one."""
+    cache: str = "runs/cache"
+    """Where prepared folders are kept."""
+    variants: int = 2
+    """Re-recorded hearings of every training clip beside the clean one."""
+    strength: float = 0.7
+    """Of the re-recording."""
+    clips_per_subject: int | None = None
+    """Use only so many training clips of each subject; none uses all."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class MotionStore:
+    """What `prepare` made, memory-mapped."""
+
+    config: MotionDataConfig
+    basis: MotionBasis
+    motion: NDArray[np.float32]
+    """(N, R) coordinates of all frames of all clips."""
+    features: NDArray[np.float16]
+    """(variants + 1, GRID N, F); hearing 0 is the clean one, the others exist for training clips only."""
+    clips: list[dict[str, Any]]
+    """Of each clip: key, subject, split, start, frames."""
+
+    def subjects(self) -> tuple[str, ...]:
+        """Those with training clips, sorted: the order of the one-hots."""
+        return tuple(sorted({clip["subject"] for clip in self.clips if clip["split"] == "train"}))
+
+    def hear(
+        self, frames: NDArray[np.integer], hearing: NDArray[np.integer], taps: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        """(..., T, F * taps) features at frames (..., T) of hearings (..., T); taps count in 1 / (GRID fps) seconds.
+
+        Neighbours are those within `frames`, so clips laid end to end hear each other as one recording would.
+        """
+        length = frames.shape[-1]
+        place = (np.arange(length)[:, None] * GRID + np.asarray(taps)).clip(0, length * GRID - 1)  # (T, taps)
+        frame, half = place // GRID, place % GRID
+        rows = frames[..., frame] * GRID + half
+        values = self.features[hearing[..., frame], rows]
+        return values.reshape(*values.shape[:-2], -1).astype(np.float32)
+
+
+def prepare(config: MotionDataConfig) -> MotionStore:
+    """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
+    basis = MotionBasis.load(config.basis or BASIS_FILE)
+    folder = Path(config.cache) / f"motion-{_fingerprint(config)}"
+    if not (folder / "index.json").is_file():
+        partial = folder.with_name(folder.name + ".part")
+        shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
+        partial.mkdir(parents=True)
+        _make(config, basis, partial)
+        partial.rename(folder)
+    return MotionStore(
+        config=config,
+        basis=basis,
+        motion=np.load(folder / "motion.npy", allow_pickle=False),
+        features=np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False),
+        clips=json.loads((folder / "index.json").read_text()),
+    )
+
+
+def _fingerprint(config: MotionDataConfig) -> str:
+    from parlante.audio.phonetic import ASSET
+
+    digest = hashlib.sha256()
+    encoder = Path(config.encoder or ASSET) / "model.safetensors"
+    for path in (Path(config.corpus) / "index.json", Path(config.basis or BASIS_FILE), encoder):
+        if not path.is_file():
+            raise InputError(f"the recipe needs {path}, which is missing; make it or correct the recipe's data")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache")}
+    digest.update(json.dumps(numbers, sort_keys=True).encode())
+    return digest.hexdigest()[:12]
+
+
+def _choose(data: SynthTalk, most: int | None) -> list[dict[str, Any]]:
+    used: dict[str, int] = {}
+    clips, start = [], 0
+    for number, row in enumerate(data.rows):
+        if row["split"] == "train":
+            used[row["subject"]] = used.get(row["subject"], 0) + 1
+            if most is not None and used[row["subject"]] > most:
+                continue
+        keep = {key: row[key] for key in ("key", "subject", "split", "frames")}
+        clips.append({**keep, "number": number, "start": start})
+        start += row["frames"]
+    return clips
+
+
+def _make(config: MotionDataConfig, basis: MotionBasis, folder: Path) -> None:
+    from parlante.audio.augment import recolour, record
+    from parlante.audio.phonetic import ASSET, PhoneticEncoder
+    from parlante.head import load_head
+
+    data, head = SynthTalk(config.corpus), load_head()
+    clips = _choose(data, config.clips_per_subject)
+    total = sum(clip["frames"] for clip in clips)
+    encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
+    shape = (config.variants + 1, GRID * total, encoder.dim)
+    features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
+    motion = np.zeros((total, len(basis)), np.float32)
+    shapes: dict[str, NDArray[np.float32]] = {}
+    for clip in tqdm(clips, desc="hearing clips", disable=None):
+        take = data.take(clip["number"])
+        if take.identity not in shapes:
+            shapes[take.identity] = basis.shapes(head.shapes(take.identity))
+        first, count = clip["start"], clip["frames"]
+        motion[first : first + count] = spoken(take.curves) @ shapes[take.identity]
+        for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
+            heard, speed = take.audio, 1.0
+            if variant:
+                rng = np.random.default_rng([config.seed, clip["number"], variant])
+                coloured, speed = recolour(take.audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
+                heard = record(coloured, rng, strength=config.strength)
+            values = torch.from_numpy(encoder.encode(heard))[None]
+            aligned = align(values, GRID * count, fps=GRID * FPS * speed, rate=encoder.rate)
+            features[variant, GRID * first : GRID * (first + count)] = aligned[0].half().numpy()
+    features.flush()
+    np.save(folder / "motion.npy", motion, allow_pickle=False)
+    (folder / "index.json").write_text(json.dumps(clips))
