@@ -87,6 +87,8 @@ def objective(
     emotion_lengths: Tensor | None = None,
     mouth: Tensor | None = None,
     term_weights: TermWeights | None = None,
+    reference: Tensor | None = None,
+    reference_lengths: Tensor | None = None,
     style_dropout: float = 0.0,
     sampling: float = 0.0,
     passes: int = 1,
@@ -98,10 +100,12 @@ def objective(
 
     features (B, S, A), motion (B, T, M) displacements, weights (B, N) one-hot, emotion (B, S', E), lengths (B,) in
     frames, emotion_lengths (B,) in steps. Motion longer than the features is cut to them. mouth (R,): vertex indices,
-    of motion that is vertices; none leaves the term out. style_dropout: probability, per clip, that the voice's style
-    is withheld, and the same for the motion's, so that either may be missing when generating. sampling, passes: as in
-    `PTalker.forward`. free_running: the published autoregressive branch, which their schedule never takes.
-    released: mouth and contrastive terms as published, mistakes included. Clips need at least 2 frames.
+    of motion that is vertices; none leaves the term out. reference (B, R, M), reference_lengths (B,): clips of the same
+    people to take the motion's style from; none: the clips themselves, as published. style_dropout: probability, per
+    clip, that the voice's style is withheld, and the same for the motion's, so that either may be missing when
+    generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive branch, which
+    their schedule never takes. released: mouth and contrastive terms as published, mistakes included. Clips need at
+    least 2 frames.
     """
     frames = min(motion.shape[1], model.transformer_decoder.frames_heard(features.shape[1]))
     motion = motion[:, :frames]
@@ -132,7 +136,11 @@ def objective(
     style, style_sequence = model.style_motion(frames_seen, real)
     if not free_running:
         kept = _kept(style_dropout, len(motion), 2, generator).to(motion)
-        code = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * style
+        shown = style
+        if reference is not None:
+            marks = None if reference_lengths is None else real_frames(reference.shape[1], reference_lengths)
+            shown = model.style_motion(model.see(reference), marks)[0]
+        code = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * shown
         prediction = model(features, motion, code, lengths, sampling=sampling, passes=passes, generator=generator)
 
     terms = _errors(prediction, motion, real, mouth, released)
