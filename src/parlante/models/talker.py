@@ -20,22 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parlante.audio.speech import load_speech_encoder
-from parlante.core import InputError, atomic_path, read_npz
-from parlante.models import resolve
+from parlante.core import InputError, Style, atomic_path, read_npz
+from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import load_checkpoint, save_checkpoint
-from parlante.models.motion_basis import MotionBasis
 
-FAMILIES = {
-    "faceformer": "parlante.models.faceformer:FaceFormer",
-    "talkingstyle": "parlante.models.talkingstyle:TalkingStyle",
-    "ptalker": "parlante.models.ptalker.talker:PTalker",
-    "codetalker": "parlante.models.codetalker.talker:CodeTalker",
-}
-"""Family: where its class is; its config class stands beside it, with `Config` behind the name."""
+FAMILIES = ("faceformer", "talkingstyle", "ptalker", "codetalker")
+"""Models that speak the contract of this file; a config class stands beside each, with `Config` behind the name."""
 SPEECH, EMOTION, BASIS = "audio_encoder.", "AudioStyle.wav2vec2_emo.", "motion_basis."
 """Prefixes of what is not the family's in a checkpoint; the first two are the authors' own."""
-Style = str | Mapping[str, float] | Tensor
-"""A speaker's name, a mixture of names, or a style code (D,) or (B, D)."""
+StyleLike = str | Mapping[str, float] | Style | Tensor
+"""A speaker's name, a mixture of names, an extracted style, or a style code (D,) or (B, D)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +37,7 @@ class TalkerConfig:
     """`config` of a checkpoint folder."""
 
     model: str
-    """A key of FAMILIES."""
+    """One of FAMILIES."""
     family: Any
     """The family's config; a mapping of its fields will do."""
     speech: Mapping[str, Any]
@@ -56,9 +50,9 @@ class TalkerConfig:
     """Names of the speakers, in the order of the style weights; () numbers them."""
     topology: str = ""
     """Name of the mesh family, for people."""
-    basis: str = "none"
-    """Motion coordinates are: `none` vertex displacements, `own` coefficients of rows in the checkpoint, `embedded`
-    coefficients of the basis that ships with the package."""
+    basis: int = 0
+    """Rows of a fixed motion basis in the checkpoint, of which motion coordinates are the coefficients; 0: coordinates
+    are the displacements of the vertices."""
 
     def __post_init__(self) -> None:
         if self.model not in FAMILIES:
@@ -69,15 +63,17 @@ class TalkerConfig:
         if len(names) != self.family.subjects or len(set(names)) != len(names):
             raise ValueError(f"subjects must be {self.family.subjects} different names, got {', '.join(names)}")
         object.__setattr__(self, "subjects", names)
-        if self.basis not in ("none", "own", "embedded"):
-            raise ValueError(f"basis must be none, own or embedded, got {self.basis!r}")
+        if self.basis not in (0, self.family.motion_dim) or (not self.basis and self.family.motion_dim % 3):
+            raise ValueError(
+                f"motion_dim is {self.family.motion_dim}; wanted as many basis rows, or 3 for each vertex and no basis"
+            )
         if not self.fps > 0:
             raise ValueError(f"fps must be positive, got {self.fps}")
 
 
 def config_class(model: str) -> Any:
     """The config class of a family."""
-    return resolve(model, {name: f"{place}Config" for name, place in FAMILIES.items()})
+    return resolve(model, {name: f"{MODELS[name]}Config" for name in FAMILIES})
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,17 +122,17 @@ class VertexTalker(nn.Module):
         mean: Tensor | None = None,
         templates: Templates | None = None,
     ) -> None:
-        """`basis` (R, V, 3) and `mean` (V, 3): for `config.basis == "own"`. Raises ValueError if parts do not fit."""
+        """`basis` (R, V, 3), orthogonal rows, and `mean` (V, 3): where the config has a basis.
+
+        Raises ValueError if parts do not fit.
+        """
         super().__init__()
         self.config, self.templates = config, templates or Templates()
-        self.family: Any = resolve(config.model, FAMILIES)(config.family)
+        self.family: Any = resolve(config.model)(config.family)
         self.audio_encoder: Any = load_speech_encoder(config.speech)
         self.emotion_encoder: Any = None if config.emotion is None else load_speech_encoder(config.emotion)
-        if config.basis == "embedded":
-            shipped = MotionBasis.load()
-            basis = torch.from_numpy(shipped.scale * shipped.rows)
-        self.register_buffer("basis", basis, persistent=config.basis == "own")
-        self.register_buffer("mean", mean, persistent=config.basis == "own")
+        self.register_buffer("basis", basis)
+        self.register_buffer("mean", mean)
         self._check()
 
     def _check(self) -> None:
@@ -148,13 +144,9 @@ class VertexTalker(nn.Module):
                 f"the speech encoder gives {self.audio_encoder.steps_per_frame} steps a frame, "
                 f"the model wants {family.steps_per_frame}"
             )
-        if (self.config.basis == "none") != (self.basis is None):
-            raise ValueError(
-                f"basis is {self.config.basis!r}, so rows must {'not ' * (self.basis is not None)}be given"
-            )
-        rows = family.motion_dim if self.basis is None else len(self.basis)
-        if rows != family.motion_dim or (self.basis is None and rows % 3):
-            raise ValueError(f"the model has {family.motion_dim} coordinates, the basis {rows} rows")
+        rows = 0 if self.basis is None else len(self.basis)
+        if rows != self.config.basis:
+            raise ValueError(f"the config has a basis of {self.config.basis} rows, {rows} were given")
 
     @property
     def fps(self) -> float:
@@ -180,11 +172,15 @@ class VertexTalker(nn.Module):
             raise InputError(f"no speaker named {', '.join(unknown)}; known: {', '.join(self.config.subjects)}")
         return torch.tensor([float(mixture.get(name, 0.0)) for name in self.config.subjects]).to(self._like)
 
-    def style(self, style: Style | None) -> Tensor:
+    def style(self, style: StyleLike | None) -> Tensor:
         """The style code (D,) or (B, D). Codes are plain vectors: mix and extrapolate them by arithmetic.
 
         None is nobody's: PTalker's for speakers it has not seen. Raises InputError where a name is needed.
         """
+        if isinstance(style, Style):
+            if style.model not in ("", self.config.model):
+                raise InputError(f"style {style.name!r} is of a {style.model}, this model is a {self.config.model}")
+            style = torch.from_numpy(np.array(style.motion, np.float32))
         if isinstance(style, Tensor):
             if style.shape[-1] != self.config.family.width or style.ndim not in (1, 2):
                 raise InputError(
@@ -198,7 +194,7 @@ class VertexTalker(nn.Module):
                 raise InputError(f"name whose style to speak in: {', '.join(self.config.subjects)}")
             return self.family.style_code()[0]
 
-    def mix(self, first: Style, second: Style, amount: float) -> Tensor:
+    def mix(self, first: StyleLike, second: StyleLike, amount: float) -> Tensor:
         """The code of `first` moved towards `second`: 0 is the first, 1 the second, beyond 1 exaggerates."""
         a, b = self.style(first), self.style(second)
         return a + amount * (b - a)
@@ -210,7 +206,7 @@ class VertexTalker(nn.Module):
         with torch.no_grad():
             return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
 
-    def _codes(self, style: Style | Sequence[Style] | None, batch: int) -> Tensor:
+    def _codes(self, style: StyleLike | Sequence[StyleLike] | None, batch: int) -> Tensor:
         if isinstance(style, Sequence) and not isinstance(style, str):
             if len(style) != batch:
                 raise InputError(f"{len(style)} styles for {batch} clips; give one for all or one each")
@@ -244,7 +240,7 @@ class VertexTalker(nn.Module):
         self,
         speech: Tensor,
         neutral: Tensor,
-        style: Style | Sequence[Style] | None = None,
+        style: StyleLike | Sequence[StyleLike] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
@@ -324,7 +320,7 @@ class VertexTalker(nn.Module):
             code = code + self.family.AudioStyle(emotion, real)
         return self.family.generate(features, code, lengths=frames)
 
-    def session(self, neutral: Tensor, style: Style) -> "TalkerSession":
+    def session(self, neutral: Tensor, style: StyleLike) -> "TalkerSession":
         """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
         return TalkerSession(self, self.family.session(self._codes(style, 1)), neutral.to(self._like))
 
@@ -339,9 +335,7 @@ class VertexTalker(nn.Module):
             if part is not None
             for name, value in part.state_dict().items()
         }
-        if self.config.basis == "own":
-            named |= {f"{BASIS}{name}": value for name, value in self.named_buffers(recurse=False)}
-        return named
+        return named | {f"{BASIS}{name}": value for name, value in self.named_buffers(recurse=False)}
 
     def save(self, folder: Path | str, *, half: bool = False) -> Path:
         """Write a checkpoint folder; `half`: large tensors in half precision. Raises InputError if it cannot."""
@@ -397,9 +391,8 @@ class VertexTalker(nn.Module):
 def _without_weights(
     cls: type[VertexTalker], config: TalkerConfig, own: Mapping[str, Tensor], templates: Templates | None
 ) -> VertexTalker:
-    """The modules with storage only where nothing will be loaded: the shipped encoder and basis."""
-    embedded = [spec for spec in (config.speech, config.emotion) if spec and spec.get("encoder") == "phonetic"]
-    if embedded or config.basis == "embedded":
+    """The modules without storage, for weights to be put in; but the phonetic encoder brings its own."""
+    if any(spec and spec.get("encoder") != "network" for spec in (config.speech, config.emotion)):
         return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
     with torch.device("meta"):
         return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
