@@ -16,6 +16,7 @@ COMMANDS = {
         "parlante.cli.convert",
         "a published FaceFormer, TalkingStyle, PTalker or CodeTalker checkpoint as ours",
     ),
+    "style": ("parlante.cli.style", "a person's manner from clips; mixing styles"),
     "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
 }
 

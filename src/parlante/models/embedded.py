@@ -97,8 +97,7 @@ class EmbeddedTalker:
 
     def save(self, folder: Path | str) -> Path:
         """Write a checkpoint folder."""
-        config = dataclasses.asdict(self.network.config)
-        config["embedded"] = dataclasses.asdict(self.around)
+        config = {"family": dataclasses.asdict(self.network.config), "embedded": dataclasses.asdict(self.around)}
         return save_checkpoint(folder, self.family, config, self.network.state_dict())
 
     @classmethod
@@ -110,10 +109,10 @@ class EmbeddedTalker:
         if "embedded" not in config:
             raise InputError(f"{folder} is no talker of the embedded head; it was not made by parlante train")
         try:
-            around = Surroundings(**config.pop("embedded"))
-        except TypeError as error:
+            around, sizes = Surroundings(**config["embedded"]), dict(config["family"])
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder}/config.json cannot be used: {error}; train or copy it again") from error
-        network = build(family, config)
+        network = build(family, sizes)
         load_strict(network, tensors, folder)
         basis = MotionBasis.load()
         if abs(basis.scale / around.basis_scale - 1) > 1e-4 or len(basis) != network.config.motion_dim:  # type: ignore[union-attr]

@@ -1,7 +1,7 @@
 """The shipped talker: phonetic encoder, TexTalker, and its maps read back onto the embedded head."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +15,10 @@ from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
 from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
 from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
+from parlante.head import load_head
 from parlante.models.textalker.talker import ASSET as TALKER_FOLDER
 from parlante.models.textalker.talker import TexTalker
+from parlante.pipeline.extract import Extracted, StyleClip
 from parlante.pipeline.source import Request, Window, unknown_name
 from parlante.uv.motion_map import MotionStats, offsets_from_maps
 from parlante.uv.ratio import decode, encode
@@ -101,7 +103,32 @@ class TexTalkerSource:
             found = self.talker.style(name)
         else:
             raise unknown_name("style", name, self.style_names)
-        return replace(found, model="textalker", checkpoint=str(self.provenance.get("checkpoint_sha256", "")))
+        return replace(found, model="textalker", checkpoint=self._checkpoint)
+
+    @torch.inference_mode()
+    def extract(self, clips: Sequence[StyleClip], name: str) -> Extracted:
+        """Style pivots: the mean latents of the clips' motion and wrinkles, the average skin where they have none."""
+        config, topology = self.talker.config, load_head().topology
+        table = bake_table(topology, config.motion.img_size)
+        rest = torch.from_numpy(np.asarray(self._stats.normalise(np.zeros(3, np.float32)), np.float32)).view(1, 3, 1, 1)
+        span = np.asarray(self._stats.maximum, np.float32) - np.asarray(self._stats.minimum, np.float32)
+        motion, wrinkle = [], []
+        for clip in clips:
+            for offsets in np.array_split(clip.offsets[::3], -(-len(clip.offsets) // 90)):
+                motion.append(self.talker.motion.encode(table.bake(torch.from_numpy(offsets / span)) + rest))
+            size = config.wrinkle.img_size
+            if clip.wrinkle is not None and clip.wrinkle.shape[1:3] == (size, size):
+                for maps in np.array_split(clip.wrinkle[::3], -(-len(clip.wrinkle) // 90)):
+                    values = torch.from_numpy(maps.astype(np.float32) / 255).permute(0, 3, 1, 2)
+                    wrinkle.append(self.talker.wrinkle.encode(values))
+        skin = torch.cat(wrinkle).mean(0) if wrinkle else self.talker.wrinkle_pivots.mean(0)
+        style = Style(torch.cat(motion).mean(0).numpy(), skin.numpy(), name, "textalker", self._checkpoint)
+        facts: dict[str, float | str] = {"wrinkles": "from the clips" if wrinkle else "average"}
+        return Extracted(style, sum(len(clip.offsets) for clip in clips) / self.fps, facts)
+
+    @property
+    def _checkpoint(self) -> str:
+        return str(self.provenance.get("checkpoint_sha256", ""))
 
     def _style(self, request: Request) -> Style:
         motion, wrinkle = (self._pivots(wish, request) for wish in (request.motion_style, request.wrinkle_style))

@@ -4,7 +4,7 @@ They make motion only. Wrinkles follow from it as creases of the moving skin (`h
 of the person whose wrinkle style is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
 from parlante.models.embedded import EmbeddedTalker
 from parlante.models.motion_basis import MotionBasis
+from parlante.pipeline.extract import Extracted, StyleClip
 from parlante.pipeline.source import Request, Window, unknown_name
+from parlante.training.style_fit import fit_style
 from parlante.uv.ratio import encode
 
 PIECE = 30
@@ -27,6 +29,8 @@ PIECE = 30
 BLOCK, WARM_UP, FADE = 600, 60, 10
 """Frames: the talker starts afresh every block, hears itself in before, and melts into the last one. It thus never runs
 much longer than in training, and an hour costs as much per second as a minute."""
+FIT_FRAMES, FIT_PIECES = 120, 8
+"""A style is fitted to at most so many pieces of so many frames, spread over the clips."""
 SKIN = 256
 """Edge of the wrinkle maps."""
 
@@ -87,6 +91,27 @@ class VertexSource:
         code = talker.mean_code() if name is None else talker.codes()[talker.subjects.index(name)]
         nothing = np.zeros(0, np.float32)
         return Style(code.numpy().copy(), nothing, name or "mean", talker.family, talker.checkpoint)
+
+    def extract(self, clips: Sequence[StyleClip], name: str) -> Extracted:
+        """The style under which this model says the clips' speech as they do: a few seconds of search."""
+        from parlante.head import load_head
+
+        pieces: list[tuple[Tensor, Tensor]] = []
+        for clip in clips:
+            self.listen(clip.audio)
+            frames = min(self._frames, len(clip.offsets))
+            motion = torch.from_numpy(self.basis.encode(clip.offsets[:frames]))
+            heard = self.talker.features(self._heard, 0, frames)[0]
+            pieces += zip(heard.split(FIT_FRAMES), motion.split(FIT_FRAMES), strict=True)
+        pieces = [piece for piece in pieces if len(piece[0]) >= FIT_FRAMES // 4] or pieces
+        chosen = pieces[:: -(-len(pieces) // FIT_PIECES)]
+        lips = torch.from_numpy(self.basis.part(np.asarray(load_head().topology.regions["lips"])))
+        talker = self.talker
+        fit = fit_style(talker.network, talker.codes(), chosen, lips, voiced=talker.voiced)
+        style = Style(fit.code.numpy(), np.zeros(0, np.float32), name, talker.family, talker.checkpoint)
+        facts = {"nearest known style": talker.subjects[fit.nearest]}
+        figures = {f"relative error, {what}": value for what, value in fit.errors.items()}
+        return Extracted(style, sum(len(piece) for piece, _ in chosen) / self.fps, facts | figures)
 
     @torch.no_grad()
     def _perform(self, code: Tensor) -> Iterator[Tensor]:

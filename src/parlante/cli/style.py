@@ -1,0 +1,116 @@
+"""`parlante style extract|mix|info`."""
+
+import argparse
+from pathlib import Path
+
+EPILOG = """examples:
+  parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
+  parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
+  parlante style mix a.style b.style --amount 0.5 -o half.style          beyond 1 exaggerates the difference
+  parlante style info me.style
+
+A clip is a .npz with sound and vertices on the embedded head, as parlante animate writes it. Ten seconds are good.
+A style belongs to the model it was extracted with.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    extract = actions.add_parser("extract", help="learn a person's style from clips")
+    extract.add_argument("clips", nargs="+", metavar="CLIP", help="animation (.npz) with sound")
+    extract.add_argument("-o", "--output", required=True, metavar="PATH", help="file to write, such as me.style")
+    extract.add_argument(
+        "--model",
+        default="talkingstyle",
+        metavar="NAME",
+        help="talkingstyle (default), ptalker, faceformer, textalker, or a checkpoint folder",
+    )
+    extract.add_argument("--name", help="what to call the style (default: the output's name)")
+    mix = actions.add_parser("mix", help="a style between two, or beyond one")
+    mix.add_argument("styles", nargs=2, metavar="STYLE", help="style file, or a known style's name")
+    mix.add_argument("--amount", type=float, default=0.5, metavar="X", help="0: the first, 1: the second (default 0.5)")
+    mix.add_argument("--model", metavar="NAME", help="whose known styles the names are (default: the files')")
+    mix.add_argument("-o", "--output", required=True, metavar="PATH", help="file to write")
+    info = actions.add_parser("info", help="what a style file holds")
+    info.add_argument("styles", nargs="+", metavar="STYLE", help="style file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it. Raises InputError for files that cannot be used."""
+    return {"extract": _extract, "mix": _mix, "info": _info}[options.action](options)
+
+
+def _extract(options: argparse.Namespace) -> int:
+    import sys
+    import time
+
+    from parlante.cli._interrupt import interruptible
+    from parlante.core.style import save_style
+    from parlante.pipeline.extract import extract_style
+    from parlante.pipeline.sources import find_source
+
+    output = _writable(options.output, options.clips)
+    with interruptible():
+        started = time.perf_counter()
+        found = extract_style(options.clips, find_source(options.model), options.name or output.stem)
+        save_style(found.style, output)
+    print(f"{found.seconds:.1f} s of motion in {time.perf_counter() - started:.1f} s: {output}", file=sys.stderr)
+    for name, value in found.facts.items():
+        print(f"  {name}: {value if isinstance(value, str) else f'{value:.3f}'}", file=sys.stderr)
+    return 0
+
+
+def _mix(options: argparse.Namespace) -> int:
+    import math
+    from dataclasses import replace
+
+    from parlante.core import InputError, Style
+    from parlante.core.style import load_style, save_style
+
+    if not math.isfinite(options.amount) or abs(options.amount) > 10:
+        raise InputError(f"--amount must lie in -10..10, got {options.amount:g}; 0.5 is half way")
+    output = _writable(options.output, [])
+    files = [text for text in options.styles if text.endswith(".style")]
+    model = options.model or (load_style(files[0]).model if files else "talkingstyle")
+
+    def read(text: str) -> Style:
+        if text.endswith(".style"):
+            return load_style(text)
+        from parlante.pipeline.sources import find_source
+
+        return find_source(model).style(text)
+
+    first, second = (read(text) for text in options.styles)
+    save_style(replace(first.mix(second, options.amount), name=output.stem), output)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from parlante.core.style import load_style
+
+    for text in options.styles:
+        style = load_style(text)
+        print(text)
+        print(f"  name: {style.name}\n  model: {style.model}\n  checkpoint: {style.checkpoint}")
+        for key in ("motion", "wrinkle"):
+            values = getattr(style, key)
+            if values.size:
+                print(f"  {key}: {tuple(values.shape)}, length {float((values**2).sum() ** 0.5):.3f}")
+    return 0
+
+
+def _writable(output: str, inputs: list[str]) -> Path:
+    """The output's path. Raises InputError if it has another suffix or is one of the inputs."""
+
+    from parlante.core import InputError
+
+    path = Path(output)
+    if path.suffix != ".style":
+        raise InputError(f"{output} must end in .style, so that --style tells it from a name")
+    if path.is_dir():
+        raise InputError(f"{output} is a folder; give a file name")
+    if any(path.exists() and Path(other).exists() and path.samefile(other) for other in inputs):
+        raise InputError(f"{output} is one of the clips; name another output with -o")
+    return path
