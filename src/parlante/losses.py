@@ -36,6 +36,27 @@ def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return F.relu(1.0 - real_scores).mean() + F.relu(1.0 + fake_scores).mean()
 
 
+GAN_KINDS = ("hinge", "vanilla", "lsgan", "wgan", "wgan_softplus")
+
+
+def gan_score(scores: Tensor, kind: str, *, real: bool, generator: bool = False) -> Tensor:
+    """One term of a GAN loss: how far scores are from what they should say, mean over all of them.
+
+    real: what the scores should say; generator: the generator's term, which has no hinge. Kinds: hinge relu(1 -+ D),
+    vanilla -log sigmoid(+-D), lsgan (D - 1)^2 or D^2, wgan -+D, wgan_softplus as vanilla. Raises ValueError if unknown.
+    """
+    signed = scores if real else -scores
+    if kind == "hinge":
+        return -signed.mean() if generator else F.relu(1.0 - signed).mean()
+    if kind in ("vanilla", "wgan_softplus"):
+        return F.softplus(-signed).mean()
+    if kind == "lsgan":
+        return (scores - float(real)).square().mean()
+    if kind == "wgan":
+        return -signed.mean()
+    raise ValueError(f"GAN loss must be one of {', '.join(GAN_KINDS)}, got {kind!r}")
+
+
 def adaptive_weight(pixel_loss: Tensor, adversarial_loss: Tensor, last_weight: Tensor, limit: float = 1.0) -> Tensor:
     """min(limit, |grad pixel| / (|grad adversarial| + 1e-4)) at the generator's last weight (VQGAN, eq. 7)."""
     pixel = torch.autograd.grad(pixel_loss, last_weight, retain_graph=True)[0]

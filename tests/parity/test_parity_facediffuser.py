@@ -1,25 +1,22 @@
 """FaceDiffuser's denoiser, schedule, training loss and sampling loop against the published ones."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from comparison import close
+from discover import holding
 
 from parlante.audio.rates import RateRule, change_rate
 from parlante.models.facediffuser import FaceDiffuser, FaceDiffuserConfig, cosine_table
 from parlante.models.released.facediffuser import family_tensors, infer
 
-ROOT = Path(os.environ.get("PARLANTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
-FIXTURES = sorted(path.stem for path in ROOT.glob("facediffuser/*.safetensors")) or ["vocaset"]
+FIXTURES = holding("facediffuser", "out/sample_skipped", "vocaset")
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 5e-6}
 """The stored outputs were computed in float32."""
 
 
 @pytest.fixture(params=FIXTURES)
 def case(request, parity):
-    return parity(f"facediffuser/{request.param}")
+    return parity(request.param)
 
 
 def build(case, dtype=torch.float32) -> FaceDiffuser:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comparison import close
+from discover import holding
 
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
 from parlante.models.textalker.diffusion import DynamicThreshold, LatentDiffusion, Past
@@ -30,7 +31,7 @@ def test_schedule(parity, kind):
     close(torch.stack([ours.sigma(t, 0.3) for t in range(int(steps) + 1)]), wanted["sigma_flex0.3"], 1e-4)
 
 
-@pytest.mark.parametrize("name", ["textalker/denoiser", "textalker/denoiser_4096"])
+@pytest.mark.parametrize("name", holding("textalker", "in/feat", "denoiser"))
 @torch.no_grad()
 def test_denoiser(parity, name):
     case = parity(name)
@@ -49,10 +50,11 @@ def test_denoiser(parity, name):
     close(layer(x, memory), slow)
 
 
+@pytest.mark.parametrize("name", holding("textalker", "in/first/uniform", "forward"))
 @pytest.mark.parametrize("window", ["first", "next"])
 @torch.no_grad()
-def test_training_pass(parity, window):
-    case = parity("textalker/forward")
+def test_training_pass(parity, window, name):
+    case = parity(name)
     model = LatentDiffusion(sizes_of(case.sizes)).eval()
     model.load_state_dict(case.part("state"), strict=True)
     given = case.part("in")
@@ -84,9 +86,10 @@ RUNS = {
 }
 
 
+@pytest.mark.parametrize("name", holding("textalker", "in/noise_2", "sample"))
 @pytest.mark.parametrize("run", RUNS)
-def test_sampling_two_windows(parity, run):
-    case = parity("textalker/sample")
+def test_sampling_two_windows(parity, run, name):
+    case = parity(name)
     model = LatentDiffusion(sizes_of(case.sizes)).eval()
     model.load_state_dict(case.part("state"), strict=True)
     given, wanted = case.part("in"), case.part(f"out/{run}")

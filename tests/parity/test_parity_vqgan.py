@@ -1,11 +1,19 @@
 """The autoencoder and the discriminator against the published ones."""
 
+import numpy as np
+import pytest
 import torch
 from comparison import close
+from discover import holding
 
 from parlante import losses
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.uv import apply_ratio
+
+AUTOENCODERS = holding("vqgan", "out/codebook_rows", "autoencoder")
+DISCRIMINATORS = holding("vqgan", "out/eval", "discriminator")
+STEPS = holding("vqgan", "out/with_gan/adaptive_weight", "training")
 
 
 def build(sizes: dict) -> VQAutoEncoder:
@@ -22,9 +30,10 @@ def build(sizes: dict) -> VQAutoEncoder:
     ).eval()
 
 
+@pytest.mark.parametrize("name", AUTOENCODERS)
 @torch.no_grad()
-def test_autoencoder(parity):
-    case = parity("vqgan/autoencoder")
+def test_autoencoder(parity, name):
+    case = parity(name)
     model = build(case.sizes)
     model.load_state_dict(case.part("state"), strict=True)
     inputs, wanted = case.part("in"), case.part("out")
@@ -43,52 +52,103 @@ def test_autoencoder(parity):
     close(decoded[0].permute(1, 2, 0), wanted["decode/diff"])
 
 
-def test_discriminator(parity):
-    case = parity("vqgan/discriminator")
+def picture(values: np.ndarray, wanted: torch.Tensor) -> None:
+    """Bytes of (H, W, 3) values in 0..1 against a stored B, G, R picture; +-1 where a value sits on an edge."""
+    ours = np.rint(values.clip(0, 1) * 255).astype(int)
+    difference = np.abs(ours - wanted.numpy()[..., ::-1])
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3, (difference.max(), (difference > 0).mean())
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
+@torch.no_grad()
+def test_published_decode(parity, name):
+    """Latents to the pictures of a motion map, a wrinkle map and the coloured frame."""
+    case = parity(name)
+    model = build(case.sizes)
+    model.load_state_dict(case.part("state"), strict=True)
+    inputs, wanted = case.part("in"), case.part("out")
+    motion = model.decode(inputs["decode/motion_latent"][None])[0].permute(1, 2, 0).numpy()
+    picture(motion, wanted["decode/diff_png"])
+    wrinkle = model.decode(inputs["decode/tex_latent"][None])[0].permute(1, 2, 0).numpy()
+    picture(wrinkle, wanted["decode/wrinkle_png"])
+    face = np.ascontiguousarray(inputs["decode/face_bgr"].numpy()[..., ::-1])
+    picture(apply_ratio(face, wrinkle) / 255.0, wanted["decode/face_png"])
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_discriminator(parity, name):
+    case = parity(name)
     model = PatchDiscriminator(ndf=case.sizes["ndf"], layers=case.sizes["layers"])
     model.load_state_dict(case.part("state"), strict=True)
     image, wanted = case.part("in")["image"], case.part("out")
     close(model.eval()(image), wanted["eval"])
     close(model.train()(image), wanted["train"])
     state = model.state_dict()
-    for name, value in case.part("out/after").items():
-        close(state[name].double(), value.double())
+    for key, value in case.part("out/after").items():
+        close(state[key].double(), value.double())
 
 
-def test_hinge(parity):
-    case = parity("vqgan/discriminator")
-    scores, wanted, weight = case.part("in")["scores"], case.part("out/hinge"), case.sizes["loss_weight"]
-    far = torch.full_like(scores, 9.0)  # a side that the hinge leaves alone
-    generator = losses.hinge_generator(scores)
-    close(generator * weight, wanted["generator"])
-    close(losses.hinge_discriminator(scores, -far), wanted["disc_real"])
-    close(losses.hinge_discriminator(far, scores), wanted["disc_fake"])
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("kind", losses.GAN_KINDS)
+def test_gan_losses(parity, kind, name):
+    case = parity(name)
+    scores, wanted = case.part("in")["scores"], case.part(f"out/{kind}")
+    generator = losses.gan_score(scores, kind, real=True, generator=True)
+    close(generator * case.sizes["loss_weight"], wanted["generator"])
+    close(losses.gan_score(scores, kind, real=True), wanted["disc_real"])
+    close(losses.gan_score(scores, kind, real=False), wanted["disc_fake"])
+    if kind == "hinge":
+        far = torch.full_like(scores, 9.0)  # a side that the hinge leaves alone
+        close(losses.hinge_generator(scores), generator)
+        close(losses.hinge_discriminator(scores, -far), wanted["disc_real"])
+        close(losses.hinge_discriminator(far, scores), wanted["disc_fake"])
+    with pytest.raises(ValueError, match=r"hinge.*'none'"):
+        losses.gan_score(scores, "none", real=True)
 
 
-def test_training_step_losses(parity):
-    """Pixel, codebook and adversarial losses, the adaptive weight and every gradient norm of one generator step."""
-    case = parity("vqgan/training")
+def norms(model: torch.nn.Module, names: list[str], wanted: torch.Tensor) -> None:
+    """Norms of every gradient; attention key biases have a true gradient of 0."""
+    parameters = dict(model.named_parameters())
+    ours = torch.stack([parameters[name].grad.norm() for name in names]).double()
+    key = torch.tensor(["k.bias" in name for name in names])
+    assert not key.any() or ours[key].max() < 1e-6
+    torch.testing.assert_close(ours[~key], wanted[~key], rtol=2e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("stage", ["before_gan", "with_gan"])
+def test_training_step(parity, stage, name):
+    """One published step: pixel, codebook and adversarial losses, adaptive weight, all gradient norms of both nets."""
+    case = parity(name)
     model = build(case.sizes)
     model.load_state_dict(case.part("state"), strict=True)
-    sizes, wanted = case.sizes, case.part("out")
+    sizes, wanted, names = case.sizes, case.part(f"out/{stage}"), case.sizes["grad_names"]
     critic = PatchDiscriminator(ndf=sizes["ndf"], layers=sizes["disc_layers"])
     critic.load_state_dict(case.part("state_d"), strict=True)
+    critic.train()
     image = case.part("in")["gt"]
     output, answer = model.train()(image)
     pixel = losses.weighted_l1(output, image)
     codebook = answer.commitment + 0.25 * answer.codebook
-    close(pixel.double(), wanted["before_gan/l_g_pix"])
-    close(codebook.double(), wanted["before_gan/l_codebook"])
-    adversarial = losses.hinge_generator(critic.train()(output)) * sizes["loss_weight"]
+    close(pixel.double(), wanted["l_g_pix"])
+    close(codebook.double(), wanted["l_codebook"])
+    if stage == "before_gan":
+        (pixel + codebook).backward()
+        norms(model, names[f"{stage}/g"], wanted["grad_norms_g"])
+        return
+    critic.requires_grad_(False)  # its batch statistics move all the same
+    adversarial = losses.hinge_generator(critic(output)) * sizes["loss_weight"]
     weight = losses.adaptive_weight(pixel, adversarial, model.last_weight)
-    close(weight, wanted["with_gan/adaptive_weight"], 2e-4)
+    close(weight, wanted["adaptive_weight"], 2e-4)
     share = weight * sizes["disc_weight"] * adversarial
-    close(share.double(), wanted["with_gan/l_g_gan"], 2e-4)
-    names = sizes["grad_names"]
+    close(share.double(), wanted["l_g_gan"], 2e-4)
     (pixel + codebook + share).backward()
-    grads = dict(model.named_parameters())
-    norms = torch.stack([grads[name].grad.norm() for name in names["with_gan/g"]]).double()
-    theirs = wanted["with_gan/grad_norms_g"]
-    key = torch.tensor(["k.bias" in name for name in names["with_gan/g"]])  # true gradient 0
-    assert norms[key].max() < 1e-6
-    torch.testing.assert_close(norms[~key], theirs[~key], rtol=2e-4, atol=1e-7)
+    norms(model, names[f"{stage}/g"], wanted["grad_norms_g"])
+    critic.requires_grad_(True)
+    real, fake = critic(image), critic(output.detach())
+    close(real.mean().double(), wanted["out_d_real"], 2e-4)
+    close(fake.mean().double(), wanted["out_d_fake"], 2e-4)
+    close(losses.gan_score(real, "hinge", real=True).double(), wanted["l_d_real"])
+    close(losses.gan_score(fake, "hinge", real=False).double(), wanted["l_d_fake"])
+    losses.hinge_discriminator(real, fake).backward()
+    norms(critic, names[f"{stage}/d"], wanted["grad_norms_d"])

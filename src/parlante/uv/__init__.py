@@ -2,14 +2,17 @@
 
 from parlante.uv.motion_map import PUBLISHED_STATS, MotionStats, motion_maps, offsets_from_maps
 from parlante.uv.ratio import apply_ratio
+from parlante.uv.round_trip import RoundTripError, round_trip
 from parlante.uv.table import BakeTable, bake_table
 
 __all__ = [
     "PUBLISHED_STATS",
     "BakeTable",
     "MotionStats",
+    "RoundTripError",
     "apply_ratio",
     "bake_table",
     "motion_maps",
     "offsets_from_maps",
+    "round_trip",
 ]
