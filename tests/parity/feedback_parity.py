@@ -5,6 +5,8 @@ import torch
 from golden import Golden, GoldenCase
 from torch import Tensor
 
+from parlante.audio.rates import RateRule
+from parlante.audio.speech import SpeechEncoder
 from parlante.models.blocks.causal import memory_mask, periodic_positions, temporal_bias
 from parlante.models.blocks.feedback import FeedbackConfig, FeedbackModel
 
@@ -16,9 +18,28 @@ def steps_per_frame(golden: Golden) -> int:
     return {"vocaset": 1, "BIWI": 2}[golden.dataset]
 
 
-def given_features(golden: Golden) -> bool:
-    """The fixture feeds the encoder's hidden states; end-to-end ones bring a tiny encoder, front ends are apart."""
-    return "vertice_dim" in golden.sizes and "encoders" not in golden.sizes
+RULES = {"vocaset": RateRule(kind="aligned", fps=30.0), "BIWI": RateRule(kind="pairs", steps_per_frame=2)}
+SPEECH = "audio_encoder."
+
+
+def whole_models(golden: Golden) -> bool:
+    """The fixture holds a model, fed with hidden states or with audio; front ends alone are test_parity_speech.py's."""
+    return "vertice_dim" in golden.sizes
+
+
+def given(case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The case's arguments; audio goes through the fixture's own tiny encoder and becomes hidden states."""
+    arguments = case.arguments(dtype)
+    if "audio" in arguments:
+        about = dict(case.golden.sizes["encoders"]["content"])
+        network = {"model_type": about.pop("architecture"), **about}
+        stored = case.golden.part("state")
+        state = {k.removeprefix(SPEECH): v for k, v in stored.items() if k.startswith(SPEECH)}
+        encoder = SpeechEncoder.from_config(network, RULES[case.golden.dataset], state=state, normalise=False).to(dtype)
+        frames = arguments["vertice"].shape[1] if "vertice" in arguments else None
+        with torch.no_grad():
+            arguments["hidden_states"] = encoder.eval()(arguments["audio"], frames)
+    return arguments
 
 
 def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
@@ -38,23 +59,23 @@ def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
 
 def forward(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Predicted and true vertices (B, T, M) of a training pass, teacher-forced or fed back."""
-    given = case.arguments(dtype)
-    template, code = given["template"][:, None], model.style_code(given["one_hot"])
-    motion = given["vertice"] - template
+    arguments = given(case, dtype)
+    template, code = arguments["template"][:, None], model.style_code(arguments["one_hot"])
+    features, motion = arguments["hidden_states"], arguments["vertice"] - template
     if "_tf" in case.name:
-        moved = model(given["hidden_states"], motion, code, released=True)
+        moved = model(features, motion, code, released=True)
     else:
         assert "_ar" in case.name, f"{case}: neither teacher-forced nor autoregressive"
         steps = motion.shape[1] * model.config.steps_per_frame
-        moved = model.rollout(given["hidden_states"][:, :steps], code)
-    return moved + template, given["vertice"][:, : moved.shape[1]]
+        moved = model.rollout(features[:, :steps], code)
+    return moved + template, arguments["vertice"][:, : moved.shape[1]]
 
 
 def predict(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """Generation, for the given speaker or for all in turn; fed-back frames are the displacements themselves."""
-    given = case.arguments(dtype)
-    features, template = given["hidden_states"], given["template"]
-    people = given["one_hot"] if "one_hot" in given else torch.eye(model.config.subjects, dtype=dtype)
+    arguments = given(case, dtype)
+    features, template = arguments["hidden_states"], arguments["template"]
+    people = arguments["one_hot"] if "one_hot" in arguments else torch.eye(model.config.subjects, dtype=dtype)
     with torch.no_grad():
         code = model.style_code(people)
         motion = model.generate(features.expand(len(people), -1, -1), code)

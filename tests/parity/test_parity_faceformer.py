@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from feedback_parity import both_precisions, config_of, forward, given_features, masks, predict
+from feedback_parity import both_precisions, config_of, forward, masks, predict, whole_models
 from golden import Golden, GoldenCase, cases, close_gradients, listed, models
 from torch import Tensor
 
@@ -25,7 +25,7 @@ def train(model: FaceFormer, case: GoldenCase, dtype: torch.dtype) -> dict[str, 
 RUN = {"predict": predict, "forward": train, "masks": masks}
 
 
-@pytest.mark.parametrize("case", cases("faceformer", given_features))
+@pytest.mark.parametrize("case", cases("faceformer", whole_models))
 @both_precisions
 def test_case(case: GoldenCase, dtype: torch.dtype) -> None:
     assert case.mode in RUN, f"{case}: mode {case.mode!r} is not covered"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from feedback_parity import both_precisions, config_of, forward, given_features, masks, predict
+from feedback_parity import both_precisions, config_of, forward, masks, predict, whole_models
 from golden import Golden, GoldenCase, cases, close_gradients, listed, models
 from torch import Tensor
 
@@ -45,7 +45,7 @@ def styles(model: TalkingStyle, case: GoldenCase, dtype: torch.dtype) -> dict[st
 RUN = {"predict": predict, "forward": train, "masks": masks, "module": styles}
 
 
-@pytest.mark.parametrize("case", cases("talkingstyle", given_features))
+@pytest.mark.parametrize("case", cases("talkingstyle", whole_models))
 @both_precisions
 def test_case(case: GoldenCase, dtype: torch.dtype) -> None:
     assert case.mode in RUN, f"{case}: mode {case.mode!r} is not covered"

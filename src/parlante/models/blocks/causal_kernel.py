@@ -17,16 +17,27 @@ Array = NDArray[Any]
 EXACT = {"contract", "nsz"}  # flags under which range reduction survives
 
 
-def _exp(x: Array, scratch: Array, count: int) -> None:
-    """x[:count] becomes its exponential, in place; x <= 0. `scratch` as long as x."""
+def _exp(x: Array, top: float, scratch: Array, count: int) -> float:
+    """x[:count] becomes exp(x - top), in place, for x <= top; returns the sum. `scratch` as long as x."""
     raise NotImplementedError
 
 
+@njit(fastmath=True)
+def _multiply(x, y, count):
+    """x[:count] *= y[:count], in place; returns the sum."""
+    total = x.dtype.type(0)
+    for j in range(count):
+        p = x[j] * y[j]
+        x[j] = p
+        total += p
+    return total
+
+
 @njit(fastmath=EXACT)
-def _exp32(x, scratch, count):
+def _exp32(x, top, scratch, count):
     bits = scratch.view(np.int32)
     for j in range(count):
-        v = max(x[j], np.float32(-87.0))
+        v = max(x[j] - top, np.float32(-87.0))
         n = np.floor(v * np.float32(1.44269504) + np.float32(0.5))
         r = (v - n * np.float32(0.693359375)) + n * np.float32(2.12194440e-4)
         p = np.float32(1 / 5040)
@@ -38,15 +49,14 @@ def _exp32(x, scratch, count):
         p = p * r + np.float32(1)
         x[j] = p * r + np.float32(1)
         bits[j] = (np.int32(n) + np.int32(127)) << np.int32(23)
-    for j in range(count):
-        x[j] *= scratch[j]
+    return _multiply(x, scratch, count)
 
 
 @njit(fastmath=EXACT)
-def _exp64(x, scratch, count):
+def _exp64(x, top, scratch, count):
     bits = scratch.view(np.int64)
     for j in range(count):
-        v = max(x[j], -700.0)
+        v = max(x[j] - top, -700.0)
         n = np.floor(v * 1.4426950408889634 + 0.5)
         r = (v - n * 0.693145751953125) - n * 1.42860682030941723212e-6
         p = 1 / 87178291200
@@ -65,14 +75,13 @@ def _exp64(x, scratch, count):
         p = p * r + 1.0
         x[j] = p * r + 1.0
         bits[j] = (np.int64(n) + np.int64(1023)) << np.int64(52)
-    for j in range(count):
-        x[j] *= scratch[j]
+    return _multiply(x, scratch, count)
 
 
 @overload(_exp)
-def _exp_by_type(x, scratch, count):
+def _exp_by_type(x, top, scratch, count):
     kernel = _exp32 if x.dtype == types.float32 else _exp64
-    return lambda x, scratch, count: kernel(x, scratch, count)
+    return lambda x, top, scratch, count: kernel(x, top, scratch, count)
 
 
 @njit(fastmath=True)
@@ -101,15 +110,16 @@ def _affine(weight, bias, x, y):
 @njit(fastmath=True)
 def _add_norm(x, y, norm, eps):
     """x = layer norm of x + y, in place; norm (2, D) scale and shift."""
-    mean = x[0] * 0
+    mean = x.dtype.type(0)
     for j in range(len(x)):
         x[j] += y[j]
         mean += x[j]
-    mean /= len(x)
-    variance = mean * 0
+    size = x.dtype.type(len(x))
+    mean /= size
+    variance = x.dtype.type(0)
     for j in range(len(x)):
         variance += (x[j] - mean) * (x[j] - mean)
-    scale = x.dtype.type(1.0 / math.sqrt(variance / len(x) + eps))
+    scale = x.dtype.type(1.0 / math.sqrt(variance / size + eps))
     for j in range(len(x)):
         x[j] = (x[j] - mean) * scale * norm[0, j] + norm[1, j]
 
@@ -119,21 +129,15 @@ def _softmax(x, scratch, count):
     """Exponentials of x[:count] less its largest, in place; returns one over their sum."""
     top = x[0]
     for j in range(count):
-        top = max(top, x[j])
-    for j in range(count):
-        x[j] -= top
-    _exp(x, scratch, count)
-    total = x[0] * 0
-    for j in range(count):
-        total += x[j]
-    return 1 / total
+        top = x[j] if x[j] > top else top
+    return x.dtype.type(1) / _exp(x, top, scratch, count)
 
 
 @njit(fastmath=True)
 def _remember(keys, values, query, ages, slopes, logits, scratch, seen, now):
     """seen (D,) = attention of query (D,), already scaled, over keys and values (H, D / H, capacity) up to `now`."""
     heads, size = keys.shape[0], keys.shape[1]
-    count = now + 1
+    count, zero = now + 1, logits.dtype.type(0)
     for h in range(heads):
         slope = slopes[h]
         for j in range(count):
@@ -143,7 +147,7 @@ def _remember(keys, values, query, ages, slopes, logits, scratch, seen, now):
         whole = size // 4 * 4
         for d in range(0, whole, 4):
             v0, v1, v2, v3 = values[h, d], values[h, d + 1], values[h, d + 2], values[h, d + 3]
-            s0 = s1 = s2 = s3 = share * 0
+            s0 = s1 = s2 = s3 = zero
             for j in range(count):
                 p = logits[j]
                 s0 += p * v0[j]
@@ -153,7 +157,7 @@ def _remember(keys, values, query, ages, slopes, logits, scratch, seen, now):
             at = h * size + d
             seen[at], seen[at + 1], seen[at + 2], seen[at + 3] = s0 * share, s1 * share, s2 * share, s3 * share
         for d in range(whole, size):
-            v0, s0 = values[h, d], share * 0
+            v0, s0 = values[h, d], zero
             for j in range(count):
                 s0 += logits[j] * v0[j]
             seen[h * size + d] = s0 * share
@@ -165,13 +169,13 @@ def _listen(query, keys, values, heads, logits, scratch, seen):
     steps, size = keys.shape[0], keys.shape[1] // heads
     for h in range(heads):
         for w in range(steps):
-            total = query[0] * 0
+            total = query.dtype.type(0)
             for d in range(h * size, (h + 1) * size):
                 total += query[d] * keys[w, d]
             logits[w] = total
         share = _softmax(logits, scratch, steps)
         for d in range(h * size, (h + 1) * size):
-            total = share * 0
+            total = query.dtype.type(0)
             for w in range(steps):
                 total += logits[w] * values[w, d]
             seen[d] = total * share
@@ -185,7 +189,7 @@ def _frame(x, weights, past, heard, ages, item, t, now, work, hidden, eps):
     answers, heard_keys, heard_values = heard
     logits, scratch, projected, seen, step = work
     width, heads = len(x), len(slopes)
-    size = width // heads
+    size, zero = width // heads, x.dtype.type(0)
     for layer in range(len(w_in)):
         _affine(w_in[layer], b_in[layer], x, projected)
         keys, values = past_keys[layer, item], past_values[layer, item]
@@ -206,7 +210,7 @@ def _frame(x, weights, past, heard, ages, item, t, now, work, hidden, eps):
             _add_norm(x, step, norms[layer, 1], eps)
         _affine(w_up[layer], b_up[layer], x, hidden)
         for j in range(len(hidden)):
-            hidden[j] = max(hidden[j], x[0] * 0)
+            hidden[j] = max(hidden[j], zero)
         _affine(w_down[layer], b_down[layer], hidden, step)
         _add_norm(x, step, norms[layer, 2], eps)
 
