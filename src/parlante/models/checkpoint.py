@@ -35,7 +35,9 @@ def save_checkpoint(
         stored[name] = tensor.half() if shrink else tensor.clone()
     folder = Path(folder)
     with atomic_path(folder / "model.safetensors") as path:
+        mode = path.stat().st_mode
         save_file(stored, path, metadata={"format": "pt"})
+        path.chmod(mode)  # safetensors makes files that only their owner may read
     with atomic_path(folder / "config.json") as path:
         head = {"model": model, "parlante": __version__, "config": dict(config)}
         path.write_text(json.dumps(head, indent=1) + "\n")
