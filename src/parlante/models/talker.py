@@ -374,7 +374,8 @@ class VertexTalker(nn.Module):
         except ValueError as error:
             raise InputError(f"{source}: sizes cannot be used: {error}") from error
         wanted = talker.tensors()
-        compare(tensors, wanted, source, config.model)
+        if problems := differences(tensors, wanted):
+            raise InputError(f"{source}: {'; '.join(problems)}")
         parts = ((SPEECH, talker.audio_encoder), (EMOTION, talker.emotion_encoder), ("", talker.family))
         rest = {name: value for name, value in tensors.items() if not name.startswith(BASIS)}
         for prefix, part in parts:
@@ -410,13 +411,6 @@ class TalkerSession:
 
 
 _MOST_LISTED = 12
-
-
-def compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str, model: str) -> None:
-    """Raises InputError with every missing and unexpected name and every shape that differs, if there are any."""
-    problems = differences(found, wanted)
-    if problems:
-        raise InputError(f"{source} does not fit {model}. " + "; ".join(problems))
 
 
 def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:

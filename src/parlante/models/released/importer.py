@@ -19,9 +19,10 @@ from parlante.audio.rates import RateRule
 from parlante.audio.speech import SpeechConfig, infer_config
 from parlante.audio.weight_norm import to_new
 from parlante.core import InputError
+from parlante.models import resolve
 from parlante.models.released import keys
 from parlante.models.released.containers import read_tensors
-from parlante.models.talker import TalkerConfig, Templates, VertexTalker
+from parlante.models.talker import TalkerConfig, Templates, VertexTalker, config_class, differences
 
 RATES = {
     "aligned": "speech resampled to the frame rate, end points aligned, one step a frame",
@@ -103,23 +104,16 @@ def import_released(
 
     seen = (sizes["motion_dim"], sizes.get("period", settings.get("period")))
     known = next((each for each in _SETS if seen == (each.motion_dim, each.fps)), None)  # the period is one second
-    rule, fps = _rate(rate, fps, known, sizes["motion_dim"], source)
+    not_told: InputError | None = None
+    try:
+        rule, fps = _rate(rate, fps, known, sizes["motion_dim"], source)
+    except InputError as error:  # said only if nothing is wrong with the file itself
+        not_told, rule, fps = error, RateRule(kind="aligned", fps=30.0), 30.0
     sizes["steps_per_frame"] = rule.steps_per_frame
     if subjects is None and known is not None and len(known.subjects) == sizes["subjects"]:
         subjects = known.subjects
 
-    specs = []
-    for prefix, name, weights, its_rule in (
-        (keys.SPEECH, "speech", speech, rule),
-        (keys.EMOTION, "emotion", emotion, EMOTION_RATE),
-    ):
-        if name == "speech" or model == "ptalker":
-            heads = settings.pop(f"{name}.heads", None)
-            try:
-                network = infer_config(weights, heads)
-            except InputError as error:
-                raise _not_published(model, tensors, source, [f"{prefix}*: {error}"]) from error
-            specs.append({"encoder": "network", **SpeechConfig(network=network, rate=its_rule).to_dict()})
+    heads = {name: settings.pop(f"{name}.heads", None) for name in ("speech", "emotion")}
     for name, value in settings.items():
         outer, _, inner = name.rpartition(".")
         place = sizes.get(outer) if outer else sizes
@@ -127,26 +121,48 @@ def import_released(
             raise InputError(f"no setting {name!r}; {outer or 'this model'} has no sizes of its own")
         place[inner] = value
     try:
+        sizes_of_family = config_class(model)(**sizes)
+        network = infer_config(speech, heads["speech"])
+        second = infer_config(emotion, heads["emotion"]) if model == "ptalker" else None
         config = TalkerConfig(
             model=model,
-            family=sizes,
-            speech=specs[0],
-            emotion=specs[1] if len(specs) > 1 else None,
+            family=sizes_of_family,
+            speech=_spec(network, rule),
+            emotion=None if second is None else _spec(second, EMOTION_RATE),
             fps=fps,
             subjects=tuple(subjects or ()),
             topology=topology or (known.topology if known else ""),
         )
-    except (TypeError, ValueError) as error:
-        raise _not_published(model, tensors, source, [str(error)]) from error
+    except (TypeError, ValueError) as error:  # InputError is a ValueError
+        raise _not_published(
+            model, tensors, source, [*_family_differences(model, sizes, family), str(error)]
+        ) from error
     merged = {
         **family,
         **{f"{keys.SPEECH}{name}": value for name, value in speech.items()},
         **{f"{keys.EMOTION}{name}": value for name, value in emotion.items()},
     }
     try:
-        return VertexTalker.from_tensors(config, merged, source=source, templates=templates)
+        talker = VertexTalker.from_tensors(config, merged, source="", templates=templates)
     except InputError as error:
-        raise _not_published(model, tensors, source, [str(error)]) from error
+        raise _not_published(model, tensors, source, [str(error).strip(" :")]) from error
+    if not_told is not None:
+        raise not_told
+    return talker
+
+
+def _spec(network: dict[str, Any], rule: RateRule) -> dict[str, Any]:
+    return {"encoder": "network", **SpeechConfig(network=network, rate=rule).to_dict()}
+
+
+def _family_differences(model: str, sizes: dict[str, Any], found: Mapping[str, Tensor]) -> list[str]:
+    """What else is wrong with a file whose speech encoder cannot be read."""
+    try:
+        with torch.device("meta"):
+            family = resolve(model)(config_class(model)(**sizes))
+    except (TypeError, ValueError):
+        return []
+    return differences(found, family.state_dict())
 
 
 def to_new_names(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """What the authors' tensors tell: sizes of each family, from names and shapes.
 
 Names and shapes as the public code of FaceFormer, TalkingStyle, PTalker and CodeTalker saves them. Inference never
-fails: a size that no tensor tells becomes 1, and the comparison with the model built from the sizes lists everything
+fails: a size that no tensor tells is made up, and the comparison with the model built from the sizes lists everything
 that is missing, unexpected or of another shape.
 """
 
@@ -65,17 +65,17 @@ def take_tables(tensors: Tensors, source: str) -> tuple[int | None, dict[str, Te
 
 
 class _Shapes:
-    """Sizes read off tensors, the first place that has one; 1 where none does."""
+    """Sizes read off tensors, the first place that has one; `untold` where none does."""
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
 
-    def size(self, *places: tuple[str, int]) -> int:
+    def size(self, *places: tuple[str, int], untold: int = 1) -> int:
         for name, axis in places:
             tensor = self._tensors.get(name)
             if tensor is not None and axis < tensor.ndim and tensor.shape[axis]:
                 return int(tensor.shape[axis])
-        return 1
+        return untold
 
     def count(self, pattern: str) -> int:
         """One more than the largest number that stands for {} in any name."""
@@ -89,9 +89,9 @@ class _Shapes:
 def _decoder(t: _Shapes, encode: str, decode: str) -> Sizes:
     """What the three families with a vertex loop share."""
     return {
-        "width": t.size(("transformer_decoder.layers.0.norm1.weight", 0), (f"{encode}.bias", 0)),
+        "width": t.size(("transformer_decoder.layers.0.norm1.weight", 0), (f"{encode}.bias", 0), untold=8),
         "audio_dim": t.size(("audio_feature_map.weight", 1), (f"{SPEECH}encoder.layer_norm.weight", 0)),
-        "motion_dim": t.size((f"{encode}.weight", 1), (f"{decode}.bias", 0), (f"{decode}.weight", 0)),
+        "motion_dim": t.size((f"{encode}.weight", 1), (f"{decode}.bias", 0), (f"{decode}.weight", 0), untold=3),
         "layers": t.count("transformer_decoder.layers.{}"),
     }
 
@@ -159,7 +159,7 @@ def codetalker_stage2(tensors: Tensors) -> Sizes:
     t = _Shapes(tensors)
     sizes = _decoder(t, "vertice_map", "vertice_map")
     return sizes | {
-        "motion_dim": t.size(("vertice_map.weight", 1)),
+        "motion_dim": t.size(("vertice_map.weight", 1), untold=3),
         "subjects": t.size(("learnable_style_emb.weight", 0)),
     }
 

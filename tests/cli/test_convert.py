@@ -1,0 +1,251 @@
+"""`parlante convert`: a published file becomes a folder that says the same, or one error and no folder."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
+
+from published_files import SETTINGS, VERTICES, publish, published_state, tiny_talker
+from safetensors.torch import load_file
+
+from parlante.cli import main
+from parlante.models.talker import FAMILIES, VertexTalker
+
+each_family = pytest.mark.parametrize("model", FAMILIES)
+RATE = ["--rate", "aligned", "--fps", "30"]
+
+
+def convert(model: str, files: list[Path], out: Path, *more: str) -> int:
+    settings = [word for key, value in SETTINGS[model].items() for word in ("--set", f"{key}={value}")]
+    return main(["convert", model, *map(str, files), "-o", str(out), *settings, *more])
+
+
+@each_family
+@pytest.mark.parametrize("rule", ["aligned", "pairs"])
+def test_a_converted_file_says_what_its_model_says(tmp_path: Path, model: str, rule: str) -> None:
+    talker = tiny_talker(model, rule)
+    files = publish(talker, tmp_path, old_names=rule == "aligned")
+    rate = RATE if rule == "aligned" else ["--rate", "pairs"]
+    assert convert(model, files[::-1], tmp_path / "made", *rate, "--subjects", "Ann,Bo") == 0
+    made = VertexTalker.from_pretrained(tmp_path / "made")
+    assert made.config.subjects == ("Ann", "Bo") and made.config.family.width == talker.config.family.width
+    audio, face = torch.randn(1, 6000), torch.randn(VERTICES, 3)
+    assert torch.equal(made.generate(audio, face, "Bo"), talker.generate(audio, face, "subject-2"))
+    stored = load_file(tmp_path / "made" / "model.safetensors")
+    assert all(value.dtype == torch.float32 for value in stored.values()) and "PPE.pe" not in stored
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_templates_and_half_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = publish(tiny_talker("faceformer"), tmp_path)
+    face = np.random.default_rng(0).normal(size=(VERTICES, 3))
+    (tmp_path / "face.obj").write_text("\n".join(f"v {x} {y} {z}" for x, y, z in face) + "\nf 1 2 3 4\n")
+    (tmp_path / "templates.pkl").write_bytes(pickle.dumps({"Ann": face + 1, "Bo": face - 1}, protocol=2))
+    options = ["--topology", str(tmp_path / "face.obj"), "--topology", str(tmp_path / "templates.pkl"), "--half"]
+    assert convert("faceformer", files, tmp_path / "made", *RATE, *options) == 0
+    assert "faces at rest: template, Ann, Bo" in capsys.readouterr().out
+    templates = VertexTalker.from_pretrained(tmp_path / "made").templates
+    np.testing.assert_allclose(templates.neutrals["Bo"], face - 1, rtol=1e-5)
+    assert templates.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
+    with np.load(tmp_path / "made" / "topology.npz", allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"names", "neutrals", "triangles", "uv", "uv_triangles"}
+
+
+# -- one clear error, nothing executed, nothing written
+
+
+class Malice:
+    def __init__(self, marker: Path) -> None:
+        self.marker = str(marker)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.marker,)
+
+
+def _malicious(state: dict[str, Any], folder: Path) -> str:
+    torch.save({"state_dict": state, "extra": Malice(folder / "executed")}, folder / "bad.pth")
+    return "refused, nothing was executed"
+
+
+def _malicious_stream(state: dict[str, Any], folder: Path) -> str:
+    content = {"state_dict": state, "extra": Malice(folder / "executed")}
+    torch.save(content, folder / "bad.pth", _use_new_zipfile_serialization=False)
+    return "refused, nothing was executed"
+
+
+def _pickled(state: dict[str, Any], folder: Path) -> str:
+    (folder / "bad.pth").write_bytes(pickle.dumps(Malice(folder / "executed")))
+    return "bad.pth"
+
+
+def _truncated(state: dict[str, Any], folder: Path) -> str:
+    torch.save(state, folder / "bad.pth")
+    os.truncate(folder / "bad.pth", (folder / "bad.pth").stat().st_size // 2)
+    return "damaged or cut short"
+
+
+def _truncated_stream(state: dict[str, Any], folder: Path) -> str:
+    torch.save(state, folder / "bad.pth", _use_new_zipfile_serialization=False)
+    os.truncate(folder / "bad.pth", (folder / "bad.pth").stat().st_size - 5)
+    return "damaged or cut short"
+
+
+def _text(state: dict[str, Any], folder: Path) -> str:
+    (folder / "bad.pth").write_text("<html>quota exceeded</html>")
+    return "neither a torch nor a safetensors file"
+
+
+def _shape(state: dict[str, Any], folder: Path) -> str:
+    state["transformer_decoder.layers.0.linear1.weight"] = torch.zeros(8, 16)
+    state["vertice_map_r.weight"] = torch.zeros(8, 21)
+    torch.save(state, folder / "bad.pth")
+    return (
+        "of another shape (2): |vertice_map_r.weight (8, 21), wanted (21, 8)|"
+        "transformer_decoder.layers.0.linear1.weight (8, 16), wanted (16, 8)"
+    )
+
+
+def _speech_shape(state: dict[str, Any], folder: Path) -> str:
+    name = "audio_encoder.encoder.layers.0.attention.k_proj.weight"
+    state[name] = torch.zeros(8, 9)
+    torch.save(state, folder / "bad.pth")
+    return f"of another shape (1): {name} (8, 9), wanted (8, 8)"
+
+
+def _keys(state: dict[str, Any], folder: Path) -> str:
+    del state["obj_vector.weight"], state["vertice_map.bias"]
+    state["audio_encoder.lm_head.weight"] = state["extra"] = torch.zeros(3)
+    torch.save(state, folder / "bad.pth")
+    return "missing (2): |vertice_map.bias|obj_vector.weight|unexpected (2): |audio_encoder.lm_head.weight|extra"
+
+
+def _speech_keys(state: dict[str, Any], folder: Path) -> str:
+    del state["audio_encoder.encoder.layer_norm.weight"]
+    del state["audio_encoder.feature_projection.projection.weight"], state["obj_vector.weight"]
+    torch.save(state, folder / "bad.pth")
+    return "feature_projection.projection.weight is missing|missing (1): obj_vector.weight"
+
+
+def _other_family(state: dict[str, Any], folder: Path) -> str:
+    torch.save(published_state(tiny_talker("talkingstyle")), folder / "bad.pth")
+    return "it looks like talkingstyle|missing (|unexpected ("
+
+
+def _table(state: dict[str, Any], folder: Path) -> str:
+    state["PPE.pe"] = torch.randn(1, 630, 8)
+    torch.save(state, folder / "bad.pth")
+    return "PPE.pe is not the published positional table"
+
+
+def _no_table(state: dict[str, Any], folder: Path) -> str:
+    del state["PPE.pe"]
+    torch.save(state, folder / "bad.pth")
+    return "missing (1): PPE.pe"
+
+
+def _both_spellings(state: dict[str, Any], folder: Path) -> str:
+    stem = "audio_encoder.encoder.pos_conv_embed.conv."
+    state[stem + "parametrizations.weight.original0"] = state[stem + "weight_g"]
+    torch.save(state, folder / "bad.pth")
+    return "under the old and the new name of a weight norm"
+
+
+def _infinite(state: dict[str, Any], folder: Path) -> str:
+    state["vertice_map_r.bias"][3] = torch.inf
+    torch.save(state, folder / "bad.pth")
+    return "vertice_map_r.bias holds numbers that are not finite"
+
+
+DAMAGE = [
+    _malicious, _malicious_stream, _pickled, _truncated, _truncated_stream, _text, _shape, _speech_shape, _keys,
+    _speech_keys, _other_family, _table, _no_table, _both_spellings, _infinite,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__.strip("_"))
+def test_a_bad_file_is_one_error_and_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any) -> None:
+    wanted = damage(published_state(tiny_talker("faceformer")), tmp_path)
+    assert convert("faceformer", [tmp_path / "bad.pth"], tmp_path / "made", *RATE) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("parlante convert: ")
+    assert all(part in said.err for part in wanted.split("|")), said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_nothing_is_left_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = publish(tiny_talker("faceformer"), tmp_path)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(json, "dumps", full)
+    assert convert("faceformer", files, tmp_path / "made", *RATE) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+
+
+def test_an_existing_folder_is_never_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = publish(tiny_talker("faceformer"), tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "notes.txt").write_text("mine")
+    assert convert("faceformer", files, tmp_path / "made", *RATE) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    assert (tmp_path / "made" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "wanted"),
+    [
+        ("faceformer", [], "moves 7 vertices|--rate aligned or pairs and --fps"),
+        ("faceformer", ["--rate", "aligned"], "--fps"),
+        ("faceformer", ["--rate", "pairs", "--fps", "30"], "25 frames per second, got --fps 30"),
+        ("faceformer", [*RATE, "--subjects", "A"], "subjects must be 2 different names, got A"),
+        ("faceformer", [*RATE, "--set", "heads"], "--set wants a name and a whole number"),
+        ("faceformer", [*RATE, "--set", "nose=3"], "nose"),
+        ("faceformer", [*RATE, "--set", "heads=3"], "heads"),
+        ("faceformer", [*RATE, "--topology", "absent.ply"], "no such file: absent.ply"),
+        ("faceformer", [*RATE, "--topology", "face.stl"], "face.stl as a template"),
+    ],
+)
+def test_options_that_do_not_fit_are_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, options: list[str], wanted: str
+) -> None:
+    files = publish(tiny_talker(model), tmp_path)
+    assert convert(model, files, tmp_path / "made", *options) == 2
+    error = capsys.readouterr().err
+    assert all(part in error for part in wanted.split("|")), error
+    assert not (tmp_path / "made").exists()
+
+
+def test_codetalker_wants_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = publish(tiny_talker("codetalker"), tmp_path)
+    for files, wanted in (
+        ([second], "is stage 2 of CodeTalker, which is useless without stage 1"),
+        ([first], "is stage 1 of CodeTalker, which is useless without stage 2"),
+        ([first, first], "both files are codetalker, stage 1"),
+        ([first, second, second], "two files"),
+    ):
+        assert convert("codetalker", files, tmp_path / "made", *RATE) == 2
+        assert wanted in capsys.readouterr().err
+    assert convert("faceformer", [first, second], tmp_path / "made", *RATE) == 2
+    assert "a faceformer is one file" in capsys.readouterr().err
+
+
+def test_a_template_of_another_mesh_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = publish(tiny_talker("faceformer"), tmp_path)
+    (tmp_path / "face.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    assert convert("faceformer", files, tmp_path / "made", *RATE, "--topology", str(tmp_path / "face.obj")) == 2
+    assert "has 3 vertices, the checkpoint moves 7" in capsys.readouterr().err
+    (tmp_path / "templates.pkl").write_bytes(pickle.dumps({"A": Malice(tmp_path / "executed")}))
+    assert convert("faceformer", files, tmp_path / "made", *RATE, "--topology", str(tmp_path / "templates.pkl")) == 2
+    assert "refused, nothing was executed" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists() and not (tmp_path / "made").exists()
