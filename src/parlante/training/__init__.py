@@ -6,6 +6,8 @@ STAGES = {
     "latent_diffusion": "parlante.training.latent_diffusion:main",
     "phonetic": "parlante.training.phonetic:main",
     "motion_basis": "parlante.training.motion_basis:main",
+    "codetalker_autoencoder": "parlante.training.codetalker:autoencoder",
+    "codetalker": "parlante.training.codetalker:main",
     "autoregressive": "parlante.training.autoregressive:main",
 }
 """Stage of a recipe: where its `main(config: dict, run_dir: Path) -> None` lives."""

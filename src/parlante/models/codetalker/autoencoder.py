@@ -11,14 +11,17 @@ and a clip needs at least two steps, because the norm of a single one is undefin
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 
 KERNEL = 5
@@ -358,6 +361,22 @@ class MotionAutoencoder(nn.Module):
         codes = self.quantise(self.encode(motion, lengths), lengths)
         return self.decode(codes.latent, lengths), codes
 
+    def save(self, folder: Path | str, **extra: Any) -> Path:
+        """Write a checkpoint folder; `extra` (JSON) is kept beside the sizes and ignored on load."""
+        config = {"autoencoder": asdict(self.config), **extra}
+        return save_checkpoint(folder, "codetalker-autoencoder", config, self.state_dict(), half=False)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> "MotionAutoencoder":
+        """Read a checkpoint folder. Raises InputError if it is none or does not fit."""
+        config, tensors = load_checkpoint(folder, "codetalker-autoencoder")
+        try:
+            model = cls(MotionAutoencoderConfig(**config["autoencoder"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{folder}/config.json cannot be used: {error}; train or copy it again") from error
+        load_strict(model, tensors, folder)
+        return model.eval()
+
 
 def autoencoder_loss(
     output: Tensor, motion: Tensor, codes: Codes, *, lengths: Tensor | None = None, commitment: float = 0.25
@@ -366,8 +385,3 @@ def autoencoder_loss(
     error = (output - motion).abs()
     kept = frames_kept(lengths, motion.shape[1])
     return (error if kept is None else error[kept]).mean() + codes.codebook + commitment * codes.commitment
-
-
-def drop_tables(state: Iterable[str]) -> list[str]:
-    """Names of the position tables in a released state: they are computed, never loaded."""
-    return [name for name in state if name.endswith("_pos_embedding.pe")]

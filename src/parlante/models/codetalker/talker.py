@@ -133,10 +133,11 @@ class CodeTalker(nn.Module):
         code: Tensor,
         lengths: Tensor | None = None,
         *,
+        past: Tensor | None = None,
         released: bool = False,
     ) -> Taught:
-        """`forward` with all that `talker_loss` needs."""
-        latent = self.latent(features, motion, code, released=released)
+        """`forward` with all that `talker_loss` needs. past (B, T, M): stands for the true frames before each one."""
+        latent = self.latent(features, motion if past is None else past, code, released=released)
         with torch.no_grad():
             target = self.autoencoder.quantise(self.autoencoder.encode(motion[:, : latent.shape[1]], lengths)).latent
         return Taught(self._decode(latent, lengths), latent, target)
