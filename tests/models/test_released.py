@@ -1,6 +1,7 @@
 """Foreign checkpoints: every container is read, nothing in it runs, and what is wrong is said in one error."""
 
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -11,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from parlante.core import InputError
 from parlante.core.restricted_pickle import read_pickle
+from parlante.models import resolve
+from parlante.models.blocks.causal import periodic_positions
+from parlante.models.released import keys
 from parlante.models.released.containers import read_tensors
+from parlante.models.talker import config_class, differences
 
 
 def weights() -> "OrderedDict[str, torch.Tensor]":
@@ -272,3 +277,77 @@ def test_random_bytes_never_do_more_than_fail(tmp_path: Path) -> None:
             read_pickle(path)
         except InputError:
             continue
+
+
+# -- what published tensors tell
+
+
+@pytest.mark.parametrize(
+    ("model", "fixture", "rate", "fps"),
+    [
+        ("faceformer", "end_to_end_vocaset", "aligned", 30.0),
+        ("talkingstyle", "end_to_end_biwi", "pairs", 25.0),
+        ("ptalker", "end_to_end_vocaset", "aligned", 30.0),
+    ],
+)
+def test_sound_to_vertices_as_the_authors_code(
+    shared: Path, tmp_path: Path, model: str, fixture: str, rate: str, fps: float
+) -> None:
+    pytest.importorskip("transformers")
+    from parlante.models.released.importer import import_released
+    from parlante.models.talker import VertexTalker
+
+    golden = load_file(shared / "parity" / model / f"{fixture}.safetensors")
+    facts = json.loads((shared / "parity" / model / f"{fixture}.json").read_text())
+    state = {name.removeprefix("state/"): value for name, value in golden.items() if name.startswith("state/")}
+    torch.save(state, tmp_path / "published.pth")
+    heads = {"speech.heads": 4} | ({"emotion.heads": 4} if model == "ptalker" else {})
+    imported = import_released(model, [tmp_path / "published.pth"], rate=rate, fps=fps, settings=heads)
+    talker = VertexTalker.from_pretrained(imported.save(tmp_path / "talker"))
+    speaker = talker.config.subjects[int(golden["in/one_hot"].argmax())]
+    audio, face = golden["in/audio"].reshape(1, -1), golden["in/template"].reshape(-1, 3)
+    said = talker.generate(audio, face, speaker, released=True)
+    case = facts["cases"]["predict_seen" if model == "ptalker" else "predict"]["outputs"]["vertice"]
+    floor = max(1e-5, 20 * case["fp32_vs_fp64_max_abs"])
+    torch.testing.assert_close(said.flatten(-2), golden[case["key"]], atol=floor, rtol=0)
+
+
+FULL_SIZE = {
+    "faceformer_vocaset": ("faceformer", 15069, 30, 8, 1),
+    "faceformer_biwi": ("faceformer", 70110, 25, 6, 1),
+    "talkingstyle_vocaset": ("talkingstyle", 15069, 30, 8, 6),
+    "talkingstyle_biwi": ("talkingstyle", 70110, 25, 6, 6),
+    "ptalker_vocaset_d128": ("ptalker", 15069, 30, 8, 6),
+    "ptalker_biwi_d128": ("ptalker", 70110, 25, 6, 6),
+    "codetalker_stage2_vocaset": ("codetalker", 15069, 30, 8, 6),
+    "codetalker_stage2_biwi": ("codetalker", 70110, 25, 6, 12),
+}
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_sizes_and_names_of_the_published_files(shared: Path, name: str) -> None:
+    model, motion, period, subjects, layers = FULL_SIZE[name]
+    tensors = _full_size(shared, name, period)
+    found_period, rest = keys.take_tables(tensors, name)
+    _, family = keys.split(keys.split(rest, keys.SPEECH)[1], keys.EMOTION)
+    sizes = keys.INFER[model](rest) | {"period": found_period}
+    if model == "codetalker":
+        first = keys.take_tables(_full_size(shared, name.replace("stage2", "stage1"), period), name)[1]
+        sizes["autoencoder"] = keys.codetalker_stage1(first)
+        family |= {f"autoencoder.{key}": value for key, value in first.items()}
+    assert (sizes["motion_dim"], found_period, sizes["subjects"], sizes["layers"]) == (motion, period, subjects, layers)
+    with torch.device("meta"):
+        built = resolve(model)(config_class(model)(**sizes))
+    assert differences(family, built.state_dict()) == []
+
+
+def _full_size(shared: Path, name: str, period: int) -> dict[str, torch.Tensor]:
+    """The published names and shapes, one number repeated; true positional tables."""
+    shapes = json.loads((shared / "parity/keys" / f"{name}.json").read_text())["shapes"]
+    tensors = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    for key, shape in shapes.items():
+        if key.endswith("PE.pe"):
+            tensors[key] = periodic_positions(0, shape[1], shape[2], period)[None]
+        elif key.endswith(".pe"):
+            tensors[key] = periodic_positions(0, shape[0], shape[2], shape[0])[:, None]
+    return tensors
