@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,32 +43,47 @@ def run(options: argparse.Namespace) -> int:
     from parlante.evaluation.synthetic import Bench, split_table
     from parlante.models.textalker.talker import TexTalker
 
-    def tell(what: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{what:60}", end="", file=sys.stderr, flush=True)
-
     if not (options.corpus / "index.json").is_file():
         from parlante.evaluation import CORPUS
         from parlante.synth.corpus import write_corpus
 
-        tell(f"writing the corpus {options.corpus}")
+        print(f"writing the corpus {options.corpus}", file=sys.stderr)
         write_corpus(options.corpus, CORPUS["subjects"], CORPUS["sentences"], CORPUS["seed"], jobs=2)
     talker = TexTalker.from_pretrained(options.model) if options.model else TexTalker.from_pretrained()
     bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
     command = f"parlante evaluate --corpus {options.corpus} --clips {options.clips}"
     results: dict[str, Any] = {"command": command}
     for split in ("test_a", "test_b"):
-        results[split] = split_table(bench, split, options.clips, progress=tell)
-    tell("style separation")
+        with _bar(split, options.clips) as tell:
+            results[split] = split_table(bench, split, options.clips, progress=tell)
     results["styles"] = style_separation(bench)
     shared = shared_folder()
     if shared is None:
         print("real recordings: skipped, no judge at ../shared (set PARLANTE_SHARED)", file=sys.stderr)
     else:
-        results["recordings"] = judge_recordings(shared, progress=tell)
+        with _bar("recordings", len(list((shared / "data" / "speech").glob("*.wav")))) as tell:
+            results["recordings"] = judge_recordings(shared, progress=tell)
     if options.report is None:
         print(json.dumps(results, indent=1, sort_keys=True))
     else:
         write_report(options.report, results)
         print(f"{options.report} and {options.report.with_suffix('.json')} written")
     return 0
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar with rate and remaining time, silent where nobody watches; call the result as each clip begins."""
+    from tqdm import tqdm
+
+    begun = 0
+    with tqdm(total=total, desc=what, unit=" clips", disable=None) as bar:
+
+        def tell(clip: str) -> None:
+            nonlocal begun
+            bar.set_postfix_str(clip, refresh=False)
+            bar.update(begun - bar.n)
+            begun += 1
+
+        yield tell
+        bar.update(begun - bar.n)

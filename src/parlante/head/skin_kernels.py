@@ -5,6 +5,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@numba.njit(inline="always", fastmath=True)
+def _from_segment(x: np.float32, y: np.float32, points: NDArray[np.float32], k: int) -> tuple[np.float32, np.float32]:
+    """Squared distance of (x, y) to the segment of points k, k + 1, and where on it the nearest point lies, 0..1."""
+    ax, ay = points[k, 0], points[k, 1]
+    dx, dy = points[k + 1, 0] - ax, points[k + 1, 1] - ay
+    px, py = x - ax, y - ay
+    t = (px * dx + py * dy) / max(dx * dx + dy * dy, np.float32(1e-12))
+    t = min(max(t, np.float32(0)), np.float32(1))
+    ex, ey = px - t * dx, py - t * dy
+    return ex * ex + ey * ey, t
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def polyline_distance(
     places: NDArray[np.float32],
@@ -25,15 +37,9 @@ def polyline_distance(
         x, y = places[n, 0], places[n, 1]
         if mask[n] == 0 or x < x0 or x > x1 or y < y0 or y > y1:
             continue
-        best = limit * limit
+        best = np.float32(limit * limit)
         for k in range(len(points) - 1):
-            ax, ay = points[k, 0], points[k, 1]
-            dx, dy = points[k + 1, 0] - ax, points[k + 1, 1] - ay
-            px, py = x - ax, y - ay
-            t = (px * dx + py * dy) / max(dx * dx + dy * dy, np.float32(1e-12))
-            t = min(max(t, np.float32(0)), np.float32(1))
-            ex, ey = px - t * dx, py - t * dy
-            d = ex * ex + ey * ey
+            d, t = _from_segment(x, y, points, k)
             if d < best:
                 best = d
                 value[n] = values[k] * (1 - t) + values[k + 1] * t
@@ -60,13 +66,7 @@ def add_crease(
             continue
         best, strength = np.float32(limit * limit), np.float32(0)
         for k in range(len(points) - 1):
-            ax, ay = points[k, 0], points[k, 1]
-            dx, dy = points[k + 1, 0] - ax, points[k + 1, 1] - ay
-            px, py = x - ax, y - ay
-            t = (px * dx + py * dy) / max(dx * dx + dy * dy, np.float32(1e-12))
-            t = min(max(t, np.float32(0)), np.float32(1))
-            ex, ey = px - t * dx, py - t * dy
-            d = ex * ex + ey * ey
+            d, t = _from_segment(x, y, points, k)
             if d < best:
                 best, strength = d, depth[k] * (1 - t) + depth[k + 1] * t
         if strength > 0:

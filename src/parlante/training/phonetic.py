@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from parlante.audio.augment import breath, coloured_noise, recolour, record
 from parlante.audio.logmel import running_normalise
@@ -295,11 +296,13 @@ class _Run:
         settings, every = self.settings, self.settings.checkpoint_every
         started, first = time.monotonic(), self.step
         sums: dict[str, float] = {}
+        bar = tqdm(total=settings.steps, initial=first, desc="phonetic", unit=" steps", disable=None)
         while self.step < settings.steps:
             parts = self.update()
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
+            bar.update()
             if self.step % every == 0 or self.step == settings.steps:
                 count = min(self.step - first, (self.step - 1) % every + 1)
                 row = {"step": self.step, "seconds": round(time.monotonic() - started, 1)}
@@ -308,6 +311,7 @@ class _Run:
                     row |= {name: round(value, 4) for name, value in validate(self.average, self.valid).items()}
                 self.save(row)
                 sums = {}
+        bar.close()
         return self.folder / "model"
 
     def update(self) -> dict[str, float]:
