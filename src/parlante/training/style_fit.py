@@ -1,7 +1,7 @@
 """The style of a stranger: the code under which a frozen autoregressive model speaks as the stranger's clips do.
 
 The search stays where known styles are: in the linear space of their codes, with a Gaussian prior of their spread (the
-maximum a posteriori estimate). It begins at the known style that fits best, found by letting all of them speak the clips.
+maximum a posteriori estimate). It begins at the known style that fits best: all of them speak the clips.
 The loss is that of running free: the past is the model's own, renewed as the code moves, and the gradient flows through
 the last few of its frames (parallel passes), so that a style is judged by what it leads to, not by one step of it.
 """
@@ -56,8 +56,8 @@ def fit_style(
 ) -> StyleFit:
     """codes (N, D) of known styles; clips: features (T, A) and coordinates (T, R); lips (R, 3 n) as `MotionBasis.part`.
 
-    `voiced(code (B, D), features (B, T, A))` adds what the model hears of the voice itself. Takes seconds for a few clips.
-    Raises ValueError without clips.
+    `voiced(code (B, D), features (B, T, A))` adds what the model hears of the voice itself.
+    Takes seconds for a few clips. Raises ValueError without clips.
     """
     if not clips:
         raise ValueError("at least one clip is needed")
