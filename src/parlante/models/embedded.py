@@ -107,7 +107,9 @@ class EmbeddedTalker:
         family = model_name(folder)
         config, tensors = load_checkpoint(folder, family)
         if "embedded" not in config:
-            raise InputError(f"{folder} is no talker of the embedded head; converted checkpoints run from Python: parlante.models.talker")
+            raise InputError(
+                f"{folder} is no talker of the embedded head; run converted ones from Python (models/talker.py)"
+            )
         try:
             around, sizes = Surroundings(**config["embedded"]), dict(config["family"])
         except (KeyError, TypeError, ValueError) as error:
