@@ -51,6 +51,8 @@ class FaceDiffuserConfig:
     """`table`: a learnt row per step, then Mish. `sinusoid`: sinusoid, linear, SiLU, linear."""
     normalise: bool = True
     """Layer norm over the GRU's input."""
+    sample_steps: int | None = None
+    """Transitions of `few_steps` where generation is not told otherwise; none: the published sampler."""
 
     def __post_init__(self) -> None:
         if self.time not in ("table", "sinusoid"):
@@ -255,7 +257,7 @@ class FaceDiffuser(nn.Module):
     ) -> Tensor:
         """Displacements from the template (B, T, M) for speech features (B, S, A).
 
-        steps: none for the published sampler, a number for `few_steps`; skip: see `ancestral`. start (B, T, M) and
+        steps: a number for `few_steps`, none for the config's own way; skip: see `ancestral`. start (B, T, M) and
         noise (K, B, T, M), one per transition, replace what `generator` draws. Other arguments as in `estimate`.
         """
         session = self.session(code, template=template, steps=steps, skip=skip, generator=generator)
@@ -273,6 +275,7 @@ class FaceDiffuser(nn.Module):
     ) -> "Session":
         """Generation in pieces; the same numbers as `generate` with the same generator."""
         total = self.config.steps
+        steps = self.config.sample_steps if steps is None else steps
         plan = ancestral(total, skip) if steps is None else few_steps(total, steps)
         return Session(self, plan, code, template, generator)
 

@@ -237,6 +237,12 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
 
         model = build(family, common | {"emotion_dim": common["audio_dim"]} | sizes)
         scheme = PTalkerScheme(model, store, loop, own)
+    elif family == "facediffuser":
+        from parlante.training.facediffuser import FaceDiffuserScheme
+
+        del common["period"]
+        model = build(family, common | sizes)
+        scheme = FaceDiffuserScheme(model, store, loop, own)
     else:
         model = build(family, common | sizes)
         scheme = AutoregressiveScheme(model, store, loop, own)

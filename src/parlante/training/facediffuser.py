@@ -1,0 +1,24 @@
+"""FaceDiffuser's own training on motion coordinates: a noised stretch is estimated clean, at one random step each.
+
+The published loss is the Huber loss (delta 1) of the estimate. It stays, in units of the motion's variance, beside the
+terms that all small models share: relative squared errors of position, lips and their frame-to-frame differences.
+"""
+
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from parlante.models.facediffuser import FaceDiffuser
+from parlante.training.autoregressive import AutoregressiveScheme, Stretches
+
+
+class FaceDiffuserScheme(AutoregressiveScheme):
+    """The data, validation and judgement of the other families; a noised stretch takes the place of the past."""
+
+    network: FaceDiffuser
+
+    def losses(self, batch: Stretches) -> dict[str, Tensor]:
+        """All terms by name; steps and noise come from torch's generator, which the loop seeds by the step."""
+        made = self.network(batch.features, batch.motion, self.codes(batch.subjects, batch.features))
+        values = self.judge(made, batch.motion)
+        huber = huber_loss(made, batch.motion) / self.scale[0]
+        return values | {"huber": huber, "loss": values["loss"] + huber}
