@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Topology
-from parlante.data.obj import read_obj
+from parlante.core.obj import read_obj
 from parlante.uv import BakeTable, MotionStats, round_trip
 from parlante.uv.published import read_offsets
 

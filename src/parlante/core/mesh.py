@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core.errors import InputError
+from parlante.core.obj import read_obj
 
 _PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -40,13 +41,15 @@ class Mesh:
 def read_mesh(path: Path | str) -> Mesh:
     """The mesh of a `.ply` or `.obj`. Raises InputError if it is missing, damaged or of another kind."""
     path = Path(path)
-    readers = {".ply": _read_ply, ".obj": _read_obj}
-    if path.suffix.lower() not in readers:
+    kind = path.suffix.lower()
+    if kind not in (".ply", ".obj"):
         raise InputError(f"cannot read {path}: a mesh is a .ply or .obj file")
     if not path.is_file():
         raise InputError(f"no such file: {path}")
+    if kind == ".obj":
+        return _read_obj(path)
     try:
-        return readers[path.suffix.lower()](path.read_bytes())
+        return _read_ply(path.read_bytes())
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"cannot read {path}: {error}; export the template again") from error
 
@@ -56,37 +59,13 @@ def _fans(polygons: list[list[int]]) -> NDArray[np.int32]:
     return np.asarray(fans, np.int32).reshape(-1, 3)
 
 
-def _read_obj(content: bytes) -> Mesh:
-    vertices: list[list[float]] = []
-    uv: list[list[float]] = []
-    faces: list[list[int]] = []
-    uv_faces: list[list[int]] = []
-    for line in content.decode("utf8", "replace").splitlines():
-        kind, *words = line.split() or [""]
-        if kind == "v":
-            vertices.append([float(word) for word in words[:3]])
-        elif kind == "vt":
-            uv.append([float(word) for word in words[:2]])
-        elif kind == "f":
-            corners = [word.split("/") for word in words]
-            faces.append([_number(corner[0], len(vertices)) for corner in corners])
-            if all(len(corner) > 1 and corner[1] for corner in corners):
-                uv_faces.append([_number(corner[1], len(uv)) for corner in corners])
-    if not vertices:
-        raise ValueError("it has no vertices")
-    textured = len(uv_faces) == len(faces)
-    return Mesh(
-        np.asarray(vertices, np.float32).reshape(-1, 3),
-        _fans(faces),
-        np.asarray(uv if textured else [], np.float32).reshape(-1, 2),
-        _fans(uv_faces if textured else []),
-    )
-
-
-def _number(word: str, count: int) -> int:
-    """An OBJ index, 1-based or counted from the end, as a place."""
-    number = int(word)
-    return number - 1 if number > 0 else count + number
+def _read_obj(path: Path) -> Mesh:
+    mesh = read_obj(path)
+    triangles, uv_triangles = mesh.triangles
+    textured = len(mesh.uv) > 0 and not (uv_triangles < 0).any()
+    none = np.zeros((0, 2)), np.zeros((0, 3), np.int32)
+    uv, uv_triangles = (mesh.uv, uv_triangles) if textured else none
+    return Mesh(mesh.vertices.astype(np.float32), triangles, uv.astype(np.float32), uv_triangles)
 
 
 def _read_ply(content: bytes) -> Mesh:

@@ -12,9 +12,15 @@ def _blank(c: int) -> bool:
     return c == 32 or c == 9 or c == 13
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _stop(c: int) -> bool:
+    """Whether a word ends before this character: blank, line feed or comment."""
+    return c == 32 or c == 9 or c == 13 or c == 10 or c == 35
+
+
 @numba.njit(cache=True, nogil=True)
 def _number(data: NDArray[np.uint8], at: int) -> tuple[float, int]:
-    """(value, place after it) of the decimal number at or after `at`; the place is -1 if there is none on this line.
+    """(value, place after it) of the decimal number at or after `at`; the place is -1 if the next word is none.
 
     Up to 15 significant digits are read exactly as C reads them; digits past the 18th are cut.
     """
@@ -55,6 +61,8 @@ def _number(data: NDArray[np.uint8], at: int) -> tuple[float, int]:
             power = min(power * 10 + np.int64(data[at] - 48), 1000)
             at += 1
         shift += -power if negative else power
+    if not _stop(data[at]):
+        return 0.0, -1
     value = float(mantissa)
     while shift < 0 and value != 0.0:
         step = min(-shift, 22)
@@ -74,17 +82,19 @@ def _end(data: NDArray[np.uint8], at: int) -> int:
     return at
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _kind(data: NDArray[np.uint8], at: int) -> int:
-    """1: v, 2: vt, 3: f, 0: anything else, for the line that starts at `at`."""
+@numba.njit(cache=True, nogil=True)
+def _kind(data: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """(1: v, 2: vt, 3: f, 0: anything else; place after the keyword) of the line that starts at `at`."""
+    while _blank(data[at]):
+        at += 1
     if data[at] == 118:
-        if _blank(data[at + 1]):
-            return 1
-        if data[at + 1] == 116 and _blank(data[at + 2]):
-            return 2
-    elif data[at] == 102 and _blank(data[at + 1]):
-        return 3
-    return 0
+        if _stop(data[at + 1]):
+            return 1, at + 1
+        if data[at + 1] == 116 and _stop(data[at + 2]):
+            return 2, at + 2
+    elif data[at] == 102 and _stop(data[at + 1]):
+        return 3, at + 1
+    return 0, at
 
 
 @numba.njit(cache=True, nogil=True)
@@ -92,7 +102,7 @@ def count(data: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Vertices, uvs, faces and face corners."""
     v, t, f, c, at = 0, 0, 0, 0, 0
     while at < len(data):
-        kind = _kind(data, at)
+        kind, place = _kind(data, at)
         end = _end(data, at)
         if kind == 1:
             v += 1
@@ -100,9 +110,10 @@ def count(data: NDArray[np.uint8]) -> tuple[int, int, int, int]:
             t += 1
         elif kind == 3:
             f += 1
-            for i in range(at + 1, end):
-                if not _blank(data[i]) and _blank(data[i - 1]):
+            while place < end and data[place] != 35:
+                if not _blank(data[place]) and _blank(data[place - 1]):
                     c += 1
+                place += 1
         at = end + 1
     return v, t, f, c
 
@@ -131,10 +142,9 @@ def fill(
     """Fills arrays of the counted sizes; -1, or the place of the first line that cannot be read."""
     v, t, f, c, at = 0, 0, 0, 0, 0
     while at < len(data):
-        kind = _kind(data, at)
+        kind, place = _kind(data, at)
         end = _end(data, at)
         if kind == 1 or kind == 2:
-            place = at + kind
             for axis in range(3 if kind == 1 else 2):
                 value, place = _number(data, place)
                 if place < 0:
@@ -148,8 +158,8 @@ def fill(
             else:
                 t += 1
         elif kind == 3:
-            start, place = c, at + 1
-            while place < end:
+            start = c
+            while place < end and data[place] != 35:
                 if _blank(data[place]):
                     place += 1
                     continue
@@ -157,13 +167,16 @@ def fill(
                 texture = 0
                 if data[place] == 47:
                     texture, place = _index(data, place + 1)
-                if vertex == 0:
+                    if data[place] == 47:
+                        _, place = _index(data, place + 1)
+                if vertex == 0 or not _stop(data[place]):
                     return at
-                corners[c, 0] = vertex - 1 if vertex > 0 else v + vertex
-                corners[c, 1] = texture - 1 if texture >= 0 else t + texture
+                corners[c, 0] = vertex - 1 if vertex > 0 else max(v + vertex, -2)
+                if texture < 0:  # -1 is kept for corners without uv
+                    corners[c, 1] = t + texture if t + texture >= 0 else -2
+                else:
+                    corners[c, 1] = texture - 1
                 c += 1
-                while place < end and not _blank(data[place]):
-                    place += 1
             if c - start < 3:
                 return at
             sizes[f] = c - start
@@ -177,7 +190,7 @@ def count_vertices(data: NDArray[np.uint8]) -> tuple[int, int]:
     """Vertices, and bytes of the uv and face lines."""
     v, rest, at = 0, 0, 0
     while at < len(data):
-        kind = _kind(data, at)
+        kind, _ = _kind(data, at)
         end = _end(data, at)
         if kind == 1:
             v += 1
@@ -192,10 +205,9 @@ def fill_vertices(data: NDArray[np.uint8], vertices: NDArray[np.float64], tail: 
     """Fills positions and copies the uv and face lines; -1, or the place of the first line that cannot be read."""
     v, rest, at = 0, 0, 0
     while at < len(data):
-        kind = _kind(data, at)
+        kind, place = _kind(data, at)
         end = _end(data, at)
         if kind == 1:
-            place = at + 1
             for axis in range(3):
                 vertices[v, axis], place = _number(data, place)
                 if place < 0:

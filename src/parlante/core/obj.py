@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, Topology
+from parlante.core.errors import InputError
+from parlante.core.topology import Topology
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,12 @@ class ObjMesh:
 
 
 def read_obj(path: Path | str) -> ObjMesh:
-    """The whole mesh. Raises InputError if the file is missing, empty, no OBJ or its faces name what is not there."""
-    from parlante.data import _obj
+    """The whole mesh.
+
+    Raises InputError if the file is missing, empty, no OBJ, holds numbers that are not finite, or if its faces name
+    what is not there.
+    """
+    from parlante.core import _obj
 
     data = _read(path)
     count_v, count_t, count_f, count_c = _obj.count(data)
@@ -52,11 +57,12 @@ def read_obj(path: Path | str) -> ObjMesh:
     bad = _obj.fill(data, vertices, uv, sizes, corners)
     if bad >= 0:
         raise InputError(f"{path}: line {_line(data, bad)} cannot be read; give an OBJ with v, vt and f lines")
-    if not count_v:
-        raise InputError(f"{path} holds no vertices; give an OBJ with v, vt and f lines")
+    _check_vertices(vertices, path)
+    if not np.isfinite(uv).all():
+        raise InputError(f"{path} holds uv coordinates that are not finite; export it again")
     if count_c:
         vertex, corner = corners[:, 0], corners[:, 1]
-        if vertex.min() < 0 or vertex.max() >= count_v or corner.min() < -1 or corner.max() >= max(count_t, 1):
+        if vertex.min() < 0 or vertex.max() >= count_v or corner.min() < -1 or corner.max() >= count_t:
             raise InputError(
                 f"{path}: a face names a vertex or uv that is not there ({count_v} and {count_t}); is it cut?"
             )
@@ -68,7 +74,7 @@ def read_vertices(path: Path | str, count: int | None = None) -> tuple[NDArray[n
 
     count: the number of vertices to insist on. Raises InputError like `read_obj`.
     """
-    from parlante.data import _obj
+    from parlante.core import _obj
 
     data = _read(path)
     found, rest = _obj.count_vertices(data)
@@ -80,15 +86,26 @@ def read_vertices(path: Path | str, count: int | None = None) -> tuple[NDArray[n
     tail = np.empty(rest, np.uint8)
     bad = _obj.fill_vertices(data, vertices, tail)
     if bad >= 0:
-        raise InputError(f"{path}: line {_line(data, bad)} cannot be read as a vertex")
+        raise InputError(f"{path}: line {_line(data, bad)} cannot be read as a vertex; copy or export it again")
+    _check_vertices(vertices, path)
     return vertices, blake2b(tail.tobytes(), digest_size=16).hexdigest()
 
 
 def _read(path: Path | str) -> NDArray[np.uint8]:
     try:
-        return np.frombuffer(Path(path).read_bytes() + b"\n", np.uint8)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if b"\r" in content and b"\n" not in content:  # lines ended as on the first Macintosh
+        content = content.replace(b"\r", b"\n")
+    return np.frombuffer(content + b"\n", np.uint8)
+
+
+def _check_vertices(vertices: NDArray[np.float64], path: Path | str) -> None:
+    if not len(vertices):
+        raise InputError(f"{path} holds no vertices; give an OBJ with v, vt and f lines")
+    if not (np.abs(vertices) < np.finfo(np.float32).max).all():
+        raise InputError(f"{path} holds vertices that are not finite; export it again")
 
 
 def _line(data: NDArray[np.uint8], at: int) -> int:
