@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from parlante.models.curves import CurveSolver
+from parlante.head import load_head
+from parlante.head.arkit import ARKIT_NAMES
+from parlante.models.curves import CurveSolver, mirror_pairs
+from parlante.synth.articulation import articulate
+from parlante.synth.manner import Manner
+from parlante.synth.phones import PHONES, Phone
 
 
 def _rig(rng: np.random.Generator, count: int = 12, vertices: int = 80) -> np.ndarray:
@@ -77,3 +82,61 @@ def test_a_shape_that_moves_nothing_stays_at_zero() -> None:
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(T, 80, 3\).*\(4, 81, 3\)"):
         CurveSolver(_rig(np.random.default_rng(5))).solve(np.zeros((4, 81, 3)))
+
+
+def test_a_sparse_answer_moves_fewer_shapes_and_explains_nearly_as_much() -> None:
+    rng = np.random.default_rng(7)
+    shapes = _rig(rng)
+    truth = rng.random((20, 12)) * (rng.random(12) < 0.4)
+    offsets = np.tensordot(truth, shapes, 1) + rng.normal(size=(20, 80, 3)) * 0.004
+    dense, sparse = (CurveSolver(shapes, inertia=0, sparsity=much).solve(offsets) for much in (0.0, 0.05))
+    assert (sparse > 0.01).sum() < 0.9 * (dense > 0.01).sum()
+    lost = [np.square(np.tensordot(weights, shapes, 1) - offsets).sum() for weights in (dense, sparse)]
+    assert lost[1] < 1.1 * lost[0]
+
+
+def test_symmetry_draws_the_halves_of_a_movement_together() -> None:
+    rng = np.random.default_rng(8)
+    shapes = _rig(rng, 4)
+    shapes[1] = shapes[0] + 0.1 * shapes[1]  # the vertices hardly tell left from right
+    names = ("smileLeft", "smileRight", "jawLeft", "jawRight")
+    truth = np.array([[0.5, 0.5, 0.8, 0.0]])
+    offsets = np.tensordot(truth, shapes, 1) + rng.normal(size=(1, 80, 3)) * 0.003
+    free, tied = (CurveSolver(shapes, names=names, symmetry=much).solve(offsets)[0] for much in (0.0, 0.1))
+    assert abs(tied[0] - tied[1]) < 0.2 * abs(free[0] - free[1])
+    np.testing.assert_allclose(tied[2:], truth[0, 2:], atol=0.05)
+
+
+def test_pairs_are_halves_not_directions() -> None:
+    pairs = {(ARKIT_NAMES[left], ARKIT_NAMES[right]) for left, right in mirror_pairs(ARKIT_NAMES)}
+    assert ("mouthSmileLeft", "mouthSmileRight") in pairs and ("eyeBlinkLeft", "eyeBlinkRight") in pairs
+    assert not {name for pair in pairs for name in pair} & {"jawLeft", "mouthLeft", "mouthRight", "eyeLookInLeft"}
+
+
+def test_no_weight_passes_its_own_limit_and_others_make_up_for_it() -> None:
+    rng = np.random.default_rng(9)
+    shapes = _rig(rng)
+    upper = np.ones(12)
+    upper[0] = 0.3
+    solved = CurveSolver(shapes, ridge=0, inertia=0, upper=upper).solve(shapes[:1])
+    slow = lsq_linear(shapes.reshape(12, -1).T.astype(float), shapes[0].reshape(-1).astype(float), (0, upper)).x
+    np.testing.assert_allclose(solved[0], slow, atol=1e-3)
+    assert solved[0, 0] == np.float32(0.3) and solved[0, 1] > 0.3
+
+
+def test_speech_on_the_embedded_head_comes_back() -> None:
+    """Spoken phones of a random manner, 0.1 mm of noise on every coordinate."""
+    rng = np.random.default_rng(10)
+    head = load_head()
+    name = head.identity_names[0]
+    spoken = rng.permutation(PHONES)
+    phones = [Phone(symbol, 0.1 * n, 0.1 * (n + 1)) for n, symbol in enumerate(spoken)]
+    truth = articulate(phones, np.arange(0, 4, 1 / 30), Manner.random(rng))
+    truth[:, :14] = rng.random((1, 14)) * (rng.random(14) < 0.5)
+    shapes = head.shapes(name)
+    offsets = head.deform(name, truth) - head.neutral(name)
+    noisy = offsets + rng.normal(size=offsets.shape).astype(np.float32) * 1e-4
+    solved = CurveSolver(shapes).solve(noisy)
+    posed = np.tensordot(solved, shapes, 1)
+    assert np.linalg.norm(posed - offsets, axis=-1).mean() < 2e-5
+    assert np.abs(solved - truth).mean() < 0.005
