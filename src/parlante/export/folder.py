@@ -1,19 +1,17 @@
 """A folder for compositing: `frames/000000.png ...`, `audio.wav`, `curves.csv` (Live Link) and `albedo.png`."""
 
-import os
-import shutil
 import wave
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError
+from parlante.core import atomic_folder
 from parlante.export.livelink_csv import LiveLinkCsv
 from parlante.export.mp4 import pictures, renderer_for
+from parlante.export.obj import save_png
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ class FolderSink:
 
     def __enter__(self) -> "FolderSink":
         with ExitStack() as stack:
-            self._folder = stack.enter_context(_atomic_folder(self.path))
+            self._folder = stack.enter_context(atomic_folder(self.path))
             (self._folder / "frames").mkdir()
             self._renderer = stack.enter_context(renderer_for(self._take, self._picture))
             self._curves = None
@@ -38,7 +36,7 @@ class FolderSink:
                 self._curves = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._take))
             write_wav(self._folder / "audio.wav", self._take.audio, self._take.sample_rate)
             if self._take.albedo is not None:
-                _image(self._take.albedo, self._folder / "albedo.png")
+                save_png(self._take.albedo, self._folder / "albedo.png")
             self._stack = stack.pop_all()
         return self
 
@@ -48,7 +46,7 @@ class FolderSink:
     def write(self, chunk: Chunk) -> None:
         """Draw and store."""
         for number, frame in enumerate(pictures(self._renderer, chunk), chunk.start):
-            _image(frame, self._folder / "frames" / f"{number:06d}.png")
+            save_png(frame, self._folder / "frames" / f"{number:06d}.png")
         if self._curves is not None:
             self._curves.write(chunk)
 
@@ -62,23 +60,3 @@ def write_wav(path: Path, audio: NDArray[np.float32], sample_rate: int) -> None:
         for start in range(0, len(audio), 1 << 20):
             piece = np.clip(audio[start : start + (1 << 20)], -1.0, 1.0)
             file.writeframes(np.rint(piece * 32767).astype("<i2").tobytes())
-
-
-@contextmanager
-def _atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, renamed to it on success and removed on failure."""
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.replace(target)  # replaces an empty folder, refuses any other
-    except OSError as error:
-        raise InputError(f"cannot write {target}/: {error.strerror or error}; choose another output path") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _image(pixels: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(pixels).save(path, compress_level=3)

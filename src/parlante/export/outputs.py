@@ -1,13 +1,15 @@
 """From a file name to its writer, and the checks that come before any work begins."""
 
+import importlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,45 +29,52 @@ class Picture:
     """False shows the bare shape."""
 
 
-def _npz(path: Path, take: Take, picture: Picture) -> Sink:
-    from parlante.export.npz import NpzSink
+@dataclass(frozen=True)
+class Fidelity:
+    """How closely the outputs that can choose keep the motion."""
 
-    return NpzSink(path, take)
+    motion: str = "auto"
+    """curves: morph targets driven by the curves; vertices: what the vertices do beyond them too; auto: curves where
+    there are any."""
+    error: float = 2e-4
+    """Metres: the farthest that a vertex may stand off where vertices are put on a basis."""
+    reduce: float = 0.0
+    """Largest error of a weight where keys are left out; 0 keeps a key on every frame."""
 
-
-def _glb(path: Path, take: Take, picture: Picture) -> Sink:
-    from parlante.export.glb import GlbSink
-
-    return GlbSink(path, take)
-
-
-def _csv(path: Path, take: Take, picture: Picture) -> Sink:
-    from parlante.export.livelink_csv import LiveLinkCsv
-
-    return LiveLinkCsv(path, take)
-
-
-def _mp4(path: Path, take: Take, picture: Picture) -> Sink:
-    from parlante.export.mp4 import Mp4Sink
-
-    return Mp4Sink(path, take, picture)
+    def __post_init__(self) -> None:
+        if self.motion not in ("auto", "curves", "vertices"):
+            raise InputError(f"motion must be auto, curves or vertices, got {self.motion!r}")
+        if not 0 < self.error < 1:
+            raise InputError(f"the error of a basis must lie in 0..1 m, got {self.error:g}; 0.0002 is the usual one")
+        if not 0 <= self.reduce < 1:
+            raise InputError(f"the error of reduced keys must lie in 0..1, got {self.reduce:g}; try 0.005")
 
 
-def _folder(path: Path, take: Take, picture: Picture) -> Sink:
-    from parlante.export.folder import FolderSink
+class Format(NamedTuple):
+    """One line of `FORMATS`."""
 
-    return FolderSink(path, take, picture)
+    sink: str
+    """module:class, made of (path, take, *needs)."""
+    about: str
+    needs: tuple[str, ...] = ()
+    """What the class takes besides: picture, fidelity."""
 
 
-FORMATS: dict[str, tuple[Callable[[Path, Take, Picture], Sink], str]] = {
-    ".mp4": (_mp4, "video with sound"),
-    ".webm": (_mp4, "the same as VP9 and Opus"),
-    ".glb": (_glb, "glTF: 52 ARKit morph targets, weights animation, skin"),
-    ".csv": (_csv, "Live Link Face CSV, 61 columns"),
-    ".npz": (_npz, "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
-    "/": (_folder, "numbered PNG pictures and the sound as .wav"),
+FORMATS: dict[str, Format] = {
+    ".mp4": Format("parlante.export.mp4:Mp4Sink", "video with sound", ("picture",)),
+    ".webm": Format("parlante.export.mp4:Mp4Sink", "the same as VP9 and Opus", ("picture",)),
+    ".glb": Format("parlante.export.glb:GlbSink", "glTF: morph targets, their animation, skin"),
+    ".csv": Format("parlante.export.livelink_csv:LiveLinkCsv", "Live Link Face CSV, 61 columns"),
+    ".npz": Format("parlante.export.npz:NpzSink", "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
+    ".pc2": Format("parlante.export.pc2:Pc2Sink", "vertex cache (Blender, 3ds Max)"),
+    ".mdd": Format("parlante.export.mdd:MddSink", "vertex cache (Blender, LightWave, Houdini)"),
+    ".mc": Format("parlante.export.maya_cache:MayaCacheSink", "Maya vertex cache, with its .xml beside it"),
+    ".neutral.obj": Format("parlante.export.obj:NeutralObjSink", "the face at rest, the mesh for a vertex cache"),
+    ".obj/": Format("parlante.export.obj:ObjSink", "a folder of one OBJ per frame"),
+    ".ply/": Format("parlante.export.ply:PlySink", "a folder of one PLY per frame, coloured vertices"),
+    "/": Format("parlante.export.folder:FolderSink", "numbered PNG pictures and the sound as .wav", ("picture",)),
 }
-"""suffix: (sink, what it is); a name that ends in / or has no suffix is a folder."""
+"""suffix: (sink, what it is); a name that ends in / or has no suffix is a folder. The longest suffix that fits wins."""
 
 
 def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
@@ -81,7 +90,7 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
         kind = _kind(output)
         if kind not in FORMATS:
             raise InputError(f"cannot write {path}: unknown format {path.suffix}; choose {', '.join(FORMATS)}")
-        if kind == "/":
+        if kind.endswith("/"):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise InputError(f"cannot write {path}/: it exists and is not an empty folder; choose another name")
         elif path.is_dir():
@@ -98,36 +107,60 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
 
 
 @contextmanager
-def open_sinks(outputs: Iterable[Path | str], take: Take, picture: Picture | None = None) -> Iterator[list[Sink]]:
+def open_sinks(
+    outputs: Iterable[Path | str], take: Take, picture: Picture | None = None, fidelity: Fidelity | None = None
+) -> Iterator[list[Sink]]:
     """Open a sink per output. Leaving the block cleanly publishes all of them; an error leaves none behind."""
     outputs = list(outputs)
     _check_space([Path(output) for output in outputs if _kind(output) == ".npz"], take)
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(FORMATS[_kind(output)][0](Path(output), take, picture or Picture()))
-            for output in outputs
-        ]
+        wishes = {"picture": picture or Picture(), "fidelity": fidelity or Fidelity()}
+        yield [stack.enter_context(_sink(output, take, wishes)) for output in outputs]
 
 
-def save(animation: Animation, *outputs: Path | str, picture: Picture | None = None) -> None:
+def save(
+    animation: Animation,
+    *outputs: Path | str,
+    picture: Picture | None = None,
+    fidelity: Fidelity | None = None,
+) -> None:
     """Write an animation to files; the suffix chooses the format. Raises InputError as `check_outputs`."""
     paths = check_outputs(outputs)
-    write_all(take_of(animation), chunks_of(animation), [_same_kind(o, p) for o, p in zip(outputs, paths)], picture)
+    kinds = [_same_kind(output, path) for output, path in zip(outputs, paths)]
+    write_all(take_of(animation), chunks_of(animation), kinds, picture, fidelity)
 
 
 def write_all(
-    take: Take, chunks: Iterable[Chunk], outputs: Iterable[Path | str], picture: Picture | None = None
+    take: Take,
+    chunks: Iterable[Chunk],
+    outputs: Iterable[Path | str],
+    picture: Picture | None = None,
+    fidelity: Fidelity | None = None,
 ) -> None:
     """Stream a take's frames into every output."""
-    with open_sinks(outputs, take, picture) as sinks:
+    with open_sinks(outputs, take, picture, fidelity) as sinks:
         for chunk in chunks:
             for sink in sinks:
                 sink.write(chunk)
 
 
+def _sink(output: Path | str, take: Take, wishes: Mapping[str, object]) -> Sink:
+    chosen = FORMATS[_kind(output)]
+    module, name = chosen.sink.split(":")
+    sink: Sink = getattr(importlib.import_module(module), name)(
+        Path(output), take, *(wishes[need] for need in chosen.needs)
+    )
+    return sink
+
+
 def _kind(output: Path | str) -> str:
     path = Path(output)
-    if str(output).endswith(("/", os.sep)) or not path.suffix or (path.is_dir() and path.suffix not in FORMATS):
+    name = path.name.lower()
+    for suffix in sorted(FORMATS, key=len, reverse=True):
+        bare = suffix.removesuffix("/")
+        if bare and name.endswith(bare) and len(name) > len(bare):
+            return suffix
+    if str(output).endswith(("/", os.sep)) or not path.suffix or path.is_dir():
         return "/"
     return path.suffix.lower()
 
@@ -155,8 +188,8 @@ def _remove_leftovers(path: Path) -> None:
     """Delete partial outputs of processes that no longer live."""
     if not path.parent.is_dir():
         return
-    suffixes = "|".join(re.escape(suffix) for suffix in FORMATS if suffix != "/")
-    pattern = re.compile(rf"\.{re.escape(path.stem)}\.(\d+)\.part({suffixes})?")
+    names = "|".join(re.escape(name) for name in (path.stem, path.name))
+    pattern = re.compile(rf"\.(?:{names})\.(\d+)\.part(?:\.\w+)?")
     for entry in path.parent.iterdir():
         match = pattern.fullmatch(entry.name)
         if match is None or _alive(int(match[1])):

@@ -1,7 +1,7 @@
 """What every exporter receives: the facts of a take, then its frames in chunks, so that length costs no memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Animation, Topology
+from parlante.core.pose import apply_head_pose, neck_joint, neck_weights
+from parlante.head.arkit import ARKIT_NAMES
 
 CHUNK_FRAMES = 90
 
@@ -99,6 +101,37 @@ def take_of(animation: Animation) -> Take:
     )
 
 
+def with_rig(take: Take) -> Take:
+    """The take with the shapes and pivot of the embedded head, where it is of that head and has none yet."""
+    identity = take.provenance.get("identity")
+    if take.shapes is not None or identity is None:
+        return take
+    names = take.weight_names or ARKIT_NAMES
+    shapes, pivot = _embedded_rig(take.topology, str(identity), names)
+    return take if shapes is None else replace(take, shapes=shapes, pivot=pivot)
+
+
+class Poser:
+    """Vertices with the head pose applied, for formats that have no joint to hold it."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._share: NDArray[np.float32] | None = None
+
+    def __call__(self, chunk: Chunk) -> NDArray[np.float32]:
+        """(n, V, 3) metres."""
+        if chunk.head_pose is None:
+            return chunk.vertices
+        take = self._take
+        if self._share is None:
+            if not any(take.pivot):
+                self._pivot = neck_joint(take.neutral, take.topology)
+            else:
+                self._pivot = np.asarray(take.pivot, np.float32)
+            self._share = neck_weights(take.neutral, self._pivot, take.topology)
+        return apply_head_pose(chunk.vertices, chunk.head_pose, self._pivot, self._share)
+
+
 def chunks_of(animation: Animation, size: int = CHUNK_FRAMES) -> Iterator[Chunk]:
     """The frames of an animation in memory, `size` at a time."""
     for start in range(0, len(animation.vertices), size):
@@ -116,7 +149,6 @@ def _embedded_rig(
     topology: Topology, identity: str, names: tuple[str, ...]
 ) -> tuple[NDArray[np.float32] | None, tuple[float, float, float]]:
     from parlante.head import load_head
-    from parlante.head.arkit import ARKIT_NAMES
 
     head = load_head()
     if topology.name != head.topology.name or names != ARKIT_NAMES or identity not in head.identity_names:

@@ -1,0 +1,92 @@
+"""Wavefront OBJ: the face at rest, or a folder with one file per frame; skin as `face.mtl` and `albedo.png`.
+
+Vertices keep their number and order in every file. Metres, y up; the head pose is in the vertices.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import Topology, atomic_folder, atomic_path
+from parlante.export.take import Chunk, Poser, Take
+
+_MATERIAL = "newmtl skin\nKd 0.8 0.62 0.53\nNs 40\n"
+
+
+class ObjSink:
+    """Sink for a folder `NAME.obj/` of `000000.obj`, ..."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        self.path = Path(path)
+        self._take = take
+        self._posed = Poser(take)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "ObjSink":
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(atomic_folder(self.path))
+            self._faces = faces_text(self._take.topology, "face.mtl")
+            text = _MATERIAL
+            if self._take.albedo is not None:
+                save_png(self._take.albedo, self._folder / "albedo.png")
+                text += "map_Kd albedo.png\n"
+            (self._folder / "face.mtl").write_text(text, encoding="ascii")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def write(self, chunk: Chunk) -> None:
+        """One file per frame."""
+        for frame, vertices in enumerate(self._posed(chunk), chunk.start):
+            text = vertices_text(vertices) + self._faces
+            (self._folder / f"{frame:06d}.obj").write_text(text, encoding="ascii")
+
+
+class NeutralObjSink:
+    """Sink for `.neutral.obj`: the mesh that a vertex cache moves. Without material; import it with its order kept."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        self.path = Path(path)
+        self._take = take
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "NeutralObjSink":
+        with ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            partial.write_text(
+                vertices_text(self._take.neutral) + faces_text(self._take.topology, None), encoding="ascii"
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def write(self, chunk: Chunk) -> None:
+        """Nothing: the face at rest has no frames."""
+
+
+def vertices_text(vertices: NDArray[np.float32]) -> str:
+    """`v` lines of (V, 3), a hundredth of a micrometre fine."""
+    return ("v %.8f %.8f %.8f\n" * len(vertices)) % tuple(vertices.reshape(-1).tolist())
+
+
+def faces_text(topology: Topology, library: str | None) -> str:
+    """`vt` and `f` lines, the same for every frame."""
+    lines = "" if library is None else f"mtllib {library}\n"
+    lines += ("vt %.6f %.6f\n" * len(topology.uv)) % tuple(topology.uv.reshape(-1).tolist())
+    lines += "" if library is None else "usemtl skin\n"
+    corners = np.stack([topology.triangles, topology.uv_triangles], axis=-1).reshape(-1) + 1
+    return lines + ("f %d/%d %d/%d %d/%d\n" * len(topology.triangles)) % tuple(corners.tolist())
+
+
+def save_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    """(H, W, 3) sRGB."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, compress_level=3)
