@@ -1,5 +1,7 @@
 """A decoder layer whose frames each hear their own moment of the audio (TexTalker, section "alignment mask")."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,17 @@ def alignment_mask(tokens: int) -> Tensor:
     mask[0] = False
     mask[1:].fill_diagonal_(False)
     return mask
+
+
+class Heard(NamedTuple):
+    """Audio as one layer hears it; it depends on no frame, so that all denoising steps of a window share it."""
+
+    keys: Tensor
+    """(B, heads, T, D / heads), for the time token."""
+    values: Tensor
+    """(B, heads, T, D / heads), for the time token."""
+    frames: Tensor
+    """(B, T, D) what each frame is told of its own moment."""
 
 
 class AlignedDecoderLayer(nn.TransformerDecoderLayer):
@@ -25,31 +38,52 @@ class AlignedDecoderLayer(nn.TransformerDecoderLayer):
         super().__init__(width, heads, width * mlp_ratio, dropout, activation="gelu", batch_first=True)
         self.heads, self.rate = heads, dropout
 
-    def forward(self, x: Tensor, audio: Tensor) -> Tensor:  # type: ignore[override]
-        """x (B, 1 + T, D), time token first; audio (B, T, D) -> (B, 1 + T, D)."""
-        x = self.norm1(x + self.dropout1(self._self(x)))
-        x = self.norm2(x + self.dropout2(self._hear(x, audio)))
-        y = self.linear2(self.dropout(F.gelu(self.linear1(x))))
-        return self.norm3(x + self.dropout3(y))
+    def listen(self, audio: Tensor) -> Heard:
+        """audio (B, T, D) -> what `forward` needs of it."""
+        attention = self.multihead_attn
+        width = audio.shape[-1]
+        weight, bias = attention.in_proj_weight[width:], attention.in_proj_bias[width:]
+        key, value = F.linear(audio, weight, bias).chunk(2, -1)
+        alone = value
+        if self.training and self.rate:  # dropout of the single attention weight of each head
+            kept = F.dropout(value.new_ones(*value.shape[:2], self.heads, 1), self.rate)
+            alone = (value.unflatten(-1, (self.heads, -1)) * kept).flatten(-2)
+        return Heard(self._split(key), self._split(value), attention.out_proj(alone))
+
+    def forward(self, x: Tensor, audio: Tensor | Heard, last: int | None = None) -> Tensor:  # type: ignore[override]
+        """x (B, 1 + T, D), time token first; audio (B, T, D) or what `listen` made of it -> (B, 1 + T, D).
+
+        last: compute only the answers of so many last tokens, (B, last, D); all tokens are still attended to.
+        """
+        heard = audio if isinstance(audio, Heard) else self.listen(audio)
+        y = x if last is None else x[:, -last:]
+        y = self.norm1(y + self.dropout1(self._self(x, y)))
+        told = heard.frames[:, -last:] if last is not None else self._with_time(y, heard)
+        y = self.norm2(y + self.dropout2(told))
+        z = self.linear2(self.dropout(F.gelu(self.linear1(y))))
+        return self.norm3(y + self.dropout3(z))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, tokens, D / heads)
 
-    def _self(self, x: Tensor) -> Tensor:
-        attention = self.self_attn
-        q, k, v = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, -1)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         rate = self.rate if self.training else 0.0
-        y = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), dropout_p=rate)
-        return attention.out_proj(y.transpose(1, 2).flatten(-2))
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=rate).transpose(1, 2).flatten(-2)
 
-    def _hear(self, x: Tensor, audio: Tensor) -> Tensor:
+    def _self(self, x: Tensor, asking: Tensor) -> Tensor:
+        attention = self.self_attn
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        if asking is x:
+            q, k, v = F.linear(x, weight, bias).chunk(3, -1)
+        else:
+            width = x.shape[-1]
+            q = F.linear(asking, weight[:width], bias[:width])
+            k, v = F.linear(x, weight[width:], bias[width:]).chunk(2, -1)
+        return attention.out_proj(self._attend(self._split(q), self._split(k), self._split(v)))
+
+    def _with_time(self, x: Tensor, heard: Heard) -> Tensor:
         attention = self.multihead_attn
-        (wq, wk, wv), (bq, bk, bv) = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
-        value = F.linear(audio, wv, bv)
-        rate = self.rate if self.training else 0.0
-        q, k = F.linear(x[:, :1], wq, bq), F.linear(audio, wk, bk)
-        first = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(value), dropout_p=rate)
-        if rate:  # dropout of the single attention weight of each head
-            kept = F.dropout(value.new_ones(*value.shape[:2], self.heads, 1), rate)
-            value = (value.unflatten(-1, (self.heads, -1)) * kept).flatten(-2)
-        return attention.out_proj(torch.cat([first.transpose(1, 2).flatten(-2), value], 1))
+        width = x.shape[-1]
+        q = F.linear(x[:, :1], attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+        first = attention.out_proj(self._attend(self._split(q), heard.keys, heard.values))
+        return torch.cat([first, heard.frames], 1)

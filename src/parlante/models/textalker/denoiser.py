@@ -8,11 +8,12 @@ a style vector added to every token (`style_dim`, 0 in the published network, wh
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from parlante.models.blocks.aligned import AlignedDecoderLayer, alignment_mask
+from parlante.models.blocks.aligned import AlignedDecoderLayer, Heard, alignment_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,9 @@ class DenoiserConfig:
     """Sizes; the defaults are the published ones."""
 
     motion_dim: int = 4096
-    """Numbers per frame of the motion latent (or of its linear basis)."""
+    """Numbers per frame of the motion latent (or of its linear basis); 0: this model makes no motion."""
     wrinkle_dim: int = 4096
+    """Numbers per frame of the wrinkle latent; 0: this model makes no wrinkles."""
     width: int = 1024
     heads: int = 4
     layers: int = 8
@@ -41,6 +43,8 @@ class DenoiserConfig:
             raise ValueError(f"heads must divide width, got width={self.width} and heads={self.heads}")
         if not 0 < self.previous < self.frames:
             raise ValueError(f"previous must lie between 1 and frames, got {self.previous} and {self.frames}")
+        if min(self.motion_dim, self.wrinkle_dim) < 0 or not self.latent_dim:
+            raise ValueError(f"a model makes motion, wrinkles or both, got {self.motion_dim} and {self.wrinkle_dim}")
 
     @property
     def latent_dim(self) -> int:
@@ -61,6 +65,17 @@ class StepTable(nn.Module):
         table[0, :, 0::2] = torch.sin(position * frequency)
         table[0, :, 1::2] = torch.cos(position * frequency)
         self.register_buffer("pe", table)
+
+
+class Context(NamedTuple):
+    """A window's surroundings as the network sees them: the same in all denoising steps."""
+
+    previous: Tensor
+    """(B, P, D) tokens of the frames before the window, positions included."""
+    heard: tuple[Heard, ...]
+    """Audio of previous and new frames, for each layer."""
+    style: Tensor | None
+    """(B, 1, D) or none."""
 
 
 class DenoisingNetwork(nn.Module):
@@ -85,6 +100,33 @@ class DenoisingNetwork(nn.Module):
         if config.style_dim:
             self.style_proj = nn.Linear(config.style_dim, width)
 
+    def prepare(self, audio: Tensor, previous: Tensor, previous_audio: Tensor, style: Tensor | None = None) -> Context:
+        """Everything that no denoising step changes; arguments as in `forward`."""
+        if (style is not None) != bool(self.config.style_dim):
+            raise ValueError(f"this network takes {self.config.style_dim} style numbers; style is {style is not None}")
+        told = None if style is None else self.style_proj(style)[:, None]
+        tokens = self._tokens(previous, previous.new_zeros(previous.shape[:2]), 1, told)
+        memory = torch.cat([previous_audio, audio], 1)
+        return Context(tokens, tuple(layer.listen(memory) for layer in self._layers), told)
+
+    def estimate(
+        self, noisy: Tensor, step: Tensor, indicator: Tensor, context: Context, *, new_only: bool = True
+    ) -> Tensor:
+        """Clean latents (B, L, M + W) of the new frames alone, or (B, P + L, M + W) of previous ones too.
+
+        noisy (B, L, M + W), step (B,) in 0..T, indicator (B, L) as in `forward`; context from `prepare`.
+        """
+        time = self.diff_step_map(self.TE.pe[0, step])[:, None] + self.PE[:, :1]
+        time = time if context.style is None else time + context.style
+        fresh = self._tokens(noisy, indicator, 1 + self.config.previous, context.style)
+        x = torch.cat([time, context.previous, fresh], 1)
+        *inner, final = zip(self._layers, context.heard, strict=True)
+        for layer, heard in inner:
+            x = layer(x, heard)
+        layer, heard = final
+        count = noisy.shape[1] + (0 if new_only else self.config.previous)
+        return self.motion_dec(layer(x, heard, last=count))
+
     def forward(
         self,
         noisy: Tensor,
@@ -101,16 +143,17 @@ class DenoisingNetwork(nn.Module):
         clean latents before the window; step (B,) in 0..T; indicator (B, L) 1 for real new frames and 0 for padding;
         style (B, S) if the network has a style input.
         """
-        if (style is not None) != bool(self.config.style_dim):
-            raise ValueError(f"this network takes {self.config.style_dim} style numbers; style is {style is not None}")
-        frames = torch.cat([previous, noisy], 1)
-        real = torch.cat([indicator.new_zeros(previous.shape[:2]), indicator], 1)[..., None]
-        tokens = self.feature_proj(torch.cat([frames, real], -1))
-        time = self.diff_step_map(self.TE.pe[0, step])[:, None]
-        x = torch.cat([time, tokens], 1) + self.PE
-        if style is not None:
-            x = x + self.style_proj(style)[:, None]
-        memory = torch.cat([previous_audio, audio], 1)
-        for layer in self.transformer.layers:  # type: ignore[union-attr]
-            x = layer(x, memory)
-        return self.motion_dec(x[:, 1:])
+        return self.estimate(
+            noisy, step, indicator, self.prepare(audio, previous, previous_audio, style), new_only=False
+        )
+
+    @property
+    def _layers(self) -> list[AlignedDecoderLayer]:
+        return list(self.transformer.layers)  # type: ignore[arg-type]
+
+    def _tokens(self, frames: Tensor, real: Tensor, first: int, style: Tensor | None) -> Tensor:
+        """Frames (B, n, M + W) and their indicator (B, n) as tokens at places `first` and on, (B, n, D)."""
+        tokens = (
+            self.feature_proj(torch.cat([frames, real[..., None]], -1)) + self.PE[:, first : first + frames.shape[1]]
+        )
+        return tokens if style is None else tokens + style

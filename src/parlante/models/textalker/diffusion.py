@@ -6,17 +6,14 @@ the first window sees learnt start features. Guidance replaces the audio of new 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
+from parlante.models.textalker.sampling import Estimate, Noise, ancestral, solve
 from parlante.models.textalker.schedule import DiffusionSchedule
-
-Noise = Callable[[int, Tensor], Tensor]
-"""(step, like) -> a standard normal draw of like's shape."""
 
 
 class Past(NamedTuple):
@@ -83,6 +80,43 @@ class LatentDiffusion(nn.Module):
         noisy = self.diffusion_sched.add_noise(clean, step, noise)
         return self.denoising_net(noisy, heard, past.latents, past.audio, step, indicator, style)
 
+    def estimator(
+        self,
+        audio: Tensor,
+        past: Past | None,
+        indicator: Tensor,
+        *,
+        style: Tensor | None = None,
+        guidance: float | None = 1.0,
+        threshold: DynamicThreshold | None = None,
+    ) -> Estimate:
+        """(noisy new frames (B, L, M + W), step) -> clean ones u + guidance * (c - u), for one window.
+
+        What no step changes is computed here, once. At guidance 1 (or None) only the conditional estimate c is made;
+        the published code makes both. Arguments as in `sample`.
+        """
+        past = past or self.start(len(audio))
+        network, single = self.denoising_net, guidance is None or guidance == 1.0
+        given = [audio, past.latents, past.audio, indicator, style]
+        if not single:
+            given = [None if x is None else torch.cat([x, x]) for x in given]
+            given[0] = torch.cat([self.null_audio_feat.expand_as(audio), audio])
+        heard, latents, before, real, told = given
+        assert heard is not None and latents is not None and before is not None and real is not None
+        context = network.prepare(heard, latents, before, told)
+
+        def estimate(noisy: Tensor, step: int) -> Tensor:
+            both = noisy if single else torch.cat([noisy, noisy])
+            steps = torch.full((len(both),), step, device=both.device)
+            answer = network.estimate(both, steps, real, context)
+            answer = threshold(answer) if threshold else answer
+            if guidance is None or single:
+                return answer
+            without, with_audio = answer.chunk(2)
+            return without + guidance * (with_audio - without)
+
+        return estimate
+
     def estimate(
         self,
         noisy: Tensor,
@@ -95,22 +129,9 @@ class LatentDiffusion(nn.Module):
         guidance: float | None = 1.0,
         threshold: DynamicThreshold | None = None,
     ) -> Tensor:
-        """Clean new frames from noisy ones, (B, L, M + W): u + guidance * (c - u).
-
-        At guidance 1 (or None) only the conditional estimate c is computed; the published code computes both.
-        """
-        steps = torch.full((len(noisy),), step, device=noisy.device)
-        previous = self.config.previous
-        if guidance is None or guidance == 1.0:
-            answer = self.denoising_net(noisy, audio, past.latents, past.audio, steps, indicator, style)[:, previous:]
-            return threshold(answer) if threshold else answer
-        twice = [None if x is None else torch.cat([x, x]) for x in (noisy, past.latents, past.audio, indicator, style)]
-        heard = torch.cat([self.null_audio_feat.expand_as(audio), audio])
-        noisy2, latents2, audio2, indicator2, style2 = twice
-        assert noisy2 is not None and latents2 is not None and audio2 is not None and indicator2 is not None
-        answer = self.denoising_net(noisy2, heard, latents2, audio2, steps.repeat(2), indicator2, style2)[:, previous:]
-        without, with_audio = (threshold(answer) if threshold else answer).chunk(2)
-        return without + guidance * (with_audio - without)
+        """One call of `estimator`: clean new frames (B, L, M + W) from noisy ones."""
+        make = self.estimator(audio, past, indicator, style=style, guidance=guidance, threshold=threshold)
+        return make(noisy, step)
 
     @torch.no_grad()
     def sample_ancestral(
@@ -131,16 +152,8 @@ class LatentDiffusion(nn.Module):
 
         start (B, L, M + W) is x_T; `noise(t, like)` draws; `watch(t, x_t)` sees every state after its step.
         """
-        past = past or self.start(len(audio))
-        table, x = self.diffusion_sched, start
-        for t in range(table.steps, 0, -1):
-            x0 = self.estimate(x, audio, past, indicator, t, style=style, guidance=guidance, threshold=threshold)
-            alpha, bar, before = table.alphas[t], table.alpha_bars[t], table.alpha_bars[t - 1]
-            mean = alpha.sqrt() * (1 - before) / (1 - bar) * x + before.sqrt() * table.betas[t] / (1 - bar) * x0
-            x = mean + table.sigma(t, flexibility) * noise(t, x) if t > 1 else mean
-            if watch:
-                watch(t - 1, x)
-        return x
+        estimate = self.estimator(audio, past, indicator, style=style, guidance=guidance, threshold=threshold)
+        return ancestral(estimate, self.diffusion_sched, start, noise, flexibility=flexibility, watch=watch)
 
     @torch.no_grad()
     def sample(
@@ -153,17 +166,13 @@ class LatentDiffusion(nn.Module):
         steps: int = 10,
         style: Tensor | None = None,
         guidance: float | None = 1.15,
+        solver: str = "ddim",
+        noise: Noise | None = None,
     ) -> Tensor:
-        """Few-step deterministic sampler (DDIM with eta 0, Song et al. 2021); (B, L, M + W).
+        """Clean new frames (B, L, M + W) by any of `sampling.SOLVERS` in `steps` steps.
 
-        start (B, L, M + W) is x_T; everything else follows from it.
+        audio (B, L, D) mapped features; past of the window, or none for a first one; indicator (B, L); start
+        (B, L, M + W) is x_T: everything else follows from it, but for `ancestral`, for which `noise(t, like)` draws.
         """
-        past = past or self.start(len(audio))
-        table, x = self.diffusion_sched, start
-        times = [*table.few(steps), 0]
-        for now, after in pairwise(times):
-            x0 = self.estimate(x, audio, past, indicator, now, style=style, guidance=guidance)
-            bar, next_bar = table.alpha_bars[now], table.alpha_bars[after]
-            direction = (x - bar.sqrt() * x0) / (1 - bar).sqrt()
-            x = next_bar.sqrt() * x0 + (1 - next_bar).sqrt() * direction if after else x0
-        return x
+        estimate = self.estimator(audio, past, indicator, style=style, guidance=guidance)
+        return solve(solver, estimate, self.diffusion_sched, start, steps, noise)
