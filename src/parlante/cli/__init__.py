@@ -10,6 +10,7 @@ COMMANDS = {
     "animate": ("parlante.cli.animate", "speech in, a textured talking head out"),
     "render": ("parlante.cli.render", "an animation (.npz) to video or pictures"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
+    "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
     "train": ("parlante.cli.train", "train a model from a recipe"),
     "evaluate": ("parlante.cli.evaluate", "the quality report"),
     "convert": (

@@ -1,7 +1,7 @@
 """SynthTalk: synthetic speakers whose curves, phones and manner are known. Written by `parlante synth`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, InputError, read_npz
+from parlante.data.lazy import LazyFrames
 
 SPLITS = ("train", "val", "test_a", "test_b")
 
@@ -36,40 +37,6 @@ class Take:
     """(T, 6) pitch, yaw, roll in radians; x, y, z in metres."""
     phones: tuple[tuple[str, float, float], ...]
     """Symbol, start and end in seconds; contiguous."""
-
-
-class LazyFrames:
-    """(T, ...) frames that are computed from curves (T, 52) when sliced or converted to an array."""
-
-    def __init__(
-        self,
-        curves: NDArray[np.float32],
-        frame_shape: tuple[int, ...],
-        dtype: Any,
-        render: Callable[[NDArray[np.float32]], NDArray[Any]],
-    ) -> None:
-        self.curves = curves
-        self.shape = (len(curves), *frame_shape)
-        self.dtype = np.dtype(dtype)
-        self.ndim = len(self.shape)
-        self._render = render
-
-    def __len__(self) -> int:
-        return len(self.curves)
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        frames, rest = (key[0], tuple(key[1:])) if isinstance(key, tuple) else (key, ())
-        if frames is Ellipsis or frames is None:
-            return np.asarray(np.asarray(self)[key])
-        chosen = self.curves[frames]
-        if chosen.ndim == 1:
-            place: tuple[Any, ...] = (0, *rest)
-            return np.asarray(self._render(chosen[None])[place])
-        place = (slice(None), *rest)
-        return np.asarray(self._render(chosen)[place])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self._render(self.curves).astype(dtype or self.dtype, copy=False)
 
 
 def curve_vertices(

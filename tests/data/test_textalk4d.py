@@ -1,0 +1,214 @@
+"""TexTalk4D: the published folders as clips, packed, and everything that can be wrong with them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniature import COLUMNS, ROWS, SIZE, obj, offsets, sheet, skin, write_miniature, write_wav
+from PIL import Image
+
+from parlante.cli import main
+from parlante.core import InputError
+from parlante.data import textalk4d_prepare
+from parlante.data.prepared import Prepared
+from parlante.data.textalk4d import TexTalk4D, held_out_from, window_starts
+from parlante.data.textalk4d_prepare import Options, prepare
+
+FRAMES = 12
+FEW = Options(shortest=3, held_out=1)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_miniature(tmp_path / "source", FRAMES)
+
+
+def test_published_folders_are_clips(source: Path) -> None:
+    corpus = TexTalk4D(source, held_out=1)
+    assert [(p.name, split, a, b) for p, split, a, b in corpus.parts] == [
+        ("ID001", "train", 0, 12),
+        ("ID002", "train", 0, 12),
+        ("ID005", "train", 0, 6),
+        ("ID005", "test_a", 6, 12),
+    ]
+    clip = corpus[3]
+    assert clip.subject == "ID005" and clip.fps == 30 and clip.sample_rate == 16000
+    assert clip.vertices.shape == (6, ROWS * COLUMNS, 3) and len(clip.audio) == 6 * 16000 // 30
+    np.testing.assert_allclose(clip.vertices[2], 0.1 * (sheet(2) + offsets(2, 8)), atol=1e-6)
+    assert clip.textures is not None and (clip.textures[-1] == skin(2, 11)).all()
+    assert len(TexTalk4D(source, "test_b", unseen=True)) == 3
+    with pytest.raises(InputError, match="no split 'test_c'"):
+        TexTalk4D(source, "test_c")
+    shutil.rmtree(source / "ID002" / "Models" / "000004")
+    with pytest.raises(InputError, match="lacks frames"):
+        corpus_with_gap = TexTalk4D(source, held_out=1)
+        corpus_with_gap[1]
+
+
+def test_prepared_clips_are_the_published_ones(source: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    report = prepare(source, tmp_path / "out", FEW, jobs=3, progress=lambda *counts: seen.append(counts))
+    assert seen[-1] == (36, 36)
+    assert not any(record.problems or record.fatal for record in report.records)
+    raw, packed = TexTalk4D(source, held_out=1), Prepared(tmp_path / "out")
+    assert len(raw) == len(packed) == 4
+    for one, other in zip(raw, packed):
+        assert one.subject == other.subject
+        np.testing.assert_allclose(np.asarray(other.vertices), np.asarray(one.vertices), atol=1e-7)
+        np.testing.assert_array_equal(np.asarray(other.textures), np.asarray(one.textures))
+        np.testing.assert_array_equal(other.audio, one.audio)
+    assert [row["split"] for row in Prepared(tmp_path / "out", "test_a").rows] == ["test_a"]
+    identity = packed.identity("ID002")
+    np.testing.assert_allclose(identity.neutral, 0.1 * sheet(1), atol=1e-6)
+    assert identity.albedo is not None and (identity.albedo == skin(1, 0)).all()
+    every = np.concatenate([0.1 * offsets(person, frame) for person in range(3) for frame in range(FRAMES)])
+    np.testing.assert_allclose(packed.stats["minimum"], every.min(0), atol=2e-7)
+    np.testing.assert_allclose(packed.stats["maximum"], every.max(0), atol=2e-7)
+
+
+def test_gaps_and_damage_are_listed_and_worked_around(source: Path, tmp_path: Path) -> None:
+    one, two, five = (source / name for name in ("ID001", "ID002", "ID005"))
+    shutil.rmtree(one / "Models" / "000005")
+    (one / "Textures_512" / "000009" / "face.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    mesh = two / "Models" / "000007" / "face_aligned.obj"
+    mesh.write_text(mesh.read_text()[:900])
+    other = two / "Models" / "000010" / "face_aligned.obj"
+    other.write_text(other.read_text().replace("f 2/2 3/3", "f 3/3 2/2"))
+    Image.new("RGB", (SIZE // 2, SIZE)).save(two / "Textures_512" / "000003" / "face.png")
+    shutil.rmtree(five / "Textures_512")
+    write_wav(five / "Records" / "enhanced_vocal.wav", 16000 * 8 // 30)
+    report = prepare(source, tmp_path / "out", Options(shortest=2, held_out=0))
+    first, second, third = report.records
+    assert first.missing_meshes == [5] and first.bad_pictures == [9] and first.good == [[0, 4], [5, 8], [9, 12]]
+    assert second.bad_meshes == [7, 10] and second.bad_pictures == [3]
+    assert second.good == [[0, 2], [3, 6], [7, 9], [10, 12]]
+    assert third.good == [[0, 8]] and third.texture_size is None and len(third.missing_pictures) == 12
+    text = "\n".join(report.table())
+    for part in ("ID002: ", "wanted 99", "faces or uv differ", "8x16", "it has no pictures", "ends with frame 8 of 12"):
+        assert part in text.replace("16x8", "8x16"), text
+    packed = Prepared(tmp_path / "out")
+    assert [row["frames"] for row in packed.rows] == [4, 3, 3, 2, 3, 2, 2, 8]
+    assert packed[7].textures is None
+    np.testing.assert_allclose(packed[1].vertices[0], 0.1 * (sheet(0) + offsets(0, 5)), atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["neutral", "recording", "topology", "uv"])
+def test_an_identity_that_cannot_be_used_is_left_out(source: Path, tmp_path: Path, damage: str) -> None:
+    folder = source / "ID002"
+    if damage == "neutral":
+        shutil.rmtree(folder / "Models" / "000001")
+    elif damage == "recording":
+        (folder / "Records" / "enhanced_vocal.wav").unlink()
+    for mesh in folder.glob("Models/*/face_aligned.obj"):
+        if damage == "topology":
+            mesh.write_text(obj(sheet(1)) + "v 0 0 0\nf 1/1 2/2 100/1\n")
+        elif damage == "uv":
+            mesh.write_text(
+                "\n".join(
+                    line.split("/")[0] + " 2 3" if line[0] == "f" else line for line in obj(sheet(1)).splitlines()
+                )
+            )
+    report = prepare(source, tmp_path / "out", FEW)
+    assert [bool(record.fatal) for record in report.records] == [False, True, False]
+    assert {row["subject"] for row in Prepared(tmp_path / "out").rows} == {"ID001", "ID005"}
+    assert not (tmp_path / "out" / "ID002").exists()
+
+
+def test_equal_topology_in_other_words_is_equal(source: Path, tmp_path: Path) -> None:
+    (source / "ID001" / "Models" / "000003" / "face_aligned.obj").write_text(
+        "# exported again\r\n" + obj(sheet(0) + offsets(0, 2), "\r\n")
+    )
+    report = prepare(source, tmp_path / "out", FEW)
+    assert report.records[0].good == [[0, FRAMES]]
+
+
+def test_a_second_run_keeps_what_is_done(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted run leaves whole identities only; the next one reads the others, and those that changed."""
+    out = tmp_path / "out"
+    real = textalk4d_prepare.read_vertices
+
+    def stop(path: Path, count: int | None = None) -> object:
+        if "ID002" in str(path) and "000008" in str(path):
+            raise KeyboardInterrupt
+        return real(path, count)
+
+    monkeypatch.setattr(textalk4d_prepare, "read_vertices", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, out, FEW)
+    assert sorted(p.name for p in out.iterdir()) == ["ID001", "corpus.json", "topology.npz"]
+    with pytest.raises(InputError, match="is unfinished"):
+        Prepared(out)
+    monkeypatch.setattr(textalk4d_prepare, "read_vertices", real)
+    assert [record.reused for record in prepare(source, out, FEW).records] == [True, False, False]
+    again = prepare(source, out, FEW)
+    assert all(record.reused for record in again.records) and again.motion_stats == Prepared(out).stats
+    mesh = source / "ID005" / "Models" / "000004" / "face_aligned.obj"
+    mesh.write_text(obj(sheet(2)) + "\n\n")
+    assert [record.reused for record in prepare(source, out, FEW).records] == [True, True, False]
+    np.testing.assert_allclose(Prepared(out)[2].vertices[3], 0.1 * sheet(2), atol=1e-6)
+    assert not list(out.glob(".*"))
+    with pytest.raises(InputError, match="prepared with another held_out"):
+        prepare(source, out, Options(shortest=3, held_out=2))
+
+
+def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(source / "ID001" / "Models" / "000005")
+    arguments = ["--shortest", "3", "--held-out", "1", "--jobs", "2"]
+    assert main(["prepare", "textalk4d", str(source), str(tmp_path / "out"), *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "ID001" in shown and "test_a: 6 frames" in shown and "mm" in shown
+    index = json.loads((tmp_path / "out" / "prepared.json").read_text())
+    assert len(index["clips"]) == 5
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "nested", "file", "nothing usable", "into itself", "foreign"])
+def test_a_useless_source_or_target_is_exit_code_2(
+    source: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    told = {
+        "absent": "no such folder",
+        "empty": "holds no TexTalk4D identity",
+        "nested": f"did you mean {source}",
+        "file": "is a file",
+        "nothing usable": "nothing in the source can be used",
+        "into itself": "lies within the source",
+        "foreign": "is no prepared corpus",
+    }[kind]
+    where = {"absent": tmp_path / "none", "empty": empty, "nested": tmp_path, "file": Path(__file__)}.get(kind, source)
+    if kind == "nothing usable":
+        for wav in source.glob("*/Records/*.wav"):
+            wav.unlink()
+    elif kind == "into itself":
+        out = source / "prepared"
+    elif kind == "foreign":
+        out.mkdir()
+        (out / "letters.txt").write_text("mine")
+    assert main(["prepare", "textalk4d", str(where), str(out), "--shortest", "3"]) == 2
+    assert told in capsys.readouterr().err
+    if kind == "foreign":
+        assert [p.name for p in out.iterdir()] == ["letters.txt"]
+
+
+def test_the_published_rules_of_frames(shared: Path) -> None:
+    """Which frames the two published datasets draw, and where the sound of each begins."""
+    from safetensors.numpy import load_file
+
+    from parlante.core.timing import num_samples
+
+    path = shared / "parity" / "textalker" / "dataset"
+    sizes = json.loads(path.with_suffix(".json").read_text())["hyperparameters"]
+    case = load_file(path.with_suffix(".safetensors"))
+    frames, window, people = sizes["frames"], sizes["n"], sizes["ids"]
+    for person, low, high in case["out/vae_frame_index_bounds"]:
+        held = person >= people - 10
+        assert low == 1 and high == (held_out_from(frames) if held else frames) - 1
+    for person, low, end, first, last, second, final, sound, count, sound2, count2 in case["out/crops"]:
+        starts = window_starts(frames, 16000 * sizes["audio_seconds"], window, held_out=person >= people - 10)
+        assert (starts.start, starts.stop) == (low, end)
+        start = first - 1
+        assert start in starts and last == start + window and (second, final) == (last + 1, last + window)
+        assert sound == num_samples(start) and count == count2 == window * 16000 // 30 and sound2 == sound + count
