@@ -17,6 +17,7 @@ SETTINGS = {
     "talkingstyle": {"speech.heads": HEADS},
     "ptalker": {"speech.heads": HEADS, "emotion.heads": HEADS},
     "codetalker": {"speech.heads": HEADS, "autoencoder.heads": HEADS},
+    "facediffuser": {"speech.heads": HEADS},
 }
 """What a file of this size does not tell; of the published size it does."""
 RULES = {
@@ -53,7 +54,13 @@ def tiny_talker(model: str, rule: str = "aligned") -> VertexTalker:
     if model == "codetalker":
         stage = {"motion_dim": 3 * VERTICES, "width": 8, "layers": 1, "heads": HEADS, "hidden": 12, "groups": 2}
         sizes |= {"layers": 2, "autoencoder": stage | {"code_dim": 4, "codes": 16}}
-    config = TalkerConfig(model=model, family=sizes, speech=speech, emotion=emotion, fps=FPS[rule])
+    rate = None
+    if model == "facediffuser":
+        del sizes["period"]
+        sizes |= {"steps": 6, "steps_per_frame": 2}
+        speech["rate"] = {"kind": "none"}
+        rate = RULES["pairs"] if rule == "pairs" else {"kind": "aligned", "fps": 60.0, "steps_per_frame": 2}
+    config = TalkerConfig(model=model, family=sizes, speech=speech, emotion=emotion, fps=FPS[rule], rate=rate)
     talker = VertexTalker(config).eval().requires_grad_(False)
     for parameter in talker.parameters():
         if not parameter.any():
@@ -64,6 +71,8 @@ def tiny_talker(model: str, rule: str = "aligned") -> VertexTalker:
 def published_state(talker: VertexTalker, *, old_names: bool = True) -> dict[str, Tensor]:
     """The tensors as the authors' code saves them: positional tables included, either spelling of weight norms."""
     state = {name: value.clone() for name, value in talker.tensors().items()}
+    if talker.config.model == "facediffuser":
+        return to_old(state) if old_names else state
     width, period = talker.config.family.width, talker.config.family.period
     rows = (600 // period + 1) * period
     state["PPE.pe"] = periodic_positions(0, rows, width, period)[None]

@@ -12,11 +12,12 @@ import torch
 
 pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
 
-from published_files import SETTINGS, VERTICES, publish, published_state, tiny_talker
+from published_files import SETTINGS, VERTICES, network, publish, published_state, tiny_talker
 from safetensors.torch import load_file
 
 from parlante.cli import main
-from parlante.models.talker import FAMILIES, VertexTalker
+from parlante.core import InputError
+from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
 
 each_family = pytest.mark.parametrize("model", FAMILIES)
 RATE = ["--rate", "aligned", "--fps", "30"]
@@ -32,12 +33,14 @@ def convert(model: str, files: list[Path], out: Path, *more: str) -> int:
 def test_a_converted_file_says_what_its_model_says(tmp_path: Path, model: str, rule: str) -> None:
     talker = tiny_talker(model, rule)
     files = publish(talker, tmp_path, old_names=rule == "aligned")
-    rate = RATE if rule == "aligned" else ["--rate", "pairs"]
+    rate = RATE if rule == "aligned" else ["--rate", "pairs", "--fps", "25"]
     assert convert(model, files[::-1], tmp_path / "made", *rate, "--subjects", "Ann,Bo") == 0
     made = VertexTalker.from_pretrained(tmp_path / "made")
     assert made.config.subjects == ("Ann", "Bo") and made.config.family.width == talker.config.family.width
     audio, face = torch.randn(1, 6000), torch.randn(VERTICES, 3)
-    assert torch.equal(made.generate(audio, face, "Bo"), talker.generate(audio, face, "subject-2"))
+    same, draws = (torch.Generator().manual_seed(0) for _ in range(2))
+    said = talker.generate(audio, face, "subject-2", generator=draws)
+    assert torch.equal(made.generate(audio, face, "Bo", generator=same), said)
     stored = load_file(tmp_path / "made" / "model.safetensors")
     assert all(value.dtype == torch.float32 for value in stored.values()) and "PPE.pe" not in stored
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["config.json", "model.safetensors"]
@@ -249,3 +252,68 @@ def test_a_template_of_another_mesh_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert convert("faceformer", files, tmp_path / "made", *RATE, "--topology", str(tmp_path / "templates.pkl")) == 2
     assert "refused, nothing was executed" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists() and not (tmp_path / "made").exists()
+
+
+# -- FaceDiffuser: no positional table, and rigs under other names
+
+
+def _rig(folder: Path) -> tuple[VertexTalker, Path]:
+    """A model of five rig controls, as the authors' rig classes name its tensors."""
+    sizes = {
+        "motion_dim": 5, "audio_dim": 8, "width": 8, "subjects": 0, "layers": 3, "steps": 6,
+        "projected": False, "time": "sinusoid", "normalise": False,
+    }  # fmt: skip
+    speech = {"encoder": "network", "network": network(large=False), "rate": {"kind": "none"}}
+    rate = {"kind": "aligned", "fps": 60.0, "steps_per_frame": 2}
+    torch.manual_seed(0)
+    config = TalkerConfig(
+        model="facediffuser", family=sizes, speech=speech, fps=30.0, rate=rate, controls=tuple("abcde")
+    )
+    talker = VertexTalker(config).eval().requires_grad_(False)
+    torch.nn.init.normal_(talker.family.final_layer.weight)
+    renamed = {"gru.": "rnn.", "final_layer.": "out.", "time_mlp.": "embed_timestep.time_embed."}
+    state = {}
+    for name, value in published_state(talker).items():
+        ours = next((prefix for prefix in renamed if name.startswith(prefix)), "")
+        state[renamed.get(ours, "") + name.removeprefix(ours)] = value
+    state["sequence_pos_encoder.pe"] = torch.zeros(1, 5, 8)
+    torch.save(state, folder / "rig.pth")
+    return talker, folder / "rig.pth"
+
+
+def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    talker, file = _rig(tmp_path)
+    options = ["--fps", "30", "--controls", "a,b,c,d,e", "--set", "steps=6"]
+    assert convert("facediffuser", [file], tmp_path / "made", *options) == 0
+    assert "5 rig controls at 30 fps" in capsys.readouterr().out
+    made = VertexTalker.from_pretrained(tmp_path / "made")
+    assert made.config.family == talker.config.family and made.config.controls == tuple("abcde")
+    assert made.num_vertices == 0
+    audio = torch.randn(1, 6000)
+    same, draws = (torch.Generator().manual_seed(0) for _ in range(2))
+    controls, _ = made.coordinates(audio, generator=same)
+    assert controls.shape == (1, made.frames(6000), 5)
+    assert torch.equal(controls, talker.coordinates(audio, generator=draws)[0])
+    with pytest.raises(InputError, match="5 rig controls, no vertices"):
+        made.generate(audio, torch.zeros(VERTICES, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "wanted"),
+    [
+        ({}, [], "no such file tells its frame rate: give --fps"),
+        ({}, ["--fps", "25", "--rate", "aligned"], "hears by rule 'pairs', got --rate aligned"),
+        ({}, ["--fps", "30", "--controls", "a,b"], "leave out --controls"),
+        ({"gru.bias_hh_l0": None, "extra": torch.ones(2)}, [], "missing (1): gru.bias_hh_l0|unexpected (1): extra"),
+        ({"final_layer.bias": torch.ones(3)}, ["--fps", "30"], "of another shape (1): final_layer.bias (3,)"),
+    ],
+)
+def test_a_facediffuser_that_cannot_be_used_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], options: list[str], wanted: str
+) -> None:
+    state = published_state(tiny_talker("facediffuser")) | change
+    torch.save({name: value for name, value in state.items() if value is not None}, tmp_path / "model.pth")
+    assert convert("facediffuser", [tmp_path / "model.pth"], tmp_path / "made", *options) == 2
+    error = capsys.readouterr().err
+    assert all(part in error for part in wanted.split("|")), error
+    assert not (tmp_path / "made").exists()

@@ -152,3 +152,24 @@ def test_sizes_are_read_off_the_tensors_of_every_variant():
     theirs = {"rnn.weight_ih_l0": 1, "out.bias": 2, "embed_timestep.time_embed.0.bias": 3, "audio_encoder.x": 4}
     renamed = family_tensors({name: torch.tensor(value) for name, value in theirs.items()})
     assert set(renamed) == {"gru.weight_ih_l0", "final_layer.bias", "time_mlp.0.bias"}
+
+
+def test_a_unit_rescales_the_noise_and_nothing_else():
+    """Coordinates in another unit, with the model told so: the same motion in that unit, in training and sampling."""
+    metres = tiny()
+    millimetres = tiny(unit=1000.0)
+    features, code = speech(metres, 1, 6), styles(metres, 1)
+    template, motion, noise = (
+        torch.randn(1, 21).double(),
+        torch.randn(1, 6, 21).double(),
+        torch.randn(1, 6, 21).double(),
+    )
+    given = {"step": torch.tensor([5]), "noise": noise}
+    one = metres(features, motion, code, template=template, **given)
+    other = millimetres(features, 1000 * motion, code, template=1000 * template, **given)
+    torch.testing.assert_close(other, 1000 * one)
+    one = metres.generate(features, code, template=template, steps=3, generator=torch.Generator().manual_seed(0))
+    other = millimetres.generate(
+        features, code, template=1000 * template, steps=3, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(other, 1000 * one)

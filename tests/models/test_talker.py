@@ -19,6 +19,10 @@ def sound(batch: int, samples: int) -> torch.Tensor:
     return torch.randn(batch, samples, generator=torch.Generator().manual_seed(3))
 
 
+def draws() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
 def face() -> torch.Tensor:
     return torch.randn(VERTICES, 3, generator=torch.Generator().manual_seed(4))
 
@@ -27,14 +31,14 @@ def face() -> torch.Tensor:
 @pytest.mark.parametrize("rule", ["aligned", "pairs"])
 def test_a_saved_talker_says_the_same(tmp_path: Path, model: str, rule: str) -> None:
     talker = tiny_talker(model, rule)
-    said = talker.generate(sound(1, 8000), face(), "subject-2")
+    said = talker.generate(sound(1, 8000), face(), "subject-2", generator=draws())
     assert said.shape == (1, talker.frames(8000), VERTICES, 3) and (said - face()).any()
     again = VertexTalker.from_pretrained(talker.save(tmp_path / "talker"))
     assert again.config == talker.config and again.fps == talker.fps
-    assert torch.equal(again.generate(sound(1, 8000), face(), "subject-2"), said)
+    assert torch.equal(again.generate(sound(1, 8000), face(), "subject-2", generator=draws()), said)
 
 
-@each_family
+@pytest.mark.parametrize("model", [model for model in FAMILIES if model != "facediffuser"])  # each draws its own noise
 def test_a_batch_says_what_each_clip_says_alone(model: str) -> None:
     talker = tiny_talker(model).double()
     audio, samples = sound(3, 9000).double(), [9000, 4000, 6500]
@@ -47,16 +51,40 @@ def test_a_batch_says_what_each_clip_says_alone(model: str) -> None:
         torch.testing.assert_close(together[i, alone.shape[1] :], faces[i].expand_as(together[i, alone.shape[1] :]))
 
 
+@pytest.mark.parametrize("rule", ["aligned", "pairs"])
+def test_a_batch_hears_what_each_clip_hears_alone(rule: str) -> None:
+    """FaceDiffuser changes the rate after its encoder, clip by clip."""
+    talker = tiny_talker("facediffuser", rule).double()
+    audio, samples = sound(3, 9000).double(), [9000, 4000, 6500]
+    together, frames = talker.hear(audio, samples)
+    assert frames is not None and frames.tolist() == [talker.frames(n) for n in samples]
+    for i, count in enumerate(samples):
+        alone, _ = talker.hear(audio[i : i + 1, :count])
+        assert alone.shape[1] == 2 * talker.frames(count)
+        torch.testing.assert_close(together[i, : alone.shape[1]], alone[0])
+    said = talker.generate(audio, face().double(), "subject-1", lengths=samples)
+    assert torch.equal(said[1, frames[1] :], face().double().expand_as(said[1, frames[1] :]))
+
+
+def test_facediffuser_counts_frames_as_published_on_request() -> None:
+    aligned, pairs = tiny_talker("facediffuser"), tiny_talker("facediffuser", "pairs")
+    assert aligned.frames(16000) == int(49 / 50 * 60) // 2 and aligned.frames(16000, released=True) == 29
+    assert pairs.frames(16000) == 24 and pairs.frames(16000, released=True) == 24
+    said = aligned.generate(sound(1, 16000), face(), "subject-1", released=True, steps=2)
+    assert said.shape[1] == 29
+
+
 @each_family
 def test_features_and_pieces_give_the_frames_of_sound(model: str) -> None:
     talker = tiny_talker(model, "pairs").double()
-    with torch.no_grad():
-        features = talker.audio_encoder(sound(1, 8000).double())
-    whole = talker.generate(features, face(), "subject-1")
-    torch.testing.assert_close(talker.generate(sound(1, 8000), face(), "subject-1", voice=False), whole)
+    features, _ = talker.hear(sound(1, 8000).double())
+    whole = talker.generate(features, face(), "subject-1", generator=draws())
+    said = talker.generate(sound(1, 8000), face(), "subject-1", voice=False, generator=draws())
+    torch.testing.assert_close(said, whole)
     if model == "codetalker":  # what it streams is not what it decodes at the end
         return
-    session = talker.session(face(), "subject-1")
+    own = {"generator": draws()} if model == "facediffuser" else {}
+    session = talker.session(face(), "subject-1", **own)
     pieces = [session.push(features[:, i : i + 6]) for i in range(0, features.shape[1] // 2 * 2, 6)]
     torch.testing.assert_close(torch.cat(pieces), whole[0])
 

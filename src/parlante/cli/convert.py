@@ -7,11 +7,12 @@ from typing import Any
 EPILOG = """examples:
   parlante convert faceformer vocaset.pth -o vocaset --topology FLAME_sample.ply --topology templates.pkl
   parlante convert talkingstyle mead.pth -o mead --rate aligned --fps 30 --subjects M003,M005,W009
+  parlante convert facediffuser pretrained_BIWI.pth -o biwi-diffusion --topology BIWI.ply
   parlante convert codetalker biwi_stage1.pth.tar biwi_stage2.pth.tar -o biwi --topology BIWI.ply
 
 Files are read with weights only: nothing in them is executed. Frame rate and subjects are filled in for the meshes of
 VOCASET and BIWI. What no file tells can be set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
-MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker")
+MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--subjects", metavar="A,B,...", help="training speakers in the order of the style weights")
     parser.add_argument("--rate", choices=("aligned", "pairs"), help="how speech meets frames, for other meshes")
+    parser.add_argument("--controls", metavar="A,B,...", help="facediffuser's rig models: names of the controls")
     parser.add_argument("--fps", type=float, help="frames per second, for other meshes")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a size that the file does not tell"
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         subjects=subjects,
         settings=settings,
         templates=templates,
+        controls=options.controls.split(",") if options.controls else None,
     )
     for name, face in templates.neutrals.items():
         if len(face) != talker.num_vertices:
@@ -84,16 +87,18 @@ def _setting(text: str) -> tuple[str, Any]:
 def _tell(talker: Any, output: Path) -> None:
     config = talker.config
     count = sum(value.numel() for value in talker.tensors().values())
-    rate = config.speech["rate"]
+    rate = talker.config.rate or config.speech["rate"]
     network = config.speech["network"]
-    print(
-        f"{output}: {config.model}, {count / 1e6:.1f} M numbers, {talker.num_vertices} vertices at {config.fps:g} fps"
-    )
-    print(f"  width {config.family.width}, {config.family.layers} decoder layers, period {config.family.period}")
+    moves = f"{len(config.controls)} rig controls" if config.controls else f"{talker.num_vertices} vertices"
+    print(f"{output}: {config.model}, {count / 1e6:.1f} M numbers, {moves} at {config.fps:g} fps")
+    family = config.family
+    clock = f"{family.steps} diffusion steps" if config.model == "facediffuser" else f"period {family.period}"
+    print(f"  width {family.width}, {family.layers} decoder layers, {clock}")
     print(
         f"  speech: {network['num_hidden_layers']} layers of {network['hidden_size']}, rate rule {rate['kind']}, "
         f"{rate['steps_per_frame']} step(s) a frame"
     )
-    print(f"  speakers: {', '.join(config.subjects)}")
+    print(f"  speakers: {', '.join(config.subjects) or 'none'}")
     faces = list(talker.templates.neutrals)
-    print(f"  faces at rest: {', '.join(faces)}" if faces else "  no face at rest: give one with --topology")
+    if not config.controls:
+        print(f"  faces at rest: {', '.join(faces)}" if faces else "  no face at rest: give one with --topology")

@@ -54,7 +54,12 @@ class FaceDiffuserConfig:
     sample_steps: int | None = None
     """Transitions of `few_steps` where generation is not told otherwise; none: the published sampler."""
 
+    unit: float = 1.0
+    """Inside, coordinates are counted in this unit, beside noise of variance 1; published: the mesh's own."""
+
     def __post_init__(self) -> None:
+        if not self.unit > 0:
+            raise ValueError(f"unit must be positive, got {self.unit}")
         if self.time not in ("table", "sinusoid"):
             raise ValueError(f"time must be table or sinusoid, got {self.time!r}")
         if self.kernel % 2 == 0:
@@ -200,7 +205,7 @@ class FaceDiffuser(nn.Module):
     def estimate(
         self, noisy: Tensor, features: Tensor, step: Tensor, code: Tensor, template: Tensor | None = None
     ) -> Tensor:
-        """Clean absolute coordinates (B, T, M) from noisy ones (B, T, M).
+        """Clean absolute coordinates (B, T, M) from noisy ones (B, T, M), all counted in the config's unit.
 
         features (B, S, A); step (B,) int64; code (B, h) from `style_code`; template (B, M), none for rigs.
         """
@@ -224,15 +229,18 @@ class FaceDiffuser(nn.Module):
         """Training pass: the true motion, displacements (B, T, M), is noised and estimated again, (B, T, M).
 
         Published loss: `huber_loss(answer, motion)`, delta 1 (its options say MSE). step (B,) and noise (B, T, M) are
-        drawn where not given; lengths (B,): frames past them come out as zero. The rest as in `estimate`.
+        drawn where not given; lengths (B,): frames past them come out as zero. The rest as in `estimate`, but motion,
+        template and answer are in coordinates.
         """
-        clean = motion if template is None else motion + template[:, None]
+        unit = self.config.unit
+        template = None if template is None else template / unit
+        clean = motion / unit if template is None else motion / unit + template[:, None]
         if step is None:
             step = torch.randint(self.config.steps, (len(motion),), generator=generator).to(motion.device)
         if noise is None:
             noise = torch.randn(motion.shape, generator=generator, dtype=motion.dtype).to(motion.device)
         answer = self.estimate(self.add_noise(clean, step, noise), features, step, code, template)
-        answer = answer if template is None else answer - template[:, None]
+        answer = unit * (answer if template is None else answer - template[:, None])
         return answer if lengths is None else zero_past(answer, lengths)
 
     def add_noise(self, clean: Tensor, step: Tensor, noise: Tensor) -> Tensor:
@@ -301,7 +309,7 @@ class Session:
         self.rows: Sequence[Tensor] = rows[:, :, None, None].unbind()
         self.begin, self.noisy = plan.begin, bool(plan.spread.any())
         self.state = code.new_zeros(model.config.layers, self.count, len(code), model.config.width)
-        base = final.bias if template is None else final.bias + template  # (M,) or (B, M)
+        base = final.bias if template is None else final.bias + template / model.config.unit  # (M,) or (B, M)
         if model.config.projected:
             entry = model.entry
             wide = entry.weight.double()
@@ -317,7 +325,7 @@ class Session:
     def push(self, features: Tensor, start: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """The next n * steps_per_frame feature steps (B, n * w, A) -> their frames (B, n, M).
 
-        start (B, n, M) and noise (K, B, n, M): draws in motion coordinates instead of the session's own.
+        start (B, n, M) and noise (K, B, n, M): draws for the motion coordinates instead of the session's own.
         """
         heard = self.model.hear(features).transpose(0, 1)  # (n, B, ...)
         done = []
@@ -334,7 +342,7 @@ class Session:
                 z = self._project(noise[:, :, piece].permute(2, 0, 1, 3)).flip(1)
             done.append(self._wave(heard[piece], first, z))
         hidden = torch.cat(done).transpose(0, 1) if done else self.code.new_zeros(len(features), 0, self.code.shape[1])
-        return self.model.final_layer(hidden * self.code[:, None])
+        return self.model.config.unit * self.model.final_layer(hidden * self.code[:, None])
 
     def _project(self, draw: Tensor) -> Tensor:
         return F.linear(draw, self.model.entry.weight) if self.colour is not None else draw

@@ -1,8 +1,8 @@
 """A talking face from one folder: a family and what surrounds it. Sound comes in, vertices go out.
 
-A family (`faceformer`, `talkingstyle`, `ptalker`, `codetalker`) knows only numbers: speech features, a style code and
-motion coordinates. `VertexTalker` holds what a checkpoint says about the rest: which encoder hears at which rate, the
-frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
+A family (`faceformer`, `talkingstyle`, `ptalker`, `codetalker`, `facediffuser`) knows only numbers: speech features, a
+style code and motion coordinates. `VertexTalker` holds what a checkpoint says about the rest: which encoder hears at
+which rate, the frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
 
     >>> talker = VertexTalker.from_pretrained("vocaset")  # doctest: +SKIP
     >>> talker.generate(audio, neutral, {"F2": 1.5, "F3": -0.5})  # (B, N), (V, 3) -> (B, T, V, 3)  # doctest: +SKIP
@@ -19,12 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from parlante.audio.rates import RateRule, change_rate
 from parlante.audio.speech import load_speech_encoder
 from parlante.core import InputError, Style, atomic_path, read_npz
 from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import load_checkpoint, save_checkpoint
 
-FAMILIES = ("faceformer", "talkingstyle", "ptalker", "codetalker")
+SAMPLE_RATE = 16000
+FAMILIES = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser")
 """Models that speak the contract of this file; a config class stands beside each, with `Config` behind the name."""
 SPEECH, EMOTION, BASIS = "audio_encoder.", "AudioStyle.wav2vec2_emo.", "motion_basis."
 """Prefixes of what is not the family's in a checkpoint; the first two are the authors' own."""
@@ -53,6 +55,10 @@ class TalkerConfig:
     basis: int = 0
     """Rows of a fixed motion basis in the checkpoint, of which motion coordinates are the coefficients; 0: coordinates
     are the displacements of the vertices."""
+    rate: Mapping[str, Any] | None = None
+    """Change of the features' rate after the speech encoder (FaceDiffuser); none: the encoder's own rule suffices."""
+    controls: tuple[str, ...] = ()
+    """Names of the rig controls that the coordinates are; (): they move vertices."""
 
     def __post_init__(self) -> None:
         if self.model not in FAMILIES:
@@ -63,7 +69,11 @@ class TalkerConfig:
         if len(names) != self.family.subjects or len(set(names)) != len(names):
             raise ValueError(f"subjects must be {self.family.subjects} different names, got {', '.join(names)}")
         object.__setattr__(self, "subjects", names)
-        if self.basis not in (0, self.family.motion_dim) or (not self.basis and self.family.motion_dim % 3):
+        object.__setattr__(self, "controls", tuple(self.controls))
+        if self.controls:
+            if self.basis or len(set(self.controls)) != self.family.motion_dim:
+                raise ValueError(f"controls must be {self.family.motion_dim} different names, got {len(self.controls)}")
+        elif self.basis not in (0, self.family.motion_dim) or (not self.basis and self.family.motion_dim % 3):
             raise ValueError(
                 f"motion_dim is {self.family.motion_dim}; wanted as many basis rows, or 3 for each vertex and no basis"
             )
@@ -131,6 +141,7 @@ class VertexTalker(nn.Module):
         self.family: Any = resolve(config.model)(config.family)
         self.audio_encoder: Any = load_speech_encoder(config.speech)
         self.emotion_encoder: Any = None if config.emotion is None else load_speech_encoder(config.emotion)
+        self.rate = None if config.rate is None else RateRule.from_dict(dict(config.rate))
         self.register_buffer("basis", basis)
         self.register_buffer("mean", mean)
         self._check()
@@ -139,10 +150,10 @@ class VertexTalker(nn.Module):
         family = self.config.family
         if self.audio_encoder.dim != family.audio_dim:
             raise ValueError(f"the speech encoder is {self.audio_encoder.dim} wide, the model hears {family.audio_dim}")
-        if self.audio_encoder.steps_per_frame != family.steps_per_frame:
+        given = self.audio_encoder.steps_per_frame if self.rate is None else self.rate.steps_per_frame
+        if given != family.steps_per_frame:
             raise ValueError(
-                f"the speech encoder gives {self.audio_encoder.steps_per_frame} steps a frame, "
-                f"the model wants {family.steps_per_frame}"
+                f"the speech encoder gives {given} steps a frame, the model wants {family.steps_per_frame}"
             )
         rows = 0 if self.basis is None else len(self.basis)
         if rows != self.config.basis:
@@ -155,12 +166,21 @@ class VertexTalker(nn.Module):
 
     @property
     def num_vertices(self) -> int:
-        """V."""
+        """V; 0 for a model of rig controls."""
+        if self.config.controls:
+            return 0
         return self.config.family.motion_dim // 3 if self.basis is None else self.basis.shape[1]
 
-    def frames(self, samples: int) -> int:
-        """T for N samples of sound at 16 kHz."""
-        return self.audio_encoder.steps(samples) // self.config.family.steps_per_frame
+    def frames(self, samples: int, *, released: bool = False) -> int:
+        """T for N samples of sound at 16 kHz; `released`: as FaceDiffuser's own script counts, one less."""
+        steps, per_frame = self.audio_encoder.steps(samples), self.config.family.steps_per_frame
+        if self.rate is None:
+            return steps // per_frame
+        frames = self.rate.steps(steps) // per_frame
+        if not released:
+            return frames
+        asked = max(int(samples / SAMPLE_RATE * self.fps) - 1, 0)
+        return min(frames, asked) if self.rate.kind == "pairs" else asked
 
     # -- style
 
@@ -170,7 +190,9 @@ class VertexTalker(nn.Module):
         unknown = [name for name in mixture if name not in self.config.subjects]
         if unknown:
             raise InputError(f"no speaker named {', '.join(unknown)}; known: {', '.join(self.config.subjects)}")
-        return torch.tensor([float(mixture.get(name, 0.0)) for name in self.config.subjects]).to(self._like)
+        like = self._like
+        weights = [float(mixture.get(name, 0.0)) for name in self.config.subjects]
+        return torch.tensor(weights, dtype=like.dtype, device=like.device)
 
     def style(self, style: StyleLike | None) -> Tensor:
         """The style code (D,) or (B, D). Codes are plain vectors: mix and extrapolate them by arithmetic.
@@ -190,6 +212,8 @@ class VertexTalker(nn.Module):
         with torch.no_grad():
             if style is not None:
                 return self.family.style_code(self.style_weights(style)[None])[0]
+            if not self.config.family.subjects:
+                return self.family.style_code(self._like.new_zeros(1, 0))[0]
             if self.emotion_encoder is None:
                 raise InputError(f"name whose style to speak in: {', '.join(self.config.subjects)}")
             return self.family.style_code()[0]
@@ -216,7 +240,7 @@ class VertexTalker(nn.Module):
     @property
     def _like(self) -> Tensor:
         """A parameter, for device and precision."""
-        return self.family.audio_feature_map.weight
+        return next(self.family.parameters())
 
     # -- motion
 
@@ -236,6 +260,25 @@ class VertexTalker(nn.Module):
         return flat @ rows.T / rows.square().sum(1)
 
     @torch.no_grad()
+    def hear(
+        self, audio: Tensor, lengths: Tensor | Sequence[int] | None = None, *, released: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sound (B, N) at 16 kHz -> features (B, S, A) at the model's rate, and the frames (B,) of each clip.
+
+        lengths (B,): samples of each; without them all clips are whole and the frames are none.
+        """
+        sizes = [audio.shape[1]] * len(audio) if lengths is None else [int(n) for n in lengths]
+        features = self.audio_encoder(audio, lengths=None if lengths is None else sizes)
+        frames = [self.frames(n, released=released) for n in sizes]
+        if self.rate is not None:
+            clips = [
+                change_rate(one[None, : self.audio_encoder.steps(n)], self.rate, count)[0]
+                for one, n, count in zip(features, sizes, frames, strict=True)
+            ]
+            features = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+        return features, None if lengths is None else torch.tensor(frames, device=audio.device)
+
+    @torch.no_grad()
     def generate(
         self,
         speech: Tensor,
@@ -245,43 +288,82 @@ class VertexTalker(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
         released: bool = False,
+        steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Vertices (B, T, V, 3) of B clips; frames past the end of a shorter clip are the face at rest.
 
-        speech: sound (B, N) at 16 kHz, or features (B, S, A) of the encoder. neutral (V, 3) or (B, V, 3). style: one
-        for all or one each. lengths (B,): samples of sound, or frames where features are given. voice: PTalker adds the
-        style it hears in the sound. released: decode as the authors' code does, in odd corners too. No family here
-        draws random numbers; `generator` is part of the common call. Raises InputError for what does not fit.
+        speech: sound (B, N) at 16 kHz, or features (B, S, A) at the model's rate. neutral (V, 3) or (B, V, 3). style:
+        one for all or one each. lengths (B,): samples of sound, or frames where features are given. voice: PTalker adds
+        the style it hears in the sound. released: decode as the authors' code does, in odd corners too. FaceDiffuser
+        alone draws random numbers, from `generator`, and takes `steps` (none: its published sampler). Raises InputError
+        for what does not fit, and for a model of rig controls (see `coordinates`).
         """
-        family, config = self.family, self.config.family
-        if speech.ndim not in (2, 3):
-            raise InputError(f"speech must be sound (B, N) or features (B, S, A), got {tuple(speech.shape)}")
+        if self.config.controls:
+            raise InputError(f"this {self.config.model} moves {len(self.config.controls)} rig controls, no vertices")
         if neutral.shape[-2:] != (self.num_vertices, 3):
             raise InputError(
                 f"the face has shape {tuple(neutral.shape)}, this model moves {self.num_vertices} vertices: "
                 f"({self.num_vertices}, 3); give a template of its topology"
             )
-        speech = speech.to(self._like)
-        count = None if lengths is None else torch.as_tensor(lengths, device=speech.device)
-        features, frames = speech, count
-        if speech.ndim == 2:
-            features = self.audio_encoder(speech, lengths=count)
-            if count is not None:
-                frames = torch.tensor([self.frames(int(n)) for n in count], device=speech.device)
-        elif features.shape[-1] != config.audio_dim:
-            raise InputError(f"features are {features.shape[-1]} wide, this model hears {config.audio_dim}")
-        if self.emotion_encoder is not None:
-            motion = self._with_voice(speech, features, style, count, frames, voice, released)
-        else:
-            exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
-            motion = family.generate(features, self._codes(style, len(speech)), lengths=frames, **exact)
+        motion, frames = self.coordinates(
+            speech, neutral, style, lengths=lengths, voice=voice, released=released, steps=steps, generator=generator
+        )
         rest = neutral.to(motion).expand(len(motion), -1, -1)
         offsets = self.decode(motion)
         if frames is not None and self.mean is not None:
             real = torch.arange(motion.shape[1], device=motion.device) < frames[:, None]
             offsets = offsets * real[..., None, None]
         return rest[:, None] + offsets
+
+    @torch.no_grad()
+    def coordinates(
+        self,
+        speech: Tensor,
+        neutral: Tensor | None = None,
+        style: StyleLike | Sequence[StyleLike] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        voice: bool = True,
+        released: bool = False,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Motion coordinates or rig controls (B, T, M), and the frames (B,) of each clip where `lengths` are given.
+
+        Arguments and errors as in `generate`; neutral is needed by FaceDiffuser's vertex models alone.
+        """
+        family, config = self.family, self.config.family
+        if speech.ndim not in (2, 3):
+            raise InputError(f"speech must be sound (B, N) or features (B, S, A), got {tuple(speech.shape)}")
+        speech = speech.to(self._like)
+        count = None if lengths is None else torch.as_tensor(lengths, device=speech.device)
+        features, frames = (
+            self.hear(speech, count, released=released and self.rate is not None)
+            if speech.ndim == 2
+            else (speech, count)
+        )
+        if features.shape[-1] != config.audio_dim:
+            raise InputError(f"features are {features.shape[-1]} wide, this model hears {config.audio_dim}")
+        if self.emotion_encoder is not None:
+            return self._with_voice(speech, features, style, count, frames, voice, released), frames
+        codes = self._codes(style, len(speech))
+        if self.config.model == "facediffuser":
+            own = self._sampling(neutral, len(speech), steps, generator)
+            return family.generate(features, codes, lengths=frames, **own), frames
+        exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
+        return family.generate(features, codes, lengths=frames, **exact), frames
+
+    def _sampling(
+        self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None
+    ) -> dict[str, Any]:
+        """FaceDiffuser's own arguments; its vertex models answer the face itself, at rest the template."""
+        template = None
+        if not self.config.controls and self.basis is None:
+            if neutral is None:
+                raise InputError("this model needs a face at rest; give the template of its topology")
+            template = neutral.to(self._like).expand(batch, -1, -1).flatten(1)
+        return {"template": template, "steps": steps, "generator": generator}
 
     def _with_voice(
         self,
@@ -320,9 +402,17 @@ class VertexTalker(nn.Module):
             code = code + self.family.AudioStyle(emotion, real)
         return self.family.generate(features, code, lengths=frames)
 
-    def session(self, neutral: Tensor, style: StyleLike) -> "TalkerSession":
+    def session(
+        self,
+        neutral: Tensor,
+        style: StyleLike | None,
+        *,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> "TalkerSession":
         """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
-        return TalkerSession(self, self.family.session(self._codes(style, 1)), neutral.to(self._like))
+        own = self._sampling(neutral, 1, steps, generator) if self.config.model == "facediffuser" else {}
+        return TalkerSession(self, self.family.session(self._codes(style, 1), **own), neutral.to(self._like))
 
     # -- files
 

@@ -241,7 +241,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         from parlante.training.facediffuser import FaceDiffuserScheme
 
         del common["period"]
-        model = build(family, common | sizes)
+        model = build(family, common | {"unit": float(store.motion.std())} | sizes)
         scheme = FaceDiffuserScheme(model, store, loop, own)
     else:
         model = build(family, common | sizes)

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from parlante.audio.rates import RateRule
+from parlante.core import InputError
 from parlante.models.released.keys import SPEECH
 
 _RIG_NAMES = (("rnn.", "gru."), ("out.", "final_layer."), ("embed_timestep.time_embed.", "time_mlp."))
@@ -26,6 +28,26 @@ def family_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         new = next((ours + name.removeprefix(theirs) for theirs, ours in _RIG_NAMES if name.startswith(theirs)), name)
         kept[new] = tensor
     return kept
+
+
+def is_one(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether names such as these are a FaceDiffuser's, of vertices or of a rig."""
+    return "cond_projection.weight" in tensors or any(name.startswith("embed_timestep.") for name in tensors)
+
+
+def rate(wish: str | None, fps: float | None, source: str) -> tuple[RateRule, float]:
+    """The rule after the encoder and the frame rate: pairs of features at 25 fps, resampled to two a frame elsewhere.
+
+    Raises InputError where nobody tells the frame rate or `wish` (a kind of rule, or none) is not the one that follows.
+    """
+    if fps is None or not fps > 0:
+        raise InputError(f"{source} is of no published mesh, and no such file tells its frame rate: give --fps")
+    kind = "pairs" if fps == 25.0 else "aligned"
+    if wish not in (None, kind):
+        raise InputError(f"a facediffuser at {fps:g} frames per second hears by rule {kind!r}, got --rate {wish}")
+    if kind == "pairs":
+        return RateRule(kind="pairs", steps_per_frame=_STEPS_PER_FRAME), fps
+    return RateRule(kind="aligned", fps=_STEPS_PER_FRAME * fps, steps_per_frame=_STEPS_PER_FRAME), fps
 
 
 def infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A published file of FaceFormer, TalkingStyle, PTalker or CodeTalker as a `VertexTalker`.
+"""A published file of FaceFormer, TalkingStyle, PTalker, CodeTalker or FaceDiffuser as a `VertexTalker`.
 
     >>> talker = import_released("faceformer", ["vocaset.pth"])  # doctest: +SKIP
     >>> talker.save("vocaset")  # doctest: +SKIP
@@ -20,7 +20,7 @@ from parlante.audio.speech import SpeechConfig, infer_config
 from parlante.audio.weight_norm import to_new
 from parlante.core import InputError
 from parlante.models import resolve
-from parlante.models.released import keys
+from parlante.models.released import facediffuser, keys
 from parlante.models.released.containers import read_tensors
 from parlante.models.talker import TalkerConfig, Templates, VertexTalker, config_class, differences
 
@@ -55,15 +55,11 @@ _VOCASET = (
     "FaceTalk_170912_03278_TA",
 )
 _SETS = (
-    _Set(
-        15069,
-        "aligned",
-        30.0,
-        _VOCASET,
-        "flame",
-    ),
+    _Set(15069, "aligned", 30.0, _VOCASET, "flame"),
     _Set(70110, "pairs", 25.0, ("F2", "F3", "F4", "M3", "M4", "M5"), "biwi"),
 )
+_MULTIFACE = _Set(18516, "aligned", 30.0, ("2", "3", "6", "7", "9", "10", "11", "12", "13"), "multiface")
+"""FaceDiffuser's third set."""
 
 
 def import_released(
@@ -76,11 +72,13 @@ def import_released(
     settings: Mapping[str, Any] | None = None,
     topology: str | None = None,
     templates: Templates | None = None,
+    controls: Sequence[str] | None = None,
 ) -> VertexTalker:
     """The model in published `files` (CodeTalker: stage 1 and stage 2 in any order).
 
     rate (a key of RATES) and fps: needed unless mesh and period are those of VOCASET or BIWI. settings: sizes that no
-    file tells, such as `heads`, `speech.heads`, `emotion.heads`, `autoencoder.heads`, `motion_heads`, `period`. Raises
+    file tells, such as `heads`, `speech.heads`, `emotion.heads`, `autoencoder.heads`, `motion_heads`, `period`, and
+    `steps` of FaceDiffuser's rig models. controls: names of the controls of a rig model; None numbers them. Raises
     InputError, listing what is missing, unexpected or of another shape.
     """
     source = " + ".join(str(path) for path in files)
@@ -93,23 +91,35 @@ def import_released(
     else:
         raise InputError(f"a {model} is one file, got {len(files)}: {source}")
 
-    period, tensors = keys.take_tables(tensors, source)
+    diffuses = model == "facediffuser"
+    period, tensors = (None, tensors) if diffuses else keys.take_tables(tensors, source)
     speech, family = keys.split(to_new_names(tensors, source), keys.SPEECH)
     emotion, family = keys.split(family, keys.EMOTION)
-    sizes = keys.INFER[model](tensors) | autoencoder
-    if period is not None:
-        sizes["period"] = period
-    elif "period" not in settings:
-        raise _not_published(model, tensors, source, ["missing (1): PPE.pe"])
-
-    seen = (sizes["motion_dim"], sizes.get("period", settings.get("period")))
-    known = next((each for each in _SETS if seen == (each.motion_dim, each.fps)), None)  # the period is one second
+    if diffuses:
+        sizes, family = facediffuser.infer(tensors), facediffuser.family_tensors(family)
+        known = next((each for each in (*_SETS, _MULTIFACE) if sizes["motion_dim"] == each.motion_dim), None)
+    else:
+        sizes = keys.INFER[model](tensors) | autoencoder
+        if period is not None:
+            sizes["period"] = period
+        elif "period" not in settings:
+            raise _not_published(model, tensors, source, ["missing (1): PPE.pe"])
+        seen = (sizes["motion_dim"], sizes.get("period", settings.get("period")))
+        known = next((each for each in _SETS if seen == (each.motion_dim, each.fps)), None)  # the period is one second
     not_told: InputError | None = None
     try:
-        rule, fps = _rate(rate, fps, known, sizes["motion_dim"], source)
+        if diffuses:
+            rule, fps = facediffuser.rate(rate, fps or (known.fps if known else None), source)
+        else:
+            rule, fps = _rate(rate, fps, known, sizes["motion_dim"], source)
     except InputError as error:  # said only if nothing is wrong with the file itself
-        not_told, rule, fps = error, RateRule(kind="aligned", fps=30.0), 30.0
+        not_told, rule, fps = error, RateRule(kind="aligned", fps=60.0, steps_per_frame=2), 30.0
+        rule = rule if diffuses else RateRule(kind="aligned", fps=30.0)
     sizes["steps_per_frame"] = rule.steps_per_frame
+    if diffuses and not sizes["projected"]:
+        controls = controls or [f"control-{number + 1}" for number in range(sizes["motion_dim"])]
+    elif controls:
+        raise InputError(f"{source} moves vertices, so its coordinates have no names; leave out --controls")
     if subjects is None and known is not None and len(known.subjects) == sizes["subjects"]:
         subjects = known.subjects
 
@@ -127,11 +137,13 @@ def import_released(
         config = TalkerConfig(
             model=model,
             family=sizes_of_family,
-            speech=_spec(network, rule),
+            speech=_spec(network, RateRule() if diffuses else rule),
             emotion=None if second is None else _spec(second, EMOTION_RATE),
             fps=fps,
             subjects=tuple(subjects or ()),
             topology=topology or (known.topology if known else ""),
+            rate=rule.to_dict() if diffuses else None,
+            controls=tuple(controls or ()),
         )
     except (TypeError, ValueError) as error:  # InputError is a ValueError
         raise _not_published(
@@ -174,7 +186,7 @@ def to_new_names(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor
 
 
 def _not_published(model: str, tensors: Mapping[str, Tensor], source: str, problems: list[str]) -> InputError:
-    kind = keys.looks_like(tensors)
+    kind = "facediffuser" if facediffuser.is_one(tensors) else keys.looks_like(tensors)
     hint = "" if kind is None or kind.startswith(model) else f" (it looks like {kind})"
     return InputError(f"{source} is no {model} checkpoint as published{hint}: {'; '.join(problems)}")
 
