@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from parlante.render import shading
 from parlante.render.soft import rasterise
@@ -204,6 +203,8 @@ def neck_fade(surface: Surface, neutral: NDArray[np.float32]) -> NDArray[np.floa
     rim = rim[neutral[rim, 1] < low + 0.2 * (high - low)]
     if not len(rim):
         return np.ones(len(neutral), dtype=np.float32)
+    from scipy.spatial import cKDTree
+
     far, _ = cKDTree(neutral[rim]).query(neutral)
     share = np.clip(far / NECK_FADE, 0.0, 1.0)
     return (share * share * (3 - 2 * share)).astype(np.float32)

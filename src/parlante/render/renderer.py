@@ -18,6 +18,8 @@ from parlante.render.wrinkles import wrinkle_ratio, wrinkle_slopes
 
 FINEST = 1.6
 """Texels per sample and axis, at most."""
+EMULATED = "llvmpipe", "softpipe", "swrast", "swiftshader"
+"""OpenGL drivers that draw on the processor."""
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 class Renderer:
     """Draws one head, frame by frame, with anti-aliasing, on a neutral backdrop.
 
-    OpenGL over EGL where it works, the software rasteriser otherwise; both give the same picture. One renderer belongs
-    to the thread that made it. Use it as a context manager or call `close`.
+    OpenGL over EGL where it runs on a graphics card, the software rasteriser otherwise (it is faster than OpenGL on a
+    processor); both give the same picture. One renderer belongs to the thread that made it. Use it as a context manager
+    or call `close`.
 
     topology: the mesh. neutral: (V, 3) metres, the face at rest; it fixes the camera and the neck.
     size: picture edge in pixels. view: a name of `VIEWS`, an angle in degrees, or a `Camera`.
@@ -147,7 +150,7 @@ def _neck(topology: Topology, neutral: NDArray[np.float32], pivot: NDArray[np.fl
 
 
 def _choose(surface: Surface, camera: Camera, size: int, backend: str) -> Any:
-    """A backend by name; "auto" takes OpenGL where it starts and the software renderer elsewhere."""
+    """A backend by name; "auto" takes OpenGL where a graphics card draws and the software renderer elsewhere."""
     if backend == "soft":
         return SoftBackend(surface, camera, size)
     try:
@@ -162,5 +165,8 @@ def _choose(surface: Surface, camera: Camera, size: int, backend: str) -> Any:
         drawing = SoftBackend(surface, camera, size)
         log.info("rendering with %s: OpenGL over EGL does not start (%s)", drawing.name, error)
         return drawing
+    if backend == "auto" and any(name in drawing.name.lower() for name in EMULATED):
+        drawing.release()
+        drawing = SoftBackend(surface, camera, size)
     log.info("rendering with %s", drawing.name)
     return drawing

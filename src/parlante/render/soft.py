@@ -1,7 +1,8 @@
 """The software renderer: a z-buffer rasteriser in numba, shaded by the same formulas as the OpenGL one.
 
 It runs wherever numba runs. Four depth samples per pixel decide what is seen; a pixel whose samples all see one
-material is lit once, with the albedo averaged over the samples, an edge pixel is lit at every sample.
+material at about one distance is lit once, with the albedo of the level whose texels are about as large as the pixel;
+an edge pixel is lit at every sample.
 """
 
 from typing import Any
@@ -9,16 +10,23 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+from PIL import Image
 
 from parlante.render import shading
 from parlante.render.camera import Camera
 from parlante.render.surface import Surface
 
+f4 = np.float32
 SUPERSAMPLING = 2
 STRIP = 32
 """Rows of samples that one task rasterises and shades."""
+SEAM = f4(1e-3)
+"""Samples by which a triangle reaches over its edge, so that rounding opens no gap to its neighbour."""
+STEP = 0.004
+"""Relative change of distance within a pixel that makes it an edge."""
+COARSE = 1.4
+"""Texels per pixel and axis from which a whole pixel takes the albedo of the next coarser level."""
 
-f4 = np.float32
 _KEY, _KEY_LIGHT = np.array(shading.KEY, f4), np.array(shading.KEY_LIGHT, f4)
 _FILL, _FILL_LIGHT = np.array(shading.FILL, f4), np.array(shading.FILL_LIGHT, f4)
 _RIM, _RIM_LIGHT = np.array(shading.RIM, f4), np.array(shading.RIM_LIGHT, f4)
@@ -35,12 +43,14 @@ class SoftBackend:
     def __init__(self, surface: Surface, camera: Camera, size: int) -> None:
         self.surface, self.size = surface, size
         self._focal = f4(camera.focal)
+        self._uv_per_pixel = surface.uv_per_screen(camera.focal) * 2 / size
         large = size * SUPERSAMPLING
         self._depth = np.zeros((large, large), dtype=np.float32)
         self._owner = np.zeros((large, large), dtype=np.int32)
         self._screen = np.zeros((len(surface.uv), 3), dtype=np.float32)
         self._backdrop = shading.background(size)
         self._albedo: NDArray[np.uint8] = np.zeros((1, 1, 3), dtype=np.uint8)
+        self._coarse = self._albedo
         self._uv = surface.uv
         self._ratio: NDArray[np.float32] = np.ones((1, 1, 3), dtype=np.float32)
         self._slopes: NDArray[np.float32] = np.zeros((1, 1, 2), dtype=np.float32)
@@ -49,6 +59,8 @@ class SoftBackend:
     def set_albedo(self, image: NDArray[np.uint8], uv: NDArray[np.float32]) -> None:
         """Take a new albedo (H, W, 3) sRGB and the corners' coordinates (C, 2) in it."""
         self._albedo, self._uv = np.ascontiguousarray(image), uv
+        finer = self._uv_per_pixel * np.sqrt(image.shape[0] * image.shape[1]) > COARSE
+        self._coarse = _halve(self._albedo) if finer else self._albedo
 
     def set_look(self) -> None:
         """Nothing to upload: the surface is read in place."""
@@ -66,13 +78,19 @@ class SoftBackend:
         _project(s.position, self._focal, self.size * SUPERSAMPLING, self._screen)
         _draw(
             self._screen, s.triangles, s.material, s.position, s.normal, s.grad_u, s.grad_v, self._uv, s.look,
-            self._albedo, self._ratio, self._slopes, self._wrinkled, shading.MATERIALS, self._backdrop,
+            self._albedo, self._coarse, self._ratio, self._slopes, self._wrinkled, shading.MATERIALS, self._backdrop,
             self._depth, self._owner, picture,
         )  # fmt: skip
         return picture
 
     def release(self) -> None:
         """Nothing is held."""
+
+
+def _halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Half the size, kept crisp: bilinear reading softens it enough."""
+    size = max(1, image.shape[1] // 2), max(1, image.shape[0] // 2)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 @njit(cache=True, fastmath=True)
@@ -86,13 +104,23 @@ def _project(position: Any, focal: Any, pixels: Any, screen: Any) -> None:
         screen[c, 2] = inverse
 
 
+@njit(cache=True, fastmath=True, inline="always")
+def _span(weight: Any, step: Any, left: Any, right: Any) -> Any:
+    """Narrow the steps left..right to those where weight + k * step is not negative."""
+    if step > 0.0:
+        return max(left, -weight / step), right
+    if step < 0.0:
+        return left, min(right, weight / -step)
+    return left, right if weight >= 0.0 else np.float32(-1.0)
+
+
 @njit(cache=True, fastmath=True)
 def rasterise(screen: Any, triangles: Any, material: Any, first: int, end: int, depth: Any, owner: Any) -> None:
     """Fill rows first..end of `depth` (1/distance, 0 is far) and `owner` (triangle or -1) with what is nearest.
 
     Counter-clockwise triangles face the viewer; those facing away are dropped, lashes and mouth lining excepted.
     """
-    columns = depth.shape[1]
+    columns, half = depth.shape[1], np.float32(0.5)
     depth[first:end] = 0.0
     owner[first:end] = -1
     for f in range(len(triangles)):
@@ -108,24 +136,27 @@ def rasterise(screen: Any, triangles: Any, material: Any, first: int, end: int, 
         y0, y1 = max(first, int(np.ceil(top - 0.5))), min(end - 1, int(np.floor(bottom - 0.5)))
         x0 = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
         x1 = min(columns - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
+        width = np.float32(x1 - x0)
         inverse = np.float32(1.0) / area
         az, bz, cz = screen[a, 2], screen[b, 2], screen[c, 2]
-        step_b = -(cy - ay) * inverse * np.float32(-1.0)
-        step_c = (by - ay) * inverse
+        # barycentric weights of a, b and c are linear in the pixel position: what one step to the right adds
+        step_b, step_c = -(cy - ay) * inverse, (by - ay) * inverse
+        step_a = -step_b - step_c
+        step_z = step_b * (bz - az) + step_c * (cz - az)
+        px = np.float32(x0) + half - ax
         for y in range(y0, y1 + 1):
-            py = np.float32(y) + np.float32(0.5) - ay
-            px = np.float32(x0) + np.float32(0.5) - ax
-            # barycentric weights of b and c, linear in the pixel position
+            py = np.float32(y) + half - ay
             wb = (py * (cx - ax) - px * (cy - ay)) * inverse
             wc = ((by - ay) * px - (bx - ax) * py) * inverse
-            for x in range(x0, x1 + 1):
-                if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0:
-                    z = az + wb * (bz - az) + wc * (cz - az)
-                    if z > depth[y, x]:
-                        depth[y, x] = z
-                        owner[y, x] = f
-                wb -= step_b
-                wc += step_c
+            left, right = _span(wb, step_b, np.float32(0.0), width)
+            left, right = _span(wc, step_c, left, right)
+            left, right = _span(np.float32(1.0) - wb - wc, step_a, left, right)
+            z0 = az + wb * (bz - az) + wc * (cz - az)
+            for x in range(int(np.ceil(left - SEAM)), int(np.floor(right + SEAM)) + 1):
+                z = z0 + np.float32(x) * step_z
+                if z > depth[y, x0 + x]:
+                    depth[y, x0 + x] = z
+                    owner[y, x0 + x] = f
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -215,10 +246,11 @@ def _shade(texel: Any, at: Any, n: Any, look: Any, row: Any, out: Any) -> None:
 @njit(cache=True, fastmath=True, parallel=True, error_model="numpy")
 def _draw(
     screen: Any, triangles: Any, material: Any, position: Any, normal: Any, grad_u: Any, grad_v: Any, uv: Any,
-    look: Any, albedo: Any, ratio: Any, slopes: Any, wrinkled: Any, rows: Any, backdrop: Any, depth: Any, owner: Any,
-    picture: Any,
+    look: Any, albedo: Any, coarse: Any, ratio: Any, slopes: Any, wrinkled: Any, rows: Any, backdrop: Any, depth: Any,
+    owner: Any, picture: Any,
 ) -> None:  # fmt: skip
     """Rasterise and shade `picture` (size, size, 3) strip by strip."""
+    zero, half, one = np.float32(0.0), np.float32(0.5), np.float32(1.0)
     large = depth.shape[0]
     strips = (large + STRIP - 1) // STRIP
     for strip in prange(strips):
@@ -230,35 +262,36 @@ def _draw(
             for x in range(picture.shape[1]):
                 whole = True
                 f0 = owner[2 * y, 2 * x]
+                near = far = depth[2 * y, 2 * x]
                 for s in range(1, 4):
-                    f = owner[2 * y + s // 2, 2 * x + s % 2]
+                    f, z = owner[2 * y + s // 2, 2 * x + s % 2], depth[2 * y + s // 2, 2 * x + s % 2]
+                    near, far = max(near, z), min(far, z)
                     if (f < 0) != (f0 < 0) or (f >= 0 and f0 >= 0 and material[f] != material[f0]):
                         whole = False
+                if near - far > near * np.float32(STEP):  # the edge of an ear before a cheek
+                    whole = False
                 out[:] = 0.0
                 if whole and f0 < 0:
                     grey = np.uint8(backdrop[y, x] * np.float32(255.0) + np.float32(0.5))
                     for k in range(3):
                         picture[y, x, k] = grey
                     continue
-                texel[:] = 0.0
-                for s in range(4):
+                for s in range(3 if whole else 0, 4):
                     f = owner[2 * y + s // 2, 2 * x + s % 2]
                     if f < 0:
                         continue
                     a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-                    sx, sy = np.float32(2 * x + s % 2) + np.float32(0.5), np.float32(2 * y + s // 2) + np.float32(0.5)
-                    wa, wb, wc = _weights(screen, a, b, c, sx, sy)
+                    off_x, off_y = (one, one) if whole else (np.float32(s % 2) + half, np.float32(s // 2) + half)
+                    wa, wb, wc = _weights(screen, a, b, c, np.float32(2 * x) + off_x, np.float32(2 * y) + off_y)
+                    if whole:  # the middle of the pixel may lie just outside: stay on the triangle
+                        wa, wb, wc = max(wa, zero), max(wb, zero), max(wc, zero)
+                        total = one / (wa + wb + wc)
+                        wa, wb, wc = wa * total, wb * total, wc * total
                     u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
                     v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
-                    scale = np.float32(0.25 / 255) if whole else np.float32(1 / 255)
-                    if not whole:
-                        texel[:] = 0.0
+                    image = coarse if whole else albedo
                     for k in range(3):
-                        texel[k] += _fetch(albedo, u, v, k) * scale
-                    if whole and s < 3:
-                        continue
-                    if whole:
-                        wa, wb, wc = _weights(screen, a, b, c, np.float32(2 * x + 1), np.float32(2 * y + 1))
+                        texel[k] = _fetch(image, u, v, k) * np.float32(1 / 255)
                     row = rows[material[f]]
                     for k in range(3):
                         at[k] = wa * position[a, k] + wb * position[b, k] + wc * position[c, k]
