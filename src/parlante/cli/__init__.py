@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "animate": ("parlante.cli.animate", "speech in, a textured talking head out"),
     "render": ("parlante.cli.render", "an animation (.npz) to video or pictures"),
+    "texture": ("parlante.cli.texture", "an animation's skin at full size, up to 8K, frame by frame"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
     "train": ("parlante.cli.train", "train a model from a recipe"),

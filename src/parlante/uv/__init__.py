@@ -4,12 +4,14 @@ from parlante.uv.motion_map import PUBLISHED_STATS, MotionStats, motion_maps, of
 from parlante.uv.ratio import apply_ratio
 from parlante.uv.round_trip import RoundTripError, round_trip
 from parlante.uv.table import BakeTable, bake_table
+from parlante.uv.upsample import Upsampler
 
 __all__ = [
     "PUBLISHED_STATS",
     "BakeTable",
     "MotionStats",
     "RoundTripError",
+    "Upsampler",
     "apply_ratio",
     "bake_table",
     "motion_maps",
