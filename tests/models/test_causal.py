@@ -1,5 +1,7 @@
 """The cached decoder against torch's own layers and explicit masks; folding; long clips."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -110,3 +112,37 @@ def test_gradients_of_the_loop():
     theirs = torch.autograd.grad((wanted * weights).sum(), leaves)
     for mine, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, their)
+
+
+@pytest.mark.parametrize("loud", [False, True], ids=["even", "one loud frame"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_a_fading_head_looks_as_far_as_it_must(loud, dtype):
+    """Long after the fast heads have stopped looking back, every frame still comes out as with all of the past."""
+    pytest.importorskip("numba")
+    decoder, frames = tiny(1)[0].to(dtype), 900
+    decoder.period = 1
+    tokens, memory = torch.randn(2, 2, frames, 16, dtype=dtype)[:, :1]
+    if loud:  # a frame whose keys outweigh the fading: it stays in sight
+        with torch.no_grad():
+            decoder.layers[0].self_attn.in_proj_weight[:32] *= 6.0
+        tokens[:, 20] *= 20.0
+    with torch.no_grad():
+        heard, state = decoder.hear(memory), decoder.start(1)
+        stepped = torch.stack([decoder.step(tokens[:, t], heard, t, state) for t in range(frames)], 1)
+        assert decoder.compiled(state)
+        wanted = decoder(tokens, memory)
+    torch.testing.assert_close(stepped, wanted, rtol=0, atol=1e-11 if dtype == torch.float64 else 1e-5)
+
+
+def test_reach_is_safe_and_finite():
+    """Whatever the logits within the norms, what lies beyond the reach weighs less than rounding; half would not do."""
+    kernel = pytest.importorskip("parlante.models.blocks.causal_kernel")
+    period, unit = 3, 2.0**-53
+    for slope in (0.25, 0.0625):
+        for norm in (0.0, 1.0, 5.0):
+            query = torch.full((4,), norm / 2.0, dtype=torch.float64).numpy()
+            reach = kernel._reach(query, 1.0, slope, period, math.log(1 + 1 / unit))
+            age = torch.arange(20_000, dtype=torch.float64).div(period, rounding_mode="floor")
+            worst = torch.exp(torch.where(age < reach // period, -norm, norm) - slope * age)
+            assert worst[reach:].sum() / worst[:reach].sum() < unit
+            assert worst[reach // 2 :].sum() / worst[: reach // 2].sum() > unit

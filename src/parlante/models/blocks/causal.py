@@ -110,11 +110,15 @@ class State:
 
     def __init__(self, keys: Tensor, values: Tensor, growing: bool) -> None:
         self.keys, self.values, self.length = keys, values, 0
+        self.longest = keys.new_zeros(keys.shape[:3])
+        """Norm of the longest key of each head so far (or longer), (L, B, H)."""
         self.growing = growing
         """Gradients are wanted: new frames are concatenated instead of written in place."""
         self.pairs: list[tuple[Tensor, Tensor]] = []
         self.packed: tuple[Any, ...] | None = None
         """The decoder's weights as the compiled steps read them."""
+        self.falling: Any = None
+        """Ages of the frames before the last place of the capacity, as the compiled steps read them."""
 
     def rewind(self, length: int) -> None:
         """Forget all frames from `length` on."""
@@ -145,6 +149,7 @@ class State:
             self.pairs[layer : layer + 1] = [(key, value)]
             return key, value
         end = self.length + 1
+        self.longest[layer] = torch.maximum(self.longest[layer], key.norm(dim=-1))
         self.keys[layer, ..., self.length], self.values[layer, ..., self.length] = key, value
         return self.keys[layer, ..., :end], self.values[layer, ..., :end]
 
@@ -288,7 +293,7 @@ class CausalDecoder(nn.Module):
         now = state.length
         if self.compiled(state):
             out = token.contiguous().clone()
-            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now, self.period, 1e-5)
+            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now, 1e-5)
             state.length += 1
             return out
         bias = bias_rows(now, now + 1, self.period, self.heads)[:, 0].to(token)
@@ -313,11 +318,16 @@ class CausalDecoder(nn.Module):
     def _kernel_arguments(self, heard: Heard, state: State) -> tuple[Any, ...]:
         if state.packed is None:
             state.packed = self._pack()
-        past = (state.keys.numpy(), state.values.numpy())
+        room = state.keys.shape[-1]
+        if state.falling is None or len(state.falling) != room:
+            state.falling = torch.arange(room).flip(0).div(self.period, rounding_mode="floor").to(state.keys).numpy()
+        past = (state.keys.numpy(), state.values.numpy(), state.longest.numpy(), state.falling)
+        slopes = torch.tensor(attention_slopes(self.heads), dtype=state.keys.dtype).numpy()
+        fading = (slopes, self.period, math.log(2.0 / torch.finfo(state.keys.dtype).eps) + 1e-6)
         none4, none5 = state.keys.new_zeros(0, 0, 0, 0), state.keys.new_zeros(0, 0, 0, 0, 0)
         given = (heard.answers, none4), (heard.keys, none5), (heard.values, none5)
         read = tuple((none if x is None else x).detach().contiguous().numpy() for x, none in given)
-        return state.packed, past, read
+        return state.packed, past, fading, read
 
     def _pack(self) -> tuple[Any, ...]:
         """Weights stacked over layers, matrices as (L, in, out), with 1 / sqrt(D / H) taken into the queries."""
@@ -347,7 +357,6 @@ class CausalDecoder(nn.Module):
             stack([x.linear2.weight for x in layers]),
             stack([x.linear2.bias for x in layers], False),
             stack(norms, False),
-            torch.tensor(attention_slopes(self.heads), dtype=scaled.dtype).numpy(),
         )
 
     def roll(
@@ -370,7 +379,6 @@ class CausalDecoder(nn.Module):
             counts.to(torch.int64).numpy(),
             *self._kernel_arguments(heard, state),
             state.length,
-            self.period,
             1e-5,
             hidden.numpy(),
         )

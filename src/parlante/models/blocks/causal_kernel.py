@@ -3,6 +3,8 @@
 Same arithmetic as `CausalLayer.step` in either precision, up to the order of sums. Weights lie transposed, (in, out),
 so that a matrix times a vector is a sum of contiguous rows; of the past, the frames of one feature lie side by side, so
 that every loop over time reads memory in order. Everything here is numpy; `causal.py` decides when it is used.
+
+A head that fades fast enough does not look at frames whose weights all together vanish in rounding, see `_reach`.
 """
 
 import math
@@ -85,16 +87,17 @@ def _exp_by_type(x, top, scratch, count):
 
 
 @njit(fastmath=True)
-def _add_product(rows, x, y, count):
-    """y[:count] += x @ rows[:, :count]; four rows at a time."""
-    whole = len(x) // 4 * 4
+def _add_product(rows, x, y, first):
+    """y += x @ rows[:, first : first + len(y)]; four rows at a time."""
+    whole, count = len(x) // 4 * 4, len(y)
+    end = first + count
     for i in range(0, whole, 4):
         a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
-        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        r0, r1, r2, r3 = rows[i, first:end], rows[i + 1, first:end], rows[i + 2, first:end], rows[i + 3, first:end]
         for j in range(count):
             y[j] += a * r0[j] + b * r1[j] + c * r2[j] + d * r3[j]
     for i in range(whole, len(x)):
-        a, r0 = x[i], rows[i]
+        a, r0 = x[i], rows[i, first:end]
         for j in range(count):
             y[j] += a * r0[j]
 
@@ -104,7 +107,7 @@ def _affine(weight, bias, x, y):
     """y = x @ weight + bias; weight (in, out)."""
     for j in range(len(bias)):
         y[j] = bias[j]
-    _add_product(weight, x, y, len(bias))
+    _add_product(weight, x, y, 0)
 
 
 @njit(fastmath=True)
@@ -134,33 +137,59 @@ def _softmax(x, scratch, count):
 
 
 @njit(fastmath=True)
-def _remember(keys, values, query, ages, slopes, logits, scratch, seen, now):
+def _norm(x):
+    """Length of a vector."""
+    total = x.dtype.type(0)
+    for d in range(len(x)):
+        total += x[d] * x[d]
+    return math.sqrt(total)
+
+
+@njit
+def _reach(query, longest, slope, period, vanishing):
+    """How many of the newest frames a head looks at: the weights of all older ones sum up to less than rounding.
+
+    Logits stay within b = |query| * longest key of their bias, and each age has P frames. Dropping the ages from A on
+    loses at most e^b P sum_{a >= A} e^(-slope a) and keeps at least e^-b P sum_{a < A} e^(-slope a). The first is below
+    the rounding unit u of the second where slope * A >= 2 b + ln(1 + 1 / u). vanishing = ln(1 + 1 / u), a hair more.
+    """
+    fade = 2.0 * _norm(query) * longest * 1.001 + vanishing  # norms are rounded, too
+    ages = math.ceil(fade / slope)
+    return period * ages if ages < 1e9 else 1 << 40
+
+
+@njit(fastmath=True)
+def _remember(keys, values, longest, query, ages, fading, logits, scratch, seen, now):
     """seen (D,) = attention of query (D,), already scaled, over keys and values (H, D / H, capacity) up to `now`."""
+    slopes, period, vanishing = fading
     heads, size = keys.shape[0], keys.shape[1]
-    count, zero = now + 1, logits.dtype.type(0)
+    end, zero = now + 1, logits.dtype.type(0)
     for h in range(heads):
-        slope = slopes[h]
+        slope, own = slopes[h], query[h * size : (h + 1) * size]
+        first = max(0, end - _reach(own, longest[h], slope, period, vanishing))
+        share, age, count = logits[first:end], ages[first:end], end - first
         for j in range(count):
-            logits[j] = -slope * ages[j]
-        _add_product(keys[h], query[h * size : (h + 1) * size], logits, count)
-        share = _softmax(logits, scratch, count)
+            share[j] = -slope * age[j]
+        _add_product(keys[h], own, share, first)
+        one = _softmax(share, scratch, count)
         whole = size // 4 * 4
         for d in range(0, whole, 4):
-            v0, v1, v2, v3 = values[h, d], values[h, d + 1], values[h, d + 2], values[h, d + 3]
+            v0, v1 = values[h, d, first:end], values[h, d + 1, first:end]
+            v2, v3 = values[h, d + 2, first:end], values[h, d + 3, first:end]
             s0 = s1 = s2 = s3 = zero
             for j in range(count):
-                p = logits[j]
+                p = share[j]
                 s0 += p * v0[j]
                 s1 += p * v1[j]
                 s2 += p * v2[j]
                 s3 += p * v3[j]
             at = h * size + d
-            seen[at], seen[at + 1], seen[at + 2], seen[at + 3] = s0 * share, s1 * share, s2 * share, s3 * share
+            seen[at], seen[at + 1], seen[at + 2], seen[at + 3] = s0 * one, s1 * one, s2 * one, s3 * one
         for d in range(whole, size):
-            v0, s0 = values[h, d], zero
+            v0, s0 = values[h, d, first:end], zero
             for j in range(count):
-                s0 += logits[j] * v0[j]
-            seen[h * size + d] = s0 * share
+                s0 += share[j] * v0[j]
+            seen[h * size + d] = s0 * one
 
 
 @njit(fastmath=True)
@@ -182,22 +211,24 @@ def _listen(query, keys, values, heads, logits, scratch, seen):
 
 
 @njit(fastmath=True)
-def _frame(x, weights, past, heard, ages, item, t, now, work, hidden, eps):
+def _frame(x, weights, past, heard, fading, item, t, now, work, hidden, eps):
     """One frame of one item through all layers, in place on x (D,)."""
-    w_in, b_in, w_out, b_out, w_query, b_query, w_answer, b_answer, w_up, b_up, w_down, b_down, norms, slopes = weights
-    past_keys, past_values = past
+    w_in, b_in, w_out, b_out, w_query, b_query, w_answer, b_answer, w_up, b_up, w_down, b_down, norms = weights
+    past_keys, past_values, past_longest, falling = past
+    ages = falling[len(falling) - 1 - now :]
     answers, heard_keys, heard_values = heard
     logits, scratch, projected, seen, step = work
-    width, heads = len(x), len(slopes)
+    width, heads = len(x), past_longest.shape[2]
     size, zero = width // heads, x.dtype.type(0)
     for layer in range(len(w_in)):
         _affine(w_in[layer], b_in[layer], x, projected)
-        keys, values = past_keys[layer, item], past_values[layer, item]
+        keys, values, longest = past_keys[layer, item], past_values[layer, item], past_longest[layer, item]
         for h in range(heads):
             for d in range(size):
                 keys[h, d, now] = projected[width + h * size + d]
                 values[h, d, now] = projected[2 * width + h * size + d]
-        _remember(keys, values, projected[:width], ages, slopes, logits, scratch, seen, now)
+            longest[h] = max(longest[h], _norm(projected[width + h * size : width + (h + 1) * size]))
+        _remember(keys, values, longest, projected[:width], ages, fading, logits, scratch, seen, now)
         _affine(w_out[layer], b_out[layer], seen, step)
         _add_norm(x, step, norms[layer, 0], eps)
         if len(answers):
@@ -216,17 +247,6 @@ def _frame(x, weights, past, heard, ages, item, t, now, work, hidden, eps):
 
 
 @njit(fastmath=True)
-def _set_ages(ages, now, period):
-    """ages[j] = floor((now - j) / period) for j = 0..now."""
-    age, last = 0, now
-    while last >= 0:
-        for j in range(max(last - period + 1, 0), last + 1):
-            ages[j] = age
-        age += 1
-        last -= period
-
-
-@njit(fastmath=True)
 def _workspace(width, room, like):
     """Room for `_frame`: logits, scratch, projections, what was seen, a layer's answer."""
     logits, scratch = np.empty(room, like.dtype), np.empty(room, like.dtype)
@@ -234,37 +254,35 @@ def _workspace(width, room, like):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def steps(tokens, weights, past, heard, t, now, period, eps):
-    """One frame of every item, in place on tokens (B, D); `past` receives the frame at place `now`."""
+def steps(tokens, weights, past, fading, heard, t, now, eps):
+    """One frame of every item, in place on tokens (B, D); `past` receives the frame at place `now`.
+
+    past: keys, values (L, B, H, D / H, capacity), longest keys so far (L, B, H), and the ages of frames before the last
+    place of the capacity, falling to 0. fading: slopes (H,), period, ln(1 + 1 / rounding unit).
+    """
     items, width = tokens.shape
-    room = max(now + 1, heard[1].shape[3])
-    work = _workspace(width, room, tokens)
+    work = _workspace(width, max(now + 1, heard[1].shape[3]), tokens)
     hidden = np.empty(weights[8].shape[2], tokens.dtype)
-    ages = np.empty(now + 1, tokens.dtype)
-    _set_ages(ages, now, period)
     for item in range(items):
-        _frame(tokens[item], weights, past, heard, ages, item, t, now, work, hidden, eps)
+        _frame(tokens[item], weights, past, heard, fading, item, t, now, work, hidden, eps)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def roll(tokens, code, matrix, offset, positions, counts, weights, past, heard, first, period, eps, out):
+def roll(tokens, code, matrix, offset, positions, counts, weights, past, fading, heard, first, eps, out):
     """Frames fed back: out (B, T, D) for counts[b] frames of each item, tokens (B, D) become the next ones.
 
     code (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); the past holds `first` frames already.
     """
     items, width = tokens.shape
-    room = max(first + len(positions), heard[1].shape[3])
-    work = _workspace(width, room, tokens)
+    work = _workspace(width, max(first + len(positions), heard[1].shape[3]), tokens)
     hidden = np.empty(weights[8].shape[2], tokens.dtype)
-    ages = np.empty(first + len(positions), tokens.dtype)
     for item in range(items):
         token = tokens[item]
         for t in range(counts[item]):
             x = out[item, t]
             for j in range(width):
                 x[j] = token[j] + positions[t, j]
-            _set_ages(ages, first + t, period)
-            _frame(x, weights, past, heard, ages, item, t, first + t, work, hidden, eps)
+            _frame(x, weights, past, heard, fading, item, t, first + t, work, hidden, eps)
             _affine(matrix, offset, x, token)
             for j in range(width):
                 token[j] += code[item, j]
