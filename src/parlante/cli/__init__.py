@@ -10,6 +10,7 @@ COMMANDS = {
     "animate": ("parlante.cli.animate", "speech in, a textured talking head out"),
     "render": ("parlante.cli.render", "an animation (.npz) to video or pictures"),
     "texture": ("parlante.cli.texture", "an animation's skin at full size, up to 8K, frame by frame"),
+    "export": ("parlante.cli.export", "an animation (.npz) to any format, edited on the way"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
     "train": ("parlante.cli.train", "train a model from a recipe"),

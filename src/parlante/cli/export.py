@@ -1,0 +1,172 @@
+"""`parlante export talk.npz -o talk.glb`."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parlante.export.edit import Stream
+
+EPILOG = """examples:
+  parlante export talk.npz -o talk.glb
+  parlante export talk.npz -o talk.usdz -o talk.pc2 -o talk.neutral.obj
+  parlante export talk.npz -o talk.csv --fps 60 --gain jaw=1.2 --gain brow=0.5
+  parlante export talk.npz -o talk.glb --reduce 0.01           few keys that an animator can edit
+  parlante export hello.npz bye.npz -o both.glb --crossfade 0.3 --fade-in 0.2 --fade-out 0.2
+  parlante export talk.npz -o talk.csv --shapes me.shapes.npz --calibration me.json
+
+edits are made in this order: join, trim, rate, curves (--shapes), gains, calibration, fades
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("animation", nargs="+", help=".npz written by parlante animate; several are joined in order")
+    parser.add_argument(
+        "-o", "--output", action="append", required=True, metavar="PATH",
+        help="file or folder/ to write, by its suffix (list: --formats); may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--formats", action=_ListFormats, help="list the formats and leave")
+    parser.add_argument("--fps", type=float, help="frames per second (default: the animation's own)")
+    parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="begin at S seconds")
+    parser.add_argument("--to", dest="end", type=float, metavar="S", help="end at S seconds")
+    parser.add_argument("--crossfade", type=float, default=0.0, metavar="S", help="seconds over which takes blend")
+    parser.add_argument("--fade-in", type=float, default=0.0, metavar="S", help="out of the face at rest")
+    parser.add_argument("--fade-out", type=float, default=0.0, metavar="S", help="back to the face at rest")
+    parser.add_argument(
+        "--gain", action="append", default=[], metavar="NAME=X",
+        help="multiply curves (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
+    )  # fmt: skip
+    parser.add_argument("--calibration", metavar="JSON", help="gain, offset and limits per curve of a character")
+    parser.add_argument("--shapes", metavar="NPZ", help="solve curves on these: shapes (K, V, 3) metres, names (K,)")
+    parser.add_argument("--no-head-pose", action="store_true", help="hold the head still")
+    parser.add_argument(
+        "--reduce", type=float, default=0.0, metavar="E",
+        help="leave out keys as long as weights stay within E (.glb .vrm .vrma .usd .keys.json)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--motion", choices=("auto", "curves", "vertices"), default="auto",
+        help=".glb and .usd: by curves, or all that the vertices do (default: curves where there are any)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--error", type=float, default=0.2, metavar="MM",
+        help=".glb by vertices: how far a vertex may stand off (default 0.2)",
+    )  # fmt: skip
+    parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
+    parser.add_argument("--view", default="front", help="front, three-quarter, profile, or degrees (default front)")
+    parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export. Raises InputError for arguments that cannot be used."""
+    from tqdm import tqdm
+
+    from parlante.cli._interrupt import interruptible
+    from parlante.core import InputError
+    from parlante.export.outputs import Fidelity, Picture, check_outputs, write_all
+
+    if not 64 <= options.size <= 4096 or options.size % 2:
+        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
+    fidelity = Fidelity(motion=options.motion, error=options.error / 1000, reduce=options.reduce)
+    _check_reduce(options)
+    picture = Picture(options.size, _view(options.view), not options.no_texture)
+    outputs = check_outputs(options.output)
+    named = [f"{path}/" if text.endswith("/") else path for text, path in zip(options.output, outputs)]
+    _check_own_inputs(options)
+    take, chunks = _edited(options)
+    with interruptible(), tqdm(total=take.num_frames, unit=" frames", disable=options.quiet or None) as bar:
+
+        def counted() -> Any:
+            for chunk in chunks:
+                yield chunk
+                bar.update(len(chunk))
+
+        write_all(take, counted(), named, picture, fidelity)
+    return 0
+
+
+def _edited(options: argparse.Namespace) -> "Stream":
+    """The animations read, joined and edited."""
+    from dataclasses import replace
+
+    from parlante.core import InputError
+    from parlante.export import edit
+    from parlante.export.npz import open_stream
+    from parlante.export.take import with_rig
+    from parlante.models.calibration import Calibration
+
+    streams = []
+    for path in options.animation:
+        take, chunks = open_stream(path)
+        streams.append((with_rig(take), chunks))
+    take, chunks = edit.joined(streams, options.crossfade) if len(streams) > 1 else streams[0]
+    if options.start or options.end is not None:
+        take, chunks = edit.trimmed(take, chunks, options.start, options.end)
+    if options.fps is not None:
+        take, chunks = edit.resampled(take, chunks, options.fps)
+    if options.shapes is not None:
+        take, chunks = edit.with_curves(take, chunks, *edit.read_shapes(options.shapes))
+    elif not take.weight_names and take.shapes is not None:
+        from parlante.head.arkit import ARKIT_NAMES
+
+        take, chunks = edit.with_curves(take, chunks, take.shapes, ARKIT_NAMES)
+    if options.gain:
+        gains: dict[str, float] = {}
+        for text in options.gain:
+            name, _, number = text.partition("=")
+            try:
+                gains[name] = gains.get(name, 1.0) * float(number)
+            except ValueError:
+                raise InputError(f"--gain must look like jaw=1.2, got {text!r}") from None
+        take, chunks = edit.scaled(take, chunks, gains)
+    if options.calibration is not None:
+        take, chunks = edit.calibrated(take, chunks, Calibration.read(options.calibration))
+    if options.fade_in or options.fade_out:
+        take, chunks = edit.faded(take, chunks, options.fade_in, options.fade_out)
+    if options.no_head_pose:
+        take, chunks = edit.without_pose(take, chunks)
+    if options.no_texture:
+        take = replace(take, albedo=None, wrinkle_size=None)
+        chunks = (replace(chunk, wrinkle=None) for chunk in chunks)
+    return take, chunks
+
+
+def _check_own_inputs(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from parlante.core import InputError
+
+    for output in options.output:
+        for source in options.animation:
+            if Path(output).exists() and Path(source).exists() and Path(output).samefile(source):
+                raise InputError(f"{output} is the animation itself; name another output with -o")
+
+
+def _check_reduce(options: argparse.Namespace) -> None:
+    from parlante.core import InputError
+
+    keyed = (".glb", ".vrm", ".vrma", ".usd", ".usda", ".usdc", ".usdz", ".keys.json")
+    if options.reduce and not any(output.lower().endswith(keyed) for output in options.output):
+        raise InputError(f"--reduce leaves out keys, and no output has any; add one of {', '.join(keyed)}")
+
+
+def _view(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+class _ListFormats(argparse.Action):
+    """`--formats`: print the table and leave."""
+
+    def __init__(self, option_strings: Any, dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=kwargs.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        from parlante.export.outputs import FORMATS
+
+        for suffix, chosen in FORMATS.items():
+            print(f"{suffix:16}{chosen.about}")
+        parser.exit()

@@ -1,0 +1,90 @@
+"""The curves in the two layouts that tools around NVIDIA Audio2Face read.
+
+`.a2f.csv`: `timeCode` (seconds), then `blendShapes.EyeBlinkLeft`, ... as the sample clients of Audio2Face-3D write.
+`.a2f.json`: `exportFps`, `trackPath`, `numPoses`, `numFrames`, `facsNames` and `weightMat` (frames of poses), as the
+desktop application exports and its Blender, Maya and Unreal helpers import.
+"""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parlante.core import InputError, atomic_path
+from parlante.export.take import Chunk, Take
+
+
+class _CurveText:
+    """One line of text per frame between a head and a foot."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        if not take.weight_names:
+            raise InputError(f"cannot write {path}: the animation has no curves")
+        self.path = Path(path)
+        self._take = take
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Any:
+        with ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            self._file = stack.enter_context(partial.open("w", encoding="utf-8", newline="\n"))
+            self._file.write(self._head())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        with self._stack as stack:
+            if error[0] is None:
+                self._file.write(self._foot())
+            else:
+                stack.__exit__(*error)
+        return None
+
+    def write(self, chunk: Chunk) -> None:
+        """Append one line per frame."""
+        assert chunk.weights is not None
+        for frame, row in enumerate(np.clip(chunk.weights, 0.0, 1.0), chunk.start):
+            self._file.write(self._line(frame, [f"{value:.7g}" for value in (row + 0.0).tolist()]))
+
+    def _head(self) -> str:
+        raise NotImplementedError
+
+    def _line(self, frame: int, values: list[str]) -> str:
+        raise NotImplementedError
+
+    def _foot(self) -> str:
+        return ""
+
+
+class A2fCsv(_CurveText):
+    """Sink for `.a2f.csv`. Raises InputError if the take has no curves."""
+
+    def _head(self) -> str:
+        names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self._take.weight_names)
+        return ",".join(("timeCode", *names)) + "\n"
+
+    def _line(self, frame: int, values: list[str]) -> str:
+        return f"{frame / self._take.fps:.6f},{','.join(values)}\n"
+
+
+class A2fJson(_CurveText):
+    """Sink for `.a2f.json`. Raises InputError if the take has no curves."""
+
+    def _head(self) -> str:
+        take = self._take
+        facts = {
+            "exportFps": take.fps,
+            "trackPath": str(take.provenance.get("speech", "")),
+            "numPoses": len(take.weight_names),
+            "numFrames": take.num_frames,
+            "facsNames": list(take.weight_names),
+        }
+        return json.dumps(facts)[:-1] + ', "weightMat": ['
+
+    def _line(self, frame: int, values: list[str]) -> str:
+        return f"{',' if frame else ''}\n [{', '.join(values)}]"
+
+    def _foot(self) -> str:
+        return "\n]}\n"

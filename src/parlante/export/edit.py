@@ -1,0 +1,400 @@
+"""Changing a take after the fact: other frame rates, gains, calibration, trimming, fading, joining, solved curves.
+
+Every function takes the facts of a take and its chunks and gives both back, so that they can be chained between
+`npz.open_stream` and `outputs.write_all`; no more than a few chunks are in memory. Where the take has shapes, vertices
+follow every change of the curves, and what they did beyond the curves stays.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from math import ceil, gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError, read_npz
+from parlante.core.interpolate import monotone
+from parlante.export.take import CHUNK_FRAMES, Chunk, Take
+from parlante.models.calibration import Calibration
+from parlante.uv.ratio import encode, ratio_from_bytes, to_bytes
+
+Stream = tuple[Take, Iterator[Chunk]]
+_SOFTEN = 6
+"""Rounds of neighbour averaging around a region whose vertices are scaled."""
+
+
+def resampled(take: Take, chunks: Iterable[Chunk], fps: float) -> Stream:
+    """The take at `fps`: curves, pose and vertices by monotone cubics, which never overshoot; wrinkles linearly.
+
+    Raises InputError for a rate outside 1..240.
+    """
+    if not 1 <= fps <= 240:
+        raise InputError(f"fps must lie in 1..240, got {fps:g}; 25, 30 and 60 are usual")
+    if abs(fps - take.fps) < 1e-9:
+        return take, iter(chunks)
+    total = max(1, ceil(take.num_frames * fps / take.fps - 1e-9))
+    return replace(take, fps=fps, num_frames=total), _stretch(take, chunks, take.fps / fps, total)
+
+
+def scaled(take: Take, chunks: Iterable[Chunk], gains: Mapping[str, float]) -> Stream:
+    """Curves, head pose, wrinkles or a region of the mesh, times a gain each.
+
+    A key is `head`, `wrinkles`, a curve's name, the beginning of some (`jaw`, `mouth`, `brow`), a pattern (`*Left`) or,
+    where it fits no curve, a region of the topology; a region fades out over its edge. Later keys multiply earlier
+    ones. Raises InputError for a key that fits nothing or a gain outside 0..10.
+    """
+    curves = np.ones(len(take.weight_names), np.float32)
+    region = np.ones(take.topology.num_vertices, np.float32)
+    head = wrinkles = 1.0
+    for key, gain in gains.items():
+        if not 0 <= gain <= 10:
+            raise InputError(f"the gain of {key} must lie in 0..10, got {gain:g}")
+        fitting = [k for k, name in enumerate(take.weight_names) if name.startswith(key) or fnmatchcase(name, key)]
+        if key == "head":
+            head *= gain
+        elif key == "wrinkles":
+            wrinkles *= gain
+        elif fitting:
+            curves[fitting] *= gain
+        elif key in take.topology.regions:
+            region *= 1 + (gain - 1) * _soft_region(take, key)
+        else:
+            names = ", ".join(sorted({*take.weight_names, *take.topology.regions})) or "none"
+            raise InputError(f"a gain for {key!r} fits no curve and no region; there are head, wrinkles, {names}")
+    if (curves != 1).any():
+        chunks = _recurved(take, chunks, lambda weights: np.clip(weights * curves, 0.0, 1.0))
+    return take, _scale(take, chunks, region, head, wrinkles)
+
+
+def calibrated(take: Take, chunks: Iterable[Chunk], calibration: Calibration) -> Stream:
+    """Curves through a character's gains, offsets and limits. Raises InputError as `Calibration.table`."""
+    if not take.weight_names:
+        raise InputError("a calibration needs curves, and the animation has none; give --shapes to solve for them")
+    calibration.table(take.weight_names)
+    return take, _recurved(take, chunks, lambda weights: calibration.apply(weights, take.weight_names))
+
+
+def with_curves(take: Take, chunks: Iterable[Chunk], shapes: NDArray[np.floating], names: Sequence[str]) -> Stream:
+    """Curves solved from the vertices on `shapes` (K, V, 3), named `names`. Raises InputError if they do not fit."""
+    from parlante.models.curves import CurveSolver
+
+    shapes = np.asarray(shapes, np.float32)
+    if shapes.shape != (len(names), take.topology.num_vertices, 3):
+        raise InputError(
+            f"shapes are {shapes.shape} with {len(names)} names; the animation wants "
+            f"(K, {take.topology.num_vertices}, 3) and a name for each"
+        )
+    solver = CurveSolver(shapes, names=tuple(names))
+    solved = (replace(chunk, weights=solver.solve(chunk.vertices - take.neutral)) for chunk in chunks)
+    return replace(take, weight_names=tuple(names), shapes=shapes), solved
+
+
+def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Registered shapes of a face: a `.npz` with `shapes` (K, V, 3) in metres and `names` (K,). Raises InputError."""
+    arrays = read_npz(path, ("shapes", "names"))
+    shapes, names = arrays["shapes"], tuple(str(name) for name in np.atleast_1d(arrays["names"]))
+    if shapes.ndim != 3 or shapes.shape[-1] != 3 or shapes.dtype.kind != "f" or len(names) != len(shapes):
+        raise InputError(f"{path}: shapes are {shapes.dtype} {shapes.shape} with {len(names)} names, wanted (K, V, 3)")
+    return np.asarray(shapes, np.float32), names
+
+
+def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: float | None = None) -> Stream:
+    """Only the frames and the sound between two times. Raises InputError if nothing is left."""
+    first = max(0, round(start_s * take.fps))
+    end = take.num_frames if end_s is None else min(take.num_frames, round(end_s * take.fps))
+    if first >= end:
+        raise InputError(
+            f"nothing of the {take.duration:.2f} s is left between {start_s:g} s and {end_s if end_s else 0:g} s"
+        )
+    samples = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
+    facts = replace(take, num_frames=end - first, audio=take.audio[samples])
+
+    def cut() -> Iterator[Chunk]:
+        for chunk in chunks:
+            low, high = max(first, chunk.start), min(end, chunk.start + len(chunk))
+            if low < high:
+                rows = slice(low - chunk.start, high - chunk.start)
+                yield _rows(chunk, rows, low - first)
+            if chunk.start + len(chunk) >= end:
+                return
+
+    return facts, cut()
+
+
+def faded(take: Take, chunks: Iterable[Chunk], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
+    """The face grows out of its rest at the start and returns to it at the end; the sound stays."""
+    if in_s < 0 or out_s < 0:
+        raise InputError(f"a fade must not be negative, got {min(in_s, out_s):g} s")
+    seconds = np.arange(take.num_frames) / take.fps
+    left = (take.num_frames - 1) / take.fps - seconds
+    share = np.ones(take.num_frames)
+    for length, away in ((in_s, seconds), (out_s, left)):
+        if length > 0:
+            share *= _ease(np.clip(away / length, 0, 1))
+
+    def fade() -> Iterator[Chunk]:
+        for chunk in chunks:
+            part = share[chunk.start : chunk.start + len(chunk)].astype(np.float32)
+            yield chunk if (part == 1).all() else _toward_rest(take, chunk, part)
+
+    return take, fade()
+
+
+def joined(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
+    """Takes one after another, each blended into the next over `crossfade_s`; rates follow the first.
+
+    Raises InputError where the faces are not the same one, or a take is shorter than the crossfades.
+    """
+    if not streams:
+        raise InputError("nothing to join; give at least one animation")
+    first = streams[0][0]
+    overlap = round(crossfade_s * first.fps)
+    if overlap < 0:
+        raise InputError(f"a crossfade must not be negative, got {crossfade_s:g} s")
+    takes, pieces = [], []
+    for take, chunks in streams:
+        _check_same_face(first, take)
+        take, chunks = resampled(take, chunks, first.fps)
+        if len(streams) > 1 and take.num_frames <= 2 * overlap:
+            raise InputError(f"a take of {take.duration:.2f} s is too short for crossfades of {crossfade_s:g} s")
+        takes.append(take)
+        pieces.append(chunks)
+    audio, at, total = np.zeros(0, np.float32), 0, 0
+    for number, take in enumerate(takes):
+        total += take.num_frames - (overlap if number else 0)
+        audio = _overlaid(audio, _at_rate(take, first.sample_rate), at, first.sample_rate * overlap / first.fps)
+        at = round((total - overlap) / first.fps * first.sample_rate)
+    audio = audio[: round(total / first.fps * first.sample_rate)]
+    return replace(first, num_frames=total, audio=audio), _join(pieces, overlap)
+
+
+def without_pose(take: Take, chunks: Iterable[Chunk]) -> Stream:
+    """The head held still."""
+    return replace(take, has_pose=False), (replace(chunk, head_pose=None) for chunk in chunks)
+
+
+def _recurved(
+    take: Take, chunks: Iterable[Chunk], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> Iterator[Chunk]:
+    """Chunks with changed curves, the vertices following."""
+    for chunk in chunks:
+        assert chunk.weights is not None
+        weights = change(chunk.weights).astype(np.float32)
+        vertices = chunk.vertices
+        if take.shapes is not None:
+            vertices = vertices + _posed(weights - chunk.weights, take.shapes)
+        yield replace(chunk, weights=weights, vertices=vertices)
+
+
+def _posed(weights: NDArray[np.float32], shapes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, V, 3) offsets."""
+    return np.asarray(weights @ shapes.reshape(len(shapes), -1), np.float32).reshape(len(weights), *shapes.shape[1:])
+
+
+def _scale(
+    take: Take, chunks: Iterable[Chunk], region: NDArray[np.float32], head: float, wrinkles: float
+) -> Iterator[Chunk]:
+    powers = _power_table(wrinkles)
+    for chunk in chunks:
+        if (region != 1).any():
+            chunk = replace(chunk, vertices=take.neutral + (chunk.vertices - take.neutral) * region[:, None])
+        if head != 1 and chunk.head_pose is not None:
+            chunk = replace(chunk, head_pose=chunk.head_pose * np.float32(head))
+        if wrinkles != 1 and chunk.wrinkle is not None:
+            chunk = replace(chunk, wrinkle=powers[chunk.wrinkle])
+        yield chunk
+
+
+def _power_table(gain: float) -> NDArray[np.uint8]:
+    """(256,): the byte of ratio ** gain for each byte of a wrinkle map."""
+    ratio = ratio_from_bytes(np.arange(256, dtype=np.uint8)).astype(np.float64)
+    return to_bytes(np.asarray(encode(ratio**gain)))
+
+
+def _toward_rest(take: Take, chunk: Chunk, share: NDArray[np.float32]) -> Chunk:
+    wrinkle = chunk.wrinkle
+    if wrinkle is not None:
+        wrinkle = np.stack([_power_table(float(part))[frame] for part, frame in zip(share, wrinkle)])
+    return replace(
+        chunk,
+        vertices=take.neutral + (chunk.vertices - take.neutral) * share[:, None, None],
+        wrinkle=wrinkle,
+        weights=None if chunk.weights is None else chunk.weights * share[:, None],
+        head_pose=None if chunk.head_pose is None else chunk.head_pose * share[:, None],
+    )
+
+
+def _soft_region(take: Take, name: str) -> NDArray[np.float32]:
+    """(V,) 1 inside the region, falling smoothly to 0 over a few rings of neighbours around it."""
+    from scipy.sparse import csr_matrix, diags
+
+    count = take.topology.num_vertices
+    a, b = np.concatenate([take.topology.triangles[:, [k, (k + 1) % 3]] for k in range(3)]).T
+    mesh = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (count, count))
+    mesh.data[:] = 1.0
+    mean = diags(1 / np.maximum(np.asarray(mesh.sum(1))[:, 0], 1)) @ mesh
+    mask, inside = np.zeros(count), np.asarray(take.topology.regions[name], np.int64)
+    mask[inside] = 1.0
+    for _ in range(_SOFTEN):
+        mask = 0.5 * mask + 0.5 * (mean @ mask)
+        mask[inside] = 1.0
+    return mask.astype(np.float32)
+
+
+def _ease(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return share * share * (3 - 2 * share)
+
+
+_FIELDS = ("vertices", "wrinkle", "weights", "head_pose")
+
+
+def _rows(chunk: Chunk, rows: slice, start: int) -> Chunk:
+    def part(name: str) -> Any:
+        array = getattr(chunk, name)
+        return None if array is None else array[rows]
+
+    return Chunk(start, **{name: part(name) for name in _FIELDS})
+
+
+def _together(a: Chunk, b: Chunk) -> Chunk:
+    """The frames of `a`, then those of `b`."""
+
+    def both(name: str) -> Any:
+        return None if getattr(a, name) is None else np.concatenate([getattr(a, name), getattr(b, name)])
+
+    return Chunk(a.start, **{name: both(name) for name in _FIELDS})
+
+
+def _stretch(take: Take, chunks: Iterable[Chunk], ratio: float, total: int) -> Iterator[Chunk]:
+    """Frames at positions `ratio` apart; a few source frames are kept on either side of what is made."""
+    held: Chunk | None = None
+    made = 0
+    for chunk, last in _with_last(chunks):
+        held = chunk if held is None else _together(held, chunk)
+        end = held.start + len(held)
+        known = total if last else min(total, max(made, ceil((end - 2) / ratio - 1e-9)))
+        while made < known:
+            stop = min(known, made + CHUNK_FRAMES)
+            position = np.minimum(np.arange(made, stop) * ratio, end - 1) - held.start
+            yield _between(take, held, position, made)
+            made = stop
+        keep = max(0, min(len(held) - 1, int(made * ratio) - 1 - held.start))
+        held = _rows(held, slice(keep, None), held.start + keep)
+
+
+def _with_last(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    before = None
+    for chunk in chunks:
+        if before is not None:
+            yield before, False
+        before = chunk
+    if before is not None:
+        yield before, True
+
+
+def _between(take: Take, held: Chunk, position: NDArray[np.float64], start: int) -> Chunk:
+    low = np.clip(np.floor(position + 1e-9).astype(np.intp), 0, max(0, len(held) - 2))
+    high = np.minimum(low + 1, len(held) - 1)
+    fraction = np.clip(position - low, 0.0, 1.0).astype(np.float32)
+
+    def cubic(array: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if array is None:
+            return None
+        flat = array.reshape(len(array), -1)
+        return monotone(flat, low, high, fraction).reshape(len(low), *array.shape[1:])
+
+    def linear(array: NDArray[Any]) -> NDArray[Any]:
+        share = fraction.reshape(-1, *[1] * (array.ndim - 1))
+        mixed = array[low] * (1 - share) + array[high] * share
+        return np.rint(mixed).astype(np.uint8) if array.dtype == np.uint8 else mixed.astype(array.dtype)
+
+    weights = cubic(held.weights)
+    if take.shapes is not None and weights is not None and held.weights is not None:
+        beyond = held.vertices - _posed(held.weights, take.shapes)
+        vertices: Any = linear(beyond) + _posed(weights, take.shapes)
+    else:
+        vertices = cubic(held.vertices)
+    wrinkle = None if held.wrinkle is None else linear(held.wrinkle)
+    return Chunk(start, vertices, wrinkle, weights, cubic(held.head_pose))
+
+
+def _check_same_face(first: Take, other: Take) -> None:
+    differences = [
+        what
+        for what, same in (
+            ("topology", np.array_equal(first.topology.triangles, other.topology.triangles)),
+            ("face at rest", first.neutral.shape == other.neutral.shape and np.allclose(first.neutral, other.neutral)),
+            ("curves", first.weight_names == other.weight_names),
+            ("wrinkle maps", first.wrinkle_size == other.wrinkle_size),
+            ("head pose", first.has_pose == other.has_pose),
+        )
+        if not same
+    ]
+    if differences:
+        raise InputError(
+            f"cannot join takes of different {', '.join(differences)}; animate them with the same identity"
+        )
+
+
+def _join(pieces: Sequence[Iterable[Chunk]], overlap: int) -> Iterator[Chunk]:
+    """Frames of all pieces, the last `overlap` of each mixed with the first of the next."""
+    at, tail = 0, None
+    for number, chunks in enumerate(pieces):
+        source = iter(chunks)
+        held = next(source)
+        if tail is not None:
+            while len(held) < overlap:
+                held = _together(held, next(source))
+            yield replace(_mixed(tail, _rows(held, slice(0, overlap), 0)), start=at)
+            at += overlap
+            held = _rows(held, slice(overlap, None), 0)
+        keep = overlap if number < len(pieces) - 1 else 0
+        for chunk in itertools.chain(source, (None,)):
+            ready = len(held) - keep
+            if ready > 0:
+                yield _rows(held, slice(0, ready), at)
+                at += ready
+                held = _rows(held, slice(ready, None), 0)
+            if chunk is not None:
+                held = _together(held, chunk)
+        tail = held if keep else None
+
+
+def _mixed(a: Chunk, b: Chunk) -> Chunk:
+    share = _ease((np.arange(len(a)) + 1) / (len(a) + 1)).astype(np.float32)
+
+    def mix(name: str) -> Any:
+        one, other = getattr(a, name), getattr(b, name)
+        if one is None:
+            return None
+        part = share.reshape(-1, *[1] * (one.ndim - 1))
+        mixed = one * (1 - part) + other * part
+        return np.rint(mixed).astype(np.uint8) if one.dtype == np.uint8 else mixed.astype(np.float32)
+
+    return Chunk(0, **{name: mix(name) for name in _FIELDS})
+
+
+def _at_rate(take: Take, rate: int) -> NDArray[np.float32]:
+    """The sound at `rate`, exactly as long as the frames."""
+    audio = np.asarray(take.audio, np.float32)
+    if take.sample_rate != rate:
+        from scipy.signal import resample_poly
+
+        common = gcd(rate, take.sample_rate)
+        audio = resample_poly(audio, rate // common, take.sample_rate // common).astype(np.float32)
+    length = round(take.num_frames / take.fps * rate)
+    return np.pad(audio[:length], (0, max(0, length - len(audio))))
+
+
+def _overlaid(audio: NDArray[np.float32], more: NDArray[np.float32], at: int, overlap: float) -> NDArray[np.float32]:
+    """`more` laid over `audio` from sample `at` on, mixed linearly over `overlap` samples."""
+    count = min(round(overlap), len(audio) - at, len(more)) if len(audio) else 0
+    if count <= 0:
+        return np.concatenate([audio[:at] if len(audio) else audio, more])
+    rise = (np.arange(count, dtype=np.float32) + 1) / (count + 1)
+    middle = audio[at : at + count] * (1 - rise) + more[:count] * rise
+    return np.concatenate([audio[:at], middle, more[count:]]).astype(np.float32)

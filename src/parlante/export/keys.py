@@ -1,0 +1,100 @@
+"""Curves as few keys: reduction with an error bound, and the `.keys.json` that holds each curve's own.
+
+    {"parlante_keys": 1, "fps": 30.0, "duration": 2.5, "error": 0.005,
+     "curves": {"jawOpen": [[0.0, 0.0], [0.133, 0.41], ...], ..., "headPitch": [[0.0, 0.01], ...]}}
+
+Pairs are seconds and value; lines between them pass every frame within the error. Weights are 0..1, head angles
+radians (as `Animation.head_pose`), head shifts metres.
+"""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from parlante.core import InputError, atomic_path
+from parlante.export.take import Chunk, Take
+
+if TYPE_CHECKING:
+    from parlante.export.outputs import Fidelity
+
+POSE_NAMES = ("headPitch", "headYaw", "headRoll", "headX", "headY", "headZ")
+POSE_SHARE = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])
+"""Error of each part of a head pose, as a share of a weight's: radians; metres, on a head of some ten centimetres."""
+DEFAULT_ERROR = 0.005
+
+
+def reduce_keys(values: ArrayLike, error: float | NDArray[np.floating]) -> NDArray[np.int64]:
+    """Numbers of the rows of (T, K) to keep, first and last among them.
+
+    Straight lines between kept rows pass every row within `error` (one number, or (K,)). Raises ValueError for values
+    of another shape or a negative error.
+    """
+    from parlante.export._key_kernels import longest_lines
+
+    rows = np.ascontiguousarray(values, np.float64)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError(f"values must be (T, K) with T > 0, got {rows.shape}")
+    allowed = np.broadcast_to(np.asarray(error, np.float64), rows.shape[1:]).copy()
+    if (allowed < 0).any():
+        raise ValueError(f"an error must not be negative, got {allowed.min()}")
+    return longest_lines(rows, allowed)
+
+
+class KeysSink:
+    """Sink for `.keys.json`. Raises InputError if the take has no curves."""
+
+    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+        if not take.weight_names:
+            raise InputError(f"cannot write {path}: the animation has no curves")
+        self.path = Path(path)
+        self._take = take
+        self._error = fidelity.reduce or DEFAULT_ERROR
+        self._weights: list[NDArray[np.float32]] = []
+        self._poses: list[NDArray[np.float32]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "KeysSink":
+        with ExitStack() as stack:
+            self._partial = stack.enter_context(atomic_path(self.path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        with self._stack as stack:
+            if error[0] is None:
+                self._finish()
+            else:
+                stack.__exit__(*error)
+        return None
+
+    def write(self, chunk: Chunk) -> None:
+        """Keep the curves."""
+        assert chunk.weights is not None
+        self._weights.append(chunk.weights)
+        if chunk.head_pose is not None:
+            self._poses.append(chunk.head_pose)
+
+    def _finish(self) -> None:
+        curves = dict(zip(self._take.weight_names, np.concatenate(self._weights).T))
+        errors = dict.fromkeys(curves, self._error)
+        if self._poses:
+            curves |= dict(zip(POSE_NAMES, np.concatenate(self._poses).T))
+            errors |= dict(zip(POSE_NAMES, (self._error * POSE_SHARE).tolist()))
+        keyed = {}
+        for name, values in curves.items():
+            kept = reduce_keys(values[:, None], errors[name])
+            keyed[name] = [[round(row / self._take.fps, 6), round(float(values[row]), 7)] for row in kept.tolist()]
+        text = json.dumps(
+            {
+                "parlante_keys": 1,
+                "fps": self._take.fps,
+                "duration": self._take.duration,
+                "error": self._error,
+                "curves": keyed,
+            }
+        )
+        self._partial.write_text(text.replace('"curves": {', '"curves": {\n ').replace("]], ", "]],\n ") + "\n")
