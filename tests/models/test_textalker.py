@@ -41,7 +41,8 @@ def tiny(**changes) -> TexTalker:
     torch.manual_seed(0)
     talker = TexTalker(dataclasses.replace(config, **changes)).eval()
     for name in ("motion_basis", "wrinkle_basis", "motion_style", "wrinkle_style"):
-        torch.nn.init.orthogonal_(getattr(talker, name).components)
+        if hasattr(talker, name):
+            torch.nn.init.orthogonal_(getattr(talker, name).components)
     talker.motion_pivots.normal_()
     talker.wrinkle_pivots.normal_()
     return talker.requires_grad_(False)
@@ -196,3 +197,35 @@ def test_registry():
     assert all(resolve(name) for name in MODELS)
     with pytest.raises(LookupError, match="did you mean 'textalker'"):
         resolve("textalkr")
+
+
+def test_solvers_and_shared_noise():
+    """Another solver is another way to the same face; the published way starts every window from the same noise."""
+    talker = tiny(overlap=0, same_noise=True)
+    features = torch.randn(1, 100, 5)
+    few, many = (joined(talker, features, 40, steps=n, guidance=1.0) for n in (10, 50))
+    slow = joined(talker, features, 40, steps=50, guidance=1.0, solver="ancestral")
+    assert (few - many).square().mean() < 0.25 * slow.square().mean()
+    assert not torch.allclose(joined(tiny(overlap=0), features, 40)[:, 20:], joined(talker, features, 40)[:, 20:])
+    with pytest.raises(InputError, match="no solver named 'magic'"):
+        joined(talker, features, 40, solver="magic")
+
+
+def test_features_per_frame_need_no_alignment():
+    talker = tiny(taps=())
+    assert joined(talker, torch.randn(1, 30, 5), 30).shape[1] == 30
+    with pytest.raises(ValueError, match="one feature per frame, got 31 for 30"):
+        joined(talker, torch.randn(1, 31, 5), 30)
+    with pytest.raises(InputError, match="no speech network"):
+        talker.hear(torch.zeros(1, 16000), 30)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_model_of_one_kind_keeps_the_pivot_of_the_other(kind):
+    made, rest = (("motion", "wrinkle"), ("wrinkle", "motion"))[kind]
+    sizes = dataclasses.replace(tiny().config.denoiser, **{f"{rest}_dim": 0})
+    talker = tiny(denoiser=sizes)
+    style = talker.style("ann")
+    window = next(talker.latents(torch.randn(1, 40, 5), style, 20))
+    still = getattr(window, rest) - torch.from_numpy(getattr(style, rest))
+    assert not still.any() and getattr(window, made).std(1).mean() > 0

@@ -11,6 +11,7 @@ import torch
 from comparison import close
 from discover import ROOT, holding
 
+from parlante.data import textalk4d
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
 from parlante.models.textalker.diffusion import DynamicThreshold, LatentDiffusion, Past
 from parlante.models.textalker.published import TRAINED_SPEECH, SpeechLatentDiffusion, speech_config
@@ -234,18 +235,19 @@ def test_two_window_loss_and_gradients(parity, name):
 def test_which_frames_and_samples_make_an_item(parity, name):
     case = parity(name)
     sizes, wanted = case.sizes, case.part("out")
-    frames, length, half = sizes["frames"], sizes["n"], sizes["ids"] - two_windows.HELD_OUT_SUBJECTS
+    frames, length, whole = sizes["frames"], sizes["n"], sizes["ids"] - textalk4d.HELD_OUT
     for row in wanted["crops"].tolist():
         number, low, beyond, first, last, second, end, at, count, at_2, count_2 = row
-        usable = frames if number < half else min(frames, two_windows.held_out_from(frames))
-        assert (low, beyond - 1) == (1, two_windows.last_start(usable, sizes["audio_seconds"], length))
+        seconds = 16000 * sizes["audio_seconds"]
+        starts = textalk4d.window_starts(frames, seconds, length, held_out=number >= whole)
+        assert (low, beyond) == (starts.start, starts.stop)
         start = first - 1  # folders count from 1
         assert (last, second, end) == (start + length, start + length + 1, start + 2 * length)
         samples = length * 16000 // 30
         assert (at, count) == (two_windows.first_sample(start), samples)
         assert (at_2, count_2) == (at + samples, samples)
     for number, low, high in wanted["vae_frame_index_bounds"].tolist():
-        usable = frames if number < half else two_windows.held_out_from(frames, diffusion=False)
+        usable = frames if number < whole else textalk4d.held_out_from(frames, "half")
         assert (low, high) == (1, usable - 1)
 
 

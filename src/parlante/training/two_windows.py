@@ -1,7 +1,7 @@
 """The published two-window training scheme (TexTalker, "training of the diffusion model"), one function per part.
 
-An item is two consecutive windows of L frames. Either may be cut short at a frame of its own: what follows is silence in
-the audio, zeros in the latents, 0 in the indicator, and does not count. Window 1 follows the learnt start; window 2
+An item is two consecutive windows of L frames. Either may be cut short at a frame of its own: what follows is silence
+in the audio, zeros in the latents, 0 in the indicator, and does not count. Window 1 follows the learnt start; window 2
 follows the true end of window 1, and its estimate of that past counts too.
 """
 
@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from parlante import losses
+from parlante.core.timing import SAMPLE_RATE
 from parlante.models.textalker.diffusion import LatentDiffusion, Past
 from parlante.models.textalker.published import SpeechLatentDiffusion
-
-SAMPLE_RATE = 16000
 
 
 class Pair(NamedTuple):
@@ -118,27 +117,6 @@ def published_loss(answer: Answer) -> Tensor:
     """Mean squared error over window 1's frames plus the same over window 2's, its past included."""
     halves = zip(answer.estimate.chunk(2), answer.truth.chunk(2), answer.counted.chunk(2), strict=True)
     return sum((losses.masked_mse(*half) for half in halves), start=answer.estimate.new_zeros(()))
-
-
-# -- which frames an item is made of
-
-
-HELD_OUT_SUBJECTS = 10
-"""Of so many last subjects of the sorted list, the later half is Test-A."""
-
-
-def held_out_from(frames: int, *, diffusion: bool = True) -> int:
-    """First frame of a held-out half. The two published datasets differ: the diffusion model's ends at a multiple of
-    100 frames, ceil(frames / 100) div 2 * 100; the autoencoders' at frames div 2."""
-    return -(-frames // 100) // 2 * 100 if diffusion else frames // 2
-
-
-def last_start(frames: int, audio_seconds: int, length: int, fps: int = 30) -> int:
-    """Largest first frame (0-based) of an item; the smallest is 1, since frame 0 is the neutral face.
-
-    frames: of the subject that may be used; audio_seconds: whole seconds of its recording. Below 1: no item fits.
-    """
-    return min(frames, audio_seconds * fps) - 2 * length - 1
 
 
 def first_sample(frame: int, fps: int = 30) -> int:

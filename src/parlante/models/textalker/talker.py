@@ -6,6 +6,7 @@ Ours, beside the small sizes: the linear basis of latents (`basis.py`), the pivo
 few-step deterministic sampler, fresh noise for each window, and a short cross-fade where windows meet.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 
 from parlante.audio.align import align
 from parlante.core import InputError, Style
+from parlante.core.timing import SAMPLE_RATE
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.textalker.basis import LinearBasis
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion, Past
+from parlante.models.textalker.sampling import check_solver
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
 ASSET = Path(__file__).parents[2] / "assets" / "textalker"
@@ -42,13 +45,19 @@ class TexTalkerConfig:
     feature_rate: float = 50.0
     fps: float = 30.0
     taps: tuple[float, ...] = (0.0,)
-    """Seconds around a frame at which features are read."""
+    """Seconds around a frame at which features are read; none: features come one per frame, taken as they are."""
+    speech: dict[str, Any] | None = None
+    """`SpeechConfig.to_dict()` of a speech network inside the model, as published; none: features are given."""
     overlap: int = 6
     """Frames that two windows both make and that are cross-faded; 0 is the published way."""
     quantise: bool = False
     """Whether latents are replaced by their nearest codes before decoding; the published way is True."""
     steps: int = 8
     """Denoising steps at inference."""
+    solver: str = "ddim"
+    """One of `sampling.SOLVERS`."""
+    same_noise: bool = False
+    """Whether every window starts from the same noise, the published way."""
     guidance: float = 1.15
     styles: tuple[str, ...] = field(default=())
     """Names of the stored pivots."""
@@ -60,6 +69,7 @@ class TexTalkerConfig:
             raise ValueError(f"style_dims {self.style_dims} must sum to the denoiser's {self.denoiser.style_dim}")
         if not 0 <= self.overlap < self.denoiser.frames - self.denoiser.previous:
             raise ValueError(f"overlap must be below frames - previous, got {self.overlap}")
+        check_solver(self.solver, self.steps, self.denoiser.steps)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TexTalkerConfig":
@@ -100,7 +110,7 @@ class TexTalker(nn.Module):
         self.config = config
         self.motion = VQAutoEncoder(config.motion)
         self.wrinkle = VQAutoEncoder(config.wrinkle)
-        self.diffusion = LatentDiffusion(config.denoiser, config.feature_dim * len(config.taps))
+        self.diffusion = self._diffusion(config)
         self.shapes = [(c.emb_dim, c.latent_size, c.latent_size) for c in (config.motion, config.wrinkle)]
         dims = [c * h * w for c, h, w in self.shapes]
         for name, dim, count, style in zip(
@@ -110,12 +120,24 @@ class TexTalker(nn.Module):
             config.style_dims,
             strict=True,
         ):
-            if count < dim:  # else the latents themselves, as published
+            if 0 < count < dim:  # else the latents themselves, as published
                 self.add_module(f"{name}_basis", LinearBasis(dim, count))
             if style:
                 self.add_module(f"{name}_style", LinearBasis(dim, style))
         self.register_buffer("motion_pivots", torch.zeros(len(config.styles), *self.shapes[0]))
         self.register_buffer("wrinkle_pivots", torch.zeros(len(config.styles), *self.shapes[1]))
+
+    @staticmethod
+    def _diffusion(config: TexTalkerConfig) -> LatentDiffusion:
+        if config.speech is None:
+            return LatentDiffusion(config.denoiser, config.feature_dim * max(1, len(config.taps)))
+        from parlante.audio.speech import SpeechConfig
+        from parlante.models.textalker.published import SpeechLatentDiffusion
+
+        model = SpeechLatentDiffusion(config.denoiser, SpeechConfig.from_dict(config.speech))
+        if model.audio_encoder.dim != config.feature_dim or config.taps:
+            raise ValueError(f"a model with its own speech network has feature_dim {model.audio_encoder.dim}, no taps")
+        return model
 
     # -- styles
 
@@ -138,13 +160,29 @@ class TexTalker(nn.Module):
     # -- latents
 
     def _offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, M + W) -> offsets from the pivots, (B, T, C, h, w) each."""
+        """(B, T, M + W) -> offsets from the pivots, (B, T, C, h, w) each; zero for what the model does not make."""
         split = coordinates.split([self.config.denoiser.motion_dim, self.config.denoiser.wrinkle_dim], -1)
         made = []
         for name, part, shape in zip(("motion", "wrinkle"), split, self.shapes, strict=True):
+            if not part.shape[-1]:  # this model does not make it: the face keeps its pivot
+                made.append(part.new_zeros(*part.shape[:2], *shape))
+                continue
             basis = getattr(self, f"{name}_basis", None)
             made.append((basis.decode(part) if basis is not None else part).unflatten(-1, shape))
         return made[0], made[1]
+
+    @torch.inference_mode()
+    def hear(self, audio: Tensor, num_frames: int) -> Tensor:
+        """audio (B, N) mono at 16 kHz -> features (B, num_frames, D) for `latents`, by the model's own speech network.
+
+        Raises InputError if it has none.
+        """
+        from parlante.models.textalker.published import SpeechLatentDiffusion
+
+        if not isinstance(self.diffusion, SpeechLatentDiffusion):
+            raise InputError("this TexTalker has no speech network; give it the features it was trained on")
+        missing = math.ceil(num_frames * SAMPLE_RATE / self.config.fps) - audio.shape[1]
+        return self.diffusion.hear(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
 
     @torch.inference_mode()
     def latents(
@@ -156,11 +194,13 @@ class TexTalker(nn.Module):
         steps: int | None = None,
         guidance: float | None = None,
         generator: torch.Generator | None = None,
+        solver: str | None = None,
     ) -> Iterator[LatentWindow]:
         """Latents of `num_frames` frames, window after window; memory does not grow with their number.
 
-        features (B, S, D) at `config.feature_rate`; style: one for all, or one per batch entry; steps, guidance:
-        default the config's; generator: all randomness. Raises ValueError if features do not fit the model.
+        features (B, S, D) at `config.feature_rate` (one per frame if the model has no taps); style: one for all, or one
+        per batch entry; steps, guidance, solver: default the config's; generator: all randomness. Raises ValueError if
+        features do not fit the model, InputError for a solver that cannot be.
         """
         if features.ndim != 3 or features.shape[-1] != self.config.feature_dim:
             raise ValueError(f"features must be (B, S, {self.config.feature_dim}), got {tuple(features.shape)}")
@@ -173,33 +213,57 @@ class TexTalker(nn.Module):
             for kind in ("motion", "wrinkle")
         ]
         told = self.style_vector(*pivots)
-        heard = align(
-            features.to(device), num_frames, fps=self.config.fps, rate=self.config.feature_rate, taps=self.config.taps
-        )
-        for start, made in self.windows(heard, told, steps, guidance, generator):
+        for start, made in self.windows(
+            self._per_frame(features.to(device), num_frames), told, steps, guidance, generator, solver=solver
+        ):
             motion, wrinkle = self._offsets(made)
             yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
 
+    def _per_frame(self, features: Tensor, num_frames: int) -> Tensor:
+        c = self.config
+        if c.taps:
+            return align(features, num_frames, fps=c.fps, rate=c.feature_rate, taps=c.taps)
+        if features.shape[1] != num_frames:
+            raise ValueError(f"this model takes one feature per frame, got {features.shape[1]} for {num_frames}")
+        return features
+
     def windows(
-        self, heard: Tensor, told: Tensor | None, steps: int, guidance: float, generator: torch.Generator | None = None
+        self,
+        heard: Tensor,
+        told: Tensor | None,
+        steps: int,
+        guidance: float,
+        generator: torch.Generator | None = None,
+        *,
+        solver: str | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """(first frame, finished coordinates (B, T, M + W)) of consecutive stretches.
 
         heard (B, T, D) features at the frames' own times; told (B, S) from `style_vector`.
         """
+        solver = solver or self.config.solver
+        check_solver(solver, steps, self.config.denoiser.steps)
         sizes, overlap = self.config.denoiser, self.config.overlap
         batch, num_frames = heard.shape[:2]
         length, previous = sizes.frames, sizes.previous
         past: Past | None = None
         held: Tensor | None = None  # this window's opening, as the last window made it
+        noise: Tensor | None = None
+
+        def draw(step: int, like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator).to(like)
+
         for start in range(0, num_frames, length - overlap):
             piece = heard[:, start : start + length]
             real = piece.shape[1]
             piece = nn.functional.pad(piece, (0, 0, 0, length - real))
             audio = self.diffusion.audio_feature_map(piece)
             indicator = (torch.arange(length, device=piece.device) < real).to(piece.dtype).expand(batch, -1)
-            noise = torch.randn(batch, length, sizes.latent_dim, generator=generator).to(piece)
-            made = self.diffusion.sample(audio, past, indicator, noise, steps=steps, style=told, guidance=guidance)
+            if noise is None or not self.config.same_noise:
+                noise = torch.randn(batch, length, sizes.latent_dim, generator=generator).to(piece)
+            made = self.diffusion.sample(
+                audio, past, indicator, noise, steps=steps, style=told, guidance=guidance, solver=solver, noise=draw
+            )
             if held is not None:
                 share = torch.arange(1, overlap + 1, device=made.device)[:, None] / (overlap + 1)
                 made = torch.cat([torch.lerp(held, made[:, :overlap], share), made[:, overlap:]], 1)
@@ -236,9 +300,13 @@ class TexTalker(nn.Module):
         guidance: float | None = None,
         generator: torch.Generator | None = None,
         wrinkles: bool = True,
+        solver: str | None = None,
     ) -> Iterator[MapWindow]:
         """Maps of `num_frames` frames, window after window; arguments as for `latents`."""
-        for window in self.latents(features, style, num_frames, steps=steps, guidance=guidance, generator=generator):
+        windows = self.latents(
+            features, style, num_frames, steps=steps, guidance=guidance, generator=generator, solver=solver
+        )
+        for window in windows:
             batch = len(window.motion)
             motion = self.decode_motion(window.motion.flatten(0, 1)).unflatten(0, (batch, -1))
             wrinkle = None
