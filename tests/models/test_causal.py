@@ -146,3 +146,31 @@ def test_reach_is_safe_and_finite():
             worst = torch.exp(torch.where(age < reach // period, -norm, norm) - slope * age)
             assert worst[reach:].sum() / worst[:reach].sum() < unit
             assert worst[reach // 2 :].sum() / worst[: reach // 2].sum() > unit
+
+
+def test_fold_is_kept_until_a_weight_changes():
+    torch.manual_seed(0)
+    decode, encode = nn.Linear(8, 60), nn.Linear(60, 8)
+    with torch.no_grad():
+        kept = fold(decode, encode)
+        assert fold(decode, encode)[0] is kept[0]
+        changes = {
+            "written": lambda: encode.bias.add_(1.0),
+            "loaded": lambda: decode.load_state_dict(nn.Linear(8, 60).state_dict()),
+            "moved": lambda: (decode.double(), encode.double()),
+            "replaced": lambda: setattr(encode, "weight", nn.Parameter(torch.randn(8, 60).double())),
+            "another": lambda: setattr(encode, "bias", None),
+        }
+        for how, change in changes.items():
+            change()
+            matrix, offset = fold(decode, encode)
+            y = torch.randn(5, 8).to(matrix)
+            torch.testing.assert_close(y @ matrix.T + offset, encode(decode(y)), msg=how)
+            assert fold(decode, encode)[1] is offset
+    assert fold(decode, encode)[0].requires_grad
+    optimiser = torch.optim.Adam([*decode.parameters(), *encode.parameters()], lr=0.1)
+    fold(decode, encode)[0].square().sum().backward()
+    with torch.no_grad():
+        before = fold(decode, encode)[0]
+        optimiser.step()
+        assert not torch.equal(fold(decode, encode)[0], before)

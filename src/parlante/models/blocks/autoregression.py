@@ -5,6 +5,7 @@ so their composition is one D x D matrix and an offset (`fold`), exact in real a
 hidden frames y_t; the vertex decoder is applied to all of them at once, afterwards.
 """
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -13,9 +14,27 @@ from torch import Tensor, nn
 
 from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
 
+_FOLDED: weakref.WeakKeyDictionary[nn.Linear, tuple[list[Tensor], list[int], tuple[Tensor, Tensor]]]
+_FOLDED = weakref.WeakKeyDictionary()
+"""Per vertex decoder: the weights last folded, their versions, and the result."""
+
 
 def fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
-    """encode(decode(y)) as (matrix (D, D), offset (D,)): W_E W_D and W_E b_D + b_E, summed in double precision."""
+    """encode(decode(y)) as (matrix (D, D), offset (D,)): W_E W_D and W_E b_D + b_E, summed in double precision.
+
+    Without gradients the answer is kept, and computed anew once a weight has been written to or replaced.
+    """
+    weights = [x.detach() for x in (*decode.parameters(), *encode.parameters())]
+    if torch.is_grad_enabled() or any(x.is_inference() for x in weights):
+        return _fold(decode, encode)
+    versions = [x._version for x in weights]  # detached tensors count with their originals
+    kept = _FOLDED.get(decode)
+    if kept is None or kept[1] != versions or not all(a is b or a.is_set_to(b) for a, b in zip(kept[0], weights)):
+        kept = _FOLDED[decode] = weights, versions, _fold(decode, encode)
+    return kept[2]
+
+
+def _fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     inner, outer = encode.weight.double(), decode.weight.double()
     offset = torch.zeros_like(inner[:, 0])
     if decode.bias is not None:
