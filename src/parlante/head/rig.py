@@ -15,6 +15,7 @@ from parlante.head.arkit import INDEX
 Array = NDArray[np.float64]
 LIP_LINE, LID_MARGIN = 7, 8
 LIP_CORNER = 24
+UPPER_LASH, LOWER_LASH = (0.00016, 1.0), (0.00010, 0.65)  # half width in metres on a 13.8 mm eye, length
 LOOK = {"Up": 22.0, "Down": 26.0, "In": 27.0, "Out": 30.0}  # degrees at weight 1
 CLOSED_AT = 0.30  # share of the jaw's opening at which mouthClose makes the lips meet
 KEEP_CLOSED = (
@@ -74,8 +75,8 @@ def lashes(skin: Array, layout: Layout, side: int, scale: float) -> Array:
     from_eye = margin - (skin[rings[LID_MARGIN]].mean(0) - np.array([0, 0, 0.010 * scale]))
     direction = _unit(from_eye) + 0.5 * _unit(margin - inside) + np.where(upper, 0.25, 0.4) * _unit(outside - margin)
     direction = _unit(direction + 0.30 * layout.lash_lean[:, None] * tangent)
-    half = 0.00016 * scale
-    tip = margin + direction * layout.lash_length[:, None] * scale
+    half = np.where(upper, UPPER_LASH[0], LOWER_LASH[0]) * scale
+    tip = margin + direction * layout.lash_length[:, None] * np.where(upper, UPPER_LASH[1], LOWER_LASH[1]) * scale
     return np.asarray(np.stack([margin - half * tangent, margin + half * tangent, tip], axis=1).reshape(-1, 3))
 
 
