@@ -16,8 +16,8 @@ import pytest
 from parlante.core import Animation, InputError
 from parlante.core.pose import rotation_matrices
 from parlante.export import Chunk, Take, chunks_of, save
-from parlante.export.glb import quaternions, split_seams
-from parlante.export.outputs import write_all
+from parlante.export.gltf import quaternions, split_seams
+from parlante.export.outputs import Fidelity, write_all
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
@@ -157,10 +157,105 @@ def test_the_head_turns_as_the_pose_says(written: Path, animation: Animation) ->
     np.testing.assert_allclose(quaternions(np.zeros((1, 3))), [[0, 0, 0, 1]])
 
 
-def test_a_take_without_shapes_is_refused(animation: Animation, tmp_path: Path) -> None:
+def test_curves_without_shapes_are_refused(animation: Animation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="blendshape weights"):
-        save(animation, tmp_path / "a.glb")
+        save(animation, tmp_path / "a.glb", fidelity=Fidelity(motion="curves"))
     assert not list(tmp_path.iterdir())
+
+
+def played(path: Path) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Vertices at every key, target names and key times, from the file alone."""
+    glb = Glb(path)
+    mesh, animated = glb.root["meshes"][0], glb.root["animations"][0]
+    samplers = {channel["target"]["path"]: animated["samplers"][channel["sampler"]] for channel in animated["channels"]}
+    first = mesh["primitives"][0]
+    targets = np.stack([glb.array(target["POSITION"]) for target in first["targets"]])
+    weights = glb.array(samplers["weights"]["output"]).reshape(-1, len(targets))
+    times = glb.array(samplers["weights"]["input"])[:, 0]
+    vertices = glb.array(first["attributes"]["POSITION"]) + np.tensordot(weights, targets, 1)
+    return vertices, mesh["extras"]["targetNames"], times
+
+
+@pytest.mark.parametrize("error", [1e-3, 1e-5])
+def test_any_motion_is_played_within_the_stated_error(error: float, animation: Animation, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    moves = rng.normal(size=(9, 144, 3)) * 0.004
+    walk = np.cumsum(rng.normal(size=(700, 9)), axis=0) * 0.1
+    walk[300:303] += 5  # too few frames to be among the sample's largest components
+    vertices = (animation.neutral + np.tensordot(walk, moves, 1)).astype(np.float32)
+    vertices[641, 30] += 0.05  # seen in one frame only, and that between the sampled ones
+    bare = replace(animation, vertices=vertices, weights=None, weight_names=(), head_pose=None, wrinkle=None)
+    save(bare, tmp_path / "a.glb", fidelity=Fidelity(error=error))
+    seen, names, _ = played(tmp_path / "a.glb")
+    corners, _ = split_seams(bare.topology)
+    away = np.linalg.norm(seen - vertices[:, corners[:, 0]], axis=-1)
+    facts = Glb(tmp_path / "a.glb").root["asset"]["extras"]["parlante"]["basis"]
+    assert facts["targets"] == len(names) <= 16
+    assert facts["worst_m"] <= error
+    # a sparse target leaves out what moves less than a micrometre
+    assert away.max() <= facts["worst_m"] + 20e-6 and abs(away.mean() - facts["mean_m"]) < 5e-6
+    assert_clean(tmp_path / "a.glb")
+
+
+def test_what_vertices_do_beyond_the_curves_gets_its_own_targets(
+    animation: Animation, take: Take, tmp_path: Path
+) -> None:
+    extra = animation.vertices.copy()
+    extra[:, 40:50] += 0.01 * np.sin(np.arange(20))[:, None, None]
+    beyond = replace(animation, vertices=extra.astype(np.float32))
+    write_all(take, chunks_of(beyond, 7), [tmp_path / "a.glb"], fidelity=Fidelity(motion="vertices", error=1e-4))
+    seen, names, _ = played(tmp_path / "a.glb")
+    assert tuple(names[:52]) == ARKIT_NAMES and names[52:] == ["beyond_00"]
+    corners, _ = split_seams(take.topology)
+    assert np.linalg.norm(seen - extra[:, corners[:, 0]], axis=-1).max() < 1.5e-4
+    assert_clean(tmp_path / "a.glb")
+
+
+def test_fewer_keys_stay_within_the_error(animation: Animation, take: Take, tmp_path: Path) -> None:
+    smooth = 0.5 + 0.4 * np.sin(np.arange(20)[:, None] / 8 + np.arange(52) / 9).astype(np.float32)
+    calm = replace(animation, weights=smooth, head_pose=None)
+    write_all(take, chunks_of(calm, 7), [tmp_path / "a.glb"], fidelity=Fidelity(reduce=0.01))
+    glb = Glb(tmp_path / "a.glb")
+    sampler = glb.root["animations"][0]["samplers"][0]
+    times = glb.array(sampler["input"])[:, 0]
+    weights = glb.array(sampler["output"]).reshape(-1, 52)
+    assert len(times) <= 10 and glb.root["asset"]["extras"]["parlante"]["keys_error"] == 0.01
+    frames = np.arange(20) / 30
+    drawn = np.stack([np.interp(frames, times, column) for column in weights.T], axis=1)
+    assert np.abs(drawn - smooth).max() <= 0.01 + 1e-5
+    assert_clean(tmp_path / "a.glb")
+
+
+def test_a_skin_video_beside_it_is_named_in_the_material(animation: Animation, take: Take, tmp_path: Path) -> None:
+    write_all(take, chunks_of(animation, 7), [tmp_path / "a.glb", tmp_path / "a.skin.mp4"])
+    glb = Glb(tmp_path / "a.glb")
+    skin = glb.root["materials"][0]
+    assert skin["extras"]["parlante_skin_video"] == {
+        "uri": "a.skin.mp4", "fps": 30.0, "frames": 20, "fallback": "baseColorTexture"
+    }  # fmt: skip
+    assert "baseColorTexture" in skin["pbrMetallicRoughness"]
+    assert_clean(tmp_path / "a.glb")
+    write_all(take, chunks_of(animation, 7), [tmp_path / "b.glb", tmp_path / "a.skin.webm"])
+    assert "extras" not in Glb(tmp_path / "b.glb").root["materials"][0]
+
+
+def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: Take, tmp_path: Path) -> None:
+    import av
+
+    from parlante.uv.ratio import apply_ratio
+
+    rows, columns = np.mgrid[0:64, 0:64]
+    albedo = np.stack([90 + rows, 160 - columns, 100 + 0 * rows], axis=-1).astype(np.uint8)
+    wrinkle = np.full((20, 16, 16, 3), 118, np.uint8)
+    wrinkle[10:] = 100
+    plain = replace(animation, wrinkle=wrinkle)
+    write_all(replace(take, albedo=albedo), chunks_of(plain, 7), [tmp_path / "a.skin.mp4"])
+    with av.open(str(tmp_path / "a.skin.mp4")) as file:
+        assert len(file.streams.audio) == 1
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
+    assert len(frames) == 20
+    for number in (0, 15):
+        assert np.abs(frames[number] - apply_ratio(albedo, wrinkle[number]).astype(int)).mean() < 3
 
 
 def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _npz(path: Path) -> None:
 
 def _glb(path: Path) -> None:
     from parlante.core import InputError
-    from parlante.export.glb import read_json
+    from parlante.export.gltf import read_json
 
     document = read_json(path)
     try:

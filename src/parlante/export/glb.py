@@ -1,53 +1,66 @@
-"""glTF 2.0 binary: the head with 52 morph targets named as ARKit's, its skin, and one animation of weights and pose.
+"""glTF 2.0 binary: the head with its morph targets, its skin, and one animation of weights and pose.
 
-Own container code on plain dicts (glTF 2.0 specification, sections 3.6 to 3.11 and 4.4). Targets are sparse where that
-is smaller. The head turns through a two-joint skin, so the base of the neck stays where it is. glTF has no animated
-texture: the wrinkles go into the video.
+Targets are the ARKit shapes of the curves, or a basis of whatever the vertices do (`basis`), or both: curves first,
+then `beyond_00`, ... for the rest. They are sparse where that is smaller. The head turns through a two-joint skin, so
+the base of the neck stays where it is.
+
+glTF has no animated texture. Where a `.skin.mp4` or `.skin.webm` of the same name is written too, the skin's material
+says so in `extras.parlante_skin_video`: uri, fps, frames; the picture in `baseColorTexture` stays as the fallback.
+`asset.extras.parlante` tells fps, duration, provenance, and of a basis the number of targets and its error in metres.
 """
 
-import io
-import json
 import logging
-import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante import __version__
 from parlante.core import InputError, Topology, atomic_path
-from parlante.core.pose import neck_weights
+from parlante.core.pose import neck_joint, neck_weights
+from parlante.export.basis import Basis, Frames, fit_basis
+from parlante.export.gltf import STILL, Document, normals, quaternions, split_seams
+from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.take import Chunk, Take
+
+if TYPE_CHECKING:
+    from parlante.export.outputs import Fidelity
 
 log = logging.getLogger(__name__)
 
-STILL = 1e-6
-"""Metres: a vertex that a shape moves less than this does not move."""
-_FLOAT, _UBYTE, _USHORT, _UINT = 5126, 5121, 5123, 5125
-_VERTEX_DATA, _INDEX_DATA = 34962, 34963
 _MATERIALS: dict[str, tuple[tuple[str, ...], float]] = {
     "eyes": (("eyeball_left", "eyeball_right"), 0.12),
     "mouth": (("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue"), 0.3),
     "lashes": (("lashes",), 0.9),
 }
 """material: (regions, roughness); whatever is left is skin."""
+SKIN_VIDEOS = (".skin.mp4", ".skin.webm")
 
 
 class GlbSink:
-    """Sink for `.glb`. Raises InputError if the take has no curves or no shapes for them."""
+    """Sink for `.glb`. Raises InputError if the take has no shapes for its curves where curves are asked for."""
 
-    def __init__(self, path: Path, take: Take) -> None:
-        if take.shapes is None or not take.weight_names:
+    def __init__(self, path: Path, take: Take, fidelity: "Fidelity", outputs: Sequence[Path] = ()) -> None:
+        has_rig = take.shapes is not None and bool(take.weight_names)
+        if fidelity.motion == "curves" and not has_rig:
             raise InputError(
-                f"cannot write {path}: a .glb needs blendshape weights and the head's shapes; "
-                "animate one of the embedded identities (parlante info lists them)"
+                f"cannot write {path}: a .glb by curves needs blendshape weights and the head's shapes; animate one "
+                "of the embedded identities (parlante info lists them), or leave out --motion curves"
             )
-        if take.shapes.shape != (len(take.weight_names), take.topology.num_vertices, 3):
-            raise ValueError(f"shapes {take.shapes.shape} do not fit {len(take.weight_names)} names and the topology")
+        if has_rig:
+            assert take.shapes is not None
+            if take.shapes.shape != (len(take.weight_names), take.topology.num_vertices, 3):
+                raise ValueError(
+                    f"shapes {take.shapes.shape} do not fit {len(take.weight_names)} names and the topology"
+                )
         self.path = Path(path)
         self._take = take
+        self._fidelity = fidelity
+        self._has_rig = has_rig
+        self._by_vertices = fidelity.motion == "vertices" or not has_rig
+        self._video = skin_video(self.path, outputs)
         self._weights: list[NDArray[np.float32]] = []
         self._poses: list[NDArray[np.float32]] = []
         self._stack = ExitStack()
@@ -55,57 +68,83 @@ class GlbSink:
     def __enter__(self) -> "GlbSink":
         with ExitStack() as stack:
             self._partial = stack.enter_context(atomic_path(self.path))
+            self._frames = Frames(self.path.parent, self._take.topology.num_vertices)
+            stack.callback(self._frames.close)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
         with self._stack as stack:
             if error[0] is None:
-                pose = np.concatenate(self._poses) if self._poses else None
-                self._partial.write_bytes(build(self._take, np.concatenate(self._weights), pose))
+                self._partial.write_bytes(self._finished())
             else:
                 stack.__exit__(*error)
         return None
 
     def write(self, chunk: Chunk) -> None:
-        """Keep the curves (52 numbers a frame); the mesh itself is written once."""
-        assert chunk.weights is not None
-        self._weights.append(chunk.weights.astype(np.float32))
+        """Keep the curves (52 numbers a frame), and on disk what vertices do where that is wanted."""
         if chunk.head_pose is not None:
             self._poses.append(chunk.head_pose.astype(np.float32))
+        if self._has_rig:
+            assert chunk.weights is not None
+            self._weights.append(np.clip(chunk.weights, 0, 1).astype(np.float32))
+        if self._by_vertices:
+            offsets = chunk.vertices - self._take.neutral
+            if self._has_rig:
+                assert self._take.shapes is not None
+                moved = self._weights[-1] @ self._take.shapes.reshape(len(self._take.shapes), -1)
+                offsets = offsets - moved.reshape(offsets.shape)
+            self._frames.append(offsets)
+
+    def _finished(self) -> bytes:
+        basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
+        weights = np.concatenate(self._weights) if self._has_rig else None
+        pose = np.concatenate(self._poses) if self._poses else None
+        return build(self._take, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video).container()
 
 
-def build(take: Take, weights: NDArray[np.float32], head_pose: NDArray[np.float32] | None = None) -> bytes:
-    """The whole file. weights: (T, K), head_pose: (T, 6) or none."""
-    assert take.shapes is not None
+def skin_video(path: Path, outputs: Sequence[Path]) -> str | None:
+    """The name of the skin video that is written beside `path`, if any."""
+    stem = path.name.removesuffix(path.suffix)
+    wanted = {path.with_name(stem + suffix) for suffix in SKIN_VIDEOS}
+    return next((Path(output).name for output in outputs if Path(output) in wanted), None)
+
+
+def build(
+    take: Take,
+    weights: NDArray[np.float32] | None,
+    head_pose: NDArray[np.float32] | None = None,
+    basis: Basis | None = None,
+    *,
+    reduce: float = 0.0,
+    video: str | None = None,
+) -> Document:
+    """The whole file. weights: (T, K) of the take's shapes, head_pose: (T, 6), basis: of what vertices do besides.
+
+    reduce: largest error of a weight where keys are left out. Nodes: 0 `Face`, then `Neck` and `Head`.
+    """
+    names, shapes, curves = _targets(take, weights, basis)
     corners, triangles = split_seams(take.topology)
     vertex = corners[:, 0]
-    document = _Document()
+    document = Document()
+    uv = take.topology.uv[corners[:, 1]]
     attributes = {
         "POSITION": document.vectors(take.neutral[vertex], bounds=True),
-        "NORMAL": document.vectors(_normals(take.neutral, take.topology.triangles)[vertex]),
-        "TEXCOORD_0": document.vectors(np.stack([_u(take, corners), 1.0 - _v(take, corners)], axis=1)),
+        "NORMAL": document.vectors(normals(take.neutral, take.topology.triangles)[vertex]),
+        "TEXCOORD_0": document.vectors(np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1)),
     }
-    shapes = np.asarray(take.shapes, np.float32)
-    moved = np.abs(shapes).max(axis=(1, 2))
-    still = [name for name, size in zip(take.weight_names, moved) if size <= STILL]
-    if still:
-        log.warning("%d shapes move nothing: %s", len(still), ", ".join(still))
     targets = [{"POSITION": document.displacements(shape[vertex])} for shape in shapes]
 
     nodes: list[dict[str, Any]] = [{"name": "Face", "mesh": 0}]
     roots = [0]
     if head_pose is not None:
-        share = neck_weights(take.neutral, take.pivot, take.topology)[vertex]
-        attributes |= document.skin_attributes(share)
+        pivot = np.asarray(take.pivot if any(take.pivot) else neck_joint(take.neutral, take.topology), np.float32)
+        attributes |= document.skin_attributes(neck_weights(take.neutral, pivot, take.topology)[vertex])
         nodes[0]["skin"] = 0
-        nodes += [
-            {"name": "Neck", "translation": [float(x) for x in take.pivot], "children": [2]},
-            {"name": "Head"},
-        ]
+        nodes += [{"name": "Neck", "translation": pivot.tolist(), "children": [2]}, {"name": "Head"}]
         roots.append(1)
         bind = np.eye(4, dtype=np.float32)
-        bind[3, :3] = -np.asarray(take.pivot, np.float32)  # column-major, as glTF wants
+        bind[3, :3] = -pivot  # column-major, as glTF wants
         document.root["skins"] = [
             {"joints": [1, 2], "inverseBindMatrices": document.matrices(np.stack([bind, bind])), "skeleton": 1}
         ]
@@ -117,204 +156,87 @@ def build(take: Take, weights: NDArray[np.float32], head_pose: NDArray[np.float3
             material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": texture}
         else:
             material["pbrMetallicRoughness"]["baseColorFactor"] = [0.8, 0.62, 0.53, 1.0]
+        if video is not None:
+            facts = {"uri": video, "fps": take.fps, "frames": take.num_frames, "fallback": "baseColorTexture"}
+            material["extras"] = {"parlante_skin_video": facts}
     document.root["materials"] = materials
-    document.root["meshes"] = [
-        {
-            "name": "Face",
-            "primitives": [
-                {"attributes": attributes, "indices": document.indices(group), "material": number, "targets": targets}
-                for number, group in enumerate(groups)
-            ],
-            "weights": [0.0] * len(take.weight_names),
-            "extras": {"targetNames": list(take.weight_names)},
-        }
+    primitives: list[dict[str, Any]] = [
+        {"attributes": attributes, "indices": document.indices(group), "material": number}
+        for number, group in enumerate(groups)
     ]
+    mesh: dict[str, Any] = {"name": "Face", "primitives": primitives}
+    if targets:
+        for primitive in primitives:
+            primitive["targets"] = targets
+        mesh |= {"weights": [0.0] * len(names), "extras": {"targetNames": names}}
+    document.root["meshes"] = [mesh]
     document.root["nodes"] = nodes
     document.root["scenes"] = [{"nodes": roots}]
     document.root["scene"] = 0
-    document.root["asset"]["extras"] = {"fps": take.fps, "provenance": take.provenance}
-    document.animate(weights, head_pose, take.fps)
-    return document.container()
-
-
-def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """One texture corner per vertex, as glTF wants: distinct (vertex, uv) pairs (N, 2), triangles (F, 3) of them."""
-    pairs = np.stack([topology.triangles.reshape(-1), topology.uv_triangles.reshape(-1)], axis=1).astype(np.int64)
-    corners, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    return corners, inverse.reshape(-1, 3).astype(np.int64)
-
-
-def read_json(path: Path | str) -> dict[str, Any]:
-    """The JSON half of a `.glb`. Raises InputError for anything else."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            magic, version, _, length, kind = struct.unpack("<4sIII4s", file.read(20))
-            if magic != b"glTF" or version != 2 or kind != b"JSON" or length > size:
-                raise ValueError("it does not begin as a glTF 2.0 binary")
-            document = json.loads(file.read(length))
-            if not isinstance(document, dict):
-                raise ValueError("its JSON is not an object")
-    except (OSError, ValueError, struct.error, RecursionError) as error:
-        raise InputError(f"cannot read {path} as .glb: {error}; give a glTF 2.0 binary file") from error
+    document.root["asset"]["extras"] = {"parlante": _facts(take, basis, reduce)}
+    animate(document, take, curves, head_pose, reduce)
     return document
 
 
-class _Document:
-    """The JSON half and the binary half, growing together."""
-
-    def __init__(self) -> None:
-        self.root: dict[str, Any] = {
-            "asset": {"version": "2.0", "generator": f"parlante {__version__}"},
-            "accessors": [],
-            "bufferViews": [],
-        }
-        self._data = bytearray()
-
-    def vectors(self, array: NDArray[Any], *, bounds: bool = False) -> int:
-        """Vertex attribute (N, 2) or (N, 3) as float32."""
-        array = np.ascontiguousarray(array, np.float32)
-        accessor: dict[str, Any] = {
-            "bufferView": self._view(array.tobytes(), target=_VERTEX_DATA),
-            "componentType": _FLOAT,
-            "count": len(array),
-            "type": f"VEC{array.shape[1]}",
-        }
-        if bounds:
-            accessor |= _bounds(array)
-        return self._accessor(accessor)
-
-    def displacements(self, offsets: NDArray[np.float32]) -> int:
-        """Morph target (N, 3), sparse where that is smaller; the still vertices are exactly zero."""
-        moving = np.flatnonzero(np.abs(offsets).max(axis=1) > STILL)
-        index_type, index_code = (np.uint16, _USHORT) if len(offsets) <= 0xFFFF else (np.uint32, _UINT)
-        if len(moving) * (12 + np.dtype(index_type).itemsize) >= 12 * len(offsets):
-            return self.vectors(offsets, bounds=True)
-        kept = np.zeros_like(offsets)
-        kept[moving] = offsets[moving]
-        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(offsets), "type": "VEC3"} | _bounds(kept)
-        if len(moving):
-            accessor["sparse"] = {
-                "count": len(moving),
-                "indices": {
-                    "bufferView": self._view(moving.astype(index_type).tobytes()),
-                    "componentType": index_code,
-                },
-                "values": {"bufferView": self._view(np.ascontiguousarray(offsets[moving], np.float32).tobytes())},
-            }
-        return self._accessor(accessor)
-
-    def indices(self, triangles: NDArray[Any]) -> int:
-        """Triangle corners."""
-        kind, code = (np.uint16, _USHORT) if triangles.max() < 0xFFFF else (np.uint32, _UINT)
-        flat = triangles.reshape(-1).astype(kind)
-        view = self._view(flat.tobytes(), target=_INDEX_DATA)
-        return self._accessor({"bufferView": view, "componentType": code, "count": len(flat), "type": "SCALAR"})
-
-    def skin_attributes(self, share: NDArray[np.float32]) -> dict[str, int]:
-        """Two joints: 0 the neck, which stays, 1 the head, which each vertex follows by its share."""
-        joints = np.zeros((len(share), 4), np.uint8)
-        head = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
-        weights = np.stack([255 - head, head, np.zeros_like(head), np.zeros_like(head)], axis=1)
-        joints[:, 1] = head > 0  # an influence of weight 0 must name joint 0
-        only_head = head == 255
-        joints[only_head, 0], joints[only_head, 1] = 1, 0
-        weights[only_head, :2] = 255, 0
-        common = {"componentType": _UBYTE, "count": len(share), "type": "VEC4"}
-        return {
-            "JOINTS_0": self._accessor({"bufferView": self._view(joints.tobytes(), target=_VERTEX_DATA), **common}),
-            "WEIGHTS_0": self._accessor(
-                {"bufferView": self._view(weights.tobytes(), target=_VERTEX_DATA), "normalized": True, **common}
-            ),
-        }
-
-    def matrices(self, array: NDArray[np.float32]) -> int:
-        """(N, 4, 4), already column-major."""
-        view = self._view(array.astype(np.float32).tobytes())
-        return self._accessor({"bufferView": view, "componentType": _FLOAT, "count": len(array), "type": "MAT4"})
-
-    def texture(self, albedo: NDArray[np.uint8]) -> int:
-        """Embed a picture; returns the texture's number."""
-        from PIL import Image
-
-        out = io.BytesIO()
-        Image.fromarray(albedo).save(out, "JPEG", quality=93, subsampling=0)
-        self.root["images"] = [{"name": "albedo", "mimeType": "image/jpeg", "bufferView": self._view(out.getvalue())}]
-        self.root["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
-        self.root["textures"] = [{"source": 0, "sampler": 0}]
-        return 0
-
-    def animate(self, weights: NDArray[np.float32], head_pose: NDArray[np.float32] | None, fps: float) -> None:
-        """One animation: the weights of node 0 and, with a head pose, rotation and translation of node 2."""
-        times = (np.arange(len(weights)) / fps).astype(np.float32)
-        clock = self._numbers(times, "SCALAR", bounds={"min": [float(times[0])], "max": [float(times[-1])]})
-        tracks = [(0, "weights", self._numbers(np.clip(weights, 0, 1), "SCALAR"))]
-        if head_pose is not None:
-            tracks.append((2, "rotation", self._numbers(quaternions(head_pose[:, :3]), "VEC4")))
-            tracks.append((2, "translation", self._numbers(head_pose[:, 3:], "VEC3")))
-        self.root["animations"] = [
-            {
-                "name": "speech",
-                "samplers": [{"input": clock, "output": out, "interpolation": "LINEAR"} for _, _, out in tracks],
-                "channels": [
-                    {"sampler": number, "target": {"node": node, "path": path}}
-                    for number, (node, path, _) in enumerate(tracks)
-                ],
-            }
-        ]
-
-    def container(self) -> bytes:
-        """The finished container."""
-        self.root["buffers"] = [{"byteLength": len(self._data)}]
-        text = json.dumps(self.root, separators=(",", ":"), allow_nan=False).encode()
-        text += b" " * (-len(text) % 4)
-        data = bytes(self._data) + bytes(-len(self._data) % 4)
-        total = 12 + 8 + len(text) + 8 + len(data)
-        return b"".join(
-            (
-                struct.pack("<4sII", b"glTF", 2, total),
-                struct.pack("<I4s", len(text), b"JSON"),
-                text,
-                struct.pack("<I4s", len(data), b"BIN\0"),
-                data,
-            )
-        )
-
-    def _numbers(self, array: NDArray[Any], kind: str, bounds: dict[str, Any] | None = None) -> int:
-        array = np.ascontiguousarray(array, np.float32)
-        count = array.size if kind == "SCALAR" else len(array)
-        accessor = {"bufferView": self._view(array.tobytes()), "componentType": _FLOAT, "count": count, "type": kind}
-        return self._accessor(accessor | (bounds or {}))
-
-    def _accessor(self, accessor: dict[str, Any]) -> int:
-        self.root["accessors"].append(accessor)
-        return len(self.root["accessors"]) - 1
-
-    def _view(self, data: bytes, target: int | None = None) -> int:
-        self._data += bytes(-len(self._data) % 4)
-        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": len(data)}
-        if target is not None:
-            view["target"] = target
-        self._data += data
-        self.root["bufferViews"].append(view)
-        return len(self.root["bufferViews"]) - 1
+def animate(
+    document: Document,
+    take: Take,
+    curves: NDArray[np.float32],
+    head_pose: NDArray[np.float32] | None,
+    reduce: float,
+    *,
+    face: int = 0,
+    head: int = 2,
+) -> None:
+    """Weights of node `face` and, with a head pose, rotation and translation of node `head`; all keyed together."""
+    rows, allowed = [curves], [np.full(curves.shape[1], reduce)]
+    if head_pose is not None:
+        rows.append(head_pose)
+        allowed.append(reduce * POSE_SHARE)
+    kept = np.arange(take.num_frames)
+    if reduce > 0:
+        kept = reduce_keys(np.concatenate(rows, axis=1), np.concatenate(allowed))
+    tracks: list[tuple[int, str, NDArray[np.floating]]] = []
+    if curves.shape[1]:
+        tracks.append((face, "weights", curves[kept]))
+    if head_pose is not None:
+        tracks.append((head, "rotation", quaternions(head_pose[kept, :3])))
+        tracks.append((head, "translation", head_pose[kept, 3:]))
+    if tracks:
+        document.animate(kept / take.fps, tracks)
 
 
-def quaternions(angles: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(T, 4) x, y, z, w of (T, 3) pitch, yaw, roll: R = Ry(yaw) Rx(pitch) Rz(roll), as `core.pose`."""
-    half = np.asarray(angles, np.float64) / 2
-    (cx, cy, cz), (sx, sy, sz) = np.cos(half).T, np.sin(half).T
-    turn = np.stack(
-        [
-            cy * sx * cz + sy * cx * sz,
-            sy * cx * cz - cy * sx * sz,
-            cy * cx * sz - sy * sx * cz,
-            cy * cx * cz + sy * sx * sz,
-        ],
-        axis=1,
-    )
-    return (turn / np.linalg.norm(turn, axis=1, keepdims=True)).astype(np.float32)
+def _targets(
+    take: Take, weights: NDArray[np.float32] | None, basis: Basis | None
+) -> tuple[list[str], list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Names, shapes and curves (T, K) of everything that becomes a morph target."""
+    names: list[str] = []
+    shapes: list[NDArray[np.float32]] = []
+    curves = [np.zeros((take.num_frames, 0), np.float32)]
+    if weights is not None:
+        assert take.shapes is not None
+        moved = np.abs(take.shapes).max(axis=(1, 2))
+        still = [name for name, size in zip(take.weight_names, moved) if size <= STILL]
+        if still:
+            log.warning("%d shapes move nothing: %s", len(still), ", ".join(still))
+        names += take.weight_names
+        shapes += list(np.asarray(take.shapes, np.float32))
+        curves.append(weights)
+    if basis is not None:
+        word = "beyond" if names else "motion"
+        names += [f"{word}_{k:02d}" for k in range(len(basis.shapes))]
+        shapes += list(basis.shapes)
+        curves.append(basis.weights)
+    return names, shapes, np.concatenate(curves, axis=1)
+
+
+def _facts(take: Take, basis: Basis | None, reduce: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {"fps": take.fps, "duration": take.duration, "provenance": take.provenance}
+    if basis is not None:
+        facts["basis"] = {"targets": len(basis.shapes), "worst_m": basis.worst, "mean_m": basis.mean}
+    if reduce:
+        facts["keys_error"] = reduce
+    return facts
 
 
 def _materials(
@@ -342,28 +264,3 @@ def _materials(
         )
         groups.append(group)
     return materials, groups
-
-
-def _normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
-    """(V, 3) unit normals, each the area-weighted mean of its triangles'."""
-    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
-    faces = np.cross(b - a, c - a)
-    total = np.zeros((len(vertices), 3))
-    for k in range(3):
-        np.add.at(total, triangles[:, k], faces)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    flat = length[:, 0] < 1e-18
-    total[flat], length[flat] = (0.0, 0.0, 1.0), 1.0
-    return (total / length).astype(np.float32)
-
-
-def _bounds(array: NDArray[np.float32]) -> dict[str, list[float]]:
-    return {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-
-
-def _u(take: Take, corners: NDArray[np.int64]) -> NDArray[np.float32]:
-    return take.topology.uv[corners[:, 1], 0]
-
-
-def _v(take: Take, corners: NDArray[np.int64]) -> NDArray[np.float32]:
-    return take.topology.uv[corners[:, 1], 1]

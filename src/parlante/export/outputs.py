@@ -57,13 +57,17 @@ class Format(NamedTuple):
     """module:class, made of (path, take, *needs)."""
     about: str
     needs: tuple[str, ...] = ()
-    """What the class takes besides: picture, fidelity."""
+    """What the class takes besides: picture, fidelity, outputs (the paths of all)."""
 
 
 FORMATS: dict[str, Format] = {
     ".mp4": Format("parlante.export.mp4:Mp4Sink", "video with sound", ("picture",)),
     ".webm": Format("parlante.export.mp4:Mp4Sink", "the same as VP9 and Opus", ("picture",)),
-    ".glb": Format("parlante.export.glb:GlbSink", "glTF: morph targets, their animation, skin"),
+    ".glb": Format(
+        "parlante.export.glb:GlbSink", "glTF: morph targets, their animation, skin", ("fidelity", "outputs")
+    ),
+    ".skin.mp4": Format("parlante.export.skin_video:SkinVideoSink", "the skin, wrinkles included, as video with sound"),
+    ".skin.webm": Format("parlante.export.skin_video:SkinVideoSink", "the same as VP9 and Opus"),
     ".csv": Format("parlante.export.livelink_csv:LiveLinkCsv", "Live Link Face CSV, 61 columns"),
     ".npz": Format("parlante.export.npz:NpzSink", "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
     ".a2f.csv": Format("parlante.export.a2f:A2fCsv", "curves as Audio2Face-3D's sample clients write them"),
@@ -119,7 +123,11 @@ def open_sinks(
     outputs = list(outputs)
     _check_space([Path(output) for output in outputs if _kind(output) == ".npz"], take)
     with ExitStack() as stack:
-        wishes = {"picture": picture or Picture(), "fidelity": fidelity or Fidelity()}
+        wishes = {
+            "picture": picture or Picture(),
+            "fidelity": fidelity or Fidelity(),
+            "outputs": [Path(output) for output in outputs],
+        }
         yield [stack.enter_context(_sink(output, take, wishes)) for output in outputs]
 
 

@@ -1,0 +1,217 @@
+"""glTF 2.0 as plain dicts and one buffer: accessors, sparse targets, skins, animations, the binary container.
+
+Own container code (glTF 2.0 specification, sections 3.6 to 3.11 and 4.4), so that nothing is added or reordered.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante import __version__
+from parlante.core import InputError, Topology
+
+STILL = 1e-6
+"""Metres: a vertex that a shape moves less than this does not move."""
+_FLOAT, _UBYTE, _USHORT, _UINT = 5126, 5121, 5123, 5125
+_VERTEX_DATA, _INDEX_DATA = 34962, 34963
+
+
+def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One texture corner per vertex, as glTF wants: distinct (vertex, uv) pairs (N, 2), triangles (F, 3) of them."""
+    pairs = np.stack([topology.triangles.reshape(-1), topology.uv_triangles.reshape(-1)], axis=1).astype(np.int64)
+    corners, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    return corners, inverse.reshape(-1, 3).astype(np.int64)
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """The JSON half of a `.glb`. Raises InputError for anything else."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            magic, version, _, length, kind = struct.unpack("<4sIII4s", file.read(20))
+            if magic != b"glTF" or version != 2 or kind != b"JSON" or length > size:
+                raise ValueError("it does not begin as a glTF 2.0 binary")
+            document = json.loads(file.read(length))
+            if not isinstance(document, dict):
+                raise ValueError("its JSON is not an object")
+    except (OSError, ValueError, struct.error, RecursionError) as error:
+        raise InputError(f"cannot read {path} as .glb: {error}; give a glTF 2.0 binary file") from error
+    return document
+
+
+class Document:
+    """The JSON half and the binary half, growing together."""
+
+    def __init__(self) -> None:
+        self.root: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": f"parlante {__version__}"},
+            "accessors": [],
+            "bufferViews": [],
+        }
+        self._data = bytearray()
+
+    def vectors(self, array: NDArray[Any], *, bounds: bool = False) -> int:
+        """Vertex attribute (N, 2) or (N, 3) as float32."""
+        array = np.ascontiguousarray(array, np.float32)
+        accessor: dict[str, Any] = {
+            "bufferView": self._view(array.tobytes(), target=_VERTEX_DATA),
+            "componentType": _FLOAT,
+            "count": len(array),
+            "type": f"VEC{array.shape[1]}",
+        }
+        if bounds:
+            accessor |= _bounds(array)
+        return self._accessor(accessor)
+
+    def displacements(self, offsets: NDArray[np.float32]) -> int:
+        """Morph target (N, 3), sparse where that is smaller; the still vertices are exactly zero."""
+        moving = np.flatnonzero(np.abs(offsets).max(axis=1) > STILL)
+        index_type, index_code = (np.uint16, _USHORT) if len(offsets) <= 0xFFFF else (np.uint32, _UINT)
+        if len(moving) * (12 + np.dtype(index_type).itemsize) >= 12 * len(offsets):
+            return self.vectors(offsets, bounds=True)
+        kept = np.zeros_like(offsets)
+        kept[moving] = offsets[moving]
+        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(offsets), "type": "VEC3"} | _bounds(kept)
+        if len(moving):
+            accessor["sparse"] = {
+                "count": len(moving),
+                "indices": {
+                    "bufferView": self._view(moving.astype(index_type).tobytes()),
+                    "componentType": index_code,
+                },
+                "values": {"bufferView": self._view(np.ascontiguousarray(offsets[moving], np.float32).tobytes())},
+            }
+        return self._accessor(accessor)
+
+    def indices(self, triangles: NDArray[Any]) -> int:
+        """Triangle corners."""
+        kind, code = (np.uint16, _USHORT) if triangles.max() < 0xFFFF else (np.uint32, _UINT)
+        flat = triangles.reshape(-1).astype(kind)
+        view = self._view(flat.tobytes(), target=_INDEX_DATA)
+        return self._accessor({"bufferView": view, "componentType": code, "count": len(flat), "type": "SCALAR"})
+
+    def skin_attributes(self, share: NDArray[np.float32]) -> dict[str, int]:
+        """Two joints: 0 the neck, which stays, 1 the head, which each vertex follows by its share."""
+        joints = np.zeros((len(share), 4), np.uint8)
+        head = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+        weights = np.stack([255 - head, head, np.zeros_like(head), np.zeros_like(head)], axis=1)
+        joints[:, 1] = head > 0  # an influence of weight 0 must name joint 0
+        only_head = head == 255
+        joints[only_head, 0], joints[only_head, 1] = 1, 0
+        weights[only_head, :2] = 255, 0
+        common = {"componentType": _UBYTE, "count": len(share), "type": "VEC4"}
+        return {
+            "JOINTS_0": self._accessor({"bufferView": self._view(joints.tobytes(), target=_VERTEX_DATA), **common}),
+            "WEIGHTS_0": self._accessor(
+                {"bufferView": self._view(weights.tobytes(), target=_VERTEX_DATA), "normalized": True, **common}
+            ),
+        }
+
+    def matrices(self, array: NDArray[np.float32]) -> int:
+        """(N, 4, 4), already column-major."""
+        view = self._view(array.astype(np.float32).tobytes())
+        return self._accessor({"bufferView": view, "componentType": _FLOAT, "count": len(array), "type": "MAT4"})
+
+    def texture(self, albedo: NDArray[np.uint8]) -> int:
+        """Embed a picture; returns the texture's number."""
+        from PIL import Image
+
+        out = io.BytesIO()
+        Image.fromarray(albedo).save(out, "JPEG", quality=93, subsampling=0)
+        self.root["images"] = [{"name": "albedo", "mimeType": "image/jpeg", "bufferView": self._view(out.getvalue())}]
+        self.root["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+        self.root["textures"] = [{"source": 0, "sampler": 0}]
+        return 0
+
+    def animate(self, times: NDArray[np.floating], tracks: "Sequence[tuple[int, str, NDArray[np.floating]]]") -> None:
+        """One animation with keys at `times` (T,) seconds: (node, path, values (T, ...)) each, lines between keys."""
+        bounds = {"min": [float(np.float32(times[0]))], "max": [float(np.float32(times[-1]))]}
+        clock = self._numbers(times, "SCALAR", bounds=bounds)
+        kinds = {"weights": "SCALAR", "rotation": "VEC4", "translation": "VEC3"}
+        outputs = [self._numbers(values, kinds[path]) for _, path, values in tracks]
+        self.root["animations"] = [
+            {
+                "name": "speech",
+                "samplers": [{"input": clock, "output": out, "interpolation": "LINEAR"} for out in outputs],
+                "channels": [
+                    {"sampler": number, "target": {"node": node, "path": path}}
+                    for number, (node, path, _) in enumerate(tracks)
+                ],
+            }
+        ]
+
+    def container(self) -> bytes:
+        """The finished container."""
+        self.root["buffers"] = [{"byteLength": len(self._data)}]
+        text = json.dumps(self.root, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        data = bytes(self._data) + bytes(-len(self._data) % 4)
+        total = 12 + 8 + len(text) + 8 + len(data)
+        return b"".join(
+            (
+                struct.pack("<4sII", b"glTF", 2, total),
+                struct.pack("<I4s", len(text), b"JSON"),
+                text,
+                struct.pack("<I4s", len(data), b"BIN\0"),
+                data,
+            )
+        )
+
+    def _numbers(self, array: NDArray[Any], kind: str, bounds: dict[str, Any] | None = None) -> int:
+        array = np.ascontiguousarray(array, np.float32)
+        count = array.size if kind == "SCALAR" else len(array)
+        accessor = {"bufferView": self._view(array.tobytes()), "componentType": _FLOAT, "count": count, "type": kind}
+        return self._accessor(accessor | (bounds or {}))
+
+    def _accessor(self, accessor: dict[str, Any]) -> int:
+        self.root["accessors"].append(accessor)
+        return len(self.root["accessors"]) - 1
+
+    def _view(self, data: bytes, target: int | None = None) -> int:
+        self._data += bytes(-len(self._data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        self._data += data
+        self.root["bufferViews"].append(view)
+        return len(self.root["bufferViews"]) - 1
+
+
+def quaternions(angles: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(T, 4) x, y, z, w of (T, 3) pitch, yaw, roll: R = Ry(yaw) Rx(pitch) Rz(roll), as `core.pose`."""
+    half = np.asarray(angles, np.float64) / 2
+    (cx, cy, cz), (sx, sy, sz) = np.cos(half).T, np.sin(half).T
+    turn = np.stack(
+        [
+            cy * sx * cz + sy * cx * sz,
+            sy * cx * cz - cy * sx * sz,
+            cy * cx * sz - sy * sx * cz,
+            cy * cx * cz + sy * sx * sz,
+        ],
+        axis=1,
+    )
+    return (turn / np.linalg.norm(turn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(V, 3) unit normals, each the area-weighted mean of its triangles'."""
+    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
+    faces = np.cross(b - a, c - a)
+    total = np.zeros((len(vertices), 3))
+    for k in range(3):
+        np.add.at(total, triangles[:, k], faces)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    flat = length[:, 0] < 1e-18
+    total[flat], length[flat] = (0.0, 0.0, 1.0), 1.0
+    return (total / length).astype(np.float32)
+
+
+def _bounds(array: NDArray[np.float32]) -> dict[str, list[float]]:
+    return {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
