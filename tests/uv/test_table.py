@@ -135,3 +135,33 @@ def test_refining_undoes_the_blur_of_a_coarse_map() -> None:
     maps = table.bake(values)
     plain, refined = ((table.sample(maps, rounds) - values).abs().mean() for rounds in (0, 2))
     assert refined < 0.8 * plain
+
+
+def test_a_round_of_refining_is_baking_and_reading_again() -> None:
+    """The matrix that stands for both gives what they give; so does every layout, with gradients or without."""
+    table = bake_table(grid(seam=True), 24)
+    values = torch.randn(2, table.topology.num_vertices, 3, generator=torch.Generator().manual_seed(0))
+    maps = table.bake(values)
+    first = table.sample(maps)
+    expected = first + table.sample(maps - table.bake(first))
+    learning = maps.clone().requires_grad_()
+    for same in (maps, maps.contiguous(), maps.to(memory_format=torch.channels_last), maps[:, :, :, :], learning):
+        torch.testing.assert_close(table.sample(same, refine=1), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(table.sample(maps.double(), refine=1).float(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(table.bake(values.double()).float(), maps, atol=1e-5, rtol=1e-5)
+    odd = torch.randn(2, 5, 24, 24)
+    torch.testing.assert_close(table.sample(odd), table.sample(odd.double()).float(), atol=1e-5, rtol=1e-5)
+
+
+def test_no_vertex_reads_the_background() -> None:
+    """Whatever stands in texels that no chart and no chart's rim covers, vertices do not see it."""
+    table = bake_table(grid(seam=True), 64)
+    near = np.zeros((64, 64), bool)
+    rows, columns = np.divmod(table.sample_texels[table.sample_weights > 0], 64)
+    near[rows, columns] = True
+    from scipy.ndimage import binary_dilation
+
+    assert (binary_dilation(table.covered, np.ones((3, 3), bool)) | ~near).all()
+    maps = table.bake(torch.ones(1, table.topology.num_vertices, 1))
+    spoiled = torch.where(torch.from_numpy(near), maps, torch.tensor(1e6))
+    torch.testing.assert_close(table.sample(spoiled), torch.ones(1, table.topology.num_vertices, 1))

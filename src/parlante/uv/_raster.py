@@ -102,9 +102,46 @@ def gather(
     batch, _, channels = attributes.shape
     out = np.empty((batch, len(index), channels), np.float32)
     for b in range(batch):
+        if channels == 3:  # by far the most frequent; written out, it is twice as fast
+            for n in range(len(index)):
+                i, j, k = index[n, 0], index[n, 1], index[n, 2]
+                wi, wj, wk = weights[n, 0], weights[n, 1], weights[n, 2]
+                out[b, n, 0] = wi * attributes[b, i, 0] + wj * attributes[b, j, 0] + wk * attributes[b, k, 0]
+                out[b, n, 1] = wi * attributes[b, i, 1] + wj * attributes[b, j, 1] + wk * attributes[b, k, 1]
+                out[b, n, 2] = wi * attributes[b, i, 2] + wj * attributes[b, j, 2] + wk * attributes[b, k, 2]
+            continue
         for n in range(len(index)):
             i, j, k = index[n, 0], index[n, 1], index[n, 2]
             wi, wj, wk = weights[n, 0], weights[n, 1], weights[n, 2]
             for c in range(channels):
                 out[b, n, c] = wi * attributes[b, i, c] + wj * attributes[b, j, c] + wk * attributes[b, k, c]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def read(
+    maps: NDArray[np.float32],
+    texels: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    channels_last: bool,
+) -> NDArray[np.float32]:
+    """(B, H*W, C) or (B, C, H*W) maps -> (B, V, C): v mixes texels starts[v]..starts[v + 1] by their weights."""
+    batch, channels = len(maps), maps.shape[2] if channels_last else maps.shape[1]
+    vertices = len(starts) - 1
+    out = np.zeros((batch, vertices, channels), np.float32)
+    for b in range(batch):
+        for v in range(vertices):
+            for n in range(starts[v], starts[v + 1]):
+                place, weight = texels[n], weights[n]
+                if channels_last and channels == 3:
+                    out[b, v, 0] += weight * maps[b, place, 0]
+                    out[b, v, 1] += weight * maps[b, place, 1]
+                    out[b, v, 2] += weight * maps[b, place, 2]
+                elif channels_last:
+                    for c in range(channels):
+                        out[b, v, c] += weight * maps[b, place, c]
+                else:
+                    for c in range(channels):
+                        out[b, v, c] += weight * maps[b, c, place]
     return out

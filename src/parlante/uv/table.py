@@ -74,15 +74,33 @@ class BakeTable:
         scale = np.where(total > 1e-6, 1.0 / np.maximum(total, 1e-6), 0.0)
         self.sample_texels: NDArray[np.int64] = texels.ravel()
         self.sample_weights: NDArray[np.float32] = (weights * scale[vertex, None]).ravel().astype(np.float32)
-        self.sample_starts: NDArray[np.int64] = 4 * np.concatenate([[0], np.cumsum(count)[:-1]])
+        self.sample_starts: NDArray[np.int64] = 4 * np.concatenate([[0], np.cumsum(count)])
+        self._texels32 = self.sample_texels.astype(np.int32)
+        self._build_blur()
+
+    def _build_blur(self) -> None:
+        """What baking and reading once does to vertex values, as rows of a sparse (V, V) matrix."""
+        from scipy.sparse import csr_matrix
+
+        vertices = self.topology.num_vertices
+        reading = csr_matrix((self.sample_weights, self.sample_texels, self.sample_starts), (vertices, self.size**2))
+        places = np.arange(0, self.weights.size + 1, 3)
+        baking = csr_matrix((self.weights.ravel(), self.index.ravel(), places), (self.size**2, vertices))
+        blur = (reading @ baking).sorted_indices()
+        self.blur_vertices: NDArray[np.int64] = blur.indices.astype(np.int64)
+        self.blur_weights: NDArray[np.float32] = blur.data.astype(np.float32)
+        self.blur_starts: NDArray[np.int64] = blur.indptr.astype(np.int64)
 
     def bake(self, attributes: "Tensor") -> "Tensor":
         """(B, V, C) values at vertices -> (B, C, H, W) map. Differentiable; runs on the tensor's device."""
+        from torch import from_numpy
         from torch.nn.functional import embedding_bag
 
         batch, vertices, channels = attributes.shape
         if vertices != self.topology.num_vertices:
             raise ValueError(f"attributes must be (B, {self.topology.num_vertices}, C), got {tuple(attributes.shape)}")
+        if _plain(attributes):
+            return from_numpy(self.bake_array(attributes.detach().numpy())).permute(0, 3, 1, 2)
         index, weights, *_ = self._on(attributes)
         table = attributes.transpose(0, 1).reshape(vertices, batch * channels)
         flat = embedding_bag(index, table, mode="sum", per_sample_weights=weights)
@@ -91,24 +109,46 @@ class BakeTable:
     def sample(self, maps: "Tensor", refine: int = 0) -> "Tensor":
         """(B, C, H, W) maps -> (B, V, C): bilinear at each uv corner, a vertex's corners averaged. Differentiable.
 
-        Where the mesh is finer than the map this blurs. Each round of `refine` bakes the result, reads what is missing
-        and adds it (Landweber iteration): one round halves the error at the lips and does not amplify noise.
+        Where the mesh is finer than the map this blurs. Each round of `refine` adds what baking and reading the result
+        would miss (Landweber iteration): one round halves the error at the lips and does not amplify noise. Baking
+        followed by reading is a sparse matrix on vertices, so a round costs next to nothing.
         """
         if maps.shape[2:] != (self.size, self.size):
             raise ValueError(f"maps must be (B, C, {self.size}, {self.size}), got {tuple(maps.shape)}")
-        values = self._read(maps)
+        read = self._read(maps)
+        values = read
         for _ in range(refine):
-            values = values + self._read(maps - self.bake(values))
+            values = values + read - self._blur(values)
         return values
 
     def _read(self, maps: "Tensor") -> "Tensor":
+        from torch import from_numpy
         from torch.nn.functional import embedding_bag
 
+        from parlante.uv import _raster
+
+        if _plain(maps):
+            array = maps.detach().numpy()
+            last = array.transpose(0, 2, 3, 1)
+            channels_last = bool(last.flags.c_contiguous)
+            flat = last.reshape(len(last), -1, last.shape[3]) if channels_last else array.reshape(*array.shape[:2], -1)
+            sampler = (self._texels32, self.sample_weights, self.sample_starts)
+            return from_numpy(_raster.read(np.ascontiguousarray(flat), *sampler, channels_last))
         batch, channels, height, width = maps.shape
-        _, _, texels, starts, weights = self._on(maps)
+        texels, starts, weights = self._on(maps)[2:5]
         table = maps.permute(2, 3, 0, 1).reshape(height * width, batch * channels)
-        flat = embedding_bag(texels, table, starts, mode="sum", per_sample_weights=weights)
+        flat = embedding_bag(texels, table, starts, mode="sum", per_sample_weights=weights, include_last_offset=True)
         return flat.view(self.topology.num_vertices, batch, channels).transpose(0, 1)
+
+    def _blur(self, values: "Tensor") -> "Tensor":
+        """(B, V, C) -> what is left of it after baking and reading."""
+        from torch.nn.functional import embedding_bag
+
+        batch, count, channels = values.shape
+        vertices, starts, weights = self._on(values)[5:8]
+        table = values.transpose(0, 1).reshape(count, batch * channels)
+        flat = embedding_bag(vertices, table, starts, mode="sum", per_sample_weights=weights, include_last_offset=True)
+        return flat.view(count, batch, channels).transpose(0, 1)
 
     def bake_array(self, attributes: NDArray[np.floating]) -> NDArray[np.float32]:
         """(B, V, C) -> (B, H, W, C) on numpy arrays; the same numbers as `bake`, channels last."""
@@ -122,18 +162,20 @@ class BakeTable:
 
         key = (like.device, like.dtype)
         if key not in self._tensors:
-            index, weights, texels, starts, sampling = (
-                torch.from_numpy(array).to(like.device)
-                for array in (
-                    self.index,
-                    self.weights,
-                    self.sample_texels,
-                    self.sample_starts,
-                    self.sample_weights,
-                )
-            )
-            self._tensors[key] = (index, weights.to(like.dtype), texels, starts, sampling.to(like.dtype))
+            places = (self.index, self.sample_texels, self.sample_starts, self.blur_vertices, self.blur_starts)
+            shares = (self.weights, self.sample_weights, self.blur_weights)
+            index, texels, starts, vertices, blur = (torch.from_numpy(array).to(like.device) for array in places)
+            baking, sampling, blurring = (torch.from_numpy(array).to(like.device, like.dtype) for array in shares)
+            self._tensors[key] = (index, baking, texels, starts, sampling, vertices, blur, blurring)
         return self._tensors[key]
+
+
+def _plain(tensor: "Tensor") -> bool:
+    """Whether numpy may stand in: float32 on the CPU, no gradient wanted."""
+    import torch
+
+    wanted = tensor.requires_grad and torch.is_grad_enabled()
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and not wanted
 
 
 @lru_cache(maxsize=8)
