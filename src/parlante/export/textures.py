@@ -126,6 +126,8 @@ class _Folder:
         scale = metres_per_uv(take.topology, take.neutral)
         self.texel = (scale / upsampler.width, scale / upsampler.height)
         self.bump = maps.depth * BUMP
+        self._still: dict[int, dict[str, Any]] = {}
+        """What stripes are made into where nothing moves, by first row; they are compressed once."""
 
     def write(self, frames: Iterable[tuple[int, NDArray[Any]]]) -> None:
         self._describe()
@@ -162,6 +164,9 @@ class _Folder:
     def _make(self, piece: _Piece) -> dict[str, Any]:
         """Every kind of picture for one stripe: compressed, or pixels for JPEG."""
         start, stop, maps = piece.start, piece.stop, self.maps
+        moved = piece.frame.moved(max(start - 1, 0), min(stop + 1, self.up.height))
+        if not moved and start in self._still:
+            return self._still[start]
         solid = maps.normal or maps.displacement
         first, last = (max(start - 1, 0), min(stop + 1, self.up.height)) if solid else (start, stop)
         ratio = piece.frame.ratio(first, last)
@@ -175,6 +180,8 @@ class _Folder:
                 steps = height[start - first : stop - first] * np.float32(32767e3 / DISPLACEMENT_RANGE_MM)
                 stored = np.clip(np.rint(32768 + steps), 0, 65535).astype(np.uint16)
                 made["displacement"] = compress_stripe(stored)
+        if not moved:
+            self._still[start] = made
         return made
 
     def _open(self, stack: ExitStack, number: int) -> dict[str, PngWriter]:

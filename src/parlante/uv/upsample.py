@@ -155,9 +155,7 @@ class UpsampledFrame:
         doublings = self._up._doublings
         if not doublings:
             return np.exp(self._log[start:stop])
-        spans = [(start, stop)]
-        for doubling in reversed(doublings):
-            spans.insert(0, doubling.rows_needed(*spans[0]))
+        spans = self._spans(start, stop)
         rows, offset = self._log[slice(*spans[0])], spans[0][0]
         for number, (doubling, span) in enumerate(zip(doublings, spans[1:])):
             if number == len(doublings) - 1:
@@ -165,9 +163,22 @@ class UpsampledFrame:
             rows, offset = doubling.run(rows, offset, *span), span[0]
         return rows
 
+    def _spans(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The rows needed of every size, smallest first."""
+        spans = [(start, stop)]
+        for doubling in reversed(self._up._doublings):
+            spans.insert(0, doubling.rows_needed(*spans[0]))
+        return spans
+
+    def moved(self, start: int, stop: int) -> bool:
+        """Whether anything in rows start..stop may differ from the albedo."""
+        return bool(self._log[slice(*self._spans(start, stop)[0])].any())
+
     def colours(self, start: int, stop: int, ratio: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-        """Rows start..stop of the coloured albedo, (n, W, 3) sRGB. ratio: of these rows, where it is at hand."""
+        """Rows start..stop of the coloured albedo, (n, W, 3) sRGB; do not write to them. ratio: of these rows, if at hand."""
         albedo = self._up.albedo[start:stop]
+        if not self.moved(start, stop):
+            return albedo
         out = np.empty_like(albedo)
         _upsample.colour(albedo, self.ratio(start, stop) if ratio is None else ratio, out)
         return out
