@@ -22,10 +22,7 @@ STAGE_ONE = MotionAutoencoderConfig(
 
 @pytest.fixture
 def talker() -> CodeTalker:
-    model = FAMILIES["codetalker"].model()
-    with torch.no_grad():
-        model.autoencoder.quantize.embedding.weight.normal_(generator=torch.Generator().manual_seed(5))
-    return model
+    return FAMILIES["codetalker"].model()
 
 
 @pytest.fixture
@@ -187,23 +184,6 @@ def test_loop_equals_the_published_one(talker: CodeTalker) -> None:
     short = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code)
     exact = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code, refresh=0)
     torch.testing.assert_close(short, exact, rtol=0, atol=1e-9)
-
-
-def test_codes_hear_no_future(talker: CodeTalker) -> None:
-    features, motion, code = inputs(talker, 1, 7)
-    features.requires_grad_()
-    motion.requires_grad_()
-    talker.latent(features, motion, code)[:, 3].sum().backward()
-    assert motion.grad[:, :3].any() and not motion.grad[:, 3:].any()
-    assert features.grad[:, 6:8].any() and not features.grad[:, 8:].any()
-
-
-def test_teacher_forced_on_what_was_fed_back_gives_the_same_codes(talker: CodeTalker, early: None) -> None:
-    features, _, code = inputs(talker, 2, 20)
-    rolled = talker.roll(features, code)
-    fed_back = talker.autoencoder.decoder.vertice_map_reverse(rolled.fed_back)
-    latent = talker.latent(features, fed_back, code)
-    assert torch.equal(talker.autoencoder.quantise(latent).indices, rolled.codes)
 
 
 @pytest.mark.parametrize("delay", [0, 2])

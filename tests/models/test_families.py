@@ -20,12 +20,10 @@ def test_everything_is_connected(family: Tiny) -> None:
 
 @each_family
 def test_no_frame_sees_the_future(family: Tiny) -> None:
-    if family.whole_clip_only:
-        pytest.skip(family.whole_clip_only)
     model = family.model()
     inputs = family.inputs(model)
     motion, features = inputs["motion"].requires_grad_(), inputs["features"].requires_grad_()
-    family.train(model, inputs)[:, 3].sum().backward()
+    family.causal(model, inputs)[:, 3].sum().backward()
     assert motion.grad is not None and features.grad is not None
     assert motion.grad[:, :3].any() and not motion.grad[:, 3:].any()
     own = slice(3 * model.config.steps_per_frame, 4 * model.config.steps_per_frame)
@@ -47,11 +45,9 @@ def test_batch_of_unequal_lengths_equals_single_runs(family: Tiny) -> None:
 
 @each_family
 def test_push_equals_generate(family: Tiny) -> None:
-    if family.whole_clip_only:
-        pytest.skip(family.whole_clip_only)
     model = family.model()
     inputs, steps = family.inputs(model, batch=2, frames=12), model.config.steps_per_frame
-    whole = family.generate(model, inputs)
+    whole = family.live(model, inputs)
     session, pieces, first = family.session(model, inputs), [], 0
     for frames in (1, 4, 0, 2, 5):
         last = first + frames * steps
@@ -63,14 +59,11 @@ def test_push_equals_generate(family: Tiny) -> None:
 
 @each_family
 def test_generation_is_its_own_teacher(family: Tiny) -> None:
-    """Feeding generated motion to the teacher-forced pass gives it back: both follow the same first-token rule."""
-    if family.whole_clip_only:
-        pytest.skip(family.whole_clip_only)
+    """Taught with the frames it fed back, a model predicts what it generated: both follow the same first-token rule."""
     model = family.model()
     inputs = family.inputs(model, batch=2, frames=13)
-    generated = family.generate(model, inputs)
-    again = family.train(model, {**inputs, "motion": generated})
-    torch.testing.assert_close(again, generated, rtol=0, atol=1e-9)
+    again = family.causal(model, {**inputs, "motion": family.live(model, inputs)})
+    torch.testing.assert_close(family.decide(model, again), family.decided(model, inputs), rtol=0, atol=1e-9)
 
 
 @each_family

@@ -30,8 +30,6 @@ class Tiny:
 
     dead: frozenset[str] = frozenset()
     """Parameters that no gradient reaches, by the authors' design or mistake."""
-    whole_clip_only: str = ""
-    """Why this family has no frame-by-frame law; empty if it has."""
 
     def __init__(self, build: Callable[[], nn.Module], dead: frozenset[str] = frozenset()) -> None:
         self.build, self.dead = build, dead
@@ -66,6 +64,22 @@ class Tiny:
     def generate(self, model: Any, inputs: dict[str, Tensor], lengths: Tensor | None = None) -> Tensor:
         """(B, T, M)."""
         return model.generate(inputs["features"], model.style_code(inputs["weights"]), lengths=lengths)
+
+    def causal(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """What teacher forcing predicts of each frame before frames are mixed, (B, T, .)."""
+        return self.train(model, inputs)
+
+    def live(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """The frames that are fed back, (B, T, M): what a session shows."""
+        return self.generate(model, inputs)
+
+    def decide(self, model: Any, predicted: Tensor) -> Tensor:
+        """What the loop makes of `causal` predictions; `decided` has the loop's own."""
+        return predicted
+
+    def decided(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """What the loop decided while it generated."""
+        return self.generate(model, inputs)
 
     def session(self, model: Any, inputs: dict[str, Tensor]) -> Any:
         """A streaming session."""
@@ -121,14 +135,30 @@ class TinyPTalker(Tiny):
 
 
 class TinyCodeTalker(Tiny):
-    """Both stages; the laws of single frames are tested on its codes and live frames, in `test_codetalker.py`."""
-
-    whole_clip_only = "the result decodes the codes of the whole clip at once; its causal parts: test_codetalker.py"
+    """Both stages. The result decodes the codes of the whole clip at once, so that no frame of it is causal: the laws
+    of single frames hold for the codes and for the frames that are fed back."""
 
     def __init__(self) -> None:
         stage_one = {"width": 16, "layers": 2, "heads": 2, "hidden": 20, "groups": 4, "code_dim": 4, "codes": 32}
         sizes = {**SIZES, "autoencoder": {"motion_dim": SIZES["motion_dim"], **stage_one}}
         super().__init__(lambda: CodeTalker(CodeTalkerConfig(**sizes)))
+
+    def model(self) -> Any:
+        model = super().model()
+        nn.init.normal_(model.autoencoder.quantize.embedding.weight)
+        return model
+
+    def causal(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        return model.latent(inputs["features"], inputs["motion"], model.style_code(inputs["weights"]))
+
+    def live(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        return model.generate(inputs["features"], model.style_code(inputs["weights"]), live=True)
+
+    def decide(self, model: Any, predicted: Tensor) -> Tensor:
+        return model.autoencoder.quantize.nearest_codes(predicted)
+
+    def decided(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        return model.roll(inputs["features"], model.style_code(inputs["weights"])).codes
 
 
 FAMILIES: dict[str, Tiny] = {
