@@ -204,9 +204,8 @@ def normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDAr
     """(V, 3) unit normals, each the area-weighted mean of its triangles'."""
     a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
     faces = np.cross(b - a, c - a)
-    total = np.zeros((len(vertices), 3))
-    for k in range(3):
-        np.add.at(total, triangles[:, k], faces)
+    corner, count = triangles.reshape(-1), len(vertices)
+    total = np.stack([np.bincount(corner, np.repeat(faces[:, k], 3), count) for k in range(3)], axis=1)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     flat = length[:, 0] < 1e-18
     total[flat], length[flat] = (0.0, 0.0, 1.0), 1.0

@@ -70,6 +70,15 @@ FORMATS: dict[str, Format] = {
     ".skin.webm": Format("parlante.export.skin_video:SkinVideoSink", "the same as VP9 and Opus"),
     ".csv": Format("parlante.export.livelink_csv:LiveLinkCsv", "Live Link Face CSV, 61 columns"),
     ".npz": Format("parlante.export.npz:NpzSink", "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
+    **{
+        suffix: Format("parlante.export.usd:UsdSink", f"USD: {about}", ("fidelity",))
+        for suffix, about in (
+            (".usdz", "blend shapes or points, skin of every frame and sound in one file"),
+            (".usdc", "the same in binary, the skin at rest and the sound beside it"),
+            (".usd", "as .usdc"),
+            (".usda", "as .usdc, but text"),
+        )
+    },
     ".a2f.csv": Format("parlante.export.a2f:A2fCsv", "curves as Audio2Face-3D's sample clients write them"),
     ".a2f.json": Format("parlante.export.a2f:A2fJson", "curves as the Audio2Face application exports them"),
     ".keys.json": Format("parlante.export.keys:KeysSink", "each curve as few keys, within --reduce", ("fidelity",)),
