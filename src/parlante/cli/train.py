@@ -1,6 +1,7 @@
 """`parlante train`: run a recipe."""
 
 import argparse
+import os
 from pathlib import Path
 
 EPILOG = """examples:
@@ -8,6 +9,9 @@ EPILOG = """examples:
   parlante train recipes/textalker/diffusion.yaml --out runs
   parlante train --resume runs/motion_vqgan-001
 """
+
+SHARED_RUN = "PARLANTE_RUN_DIR"
+"""Where the first of several processes tells the others its run folder."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from parlante.core import InputError, new_run_dir
     from parlante.models import resolve
     from parlante.training import STAGES
-    from parlante.training.run import keep_provenance, read_recipe
+    from parlante.training.run import first_process, keep_provenance, read_recipe
 
     if options.resume is not None:
         if options.recipe is not None or options.set:
@@ -43,10 +47,18 @@ def run(options: argparse.Namespace) -> int:
     if stage not in STAGES:
         raise InputError(f"no stage {stage!r}; known: {', '.join(STAGES)}")
     main = resolve(stage, STAGES)
-    if run_dir is None:
+    first = first_process()
+    if run_dir is None and first:
         run_dir = new_run_dir(options.out, stage)
         keep_provenance(config, run_dir)
-    print(f"run folder: {run_dir}")
+    elif run_dir is None:  # one of several processes, started by the first one
+        if SHARED_RUN not in os.environ:
+            raise InputError("several processes need one run folder: put recipe.yaml into a new one and --resume it")
+        run_dir = Path(os.environ[SHARED_RUN])
+    if first:
+        os.environ[SHARED_RUN] = str(run_dir)
+        print(f"run folder: {run_dir}")
     main(config, run_dir)
-    print(f"done: {run_dir}")
+    if first:
+        print(f"done: {run_dir}")
     return 0

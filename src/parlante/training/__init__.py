@@ -4,6 +4,7 @@ STAGES = {
     "motion_vqgan": "parlante.training.vqgan:main",
     "wrinkle_vqgan": "parlante.training.vqgan:main",
     "latent_diffusion": "parlante.training.latent_diffusion:main",
+    "speech_diffusion": "parlante.training.speech_diffusion:main",
     "phonetic": "parlante.training.phonetic:main",
     "motion_basis": "parlante.training.motion_basis:main",
     "codetalker_autoencoder": "parlante.training.codetalker:autoencoder",

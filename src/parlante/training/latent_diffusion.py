@@ -19,11 +19,11 @@ from parlante import losses
 from parlante.core import InputError, atomic_path
 from parlante.models.checkpoint import load_strict
 from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.diffusion import Past
 from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.latents import KINDS, LatentDataConfig, LatentStore, prepare
 from parlante.training.run import LoopConfig, Scheme, fit, section
+from parlante.training.two_windows import Draws, Pair, estimate_pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,36 +152,19 @@ class DiffusionScheme(Scheme):
         model, own = self.talker.diffusion, self.own
         sizes = model.config
         length, previous = sizes.frames, sizes.previous
-        kept = batch.kept
-        first, second = batch.coordinates[:, :length], batch.coordinates[:, length:]
         audio = model.audio_feature_map(batch.features)  # uncut, for the past
-        cut = model.audio_feature_map(batch.features * kept[..., None])
-        start = model.start(len(first))
-        blur = own.past_noise * torch.rand(len(first), 1, 1, device=first.device)
-        before = first[:, -previous:] + blur * torch.randn_like(first[:, -previous:])
-        past = Past(
-            torch.cat([start.latents, before]), torch.cat([start.audio, audio[:, length - previous : length].detach()])
-        )
-        indicator = torch.cat([kept[:, :length], kept[:, length:]])
-        clean = torch.cat([first, second]) * indicator[..., None]
-        heard = torch.cat([cut[:, :length], cut[:, length:]])
-        step = torch.randint(1, sizes.steps + 1, (len(clean),), device=clean.device)
-        unheard = torch.rand(len(clean), device=clean.device) < own.unheard
-        style = None if batch.style is None else batch.style.repeat(2, 1)
-        answer = model(clean, heard, past, indicator, step, torch.randn_like(clean), unheard, style)
-
-        count = len(first)
-        truth = torch.cat([clean.new_zeros(2 * count, previous, clean.shape[-1]), clean], 1)
-        truth[count:, :previous] = first[:, -previous:]
-        known = clean.new_zeros(2 * count, previous)
-        known[count:] = 1.0
-        counted = torch.cat([known, indicator], 1)
+        cut = model.audio_feature_map(batch.features * batch.kept[..., None])
+        end = batch.coordinates[:, length - previous : length]
+        blur = own.past_noise * torch.rand(len(end), 1, 1, device=end.device)
+        shown = end + blur * torch.randn_like(end)
+        pair = Pair(batch.coordinates, cut, audio[:, length - previous : length].detach(), batch.kept, shown)
+        answer, truth, counted = estimate_pair(model, pair, Draws.of(model, pair, own.unheard), batch.style)
         values = {"x0": losses.masked_mse(answer, truth, counted, self.weight)}
         total = values["x0"]
         if own.velocity:
             values["velocity"] = losses.velocity_mse(answer, truth, counted, self.weight)
             total = total + own.velocity * values["velocity"]
-        if own.lips:
+        if own.lips and sizes.motion_dim:
             lips, true_lips = (x[..., : sizes.motion_dim] @ self.probe for x in (answer, truth))
             values["lips"] = losses.masked_mse(lips, true_lips, counted)
             values["lip_velocity"] = losses.velocity_mse(lips, true_lips, counted)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import platform
 import sys
 import time
@@ -51,6 +52,10 @@ class LoopConfig:
     """CPU threads; default torch's choice."""
     accelerator: str = "auto"
     devices: int = 1
+    """Of each machine; the batch of a recipe is that of one device."""
+    nodes: int = 1
+    strategy: str = "auto"
+    """Lightning's; auto on several devices is data-parallel training that allows for weights without a gradient."""
     seed: int = 0
 
 
@@ -194,8 +199,10 @@ class Scheme(LightningModule):
         self._clock = time.monotonic()
 
     def train_dataloader(self) -> Any:
-        """Batches from the first step that is not done."""
-        return DataLoader(Batches(self.batch, self.steps_done, self.loop.max_steps), batch_size=None)
+        """Batches from the first step that is not done; each of several processes gets batches of its own."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        make = self.batch if world == 1 else lambda step: self.batch(step * world + rank)
+        return DataLoader(Batches(make, self.steps_done, self.loop.max_steps), batch_size=None)
 
     def optimise(self, optimizer: Any, loss: Tensor, parameters: Sequence[Tensor]) -> None:
         """One step of an optimiser at this step's learning rate."""
@@ -209,7 +216,7 @@ class Scheme(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Losses, optimiser, average, log."""
-        torch.manual_seed(self.loop.seed * 1_000_003 + self.steps_done)
+        torch.manual_seed(self.loop.seed * 1_000_003 + self.steps_done + 499_979 * self.trainer.global_rank)
         optimizer = self.optimizers()
         if isinstance(optimizer, list):
             optimizer = optimizer[0]
@@ -226,8 +233,9 @@ class Scheme(LightningModule):
             self.note(shown | {"minutes": self.seconds_done / 60})
         if self.steps_done % self.loop.validate_every == 0 or self.steps_done == self.loop.max_steps:
             self.note({f"val_{k}": v for k, v in self.validated().items()})
-        if self.loop.max_minutes and self.seconds_done > 60 * self.loop.max_minutes:
-            self.trainer.should_stop = True
+        if self.loop.max_minutes:
+            over = self.seconds_done > 60 * self.loop.max_minutes
+            self.trainer.should_stop |= self.trainer.strategy.reduce_boolean_decision(over, all=False)
 
     def note(self, figures: dict[str, float]) -> None:
         """One row of metrics.csv."""
@@ -275,8 +283,21 @@ class _Saver(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, Scheme)
         if pl_module.steps_done % pl_module.loop.save_every == 0:
-            with atomic_path(self.path) as path:
-                trainer.save_checkpoint(path)
+            _save(trainer, self.path)
+
+
+def _save(trainer: Trainer, path: Path) -> None:
+    """Write a checkpoint whole or not at all; all processes take part, the first one writes."""
+    if not trainer.is_global_zero:
+        trainer.save_checkpoint(path)
+        return
+    with atomic_path(path) as partial:
+        trainer.save_checkpoint(partial)
+
+
+def first_process() -> bool:
+    """Whether this process is the only one of a training, or the one that writes its results."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def fit(scheme: Scheme, run_dir: Path) -> None:
@@ -295,9 +316,13 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
     warnings.filterwarnings(
         "ignore", message=".*(does not have many workers|LeafSpec|`IterableDataset` has `__len__`).*"
     )
+    alone = loop.devices == 1 and loop.nodes == 1
+    strategy = "ddp_find_unused_parameters_true" if loop.strategy == "auto" and not alone else loop.strategy
     trainer = Trainer(
         accelerator=loop.accelerator,
         devices=loop.devices,
+        num_nodes=loop.nodes,
+        strategy=strategy,
         max_epochs=1,
         max_time=timedelta(minutes=loop.max_minutes * 2) if loop.max_minutes else None,
         logger=logger,
@@ -311,8 +336,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
     )
     last = run_dir / "last.ckpt"
     trainer.fit(scheme, ckpt_path=str(last) if last.is_file() else None)
-    with atomic_path(last) as path:
-        trainer.save_checkpoint(path)
+    _save(trainer, last)
     if trainer.interrupted:
         raise KeyboardInterrupt
     assert scheme.ema is not None

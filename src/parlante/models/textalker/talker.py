@@ -42,6 +42,9 @@ class TexTalkerConfig:
     """`MotionStats.to_dict()`: what motion maps are normalised by, metres."""
     style_dims: tuple[int, int] = (0, 0)
     """Numbers that describe the motion pivot and the wrinkle pivot to the denoiser; their sum is its `style_dim`."""
+    style_input: str = "pivots"
+    """pivots: latents are offsets from a style's pivots, of which the denoiser may be told. one_hot (an ablation): they
+    are offsets from the mean of all pivots, and the denoiser is told which of `styles` it is."""
     feature_rate: float = 50.0
     fps: float = 30.0
     taps: tuple[float, ...] = (0.0,)
@@ -65,8 +68,13 @@ class TexTalkerConfig:
     def __post_init__(self) -> None:
         for name in ("style_dims", "taps", "styles"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if sum(self.style_dims) != self.denoiser.style_dim:
-            raise ValueError(f"style_dims {self.style_dims} must sum to the denoiser's {self.denoiser.style_dim}")
+        if self.style_input not in ("pivots", "one_hot"):
+            raise ValueError(f"style_input must be pivots or one_hot, got {self.style_input!r}")
+        one_hot, told = self.style_input == "one_hot", sum(self.style_dims)
+        if (len(self.styles) if one_hot else told) != self.denoiser.style_dim or (one_hot and told):
+            raise ValueError(
+                f"style_dims {self.style_dims} do not fit the denoiser's {self.denoiser.style_dim} numbers"
+            )
         if not 0 <= self.overlap < self.denoiser.frames - self.denoiser.previous:
             raise ValueError(f"overlap must be below frames - previous, got {self.overlap}")
         check_solver(self.solver, self.steps, self.denoiser.steps)
@@ -149,7 +157,14 @@ class TexTalker(nn.Module):
         return Style(self.motion_pivots[at].cpu().numpy(), self.wrinkle_pivots[at].cpu().numpy(), name)
 
     def style_vector(self, motion_pivot: Tensor, wrinkle_pivot: Tensor) -> Tensor | None:
-        """Pivots (B, C, h, w) -> (B, style_dim), what the denoiser is told of them; None if it has no style input."""
+        """Pivots (B, C, h, w) -> (B, style_dim), what the denoiser is told of them; None if it has no style input.
+
+        With `style_input` one_hot: the known style whose pivots are nearest.
+        """
+        if self.config.style_input == "one_hot":
+            given = torch.cat([motion_pivot.flatten(1), wrinkle_pivot.flatten(1)], 1)
+            known = torch.cat([self.motion_pivots.flatten(1), self.wrinkle_pivots.flatten(1)], 1)
+            return nn.functional.one_hot(torch.cdist(given, known).argmin(1), len(known)).to(given.dtype)
         parts = [
             getattr(self, f"{name}_style").encode(pivot.flatten(1))
             for name, pivot in (("motion", motion_pivot), ("wrinkle", wrinkle_pivot))
@@ -213,11 +228,13 @@ class TexTalker(nn.Module):
             for kind in ("motion", "wrinkle")
         ]
         told = self.style_vector(*pivots)
+        alike = self.config.style_input == "one_hot"
+        origins = [self.motion_pivots.mean(0)[None], self.wrinkle_pivots.mean(0)[None]] if alike else pivots
         for start, made in self.windows(
             self._per_frame(features.to(device), num_frames), told, steps, guidance, generator, solver=solver
         ):
             motion, wrinkle = self._offsets(made)
-            yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
+            yield LatentWindow(start, motion + origins[0][:, None], wrinkle + origins[1][:, None])
 
     def _per_frame(self, features: Tensor, num_frames: int) -> Tensor:
         c = self.config

@@ -1,0 +1,170 @@
+"""The published scheme end to end on a tiny encoded corpus: items, ablations, export, processes side by side."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny import arguments
+
+from parlante.cli import train
+from parlante.core import InputError
+from parlante.core.timing import num_samples
+from parlante.models.textalker.denoiser import DenoiserConfig
+from parlante.models.textalker.talker import TexTalker
+from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.encoded import open_encoded
+from parlante.training.run import LoopConfig, read_recipe, section
+from parlante.training.speech_diffusion import (
+    SpeechDiffusionConfig,
+    SpeechDiffusionDataConfig,
+    SpeechDiffusionScheme,
+    build_talker,
+)
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "paper_diffusion.yaml"
+STAGE = "runs/speech_diffusion-001"
+
+
+@pytest.fixture
+def ingredients(tmp_path):
+    """An encoded corpus of noise, untrained autoencoders and a tiny speech network."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    sizes = VQGANConfig(
+        img_size=16, nf=8, ch_mult=(1, 1), res_blocks=1, attn_resolutions=(), norm_groups=4, codebook_size=8, emb_dim=2
+    )
+    for kind in ("motion", "wrinkle"):
+        VQAutoEncoder(sizes).save(tmp_path / kind, kind=kind)
+    clips = []
+    for name, frames in (("ann", 70), ("bob", 95)):
+        folder = tmp_path / "encoded" / name
+        folder.mkdir(parents=True)
+        for kind in ("motion", "wrinkle"):
+            np.save(folder / f"{kind}.npy", rng.normal(size=(frames, 2, 8, 8)).astype(np.float16))
+        np.save(folder / "audio.npy", 0.1 * rng.normal(size=num_samples(frames)).astype(np.float32))
+        save_file({kind: torch.randn(2, 8, 8) for kind in ("motion", "wrinkle")}, folder / "pivots.safetensors")
+        split = {"ann": "train", "bob": "train"}[name]
+        clips.append({"key": name, "subject": name, "split": split, "first": 0, "frames": 60})
+    clips.append({"key": "bob-2", "subject": "bob", "split": "test_a", "first": 60, "frames": 30})
+    stats = {"minimum": [-0.1] * 3, "maximum": [0.1] * 3}
+    (tmp_path / "encoded" / "encoded.json").write_text(json.dumps({"fps": 30, "clips": clips, "motion_stats": stats}))
+    speech = transformers.HubertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.HubertModel(speech).save_pretrained(tmp_path / "speech")
+    return (
+        *(f"data.{name}={tmp_path / name}" for name in ("encoded", "motion", "wrinkle", "speech")),
+        "model.width=16",
+        "model.layers=2",
+        "model.frames=8",
+        "model.previous=3",
+        "model.steps=20",
+        "inference.steps=3",
+        "inference.overlap=2",
+        "scheme.batch=3",
+        "scheme.check_items=2",
+        "loop.accelerator=cpu",
+        "loop.threads=1",
+        "loop.log_every=1",
+        "loop.max_steps=3",
+        "loop.warmup=1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ((), 0),
+        (("scheme.style=pivots", "scheme.style_dims=[1, 1]"), 2),
+        (("scheme.style=one_hot", "scheme.makes=motion"), 2),
+        (("scheme.makes=wrinkle",), 0),
+    ],
+)
+def test_trains_exports_and_generates(ingredients, changes, told, tmp_path):
+    assert train.run(arguments("paper_diffusion", tmp_path / "runs", *ingredients, *changes)) == 0
+    talker = TexTalker.from_pretrained(tmp_path / STAGE / "export")
+    assert talker.config.denoiser.style_dim == told
+    features = talker.hear(0.1 * torch.randn(1, 16000), 20)
+    windows = list(talker.latents(features, talker.style("bob"), 20))
+    assert sum(w.motion.shape[1] for w in windows) == 20
+    motion, wrinkle = (torch.cat([getattr(w, kind) for w in windows], 1) for kind in ("motion", "wrinkle"))
+    assert torch.isfinite(motion).all() and torch.isfinite(wrinkle).all()
+    for kind, made in (("motion", motion), ("wrinkle", wrinkle)):
+        moves = made.std(1).mean() > 1e-4
+        assert moves == (f"scheme.makes={'wrinkle' if kind == 'motion' else 'motion'}" not in changes)
+    figures = json.loads((tmp_path / STAGE / "figures.json").read_text())
+    assert np.isfinite(figures["loss"])
+    rows = (tmp_path / STAGE / "log-0" / "metrics.csv").read_text().splitlines()
+    assert len(rows) >= 4
+
+
+def test_the_recipe_is_the_published_size_and_scheme():
+    recipe = read_recipe(RECIPE)
+    assert DenoiserConfig(**recipe["model"]) == DenoiserConfig()
+    own = section(SpeechDiffusionConfig, recipe, "scheme")
+    assert own == SpeechDiffusionConfig()
+    loop = section(LoopConfig, recipe, "loop")
+    assert (loop.lr, loop.lr * loop.final_lr, loop.clip) == (1e-4, 1e-5, 0)
+
+
+def test_items_are_consecutive_and_never_neutral(ingredients, tmp_path):
+    """Latents and audio of an item belong to the same frames; frame 0 and held-out frames are left alone."""
+    data = SpeechDiffusionDataConfig(**{n: str(tmp_path / n) for n in ("encoded", "motion", "wrinkle", "speech")})
+    own = SpeechDiffusionConfig(batch=64)
+    sizes = {"width": 16, "layers": 1, "frames": 8, "previous": 3, "steps": 20}
+    talker, corpus = build_talker(data, own, sizes, {"overlap": 2})
+    scheme = SpeechDiffusionScheme(talker, corpus, LoopConfig(), own)
+    assert scheme.starts["train"] == {0: [range(1, 44)], 1: [range(1, 44)]}
+    assert scheme.starts["test_a"] == {1: [range(60, 74)]}
+    items = scheme.batch(0)
+    again = scheme.batch(0)
+    assert torch.equal(items.latents, again.latents) and torch.equal(items.audio, again.audio)
+    for latents, audio, number in zip(items.latents, items.audio, items.subject.tolist(), strict=True):
+        subject = corpus.subjects[number]
+        truth = np.asarray(subject.latents["motion"], np.float32) - subject.pivots["motion"].numpy()
+        start = int(np.argmin(np.abs(truth.reshape(len(truth), -1) - latents[0, :128].numpy()).max(1)))
+        assert 1 <= start <= 43
+        np.testing.assert_allclose(truth[start : start + 16].reshape(16, -1), latents[:, :128].numpy(), atol=1e-6)
+        at = int(start * 16000 / 30)
+        np.testing.assert_array_equal(audio.numpy(), subject.audio[at : at + len(audio)])
+
+
+def test_two_processes_share_one_run(ingredients, tmp_path):
+    """Data-parallel training through the command line: one run folder, one set of weights, batches of their own."""
+    changes = [*ingredients, "loop.devices=2", "loop.max_steps=2", "loop.save_every=2"]
+    command = [sys.executable, "-m", "parlante", "train", str(RECIPE), "--out", str(tmp_path / "runs")]
+    command += [part for change in changes for part in ("--set", change)]
+    clean = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "PARLANTE_RUN_DIR")}
+    done = subprocess.run(
+        command, env={**clean, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["speech_diffusion-001"]
+    assert done.stdout.decode().count("done:") == 1
+    TexTalker.from_pretrained(tmp_path / STAGE / "export")
+
+
+def test_unusable_input_is_named(ingredients, tmp_path):
+    def attempt(*changes: str) -> None:
+        train.run(arguments("paper_diffusion", tmp_path / "runs", *ingredients, *changes))
+
+    with pytest.raises(InputError, match=r"no encoded\.json; write one"):
+        attempt(f"data.encoded={tmp_path}")
+    with pytest.raises(InputError, match="as long as two windows of 40 frames"):
+        attempt("model.frames=40")
+    with pytest.raises(InputError, match="makes both, motion or wrinkle"):
+        attempt("scheme.makes=hair")
+    clip = {"key": "x", "subject": "ann", "split": "train", "first": 0, "frames": 1000}
+    index = tmp_path / "encoded" / "encoded.json"
+    head = json.loads(index.read_text())
+    index.write_text(json.dumps({**head, "clips": [clip]}))
+    with pytest.raises(InputError, match="frames 0 to 1000, but latents of 70"):
+        open_encoded(tmp_path / "encoded")
