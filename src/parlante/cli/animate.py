@@ -6,12 +6,16 @@ EPILOG = """examples:
   parlante animate line.wav -o line.mp4
   parlante animate line.mp3 --identity NAME --style NAME -o line.glb -o line.csv -o line.npz
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
+  parlante animate line.wav --model vocaset/ --style FaceTalk_170725_00137_TA -o line.npz -o line.obj/ -o line.mp4
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
 outputs:
   .mp4  video with sound (or .webm)  .glb  glTF with 52 ARKit morph targets and their animation
+  NAME.obj/, NAME.ply/  a folder of one mesh per frame
   .csv  Live Link Face, 61 columns   .npz  all numbers (vertices, wrinkle maps, weights, head pose, sound)
   NAME/ a folder of numbered PNG pictures, the sound and the curves
+
+A checkpoint that parlante convert wrote speaks on its own mesh and at its own frame rate: no curves, no head pose.
 """
 
 
@@ -28,7 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="textalker (default), talkingstyle, ptalker, faceformer, or a checkpoint folder",
     )
-    parser.add_argument("--identity", metavar="NAME", help="who speaks; parlante info lists them")
+    parser.add_argument(
+        "--identity",
+        metavar="NAME",
+        help="who speaks; parlante info lists them. Converted checkpoints: a name of theirs or a face file (.ply, .obj)",
+    )
     parser.add_argument(
         "--style",
         metavar="NAME",
@@ -39,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--motion-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
     parser.add_argument("--wrinkle-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same animation (default 0)")
-    parser.add_argument("--fps", type=float, default=30.0, help="frames per second of the outputs (default 30)")
+    parser.add_argument("--fps", type=float, help="frames per second of the outputs (default: the model's own, 30)")
     parser.add_argument("--steps", type=int, metavar="N", help="solver steps (default: the model's own)")
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
     parser.add_argument("--no-liveliness", action="store_true", help="leave out blinks, glances and head movement")

@@ -1,5 +1,6 @@
 """A checkpoint is a folder: `config.json` says what it is, `model.safetensors` holds the numbers. Nothing executes."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,18 @@ def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[
     if model is not None and found != model:
         raise InputError(f"{folder} holds a {found!r}, wanted a {model!r}")
     return config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def digest(folder: Path | str) -> str:
+    """SHA-256 of a checkpoint's weights. Raises InputError if they cannot be read."""
+    total = hashlib.sha256()
+    try:
+        with (Path(folder) / "model.safetensors").open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    except OSError as error:
+        raise InputError(f"cannot load a checkpoint from {folder}: {error.strerror or error}") from error
+    return total.hexdigest()
 
 
 def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str = "checkpoint") -> None:

@@ -95,6 +95,11 @@ class EmbeddedTalker:
         voice = getattr(self.network, "AudioStyle", None)
         return code if voice is None else code + voice(features[:, : round(VOICE_S * self.around.fps)])
 
+    def session(self, code: Tensor, generator: torch.Generator) -> Any:
+        """A streaming session of a code (1, D); FaceDiffuser draws its noise from the generator."""
+        own = {"generator": generator} if self.family == "facediffuser" else {}
+        return self.network.session(code, **own)
+
     def save(self, folder: Path | str) -> Path:
         """Write a checkpoint folder."""
         config = {"family": dataclasses.asdict(self.network.config), "embedded": dataclasses.asdict(self.around)}
@@ -121,6 +126,16 @@ class EmbeddedTalker:
             raise InputError(f"{folder} was trained on another motion basis than this version's; train it again")
         digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         return cls(family, network.requires_grad_(False), around, digest)
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether a checkpoint folder is of the embedded head, not of a mesh of its own."""
+    import json
+
+    try:
+        return "embedded" in json.loads((folder / "config.json").read_text())["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read {folder}/config.json: {error}") from error
 
 
 def model_name(folder: Path) -> str:

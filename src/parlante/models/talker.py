@@ -230,6 +230,19 @@ class VertexTalker(nn.Module):
         with torch.no_grad():
             return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
 
+    def voiced(self, code: Tensor, audio: Tensor, steps: Tensor | None = None) -> Tensor:
+        """Codes (D,) or (B, D) with the style of the voice in the sound (B, N) added, where the family has one.
+
+        steps (B,): how many of the second encoder's are real.
+        """
+        if self.emotion_encoder is None:
+            return code
+        with torch.no_grad():
+            emotion = self.emotion_encoder(audio.to(self._like))
+            real = None if steps is None else torch.arange(emotion.shape[1], device=audio.device) < steps[:, None]
+            heard = self.family.AudioStyle(emotion, real)
+        return code + (heard[0] if code.ndim == 1 and len(heard) == 1 else heard)
+
     def _codes(self, style: StyleLike | Sequence[StyleLike] | None, batch: int) -> Tensor:
         if isinstance(style, Sequence) and not isinstance(style, str):
             if len(style) != batch:

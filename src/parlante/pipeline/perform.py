@@ -16,7 +16,7 @@ from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.curves import CurveSolver
 from parlante.pipeline.ahead import ahead
 from parlante.pipeline.life import EYES, eyes_and_head
-from parlante.pipeline.source import Request, Source, unknown_name
+from parlante.pipeline.source import MeshSource, Request, Source, unknown_name
 from parlante.pipeline.sources import find_source
 from parlante.pipeline.speech import Speech, hear
 from parlante.pipeline.stages import Motion, Resampler, close_mouth, mouth_gain
@@ -83,6 +83,7 @@ def animate_to(
     check_outputs(outputs)
     seen = keep is not None or any(Path(output).suffix.lower() != ".csv" for output in outputs)
     take, chunks = stream(speech, skin=seen, **how)
+    _check_fit(outputs, take)
     with ahead(chunks) as made, open_sinks(outputs, take, picture) as sinks:
         done = 0
         for chunk in made:
@@ -96,6 +97,25 @@ def animate_to(
     return take
 
 
+FACELESS = (".npz", ".pc2", ".mdd", ".mc")
+"""Outputs that need no triangles."""
+
+
+def _check_fit(outputs: Sequence[Path | str], take: Take) -> None:
+    """Raises InputError where a talker does not make what an output shows."""
+    for output in map(str, outputs):
+        if not take.weight_names and output.lower().endswith(".csv"):
+            raise InputError(
+                f"cannot write {output}: {take.provenance['model']} on {take.topology.name} makes no curves; choose "
+                ".npz, .obj/, .ply/ or .mp4"
+            )
+        if not len(take.topology.triangles) and not output.lower().endswith(FACELESS):
+            raise InputError(
+                f"cannot write {output}: the checkpoint knows {take.topology.num_vertices} vertices and no triangles; "
+                f"choose {', '.join(FACELESS)}, give --identity FACE.ply, or convert again with --topology FACE.ply"
+            )
+
+
 def stream(
     speech: Path | str | tuple[NDArray[np.floating], int],
     *,
@@ -106,7 +126,7 @@ def stream(
     motion_strength: float = 1.0,
     wrinkle_strength: float = 1.0,
     seed: int = DEFAULT_SEED,
-    fps: float = 30.0,
+    fps: float | None = None,
     texture: bool = True,
     liveliness: bool = True,
     steps: int | None = None,
@@ -116,9 +136,10 @@ def stream(
     """The facts of a take and an iterator that makes its frames, a window of the model at a time.
 
     speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its first if
-    absent). style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
+    absent), or of a converted checkpoint's faces, or a mesh file of its topology. style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
     identity's own; each a name, a mixture such as `ada:0.7,bo:0.3`, a `.style` file or a `Style`.
-    Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240.
+    Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240, none: the
+    talker's own.
     texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
     source: another talker than the shipped TexTalker: a name of `pipeline.sources.SHIPPED`, a checkpoint folder, or any
     `Source`. skin: False saves painting the albedo, where nobody looks at it.
@@ -126,14 +147,19 @@ def stream(
     for name, value in (("motion_strength", motion_strength), ("wrinkle_strength", wrinkle_strength)):
         if not 0 <= value <= 3:
             raise InputError(f"{name} must lie in 0..3, got {value:g}; 1 leaves the model's own")
-    if not 1 <= fps <= 240:
+    if fps is not None and not 1 <= fps <= 240:
         raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
     if steps is not None and not 1 <= steps <= 1000:
         raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
-    person, shapes, pivot = _person(identity, paint=skin and texture)
     source = find_source(source)
+    shapes: NDArray[np.float32] | None = None
+    if isinstance(source, MeshSource):
+        person, pivot, liveliness = source.person(identity, paint=skin and texture), (0.0, 0.0, 0.0), False
+    else:
+        person, shapes, pivot = _person(identity, paint=skin and texture)
+    fps = source.fps if fps is None else fps
     request = Request(
         identity=person,
         motion_style=find_style(motion_style if motion_style is not None else style, source),
@@ -166,14 +192,47 @@ def stream(
         audio=heard.audio,
         sample_rate=heard.sample_rate,
         albedo=person.albedo if texture else None,
-        weight_names=ARKIT_NAMES,
+        weight_names=() if shapes is None else ARKIT_NAMES,
         shapes=shapes,
         pivot=pivot,
         wrinkle_size=source.wrinkle_size if texture else None,
         has_pose=liveliness,
         provenance=provenance,
     )
+    if shapes is None:
+        return take, _mesh_frames(take, heard, request, source)
     return take, _frames(take, heard, request, source, liveliness)
+
+
+def _mesh_frames(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Chunk]:
+    """What a talker of its own mesh says, as it says it."""
+    source.listen(heard.audio_16k)
+    pieces = (
+        Motion(np.zeros((len(window.offsets), 0), np.float32), window.offsets, window.wrinkle)
+        for window in source.windows(request)
+    )
+    start = 0
+    for motion in _at_rate(pieces, source.fps, take):
+        motion = motion[: take.num_frames - start]
+        if len(motion):
+            yield Chunk(start, (take.neutral + motion.residual).astype(np.float32, copy=False), motion.wrinkle)
+            start += len(motion)
+    assert start == take.num_frames, f"made {start} of {take.num_frames} frames"
+
+
+def _at_rate(pieces: Iterator[Motion], fps: float, take: Take) -> Iterator[Motion]:
+    """The same motion at the rate of the take."""
+    if abs(fps - take.fps) < 1e-9:
+        yield from pieces
+        return
+    stretch = Resampler(fps, take.fps, take.num_frames)
+    held: Motion | None = None
+    for motion in pieces:
+        if held is not None:
+            yield stretch.feed(held)
+        held = motion
+    if held is not None:
+        yield stretch.finish(held)
 
 
 def _frames(take: Take, heard: Speech, request: Request, source: Source, liveliness: bool) -> Iterator[Chunk]:
@@ -183,7 +242,7 @@ def _frames(take: Take, heard: Speech, request: Request, source: Source, livelin
         life = eyes_and_head(heard.audio_16k, 16000, _manner(request), request.seed, take.fps)
     compose = _Composer(take.neutral, take.shapes, take.topology)
     start = 0
-    for motion in _motions(take, heard, request, source):
+    for motion in _at_rate(_motions(take, heard, request, source), source.fps, take):
         count = min(len(motion), take.num_frames - start)
         if not count:
             continue
@@ -200,7 +259,7 @@ def _frames(take: Take, heard: Speech, request: Request, source: Source, livelin
 
 
 def _motions(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Motion]:
-    """Curves and residuals at the rate of the take, the mouth closed in silence."""
+    """Curves and residuals, the mouth closed in silence."""
     assert take.shapes is not None
     silence = np.maximum(source.listen(heard.audio_16k), heard.digital_silence(source.fps))
     gain = mouth_gain(silence, source.fps)
@@ -208,24 +267,13 @@ def _motions(take: Take, heard: Speech, request: Request, source: Source) -> Ite
     mask = _lower_face(take.shapes[lower])
     basis = take.shapes.reshape(len(take.shapes), -1)
     solver = CurveSolver(take.shapes, _observed(take.topology))
-    stretch = Resampler(source.fps, take.fps, take.num_frames)
-    same_rate = abs(source.fps - take.fps) < 1e-9
     start = 0
-    held: Motion | None = None
     for window in source.windows(request):
         weights = solver.solve(window.offsets)
         residual = window.offsets - (weights @ basis).reshape(window.offsets.shape)
         factor = gain[np.minimum(np.arange(start, start + len(weights)), len(gain) - 1)]
         start += len(weights)
-        motion = close_mouth(Motion(weights, residual, window.wrinkle), factor, lower, mask)
-        if same_rate:
-            yield motion
-            continue
-        if held is not None:
-            yield stretch.feed(held)
-        held = motion
-    if held is not None:
-        yield stretch.finish(held)
+        yield close_mouth(Motion(weights, residual, window.wrinkle), factor, lower, mask)
 
 
 class _Composer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ class Source(Protocol):
     """A talker as the pipeline sees it."""
 
     fps: float
-    wrinkle_size: tuple[int, int]
+    wrinkle_size: tuple[int, int] | None
+    """(h, w) of its wrinkle maps; none: it moves the mesh alone."""
     style_names: tuple[str, ...]
     provenance: dict[str, Any]
     """Model name and checkpoint hash."""
@@ -55,6 +56,15 @@ class Source(Protocol):
 
     def style(self, name: str | None) -> Style:
         """A known style by name, or the average of all. Raises InputError for an unknown name."""
+        ...
+
+
+@runtime_checkable
+class MeshSource(Source, Protocol):
+    """A talker with faces of its own, of any topology: no curves, no head pose."""
+
+    def person(self, identity: str | Identity | None, *, paint: bool = True) -> Identity:
+        """Who speaks: by name, from a file or folder, or its first face. paint: with skin, where it has one."""
         ...
 
 

@@ -4,7 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from parlante.models.embedded import SHIPPED as SMALL
-from parlante.models.embedded import model_name
+from parlante.models.embedded import is_embedded, model_name
+from parlante.models.talker import FAMILIES
 from parlante.pipeline.source import Source, unknown_name
 
 SHIPPED = ("textalker", *SMALL)
@@ -12,9 +13,9 @@ SHIPPED = ("textalker", *SMALL)
 
 
 def find_source(wish: Source | str | Path | None) -> Source:
-    """A talker of the embedded head: the shipped one of that name (none: TexTalker), a checkpoint folder, or as given.
+    """A talker: the shipped one of that name (none: TexTalker), a checkpoint folder, or as given.
 
-    Raises InputError for anything else, and for a talker of another topology.
+    Folders are those of trainings and of `parlante convert`. Raises InputError for anything else.
     """
     if wish is None or str(wish) == "textalker":
         from parlante.pipeline.textalker import TexTalkerSource
@@ -32,6 +33,10 @@ def find_source(wish: Source | str | Path | None) -> Source:
         from parlante.pipeline.textalker import TexTalkerSource
 
         return TexTalkerSource.load(folder)
+    if name in FAMILIES and not is_embedded(folder):
+        from parlante.pipeline.released import ReleasedSource
+
+        return ReleasedSource.load(folder)
     from parlante.pipeline.vertex import VertexSource
 
     return VertexSource.load(folder)

@@ -1,6 +1,5 @@
 """The shipped talker: phonetic encoder, TexTalker, and its maps read back onto the embedded head."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 
 from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
 from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
-from parlante.core import InputError, Style
+from parlante.core import Style
 from parlante.core.timing import num_frames
 from parlante.head import load_head
+from parlante.models.checkpoint import digest
 from parlante.models.textalker.talker import ASSET as TALKER_FOLDER
 from parlante.models.textalker.talker import TexTalker
 from parlante.pipeline.extract import Extracted, StyleClip
@@ -47,9 +47,9 @@ class TexTalkerSource:
         """From two checkpoint folders, the shipped ones by default. Raises InputError if one is missing or damaged."""
         provenance = {
             "model": "textalker",
-            "checkpoint_sha256": _sha256(Path(talker)),
+            "checkpoint_sha256": digest(talker),
             "encoder": "phonetic",
-            "encoder_sha256": _sha256(Path(encoder)),
+            "encoder_sha256": digest(encoder),
         }
         return cls(TexTalker.from_pretrained(talker), PhoneticEncoder.from_pretrained(encoder), provenance)
 
@@ -154,18 +154,3 @@ def _strength_table(strength: float) -> NDArray[np.uint8]:
     table = np.rint(255 * encode(np.clip(ratio, 1e-6, 1e3) ** strength)).astype(np.uint8)
     table[118] = 118
     return table
-
-
-def _sha256(folder: Path) -> str:
-    try:
-        with (folder / "model.safetensors").open("rb") as file:
-            return _digest(file)
-    except OSError as error:
-        raise InputError(f"cannot load a checkpoint from {folder}: {error.strerror or error}") from error
-
-
-def _digest(file: Any) -> str:
-    total = hashlib.sha256()
-    while block := file.read(1 << 20):
-        total.update(block)
-    return total.hexdigest()

@@ -19,16 +19,12 @@ from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
 from parlante.models.embedded import EmbeddedTalker
 from parlante.models.motion_basis import MotionBasis
+from parlante.pipeline.blocks import Push, in_blocks
 from parlante.pipeline.extract import Extracted, StyleClip
 from parlante.pipeline.source import Request, Window, unknown_name
 from parlante.training.style_fit import fit_style
 from parlante.uv.ratio import encode
 
-PIECE = 30
-"""Frames per window."""
-BLOCK, WARM_UP, FADE = 600, 60, 10
-"""Frames: the talker starts afresh every block, hears itself in before, and melts into the last one. It thus never runs
-much longer than in training, and an hour costs as much per second as a minute."""
 FIT_FRAMES, FIT_PIECES = 120, 8
 """A style is fitted to at most so many pieces of so many frames, spread over the clips."""
 SKIN = 256
@@ -72,7 +68,7 @@ class VertexSource:
         wish = request.motion_style
         style = wish if isinstance(wish, Style) else self.style(wish, request.identity.name)
         paint = self._skin(request) if request.texture else None
-        for coordinates in self._perform(torch.from_numpy(style.motion)[None]):
+        for coordinates in self._perform(torch.from_numpy(style.motion)[None], request.seed):
             offsets = self.basis.decode(coordinates.numpy()) * np.float32(request.motion_strength)
             wrinkle = None
             if paint is not None:
@@ -114,29 +110,20 @@ class VertexSource:
         return Extracted(style, sum(len(piece) for piece, _ in chosen) / self.fps, facts | figures)
 
     @torch.no_grad()
-    def _perform(self, code: Tensor) -> Iterator[Tensor]:
+    def _perform(self, code: Tensor, seed: int = 0) -> Iterator[Tensor]:
         """Coordinates (n, R) of all frames, in pieces."""
         if code.shape[1] != self.talker.codes().shape[1]:
             raise InputError(
                 f"a style of {code.shape[1]} numbers does not fit {self.talker.family}; extract it with it"
             )
         code = self.talker.voiced(code, self.talker.features(self._heard, 0, min(self._frames, round(10 * self.fps))))
-        tail: Tensor | None = None  # what the last block says beyond its end
-        for start in range(0, self._frames, BLOCK):
-            stop = min(start + BLOCK, self._frames)
-            session = self.talker.network.session(code)
-            if start:
-                session.push(self.talker.features(self._heard, start - WARM_UP, WARM_UP))
-            for at in range(start, stop, PIECE):
-                made = session.push(self.talker.features(self._heard, at, min(PIECE, stop - at)))[0]
-                if tail is not None:
-                    count = min(len(tail), len(made))
-                    rise = (torch.arange(1, count + 1) / (FADE + 1))[:, None]
-                    made = torch.cat([torch.lerp(tail[:count], made[:count], rise), made[count:]])
-                    tail = None
-                yield made
-            if stop < self._frames:
-                tail = session.push(self.talker.features(self._heard, stop, min(FADE, self._frames - stop)))[0]
+        generator = torch.Generator().manual_seed(seed)
+
+        def begin() -> Push:
+            session = self.talker.session(code, generator)
+            return lambda features: session.push(features)[0]
+
+        yield from in_blocks(begin, lambda start, count: self.talker.features(self._heard, start, count), self._frames)
 
     def _skin(self, request: Request) -> Any:
         from parlante.head import load_head

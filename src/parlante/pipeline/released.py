@@ -1,0 +1,148 @@
+"""Converted checkpoints as the pipeline sees them: a published talker on the mesh that it was trained with.
+
+Such a talker moves vertices and nothing else: no curves, no head pose, no skin, the mouth is not closed in silence. What
+comes out is what the authors' model says, in the unit and axes of its training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parlante.audio.speech import SpeechEncoder
+from parlante.core import Identity, InputError, Style, Topology
+from parlante.core.timing import num_frames
+from parlante.models.checkpoint import digest
+from parlante.models.released.templates import read_templates
+from parlante.models.talker import Templates, VertexTalker
+from parlante.pipeline.blocks import in_blocks
+from parlante.pipeline.source import Request, Window, unknown_name
+
+LONG_S, WINDOW_S = 60.0, 30.0
+"""Seconds: from the first on, speech is heard in windows of the second, so that memory does not grow as its square."""
+SHORTEST = 1600
+"""Samples; shorter recordings are lengthened with silence."""
+MESH_FILES = (".ply", ".obj", ".npz", ".pkl")
+
+
+class ReleasedSource:
+    """A `VertexTalker` and its faces. Holds the speech that it listened to last."""
+
+    wrinkle_size = None
+
+    def __init__(self, talker: VertexTalker, checkpoint: str = "") -> None:
+        self.talker = talker
+        self.fps = talker.fps
+        self.style_names = talker.config.subjects
+        self.provenance: dict[str, Any] = {"model": talker.config.model, "checkpoint_sha256": checkpoint}
+        self._audio = torch.zeros(1, SHORTEST)
+        self._frames = 0
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "ReleasedSource":
+        """From a folder that `parlante convert` wrote. Raises InputError if it cannot be used."""
+        return cls(VertexTalker.from_pretrained(folder), digest(folder))
+
+    # -- who speaks
+
+    def person(self, identity: str | Identity | None, *, paint: bool = True) -> Identity:
+        """A face of the checkpoint by name (the first if none), or from a mesh file of its topology.
+
+        Raises InputError where there is none, or of another size.
+        """
+        talker, faces = self.talker, self.talker.templates
+        if isinstance(identity, Identity):
+            name, neutral = identity.name, identity.neutral
+        elif identity is not None and Path(identity).suffix.lower() in MESH_FILES:
+            faces = read_templates([identity], Path(identity).stem)
+            name, neutral = next(iter(faces.neutrals.items()))
+            if not len(faces.triangles):
+                faces = replace(talker.templates, neutrals=faces.neutrals)
+        elif not faces.neutrals:
+            raise InputError(
+                f"this checkpoint has no face at rest; give one with --identity FACE.ply ({talker.num_vertices} "
+                "vertices), or convert it again with --topology"
+            )
+        else:
+            name = next(iter(faces.neutrals)) if identity is None else identity
+            if name not in faces.neutrals:
+                raise unknown_name("identity", name, tuple(faces.neutrals))
+            neutral = faces.neutrals[name]
+        if len(neutral) != talker.num_vertices:
+            raise InputError(
+                f"{name} has {len(neutral)} vertices, the checkpoint moves {talker.num_vertices}; give a face of the "
+                "topology that it was trained with"
+            )
+        return Identity(name, self._topology(faces), np.asarray(neutral, np.float32))
+
+    def _topology(self, faces: Templates) -> Topology:
+        uv, uv_triangles = faces.uv, faces.uv_triangles
+        if len(uv_triangles) != len(faces.triangles):  # no texture corners: all corners share one
+            uv, uv_triangles = np.zeros((1, 2), np.float32), np.zeros_like(faces.triangles)
+        name = self.talker.config.topology or f"mesh-{self.talker.num_vertices}"
+        return Topology(name, self.talker.num_vertices, faces.triangles, uv, uv_triangles)
+
+    def style(self, name: str | None) -> Style:
+        """A speaker's style, or the average of all. Raises InputError for an unknown name."""
+        if name is not None and name not in self.style_names:
+            raise unknown_name("style", name, self.style_names)
+        names = self.style_names if name is None else (name,)
+        code = self.talker.style({each: 1 / len(names) for each in names})
+        nothing = np.zeros(0, np.float32)
+        model, checkpoint = (str(self.provenance[key]) for key in ("model", "checkpoint_sha256"))
+        return Style(code.numpy().copy(), nothing, name or "mean", model, checkpoint)
+
+    # -- what is said
+
+    def listen(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the speech (N,) at 16 kHz. Published models are left to decide about silence: (T,) zeros."""
+        self._frames = num_frames(len(audio), fps=self.fps)
+        samples = torch.from_numpy(np.array(audio, np.float32))
+        self._audio = torch.nn.functional.pad(samples, (0, max(0, SHORTEST - len(samples))))[None]
+        long = len(audio) > LONG_S * 16000
+        for encoder in (self.talker.audio_encoder, self.talker.emotion_encoder):
+            if isinstance(encoder, SpeechEncoder):
+                encoder.config = replace(encoder.config, window_s=WINDOW_S if long else None)
+        return np.zeros(self._frames, np.float32)
+
+    @torch.no_grad()
+    def windows(self, request: Request) -> Iterator[Window]:
+        """Frames of the speech last listened to. Raises InputError for a style that it does not know."""
+        neutral = torch.from_numpy(request.identity.neutral)
+        strength = np.float32(request.motion_strength)
+        for vertices in self._perform(neutral, self._style(request), request):
+            yield Window((vertices - neutral).numpy() * strength, None)
+
+    def _style(self, request: Request) -> Tensor:
+        """By default the speaker of the face's name, else nobody (PTalker), else the first speaker."""
+        wish, names = request.motion_style, self.style_names
+        if wish is None and names:
+            nobody = None if self.talker.emotion_encoder is not None else names[0]
+            wish = request.identity.name if request.identity.name in names else nobody
+        return self.talker.voiced(self.talker.style(wish), self._audio)
+
+    def _perform(self, neutral: Tensor, code: Tensor, request: Request) -> Iterator[Tensor]:
+        talker, per_frame = self.talker, self.talker.config.family.steps_per_frame
+        heard, _ = talker.hear(self._audio)
+        last = heard.shape[1] // per_frame - 1  # the last frame is held to the end of the recording
+        if last < 0:
+            raise InputError("the recording is too short for a single frame; give at least a tenth of a second")
+
+        def features(start: int, count: int) -> Tensor:
+            frames = torch.arange(start, start + count).clamp(0, last)
+            return heard.unflatten(1, (-1, per_frame))[:, frames].flatten(1, 2)
+
+        heard = heard[:, : (last + 1) * per_frame]
+        if talker.config.model == "codetalker":  # its result decodes the codes of the whole clip at once
+            made = talker.generate(heard, neutral, code)[0]
+            yield made[torch.arange(self._frames).clamp(max=last)]
+            return
+        own: dict[str, Any] = {}
+        if talker.config.model == "facediffuser":
+            own = {"steps": request.steps, "generator": torch.Generator().manual_seed(request.seed)}
+        yield from in_blocks(lambda: talker.session(neutral, code, **own).push, features, self._frames)
