@@ -1,5 +1,7 @@
 """The autoencoder and the discriminator against the published ones."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from discover import holding
 
 from parlante import losses
 from parlante.models.textalker.discriminator import PatchDiscriminator
+from parlante.models.textalker.fast_vqgan import FastVQGAN
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.uv import apply_ratio
 
@@ -50,6 +53,33 @@ def test_autoencoder(parity, name):
     close(model.decode(z), wanted["image"])
     decoded = model.decode(inputs["decode/motion_latent"][None])
     close(decoded[0].permute(1, 2, 0), wanted["decode/diff"])
+
+
+@torch.no_grad()
+def test_rearranged_for_the_processor(parity):
+    """Fast and plain networks of the published kind agree where the fixture's widths allow both."""
+    for name in AUTOENCODERS:
+        case = parity(name)
+        model = build(case.sizes)
+        model.load_state_dict(case.part("state"), strict=True)
+        fast = FastVQGAN(model)
+        close(fast.encode(case.part("in")["image"]), case.part("out")["latent"])
+        close(fast.decode(case.part("out")["latent"]), case.part("out")["image"])
+
+
+def test_published_size(shared):
+    """Every key and shape of the released networks."""
+    path = shared / "parity" / "textalker" / "real_size_keys.json"
+    if not path.is_file():
+        pytest.skip(f"no list of the published keys: {path}")
+    wanted = json.loads(path.read_text())
+    with torch.device("meta"):
+        networks = {
+            "vqautoencoder": VQAutoEncoder(VQGANConfig()),
+            "vqgandiscriminator": PatchDiscriminator(ndf=64, layers=4),
+        }
+    for name, network in networks.items():
+        assert {key: list(value.shape) for key, value in network.state_dict().items()} == wanted[name]
 
 
 def picture(values: np.ndarray, wanted: torch.Tensor) -> None:

@@ -1,12 +1,12 @@
 """Training of the two autoencoders (TexTalker, section 3; options of ours in the recipes).
 
-Generator: weighted L1 (+ gradient and L2 terms) + codebook loss + [late] adaptive hinge GAN. Half the samples skip the
-quantiser, so that the generator serves codes and unquantised latents alike.
+Generator: weighted L1 (+ gradient and L2 terms, + a perceptual one) + codebook loss + [late] adaptive hinge GAN. In the
+small recipes half the samples skip the quantiser, so that the generator serves codes and unquantised latents alike.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,38 +16,61 @@ from parlante import losses
 from parlante.core import InputError
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.codebook import CodebookHealth
 from parlante.training.data import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
+from parlante.training.perceptual import perceptual
 from parlante.training.principal_start import principal_start
 from parlante.training.run import LoopConfig, Scheme, fit, section
+from parlante.training.scanned_maps import ScannedMaps, is_scanned
+from parlante.uv import MotionStats
 
 
 @dataclass(frozen=True, kw_only=True)
 class VQGANLossConfig:
-    """The `loss:` part of a recipe. Published: l1 1, commitment 1, codebook 0.25, adversarial 0.04 from step 20001."""
+    """The `loss:` part of a recipe. Published: l1 1, commitment 1, codebook 0.25, adversarial and gan 0.2, from step
+    20001, discriminator 64 wide with 4 layers, nothing else."""
 
     l1: float = 1.0
     l2: float = 0.0
     gradient: float = 0.0
+    perceptual: str = "none"
+    """lpips (with `perceptual_file`), gradients (a stand-in that needs no file) or none; see `perceptual.py`."""
+    perceptual_file: str = ""
+    perceptual_share: float = 0.0
+    """Weight of the perceptual term; 0 only logs it, as the published training does."""
     commitment: float = 0.25
     codebook: float = 1.0
     skip_share: float = 0.5
     """Share of samples that are generated from z itself."""
-    adversarial: float = 0.04
+    adversarial: float = 0.2
+    """Weight of the generator's adversarial term, beside the adaptive one."""
+    gan: float = 0.2
+    """Factor of that term before its gradient is compared with the others'."""
     adversarial_from: int | None = None
     """Step at which the discriminator joins; none leaves it out."""
     discriminator_width: int = 32
     discriminator_layers: int = 3
+    start_codes: bool = True
+    """Place the codes on latents of the first batches; otherwise they start at random, as published."""
     revive_every: int = 100
     """Steps between revivals of dead codes; 0 switches it off."""
     alive: float = 0.05
     """A code is dead when it is used less than this share of the even rate."""
+    autocast: bool = False
+    """Run the networks in bfloat16; weights, codes, losses and optimisers stay float32."""
+
+
+class Maps(Protocol):
+    """Where batches come from."""
+
+    def batch(self, step: int, *stream: int) -> Tensor:
+        """(B, 3, H, H) maps, a function of the seed, the step and the stream."""
 
 
 class VQGANScheme(Scheme):
     """One autoencoder on one kind of map."""
 
     weight: Tensor
-    usage: Tensor
     unit: Tensor | None
 
     def __init__(
@@ -55,7 +78,7 @@ class VQGANScheme(Scheme):
         model: VQAutoEncoder,
         loop: LoopConfig,
         loss: VQGANLossConfig,
-        data: MapBatches,
+        data: Maps,
         held_out: Tensor | None = None,
         weight: Tensor | None = None,
         unit: Tensor | None = None,
@@ -66,11 +89,11 @@ class VQGANScheme(Scheme):
         self.network, self.loss, self.data, self.held_out = model, loss, data, held_out
         self.register_buffer("weight", torch.ones(1, 1, 1, 1) if weight is None else weight, persistent=False)
         self.register_buffer("unit", unit, persistent=False)
-        self.register_buffer("usage", torch.ones(model.config.codebook_size) / model.config.codebook_size)
+        self.health = CodebookHealth(model.config.codebook_size, loss.alive)
         self.critic: PatchDiscriminator | None = None
         if loss.adversarial_from is not None:
             self.critic = PatchDiscriminator(model.config.channels, loss.discriminator_width, loss.discriminator_layers)
-        self._indices = torch.zeros(0, dtype=torch.long)
+        self.distance = perceptual(loss.perceptual, loss.perceptual_file)
 
     def configure_optimizers(self) -> Any:
         """One for the autoencoder, one for the discriminator if there is one."""
@@ -88,26 +111,41 @@ class VQGANScheme(Scheme):
         start = self.loss.adversarial_from
         return self.critic is not None and start is not None and self.steps_done >= start
 
+    def _mixed(self, like: Tensor) -> torch.autocast:
+        return torch.autocast(like.device.type, torch.bfloat16, enabled=self.loss.autocast)
+
+    def _score(self, image: Tensor) -> Tensor:
+        assert self.critic is not None
+        with self._mixed(image):
+            return self.critic(image).float()
+
     def losses(self, batch: Tensor) -> dict[str, Tensor]:
         """See the module's first lines."""
         model, c = self.network, self.loss
         assert isinstance(model, VQAutoEncoder)
-        if self.steps_done == 0:
+        if self.steps_done == 0 and c.start_codes:
             self._place_codes(batch)
-        skip = torch.rand(len(batch), device=batch.device) < c.skip_share
-        output, code = model(batch, skip)
+        skip = torch.rand(len(batch), device=batch.device) < c.skip_share if c.skip_share else None
+        with self._mixed(batch):
+            output, code = model(batch, skip)
+        output = output.float()
         pixel = c.l1 * losses.weighted_l1(output, batch, self.weight)
         if c.l2:
             pixel = pixel + c.l2 * losses.weighted_l2(output, batch, self.weight)
         if c.gradient:
             pixel = pixel + c.gradient * losses.gradient_l1(output, batch, self.weight)
-        total = pixel + c.commitment * code.commitment + c.codebook * code.codebook
         answer = {"pixel": pixel, "commitment": code.commitment, "perplexity": code.perplexity}
-        self._indices, self._output = code.indices.flatten(), output.detach()
+        if self.distance is not None:
+            with torch.set_grad_enabled(c.perceptual_share > 0), self._mixed(batch):
+                distance = self.distance(output, batch)
+            pixel = pixel + c.perceptual_share * distance
+            answer["perceptual"] = distance
+        total = pixel + c.commitment * code.commitment + c.codebook * code.codebook
+        self._indices, self._output = code.indices, output.detach()
         if self._fighting:
             assert self.critic is not None
             self.critic.requires_grad_(False)
-            adversarial = losses.hinge_generator(self.critic(output))
+            adversarial = c.gan * losses.hinge_generator(self._score(output))
             share = losses.adaptive_weight(pixel, adversarial, model.last_weight)
             total = total + c.adversarial * share * adversarial
             self.critic.requires_grad_(True)
@@ -119,51 +157,33 @@ class VQGANScheme(Scheme):
         logged: dict[str, float] = {}
         if self._fighting:
             assert self.critic is not None
-            loss = losses.hinge_discriminator(self.critic(batch), self.critic(self._output))
+            loss = losses.hinge_discriminator(self._score(batch), self._score(self._output))
             self.optimise(self.optimizers()[1], loss, list(self.critic.parameters()))  # type: ignore[index]
             logged["discriminator"] = loss.item()
-        size = len(self.usage)
-        share = torch.bincount(self._indices, minlength=size).float() / len(self._indices)
-        self.usage.lerp_(share, 0.02)
-        dead = self.usage < self.loss.alive / size
+        dead = self.health.see(self._indices)
         logged["alive"] = 1 - dead.float().mean().item()
         every = self.loss.revive_every
         if every and step % every == every - 1 and dead.any() and step < 0.8 * self.loop.max_steps:
-            self._revive(dead.nonzero()[:, 0], batch)
+            numbers = dead.nonzero()[:, 0]
+            self._set_codes(numbers, self.health.revive(self._model, numbers, batch))
+            logged["revived"] = float(len(numbers))
         return logged
 
-    @torch.no_grad()
-    def _place_codes(self, batch: Tensor) -> None:
-        """Data initialisation: k-means on latents of some batches, drawn by their distance from rest."""
-        model = self.network
-        assert isinstance(model, VQAutoEncoder) and self.ema is not None
-        maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(8))])
-        z = torch.cat([model.encode(piece) for piece in maps.split(16)]).permute(0, 2, 3, 1).flatten(0, 2)
-        active = (z - z.mean(0)).norm(dim=1)
-        z = z[torch.multinomial(active + 0.02 * active.mean() + 1e-12, 16 * len(self.usage), replacement=True)]
-        codes = z[torch.randperm(len(z))[: len(self.usage)]].clone()
-        for _ in range(8):
-            nearest = torch.cdist(z, codes).argmin(1)
-            count = torch.bincount(nearest, minlength=len(codes))[:, None]
-            total = torch.zeros_like(codes).index_add_(0, nearest, z)
-            codes = torch.where(count > 0, total / count.clamp(min=1), z[torch.randint(len(z), (len(codes),))])
-        every = torch.arange(len(codes), device=codes.device)
-        model.quantize.place(every, codes)
-        self.ema.state["quantize.embedding.weight"].copy_(codes)
+    @property
+    def _model(self) -> VQAutoEncoder:
+        assert isinstance(self.network, VQAutoEncoder)
+        return self.network
 
-    @torch.no_grad()
-    def _revive(self, codes: Tensor, batch: Tensor) -> None:
-        """Move codes onto latents of a batch, those far from their own code first: most cells of a face are at rest."""
-        model = self.network
-        assert isinstance(model, VQAutoEncoder) and self.ema is not None
-        z = model.encode(batch)
-        far = (z - model.quantize.nearest(z)).square().sum(1).flatten()
-        z = z.permute(0, 2, 3, 1).flatten(0, 2)
-        picked = z[torch.multinomial(far + 0.05 * far.mean() + 1e-12, len(codes), replacement=len(codes) > len(z))]
-        picked = picked + 0.01 * z.std(0) * torch.randn_like(picked)
-        model.quantize.place(codes, picked)
-        self.ema.state["quantize.embedding.weight"][codes] = picked
-        self.usage[codes] = 1.0 / len(self.usage)
+    def _place_codes(self, batch: Tensor) -> None:
+        maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(8))])
+        codes = self.health.place(self._model, maps)
+        self._set_codes(torch.arange(len(codes), device=codes.device), codes)
+
+    def _set_codes(self, where: Tensor, vectors: Tensor) -> None:
+        """The average moves with codes that were put somewhere."""
+        assert self.ema is not None
+        kept = self.ema.state["quantize.embedding.weight"]
+        kept[where] = vectors.to(kept)
 
     def validate(self) -> dict[str, float]:
         """Weighted error in mm (motion) or PSNR in dB (wrinkle), from codes and from z; code use."""
@@ -189,9 +209,36 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     """Train the autoencoder of `stage` motion_vqgan or wrinkle_vqgan and write `run_dir/export`."""
     kind = str(config["stage"]).removesuffix("_vqgan")
     if "corpus" not in (config.get("data") or {}):
-        raise InputError("the recipe needs data.corpus: --set data.corpus=FOLDER written by `parlante synth`")
+        raise InputError(
+            "the recipe needs data.corpus: --set data.corpus=FOLDER written by `parlante synth` or `parlante prepare`"
+        )
     sizes, loop = section(VQGANConfig, config, "model"), section(LoopConfig, config, "loop")
     loss, data = section(VQGANLossConfig, config, "loss"), section(MapDataConfig, config, "data")
+    perceptual(loss.perceptual, loss.perceptual_file)  # a missing file is told before maps are made
+    batches, held_out, weight, stats = (_scanned if is_scanned(data.corpus) else _synthetic)(kind, sizes, data, loop)
+    unit = None
+    if kind == "motion":
+        span = np.subtract(stats.maximum, stats.minimum)
+        unit = torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
+    torch.manual_seed(loop.seed)
+    model = VQAutoEncoder(sizes)
+    if data.start_maps and not (run_dir / "last.ckpt").is_file():
+        first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
+        principal_start(model, first, torch.ones(1, 1, 1, 1) if weight is None else weight)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
+    fit(scheme, run_dir)
+    with torch.no_grad():
+        figures = scheme.validate()
+    model.save(run_dir / "export", kind=kind, stats=stats.to_dict(), figures=figures, loss=asdict(loss))
+
+
+Material = tuple[Maps, Tensor | None, Tensor | None, MotionStats]
+"""Batches, held-out maps, loss weights, how motion maps are normalised."""
+
+
+def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
+    """A SynthTalk corpus: maps rendered on the fly, texels weighed by place and activity."""
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     corpus, faces = corpus_faces(data.corpus, sizes=side, margin=data.stats_margin)
     batches = MapBatches(faces, split_takes(corpus, "train"), kind, data, loop.seed)
@@ -201,18 +248,10 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if data.activity:
         weight = weight * (1 + data.activity * activity_map(batches))
         weight = weight / weight.mean()
-    unit = None
-    if kind == "motion":
-        span = np.subtract(faces.stats.maximum, faces.stats.minimum)
-        unit = torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
-    torch.manual_seed(loop.seed)
-    model = VQAutoEncoder(sizes)
-    if not (run_dir / "last.ckpt").is_file():
-        first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
-        principal_start(model, first, weight)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
-    fit(scheme, run_dir)
-    with torch.no_grad():
-        figures = scheme.validate()
-    model.save(run_dir / "export", kind=kind, stats=faces.stats.to_dict(), figures=figures, loss=asdict(loss))
+    return batches, held_out, weight, faces.stats
+
+
+def _scanned(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
+    """A corpus written by `parlante prepare`: every texel counts alike, as published."""
+    batches = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed)
+    return batches, batches.held_out(), None, batches.stats

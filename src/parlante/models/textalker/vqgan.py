@@ -205,7 +205,9 @@ class VQAutoEncoder(nn.Module):
         skip: (B,) bool, samples whose generator gets z itself instead of its codes, so that both ways decode well.
         """
         z = self.encode(image)
-        quantised = self.quantize(z)
+        with torch.autocast(z.device.type, enabled=False):  # codes are told apart in float32
+            z = z.float()
+            quantised = self.quantize(z)
         latent = quantised.latent if skip is None else torch.where(skip[:, None, None, None], z, quantised.latent)
         return self.decode(latent, quantise=False), quantised
 
