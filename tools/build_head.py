@@ -82,6 +82,18 @@ def clear_eyes(skin: Array, mesh: Mesh, centre: Array, radius: float, side: int)
         skin[ring] += arm / length[:, None] * push[:, None]
 
 
+TEETH_BEHIND = {"teeth_upper": ("upper_lip_inner", 0.050), "teeth_lower": ("lower_lip_inner", 0.090)}
+"""How far the incisors stay behind the line where the lips meet, dm; the source leaves a centimetre and more."""
+
+
+def forward(points: Array, push: float) -> Array:
+    """Points (N, 3) stretched towards the lips: the foremost moves by `push`, the hindmost stays."""
+    z = points[:, 2]
+    moved = points.copy()
+    moved[:, 2] += push * (z - z.min()) / (z.max() - z.min())
+    return moved
+
+
 def build_person(whole: Array, base: Array, mesh: Mesh, layout: Layout) -> tuple[Array, dict[str, Array]]:
     """The head's vertices (V, 3) in metres with the head joint at the origin, and its pivots.
 
@@ -105,14 +117,19 @@ def build_person(whole: Array, base: Array, mesh: Mesh, layout: Layout) -> tuple
     for side, name in enumerate(("eyeball_left", "eyeball_right")):
         clear_eyes(skin, mesh, centres[side], radius, side)
         put(name, centres[side] + radius * eye)
+    marks, push = landmarks(base[mesh.source], mesh), 0.0
     for strip, arch, tooth, gum in (
         (TEETH_UPPER, parts.UPPER, "teeth_upper", "gum_upper"),
         (TEETH_LOWER, parts.LOWER, "teeth_lower", "gum_lower"),
     ):
         fitted = affine(base[strip], whole[strip])
         for name, part in ((tooth, parts.teeth(arch)), (gum, parts.gums(arch))):
-            put(name, np.concatenate([part.points, np.ones((len(part.points), 1))], axis=1) @ fitted)
-    put("tongue", whole[TONGUE])
+            placed = np.concatenate([part.points, np.ones((len(part.points), 1))], axis=1) @ fitted
+            if name == tooth:
+                lip, behind = TEETH_BEHIND[tooth]
+                push = max(0.0, float(skin[marks[lip], 2] - placed[:, 2].max()) - behind)
+            put(name, forward(placed, push))
+    put("tongue", forward(whole[TONGUE], push))
     put("skin", skin)
     joint = whole[HEAD_JOINT].mean(0)
     points = (points - joint) * UNIT

@@ -149,7 +149,7 @@ def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, 
         arm = neutral[rows(name)] - anatomy.hinge
         share = np.clip((neutral[rows(name)][:, 2:3] - anatomy.hinge[2]) / 0.03, 0.3, 1) if name == "tongue" else 1.0
         shapes[INDEX["jawOpen"], rows(name)] = share * (arm @ rotation.T - arm)
-        shapes[INDEX["jawForward"], rows(name)] = [0, -0.001, 0.0075]
+        shapes[INDEX["jawForward"], rows(name)] = [0, -0.001, 0.006]
         for direction, sign in (("jawLeft", 1.0), ("jawRight", -1.0)):
             about = turn(0.0, sign * np.degrees(0.12))
             shapes[INDEX[direction], rows(name)] = arm @ about.T - arm
