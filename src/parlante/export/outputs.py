@@ -70,6 +70,9 @@ FORMATS: dict[str, Format] = {
     ".skin.webm": Format("parlante.export.skin_video:SkinVideoSink", "the same as VP9 and Opus"),
     ".csv": Format("parlante.export.livelink_csv:LiveLinkCsv", "Live Link Face CSV, 61 columns"),
     ".npz": Format("parlante.export.npz:NpzSink", "all numbers: vertices, wrinkle maps, weights, head pose, sound"),
+    ".vrm": Format("parlante.export.vrm:VrmSink", "VRM 1.0 avatar: expressions, animation", ("fidelity",)),
+    ".vrma": Format("parlante.export.vrm:VrmaSink", "VRM animation: vowels, blinks, head", ("fidelity",)),
+    ".arkit.vrma": Format("parlante.export.vrm:VrmaSink", "VRM animation: the 52 curves, head", ("fidelity",)),
     **{
         suffix: Format("parlante.export.usd:UsdSink", f"USD: {about}", ("fidelity",))
         for suffix, about in (
