@@ -14,6 +14,7 @@ FLOORS = (
     ("server",),
     ("evaluation",),
     ("pipeline",),
+    ("character",),
     ("training",),
     ("render", "export"),
     ("synth",),

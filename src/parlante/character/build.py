@@ -1,0 +1,247 @@
+"""From the user's mesh to a `Character`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.character.attach import Attachment, attach, outer_triangles, user_shapes
+from parlante.character.character import Character
+from parlante.character.fit import Registered, register
+from parlante.character.mesh import UserMesh, parts_of, read_character_mesh, texture_of, weld
+from parlante.character.pose import Pose, PoseSearch, Similarity, umeyama
+from parlante.character.prior import FacePrior, face_prior
+from parlante.character.surface import Surface
+from parlante.character.transfer import carry_shapes
+from parlante.character.wrinkle import wrinkle_table
+from parlante.core import InputError, Topology
+from parlante.core.pose import neck_weights
+
+Steps = Callable[[str], None]
+WRINKLE_SIZE = 512
+_WORST = 0.0025
+_REGIONS = ("lips", "upper_lip", "lower_lip", "face", "upper_face", "lower_face", "neck", "ears", "forehead", "cheeks")
+
+
+def build_character(
+    path: Path | str,
+    *,
+    texture: Path | str | None = None,
+    landmarks: Path | str | None = None,
+    refused: Path | None = None,
+    step: Steps = lambda what: None,
+) -> Character:
+    """A character of a `.obj`, `.ply`, `.glb` or `.vrm`.
+
+    texture: its picture; landmarks: a JSON file of names of our landmarks (nose_tip, mouth_left, chin, ...) and places
+    [x, y, z] or vertex numbers, at least four. refused: where to save a picture if it is refused; step: told what is
+    being done. Raises InputError if the mesh cannot be read or shows no face.
+    """
+    step("reading")
+    mesh = read_character_mesh(path)
+    albedo = mesh.albedo if texture is None else texture_of(texture)
+    prior = face_prior()
+    first, place = weld(mesh.vertices)
+    surface = Surface(mesh.vertices[first], place[mesh.triangles])
+    step("looking for the face")
+    pose, surface = _find(surface, prior, mesh, landmarks, refused)
+    turned = pose.similarity
+    part = parts_of(surface.triangles, len(surface.vertices))
+    canonical = Surface(turned.apply(surface.vertices), surface.triangles)
+    main, loose = _main_part(canonical, part, prior.shape(pose.coefficients)[prior.head.topology.regions["face"]])
+    step("fitting")
+    registered = register(canonical, pose, prior, loose)
+    if not registered.residual < _WORST:
+        _refuse(mesh, canonical, refused, f"our face stays {1000 * registered.residual:.1f} mm away from it on average")
+    step("carrying the shapes over")
+    attached = attach(canonical, registered, prior, part, main)
+    person = _alike(prior, pose)
+    ours = carry_shapes(prior, person, registered)
+    shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
+    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
+    topology = _topology(mesh, place, canonical, registered, attached, prior)
+    step("texture")
+    table = None
+    if mesh.textured:
+        outer = outer_triangles(prior)
+        table = wrinkle_table(
+            topology,
+            canonical.vertices[place],
+            prior.head.topology,
+            registered.neutral - registered.seal,
+            outer,
+            WRINKLE_SIZE,
+        )
+    pivot = prior.head.neck_pivot(person).astype(np.float64)
+    x, y, z = (float(value) for value in pivot)
+    still = neutral[place].astype(np.float32)
+    report = {
+        "relief": round(pose.relief, 3),
+        "fit_mm": round(1000 * registered.residual, 3),
+        "followed": round(len(attached.carrier.known) / len(surface.vertices), 3),
+        "mouth": _told(registered),
+        "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
+        "own_eyeballs": [len(ball) for ball in attached.eyeballs],
+        "own_lower_teeth": len(attached.jaw),
+        "like": person,
+    }
+    return Character(
+        topology,
+        still,
+        np.ascontiguousarray(shapes[:, place]),
+        turned,
+        (x, y, z),
+        neck_weights(still, pivot),
+        place,
+        attached.carrier,
+        albedo,
+        table,
+        report,
+    )
+
+
+def _find(
+    surface: Surface, prior: FacePrior, mesh: UserMesh, landmarks: Path | str | None, refused: Path | None
+) -> tuple[Pose, Surface]:
+    """The pose, and the surface with its outside outside."""
+    if landmarks is not None:
+        start = read_landmarks(landmarks, prior, mesh)
+        poses = [(PoseSearch(side, prior).refine(start), side) for side in (surface, _inside_out(surface))]
+        pose, best = max(poses, key=lambda item: item[0].relief)
+        return pose, best
+    best = surface
+    pose = PoseSearch(surface, prior).run()[0]
+    if not pose.is_face and _hollow(surface):
+        other = _inside_out(surface)
+        turned = PoseSearch(other, prior).run()[0]
+        if turned.relief > pose.relief:
+            pose, best = turned, other
+    if not pose.is_face:
+        canonical = Surface(pose.similarity.apply(best.vertices), best.triangles)
+        _refuse(
+            mesh, canonical, refused,
+            f"nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's at best, 0.55 is the least",
+        )  # fmt: skip
+    return pose, best
+
+
+def _inside_out(surface: Surface) -> Surface:
+    return Surface(surface.vertices, surface.triangles[:, ::-1])
+
+
+def _hollow(surface: Surface) -> bool:
+    """Whether the triangles seem to face inwards, by the signed volume."""
+    corners = surface.vertices[surface.triangles] - surface.vertices.mean(0)
+    return bool(np.einsum("ni,ni->", np.cross(corners[:, 0], corners[:, 1]), corners[:, 2]) < 0)
+
+
+def read_landmarks(path: Path | str, prior: FacePrior, mesh: UserMesh) -> Similarity:
+    """The similarity that takes the named places of the file to ours. Raises InputError if they cannot be used."""
+    path = Path(path)
+    marks = prior.head.topology.landmarks
+    try:
+        named = json.loads(path.read_text())
+        if not isinstance(named, dict):
+            raise ValueError("not an object of name: place")
+        places = {}
+        for name, where in named.items():
+            if name not in marks:
+                raise ValueError(f"{name!r} is no landmark; known: {', '.join(sorted(marks))}")
+            point = mesh.vertices[where] if isinstance(where, int) else np.asarray(where, np.float64)
+            if point.shape != (3,) or not np.isfinite(point).all():
+                raise ValueError(f"{name} must be [x, y, z] or a vertex number")
+            places[name] = point
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"cannot use the landmarks in {path}: {error}") from error
+    if len(places) < 4:
+        raise InputError(
+            f"{path} names {len(places)} landmarks, 4 are needed: nose_tip, chin, mouth_left, mouth_right, or more"
+        )
+    goal = prior.mean[[marks[name] for name in places]]
+    return umeyama(np.stack(list(places.values())), goal)
+
+
+def _main_part(surface: Surface, part: NDArray[np.int64], face: NDArray[np.floating]) -> tuple[int, NDArray[np.bool_]]:
+    """The connected part that is the face, and (F,) True on triangles of the others that hold little of it."""
+    from scipy.spatial import cKDTree
+
+    size = np.bincount(part)
+    _, nearest = cKDTree(surface.vertices).query(face)
+    share = np.bincount(part[nearest], minlength=len(size)) / len(face)
+    main = int(share.argmax())
+    kept = (share > 0.08) & (size > 0.02 * size[main])
+    kept[main] = True
+    small = np.array([not k for k in kept])
+    return main, small[part[surface.triangles[:, 0]]]
+
+
+def _alike(prior: FacePrior, pose: Pose) -> str:
+    """The embedded person whose face is nearest."""
+    face = prior.head.topology.regions["face"]
+    found = prior.shape(pose.coefficients)[face]
+    apart = [np.linalg.norm(prior.head.neutral(name)[face] - found) for name in prior.head.identity_names]
+    return prior.head.identity_names[int(np.argmin(apart))]
+
+
+def _topology(
+    mesh: UserMesh, place: NDArray[np.int64], surface: Surface, registered: Registered, attached: Attachment,
+    prior: FacePrior,
+) -> Topology:  # fmt: skip
+    ours = prior.head.topology
+    carry = attached.carrier
+    nearest = np.full(len(surface.vertices), -1, np.int64)
+    nearest[carry.known] = carry.index[np.arange(len(carry.known)), carry.weights.argmax(1)]
+    regions = {}
+    sets = {name: np.isin(nearest, ours.regions[name]) & (nearest >= 0) for name in _REGIONS}
+    sets["upper_lip"] &= ~attached.lower
+    sets["lower_lip"] &= ~attached.upper
+    sets["inner_mouth"] = attached.inside
+    for name, ball in zip(("eyeball_left", "eyeball_right"), attached.eyeballs, strict=True):
+        sets[name] = np.isin(np.arange(len(nearest)), ball)
+    for name, inside in sets.items():
+        if inside.any():
+            regions[name] = np.flatnonzero(inside[place]).astype(np.int32)
+    first = np.zeros(len(surface.vertices), np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    landmarks = {}
+    rest = registered.neutral - registered.seal
+    for name, number in ours.landmarks.items():
+        if number >= prior.head.layout.ranges["skin"][1]:
+            continue
+        allowed = np.zeros(len(nearest), bool)
+        if name.startswith("upper_lip"):
+            allowed = attached.upper
+        elif name.startswith("lower_lip"):
+            allowed = attached.lower
+        if not allowed.any():
+            allowed = nearest >= 0
+        candidates = np.flatnonzero(allowed)
+        distance = np.linalg.norm(surface.vertices[candidates] - rest[number], axis=1)
+        if distance.min() < 0.015:
+            landmarks[name] = int(first[candidates[int(distance.argmin())]])
+    return Topology(
+        mesh.name, len(place), mesh.triangles.astype(np.int32), mesh.uv, mesh.uv_triangles.astype(np.int32), regions,
+        landmarks,
+    )  # fmt: skip
+
+
+def _told(registered: Registered) -> str:
+    if registered.mouth is None:
+        return "estimated"
+    parted = float(np.abs(registered.seal).max()) > 0
+    return f"parted by {1000 * registered.mouth.gap:.1f} mm, closed" if parted else "seen"
+
+
+def _refuse(mesh: UserMesh, canonical: Surface, refused: Path | None, reason: str) -> None:
+    shown = ""
+    if refused is not None:
+        from parlante.character.picture import show_surface
+
+        show_surface(canonical, refused)
+        shown = f" (see {refused})"
+    raise InputError(
+        f"no face was found in {mesh.name!r}{shown}: {reason}; if it is one, say where with --landmarks file.json, "
+        'such as {"nose_tip": [x, y, z], "chin": ..., "mouth_left": ..., "mouth_right": ...}'
+    )

@@ -1,0 +1,175 @@
+"""A character: the user's mesh with 52 shapes, its skin and what carries motion and wrinkles to it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.character.pose import Similarity
+from parlante.character.surface import Surface
+from parlante.character.transfer import Carrier
+from parlante.character.wrinkle import carry_wrinkles
+from parlante.core import InputError, Topology, atomic_folder, read_npz
+from parlante.head.arkit import ARKIT_NAMES
+
+FORMAT = 1
+_NAMED = ("triangles", "uv", "uv_triangles", "neutral", "place", "known", "index", "weights", "free")
+
+
+@dataclass(frozen=True, eq=False)
+class Character:
+    """The user's vertices in the user's order, in metres, y up, z forward, at the size of the embedded head."""
+
+    topology: Topology
+    neutral: NDArray[np.float32]
+    """(U, 3) at rest, lips closed."""
+    shapes: NDArray[np.float32]
+    """(52, U, 3) in the order of `ARKIT_NAMES`."""
+    similarity: Similarity
+    """From the unit and axes of the file to `neutral`'s."""
+    pivot: tuple[float, float, float]
+    """About which the head turns."""
+    pose_weights: NDArray[np.float32]
+    """(U,) how far each vertex follows the pose of the head."""
+    place: NDArray[np.int64]
+    """(U,) which distinct place each vertex stands at: files double vertices along texture seams."""
+    carrier: Carrier
+    """Carries displacements of our head to the distinct places."""
+    albedo: NDArray[np.uint8] | None = None
+    wrinkle_table: NDArray[np.float32] | None = None
+    report: dict[str, Any] | None = None
+    """What the registration measured."""
+
+    def vertices(
+        self, weights: NDArray[np.floating], residual: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        """(T, U, 3) metres of weights (T, 52), plus a displacement (T, V, 3) of our head that the weights leave over.
+
+        Raises InputError for weights of another shape.
+        """
+        weights = np.asarray(weights, np.float32)
+        if weights.ndim != 2 or weights.shape[1] != len(self.shapes):
+            raise InputError(f"weights must be (T, {len(self.shapes)}), got {weights.shape}; one column a shape")
+        moved = (weights @ self.shapes.reshape(len(self.shapes), -1)).reshape(len(weights), -1, 3)
+        if residual is not None:
+            moved += self.motion(residual)
+        return np.asarray(moved + self.neutral, np.float32)
+
+    def motion(self, offsets: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Displacements (T, V, 3) of our head -> (T, U, 3) of this character; its rigid parts stay."""
+        return self.carrier(offsets)[:, self.place]
+
+    def wrinkles(self, maps: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """Stored wrinkle maps in our layout -> in this character's; none if it has no texture coordinates."""
+        return None if self.wrinkle_table is None else carry_wrinkles(maps, self.wrinkle_table)
+
+    def save(self, folder: Path | str) -> None:
+        """Write `config.json`, `mesh.npz`, `shapes.npz` and the texture into a new folder, whole or not at all."""
+        with atomic_folder(folder) as partial:
+            self.write(partial)
+
+    def write(self, partial: Path) -> None:
+        """Write the files of `save` into an existing folder."""
+        topology, carry = self.topology, self.carrier
+        arrays = {
+            "triangles": topology.triangles,
+            "uv": topology.uv,
+            "uv_triangles": topology.uv_triangles,
+            "neutral": self.neutral,
+            "place": self.place.astype(np.int32),
+            "pose_weights": self.pose_weights,
+            "known": carry.known.astype(np.int32),
+            "index": carry.index.astype(np.int32),
+            "weights": carry.weights.astype(np.float32),
+            "free": carry.free.astype(np.int32),
+            **{f"region:{name}": value for name, value in topology.regions.items()},
+            **{f"landmark:{name}": np.int32(value) for name, value in topology.landmarks.items()},
+        }
+        if self.wrinkle_table is not None:
+            arrays["wrinkle_table"] = self.wrinkle_table
+        np.savez_compressed(partial / "mesh.npz", allow_pickle=False, **arrays)
+        # millimetres in half precision: a thousandth of a millimetre for movements of a few
+        stored = (1000 * self.shapes).astype(np.float16)
+        np.savez_compressed(partial / "shapes.npz", millimetres=stored, names=np.array(ARKIT_NAMES))
+        config = {
+            "format": FORMAT,
+            "name": topology.name,
+            "scale": self.similarity.scale,
+            "rotation": self.similarity.rotation.tolist(),
+            "shift": self.similarity.shift.tolist(),
+            "pivot": list(self.pivot),
+            "report": self.report or {},
+        }
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        if self.albedo is not None:
+            from PIL import Image
+
+            Image.fromarray(self.albedo).save(partial / "albedo.png")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Character":
+        """A folder written by `save`. Raises InputError if it is missing, damaged or of a newer kind."""
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            similarity = Similarity(float(config["scale"]), np.array(config["rotation"]), np.array(config["shift"]))
+            x, y, z = (float(value) for value in config["pivot"])
+            if config["format"] != FORMAT:
+                raise ValueError(f"format {config['format']}, this version knows {FORMAT}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder} is no character: {error}; make one with: parlante character build me.obj -o me.character"
+            ) from error
+        arrays = read_npz(folder / "mesh.npz", _NAMED)
+        shapes = read_npz(folder / "shapes.npz", ("millimetres",))["millimetres"]
+
+        def named(prefix: str) -> dict[str, NDArray[Any]]:
+            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+        neutral = arrays["neutral"].astype(np.float32)
+        try:
+            topology = Topology(
+                str(config.get("name", folder.stem)),
+                len(neutral),
+                arrays["triangles"].astype(np.int32),
+                arrays["uv"],
+                arrays["uv_triangles"].astype(np.int32),
+                {key: value.astype(np.int32) for key, value in named("region:").items()},
+                {key: int(value) for key, value in named("landmark:").items()},
+            )
+            place = arrays["place"].astype(np.int64)
+            if shapes.shape != (len(ARKIT_NAMES), len(neutral), 3) or len(place) != len(neutral):
+                raise ValueError(f"shapes {shapes.shape} for {len(neutral)} vertices")
+        except ValueError as error:
+            raise InputError(f"{folder} is damaged: {error}; build it again") from error
+        surface = welded(neutral, topology.triangles, place)
+        known, free = arrays["known"].astype(np.int64), arrays["free"].astype(np.int64)
+        carrier = Carrier(known, arrays["index"].astype(np.int64), arrays["weights"].astype(np.float64), free, surface)
+        albedo = None
+        if (folder / "albedo.png").is_file():
+            from parlante.character.mesh import texture_of
+
+            albedo = texture_of(folder / "albedo.png")
+        return cls(
+            topology,
+            neutral,
+            (shapes.astype(np.float32) / np.float32(1000)).astype(np.float32),
+            similarity,
+            (x, y, z),
+            arrays["pose_weights"].astype(np.float32),
+            place,
+            carrier,
+            albedo,
+            arrays.get("wrinkle_table"),
+            config.get("report"),
+        )
+
+
+def welded(vertices: NDArray[np.floating], triangles: NDArray[np.integer], place: NDArray[np.int64]) -> Surface:
+    """The surface of the distinct places."""
+    places = np.zeros((int(place.max()) + 1, 3))
+    places[place] = vertices
+    return Surface(places, place[triangles])

@@ -1,0 +1,95 @@
+"""`parlante character build me.obj -o me.character`, `parlante character info me.character`."""
+
+import argparse
+from pathlib import Path
+
+EPILOG = """examples:
+  parlante character build me.obj --texture face.png -o me.character
+  parlante character build sculpt.ply -o sculpt.character --landmarks marks.json
+  parlante character info me.character
+  parlante character info rigged.glb
+  parlante animate line.wav --character me.character -o line.mp4
+
+marks.json names at least four places, as [x, y, z] or vertex numbers:
+  {"nose_tip": [0, 1.2, 3.4], "chin": 1375, "mouth_left": ..., "mouth_right": ...}
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    actions = parser.add_subparsers(dest="action", metavar="build|info", required=True)
+    build = actions.add_parser("build", help="make a character of your own mesh")
+    build.add_argument("mesh", type=Path, help=".obj, .ply, .glb or .vrm of a head; any scale, axes and pose")
+    build.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="new folder, such as me.character"
+    )
+    build.add_argument("--texture", type=Path, metavar="PNG", help="the picture that its texture coordinates mean")
+    build.add_argument(
+        "--landmarks", type=Path, metavar="JSON", help="places of the face, where it is not found by itself"
+    )
+    build.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+    info = actions.add_parser("info", help="what a character, or the rig of a .glb or .vrm, can do")
+    info.add_argument("character", type=Path, help="a folder made by build, a .glb or a .vrm")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build or tell. Raises InputError for what cannot be used."""
+    return _build(options) if options.action == "build" else _info(options.character)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from parlante.character import build_character
+    from parlante.character.picture import save_preview
+    from parlante.core import atomic_folder
+    from parlante.core.files import check_new_folder
+
+    check_new_folder(options.output)
+    refused = options.output.with_name(options.output.stem + ".refused.png")
+    with tqdm(total=6, unit=" steps", disable=True if options.quiet else None) as bar:
+
+        def step(what: str) -> None:
+            bar.set_description(what)
+            bar.update()
+
+        character = build_character(
+            options.mesh, texture=options.texture, landmarks=options.landmarks, refused=refused, step=step
+        )
+        step("preview")
+        with atomic_folder(options.output) as folder:
+            character.write(folder)
+            save_preview(character, folder / "preview.png")
+    if not options.quiet:
+        _tell(options.output)
+    return 0
+
+
+def _info(path: Path) -> int:
+    if path.suffix.lower() in (".glb", ".vrm") and path.is_file():
+        from parlante.character.rigged import read_rig
+
+        for line in read_rig(path).tell():
+            print(line)
+        return 0
+    _tell(path)
+    return 0
+
+
+def _tell(path: Path) -> None:
+    from parlante.character import Character
+
+    character = Character.load(path)
+    report = character.report or {}
+    wrinkles = "in its own texture layout" if character.wrinkle_table is not None else "none, it has no texture layout"
+    size = character.similarity.scale
+    print(
+        f"{path}: {character.topology.num_vertices} vertices, {len(character.topology.triangles)} triangles, 52 shapes"
+    )
+    print(f"  one unit of the file is {size:.4g} m at the size of our head")
+    print(
+        f"  our face lies {report.get('fit_mm', 0):.2f} mm from it on average; {report.get('followed', 0):.0%} followed"
+    )
+    print(f"  lips: {report.get('mouth', '?')}; eyes: {', '.join(report.get('eyes', []))}; wrinkles: {wrinkles}")
+    print(f"  see {path / 'preview.png'}")

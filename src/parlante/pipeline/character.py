@@ -1,0 +1,106 @@
+"""Speech for a character: one's own mesh, or a rigged file whose own morph targets and bones are played."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from parlante.core import InputError
+from parlante.export import Take, check_outputs, open_sinks
+from parlante.export.outputs import Picture
+from parlante.pipeline.ahead import ahead
+from parlante.pipeline.perform import stream
+
+RIGGED = (".glb", ".vrm")
+
+
+def animate_character(
+    speech: Path | str,
+    outputs: Sequence[Path | str],
+    character: Path | str,
+    *,
+    picture: Picture | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **how: Any,
+) -> Take:
+    """Write `character` saying `speech` to `outputs`.
+
+    character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
+    built on the spot, or a rigged .glb or .vrm, of which a copy with one more animation is written. `how`: the keywords
+    of `pipeline.stream`. Raises InputError for anything that cannot be used.
+    """
+    path = Path(character)
+    if path.suffix.lower() in RIGGED and path.is_file():
+        from parlante.character.rigged import read_rig
+
+        rig = read_rig(path)
+        if rig.useful:
+            return _animate_rig(speech, outputs, rig, progress, how)
+    return _animate_mesh(speech, outputs, path, picture, progress, how)
+
+
+def _animate_mesh(
+    speech: Path | str,
+    outputs: Sequence[Path | str],
+    path: Path,
+    picture: Picture | None,
+    progress: Callable[[int, int], None] | None,
+    how: dict[str, Any],
+) -> Take:
+    from parlante.character import Character, build_character
+    from parlante.character.play import recast
+
+    check_outputs(outputs)
+    if not path.exists():
+        raise InputError(f"no such character: {path}")
+    refused = Path(f"{path.stem}.refused.png")
+    played = Character.load(path) if path.is_dir() else build_character(path, refused=refused)
+    like = (played.report or {}).get("like")
+    how["identity"] = how.get("identity") or like
+    take, chunks = stream(speech, **how)
+    take, chunks = recast(take, chunks, played)
+    with ahead(chunks) as made, open_sinks(outputs, take, picture) as sinks:
+        done = 0
+        for chunk in made:
+            for sink in sinks:
+                sink.write(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, take.num_frames)
+    return take
+
+
+def _animate_rig(
+    speech: Path | str,
+    outputs: Sequence[Path | str],
+    rig: Any,
+    progress: Callable[[int, int], None] | None,
+    how: dict[str, Any],
+) -> Take:
+    import numpy as np
+
+    from parlante.core import atomic_path
+
+    for output in outputs:
+        if Path(output).suffix.lower() not in RIGGED:
+            raise InputError(
+                f"a rigged character is written as .glb or .vrm, not {output}; for pictures make one of its mesh with "
+                "parlante character build"
+            )
+        if Path(output).exists() and Path(output).samefile(rig.path):
+            raise InputError(f"{output} is the character itself; name another output with -o")
+    take, chunks = stream(speech, skin=False, **how)
+    weights, poses, done = [], [], 0
+    with ahead(chunks) as made:
+        for chunk in made:
+            weights.append(chunk.weights)
+            poses.append(chunk.head_pose)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, take.num_frames)
+    content = rig.animated(
+        np.concatenate(weights), take.fps, None if poses[0] is None else np.concatenate(poses), name="speech"
+    )
+    for output in outputs:
+        with atomic_path(output) as partial:
+            partial.write_bytes(content)
+    return take
