@@ -7,6 +7,7 @@ EPILOG = """examples:
   parlante animate line.mp3 --identity NAME --style NAME -o line.glb -o line.csv -o line.npz
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante animate line.wav --model vocaset/ --style FaceTalk_170725_00137_TA -o line.npz -o line.obj/ -o line.mp4
+  parlante animate line.wav --character me.character -o me.mp4
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
 outputs:
@@ -35,7 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity",
         metavar="NAME",
-        help="who speaks; parlante info lists them. Converted checkpoints: a name of theirs or a face file (.ply, .obj)",
+        help="who speaks; parlante info lists them. Converted checkpoints: a name of theirs, a face file (.ply, .obj), "
+        "or for textalker a folder with face.obj and face.png",
+    )
+    parser.add_argument(
+        "--character",
+        metavar="PATH",
+        help="your own: a folder of parlante character build, a mesh (.obj, .ply), or a rigged .glb or .vrm, of which "
+        "a copy with the animation is written",
     )
     parser.add_argument(
         "--style",
@@ -70,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
     from parlante.export.outputs import Picture
 
     outputs = options.output or [f"{Path(options.speech).stem}.mp4"]
-    check_outputs(outputs)
+    if not options.character:
+        check_outputs(outputs)
     speech = Path(options.speech)
     if not speech.exists():
         raise InputError(f"no such file: {speech}")
@@ -93,7 +102,14 @@ def run(options: argparse.Namespace) -> int:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            take = animate_to(
+            perform = animate_to
+            if options.character:
+                from functools import partial
+
+                from parlante.pipeline.character import animate_character
+
+                perform = partial(animate_character, character=options.character)
+            take = perform(
                 speech,
                 outputs,
                 picture=picture,
