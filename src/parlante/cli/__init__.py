@@ -13,6 +13,7 @@ COMMANDS = {
     "export": ("parlante.cli.export", "an animation (.npz) to any format, edited on the way"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
+    "encode": ("parlante.cli.encode", "latents and style pivots of a corpus"),
     "train": ("parlante.cli.train", "train a model from a recipe"),
     "evaluate": ("parlante.cli.evaluate", "the quality report"),
     "convert": (

@@ -44,6 +44,11 @@ class MotionStats:
         high = [stat[f"gmax_{axis}"] / scale for axis in range(3)]
         return cls((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
+    def scaled(self, factor: float) -> "MotionStats":
+        """The same range in another unit: `PUBLISHED_STATS.scaled(0.1)` is in metres."""
+        low, high = ([factor * value for value in side] for side in (self.minimum, self.maximum))
+        return MotionStats((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
     def to_dict(self) -> dict[str, list[float]]:
         """For a config.json."""
         return {"minimum": list(self.minimum), "maximum": list(self.maximum)}

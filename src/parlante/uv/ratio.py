@@ -17,6 +17,8 @@ UNCHANGED = float(np.tanh(0.5))
 UNCHANGED_BYTE = 118
 """The same in a stored map: round(255 * 0.46212). Read back it means a ratio of exactly one."""
 EPS = 1e-8
+EXTRACTION_EPS = 1e-5
+"""What the published script that extracts latents adds to the neutral colour; `EPS` is its training set's."""
 
 
 def encode(ratio: Any) -> Any:
@@ -32,11 +34,8 @@ def decode(wrinkle: Any) -> Any:
     return np.log(odds) if isinstance(odds, np.ndarray | np.generic | float) else odds.log()
 
 
-def wrinkle_from_frames(
-    frame: NDArray[np.floating], neutral: NDArray[np.floating], eps: float = EPS
-) -> NDArray[np.floating]:
-    """w of a frame's colours against the neutral ones, both 0..1 and of one shape. The published eps is 1e-8 in the
-    autoencoder's training set and 1e-5 where latents are extracted."""
+def wrinkle_from_frames(frame: Any, neutral: Any, eps: float = EPS) -> Any:
+    """w of a frame's colours against the neutral ones, arrays or tensors 0..1 of one shape or broadcasting."""
     return encode(frame / (neutral + eps))
 
 

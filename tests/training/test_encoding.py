@@ -1,0 +1,137 @@
+"""Latents and pivots of a corpus: what is in the files is what the autoencoders say of each frame's maps."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniature import SIZE, offsets, skin, write_miniature
+from safetensors.torch import load_file
+
+from parlante.cli import main
+from parlante.core import InputError
+from parlante.core.style import load_style
+from parlante.data.prepared import Prepared
+from parlante.data.textalk4d_prepare import Options, prepare
+from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.encoding import (
+    EncodingOptions,
+    MapModels,
+    PreparedMaps,
+    encode_corpus,
+    pivots,
+)
+from parlante.uv import MotionStats, bake_table
+from parlante.uv.ratio import wrinkle_from_frames
+
+TINY = VQGANConfig(
+    img_size=SIZE, nf=8, ch_mult=(1, 2), res_blocks=1, attn_resolutions=(), codebook_size=16, emb_dim=4, norm_groups=4
+)
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("textalk4d")
+    prepare(write_miniature(root / "source", FRAMES), root / "prepared", Options(shortest=3, held_out=1))
+    return root / "prepared"
+
+
+@pytest.fixture(scope="module")
+def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair of autoencoders as files."""
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("pair")
+    for kind in ("motion", "wrinkle"):
+        VQAutoEncoder(TINY).save(root / kind, stats=Prepared(corpus).stats)
+    return root
+
+
+def test_latents_are_those_of_each_frame(corpus: Path, folder: Path, tmp_path: Path) -> None:
+    models = MapModels.load(folder)
+    found = encode_corpus(PreparedMaps(Prepared(corpus), SIZE), models, tmp_path / "out")
+    assert found.clips == 4 and found.reused == 0 and found.pivots == {"ID001": 11, "ID002": 11, "ID005": 5}
+    assert found.map_error < 0.5 and found.motion_error > 0 and found.wrinkle_error > 0
+    data = Prepared(corpus)
+    latents = load_file(tmp_path / "out" / "latents" / "ID005-000007.safetensors")
+    assert latents["motion"].shape == latents["wrinkle"].shape == (6, 4, 8, 8)
+    moved = 0.1 * offsets(2, 8)[None].astype(np.float32)
+    baked = bake_table(data.topology, SIZE).bake(torch.from_numpy(models.stats.normalise(moved)))
+    wrinkle = wrinkle_from_frames(skin(2, 8) / 255.0, skin(2, 0) / 255.0, 1e-5).astype(np.float32)
+    with torch.inference_mode():
+        torch.testing.assert_close(latents["motion"][2:3], models.motion.encode(baked), atol=1e-4, rtol=1e-4)
+        expected = models.wrinkle.encode(torch.from_numpy(wrinkle).permute(2, 0, 1)[None])
+    torch.testing.assert_close(latents["wrinkle"][2:3], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_pivots_are_styles_of_the_training_frames(corpus: Path, folder: Path, tmp_path: Path) -> None:
+    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    encode_corpus(maps, models, tmp_path / "out")
+    style = load_style(tmp_path / "out" / "pivots" / "ID005.style")
+    assert (style.name, style.model, style.checkpoint) == ("ID005", "textalker", "")
+    half = load_file(tmp_path / "out" / "latents" / "ID005-000001.safetensors")
+    for kind in ("motion", "wrinkle"):  # frame 0 is the neutral one
+        np.testing.assert_allclose(getattr(style, kind), half[kind][1:].mean(0).numpy(), atol=1e-5)
+    encode_corpus(maps, models, tmp_path / "published", EncodingOptions(held_out_too=True, half=True))
+    rest = load_file(tmp_path / "out" / "latents" / "ID005-000007.safetensors")
+    whole = torch.cat([half["motion"][1:], rest["motion"]]).mean(0).numpy()
+    other = load_style(tmp_path / "published" / "pivots" / "ID005.style")
+    np.testing.assert_allclose(other.motion, whole, atol=2e-3)
+    assert load_file(tmp_path / "published" / "latents" / "ID005-000007.safetensors")["motion"].dtype == torch.float16
+
+
+def test_pivots_of_a_short_clip(corpus: Path, folder: Path, tmp_path: Path) -> None:
+    data, models = Prepared(corpus), MapModels.load(folder)
+    maps = PreparedMaps(data, SIZE)
+    encode_corpus(maps, models, tmp_path / "out", EncodingOptions(seconds=0.1))
+    frames = np.arange(1, 4)
+    style = pivots(maps.offsets(0, frames), maps.wrinkle(0, frames), data.topology, models, "new")
+    known = load_style(tmp_path / "out" / "pivots" / "ID001.style")
+    np.testing.assert_allclose(style.motion, known.motion, atol=1e-5)
+    np.testing.assert_allclose(style.wrinkle, known.wrinkle, atol=1e-5)
+    still = pivots(maps.offsets(0, frames), None, data.topology, models, "no skin")
+    assert np.isfinite(still.wrinkle).all() and (still.motion == style.motion).all()
+
+
+def test_a_second_run_keeps_what_is_done(corpus: Path, folder: Path, tmp_path: Path) -> None:
+    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    first = encode_corpus(maps, models, tmp_path / "out")
+    before = load_style(tmp_path / "out" / "pivots" / "ID001.style")
+    (tmp_path / "out" / "latents" / "ID001-000001.safetensors").write_bytes(b"cut")
+    again = encode_corpus(maps, models, tmp_path / "out")
+    assert again.reused == 3 and again.pivots == first.pivots
+    after = load_style(tmp_path / "out" / "pivots" / "ID001.style")
+    assert (after.motion == before.motion).all() and (after.wrinkle == before.wrinkle).all()
+    with pytest.raises(InputError, match="encoded with another stride"):
+        encode_corpus(maps, models, tmp_path / "out", EncodingOptions(stride=2))
+    wider = replace(models, stats=MotionStats.fit(np.ones((1, 2, 3)) * [[[-1.0], [1.0]]], 0.1))
+    with pytest.raises(InputError, match="encoded with another stats"):
+        encode_corpus(maps, wider, tmp_path / "out")
+
+
+def test_published_maps_have_an_empty_background(corpus: Path, folder: Path, tmp_path: Path) -> None:
+    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    ours = encode_corpus(maps, models, tmp_path / "ours")
+    theirs = encode_corpus(maps, replace(models, published=True), tmp_path / "theirs")
+    assert theirs.map_error > ours.map_error
+    one, other = (load_file(f.folder / "latents" / "ID001-000001.safetensors")["motion"] for f in (ours, theirs))
+    assert (one - other).abs().max() > 1e-3
+
+
+def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    assert main(["encode", str(corpus), "--model", str(folder), "-o", out, "--stride", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "4 clips" in shown and "pivots of 3 persons" in shown and "mm" in shown
+    assert len(json.loads((tmp_path / "out" / "index.json").read_text())["clips"]) == 4
+    for arguments, told in (
+        ([str(tmp_path), "--model", str(folder), "-o", out], "is no corpus"),
+        ([str(corpus), "--model", str(corpus), "-o", out], "is no checkpoint"),
+        ([str(corpus), "--model", str(folder), "-o", str(corpus)], "holds no latents"),
+        ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "--stride must be"),
+        ([str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"], "--device abacus"),
+    ):
+        assert main(["encode", *arguments]) == 2
+        assert told in capsys.readouterr().err
