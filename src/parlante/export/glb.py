@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from parlante.core import InputError, Topology, atomic_path
 from parlante.core.pose import neck_joint, neck_weights
 from parlante.export.basis import Basis, Frames, fit_basis
-from parlante.export.gltf import STILL, Document, normals, quaternions, split_seams
+from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.take import Chunk, Take
 
@@ -188,22 +188,27 @@ def animate(
     face: int = 0,
     head: int = 2,
 ) -> None:
-    """Weights of node `face` and, with a head pose, rotation and translation of node `head`; all keyed together."""
-    rows, allowed = [curves], [np.full(curves.shape[1], reduce)]
-    if head_pose is not None:
-        rows.append(head_pose)
-        allowed.append(reduce * POSE_SHARE)
-    kept = np.arange(take.num_frames)
-    if reduce > 0:
-        kept = reduce_keys(np.concatenate(rows, axis=1), np.concatenate(allowed))
-    tracks: list[tuple[int, str, NDArray[np.floating]]] = []
+    """Weights of node `face` and, with a head pose, rotation and translation of node `head`.
+
+    glTF keys all weights of a mesh together, the head on its own.
+    """
+    tracks = []
     if curves.shape[1]:
-        tracks.append((face, "weights", curves[kept]))
+        tracks.append(Track(face, "weights", *keyed(curves, take.fps, reduce)))
     if head_pose is not None:
-        tracks.append((head, "rotation", quaternions(head_pose[kept, :3])))
-        tracks.append((head, "translation", head_pose[kept, 3:]))
+        times, turns = keyed(head_pose[:, :3], take.fps, reduce * POSE_SHARE[:3])
+        tracks.append(Track(head, "rotation", times, quaternions(turns)))
+        tracks.append(Track(head, "translation", *keyed(head_pose[:, 3:], take.fps, reduce * POSE_SHARE[3:])))
     if tracks:
-        document.animate(kept / take.fps, tracks)
+        document.animate(tracks)
+
+
+def keyed(
+    values: NDArray[np.floating], fps: float, error: float | NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Times (n,) in seconds and rows (n, K) of the keys of (T, K); all of them for an error of 0."""
+    kept = reduce_keys(values, error) if np.any(np.asarray(error) > 0) else np.arange(len(values))
+    return kept / fps, values[kept]
 
 
 def _targets(

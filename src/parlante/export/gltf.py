@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,18 @@ STILL = 1e-6
 """Metres: a vertex that a shape moves less than this does not move."""
 _FLOAT, _UBYTE, _USHORT, _UINT = 5126, 5121, 5123, 5125
 _VERTEX_DATA, _INDEX_DATA = 34962, 34963
+
+
+class Track(NamedTuple):
+    """What one property of a node does."""
+
+    node: int
+    path: str
+    """weights, rotation or translation."""
+    times: NDArray[np.floating]
+    """(n,) seconds."""
+    values: NDArray[np.floating]
+    """(n, ...)"""
 
 
 def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -130,19 +142,26 @@ class Document:
         self.root["textures"] = [{"source": 0, "sampler": 0}]
         return 0
 
-    def animate(self, times: NDArray[np.floating], tracks: "Sequence[tuple[int, str, NDArray[np.floating]]]") -> None:
-        """One animation with keys at `times` (T,) seconds: (node, path, values (T, ...)) each, lines between keys."""
-        bounds = {"min": [float(np.float32(times[0]))], "max": [float(np.float32(times[-1]))]}
-        clock = self._numbers(times, "SCALAR", bounds=bounds)
+    def animate(self, tracks: Sequence["Track"]) -> None:
+        """One animation, lines between keys; tracks that are keyed at the same times share them."""
         kinds = {"weights": "SCALAR", "rotation": "VEC4", "translation": "VEC3"}
-        outputs = [self._numbers(values, kinds[path]) for _, path, values in tracks]
+        clocks: dict[bytes, int] = {}
+        samplers = []
+        for track in tracks:
+            times = np.ascontiguousarray(track.times, np.float32)
+            clock = times.tobytes()
+            if clock not in clocks:
+                bounds = {"min": [float(times[0])], "max": [float(times[-1])]}
+                clocks[clock] = self._numbers(times, "SCALAR", bounds=bounds)
+            output = self._numbers(track.values, kinds[track.path])
+            samplers.append({"input": clocks[clock], "output": output, "interpolation": "LINEAR"})
         self.root["animations"] = [
             {
                 "name": "speech",
-                "samplers": [{"input": clock, "output": out, "interpolation": "LINEAR"} for out in outputs],
+                "samplers": samplers,
                 "channels": [
-                    {"sampler": number, "target": {"node": node, "path": path}}
-                    for number, (node, path, _) in enumerate(tracks)
+                    {"sampler": number, "target": {"node": track.node, "path": track.path}}
+                    for number, track in enumerate(tracks)
                 ],
             }
         ]

@@ -227,12 +227,7 @@ class UsdSink:
 
         weights = np.concatenate(self._weights)
         pose = np.concatenate(self._poses) if self._poses else None
-        kept = np.arange(len(weights))
-        if self._fidelity.reduce > 0:
-            rows = [weights] if pose is None else [weights, pose]
-            allowed = [np.full(weights.shape[1], self._fidelity.reduce)]
-            allowed += [] if pose is None else [self._fidelity.reduce * POSE_SHARE]
-            kept = reduce_keys(np.concatenate(rows, axis=1), np.concatenate(allowed))
+        kept, turned = (self._kept(rows, share) for rows, share in ((weights, 1.0), (pose, POSE_SHARE)))
         values = self._speech.CreateBlendShapeWeightsAttr()
         for frame in kept.tolist():
             values.Set(Vt.FloatArray.FromNumpy(np.ascontiguousarray(weights[frame])), frame)
@@ -244,9 +239,16 @@ class UsdSink:
             turns.Set(Vt.QuatfArray([Gf.Quatf(1, 0, 0, 0)] * 2))
             shifts.Set(Vt.Vec3fArray([pivot, Gf.Vec3f(0, 0, 0)]))
             return
-        for frame, (x, y, z, w) in zip(kept.tolist(), quaternions(pose[kept, :3]).tolist()):
+        for frame, (x, y, z, w) in zip(turned.tolist(), quaternions(pose[turned, :3]).tolist()):
             turns.Set(Vt.QuatfArray([Gf.Quatf(1, 0, 0, 0), Gf.Quatf(w, x, y, z)]), frame)
             shifts.Set(Vt.Vec3fArray([pivot, Gf.Vec3f(*pose[frame, 3:].tolist())]), frame)
+
+    def _kept(self, rows: NDArray[np.float32] | None, share: float | NDArray[np.float64]) -> NDArray[np.int64]:
+        """Frames that get a key."""
+        reduce = self._fidelity.reduce
+        if rows is None or reduce == 0:
+            return np.arange(self._take.num_frames)
+        return reduce_keys(rows, reduce * share)
 
     def _finish(self) -> None:
         from pxr import Sdf, UsdUtils

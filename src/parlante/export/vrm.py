@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, atomic_path
-from parlante.export.glb import build
-from parlante.export.gltf import Document, quaternions
-from parlante.export.keys import POSE_SHARE, reduce_keys
+from parlante.export.glb import build, keyed
+from parlante.export.gltf import Document, Track, quaternions
+from parlante.export.keys import POSE_SHARE
 from parlante.export.take import Chunk, Take
 from parlante.head.rig import LOOK
 from parlante.models.curves import CurveSolver
@@ -171,18 +171,13 @@ class VrmaSink(_CurveKeeper):
         document.root["nodes"] = nodes
         document.root["scenes"] = [{"nodes": [bones["hips"], *range(first, len(nodes))]}]
         document.root["scene"] = 0
-        values = np.stack(list(tracks.values()), axis=1)
-        kept, reduce = np.arange(len(values)), self._fidelity.reduce
-        if reduce > 0:
-            allowed = np.concatenate([np.full(values.shape[1], reduce), reduce * POSE_SHARE])
-            kept = reduce_keys(np.concatenate([values, pose], axis=1), allowed)
-        along_x = np.zeros((len(tracks), len(kept), 3), np.float32)
-        along_x[..., 0] = values[kept].T
-        moves: list[tuple[int, str, NDArray[np.floating]]] = [
-            (node, "translation", shifts) for node, shifts in enumerate(along_x, first)
-        ]
-        moves.append((bones["head"], "rotation", quaternions(pose[kept, :3])))
-        document.animate(kept / take.fps, moves)
+        reduce, moves = self._fidelity.reduce, []
+        for node, values in enumerate(tracks.values(), first):
+            times, rows = keyed(values[:, None], take.fps, reduce)
+            moves.append(Track(node, "translation", times, np.pad(rows, ((0, 0), (0, 2)))))
+        times, turns = keyed(pose[:, :3], take.fps, reduce * POSE_SHARE[:3])
+        moves.append(Track(bones["head"], "rotation", times, quaternions(turns)))
+        document.animate(moves)
         document.root["extensionsUsed"] = ["VRMC_vrm_animation"]
         document.root["extensions"] = {
             "VRMC_vrm_animation": {
