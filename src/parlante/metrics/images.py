@@ -5,6 +5,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d
 
 
+def without_border(image: ArrayLike, border: int) -> NDArray:
+    """The picture (H, W, ...) less `border` pixels on every side; the published option files ask for 4."""
+    picture = np.asarray(image)
+    return picture[border : picture.shape[0] - border, border : picture.shape[1] - border]
+
+
+def luma(image: ArrayLike) -> NDArray[np.float32]:
+    """(H, W, 1) luma 16..235 of an sRGB byte picture (H, W, 3), ITU-R BT.601, not rounded."""
+    unit = np.asarray(image, np.float32) / np.float32(255)
+    weighted = unit @ np.array([65.481, 128.553, 24.966], np.float32) + np.float32(16)
+    return weighted[..., None]
+
+
 def psnr(image: ArrayLike, other: ArrayLike, mask: ArrayLike | None = None) -> float:
     """Peak signal-to-noise ratio in dB over all pixels, or those where `mask` (H, W) is true. Equal pictures: inf."""
     difference = np.asarray(image, np.float64) - np.asarray(other, np.float64)

@@ -75,3 +75,44 @@ def upper_face_dynamics_deviation(
         lively_p = (np.square(p[:, index] - origin).sum(-1)).std(0)
         deviations.append(float(np.mean(lively_t - lively_p)))
     return float(np.mean(np.abs(deviations) if absolute else deviations))
+
+
+def diversity(sentences: Sequence[Sequence[ArrayLike]]) -> float:
+    """FaceDiffuser's diversity: how far apart predictions for one sentence lie when the conditioning person changes.
+
+    sentences: for each, its predictions (T, V, 3), one per person, of equal length. Per sentence the mean over all
+    pairs of the mean vertex distance; then the mean over sentences. Sentences with fewer than two predictions do not
+    count. Raises ValueError if none counts.
+    """
+    found = []
+    for predictions in sentences:
+        arrays = [np.asarray(p) for p in predictions]
+        pairs = [np.linalg.norm(a - b, axis=-1).mean() for i, a in enumerate(arrays) for b in arrays[i + 1 :]]
+        if pairs:
+            found.append(float(np.mean(pairs)))
+    if not found:
+        raise ValueError("diversity needs a sentence with two predictions or more; give predictions of several people")
+    return float(np.mean(found))
+
+
+def root_lip_error_mm(pred: ArrayLike, true: ArrayLike, lips: ArrayLike) -> float:
+    """ARTalk's LVE of one sequence: root of the mean squared worst lip distance of its frames; metres in, mm out."""
+    return float(1000.0 * np.sqrt(np.mean(frame_lip_error(pred, true, lips) ** 2)))
+
+
+def root_vertex_error_mm(pred: ArrayLike, true: ArrayLike) -> float:
+    """ARTalk's MHD of one sequence: root of the mean squared distance of all vertices and frames; metres in, mm out."""
+    ((p, t),) = _pairs([pred], [true])
+    return float(1000.0 * np.sqrt(np.mean(np.square(p - t).sum(-1))))
+
+
+def coordinate_dynamics_deviation(pred: ArrayLike, true: ArrayLike, upper: ArrayLike) -> float:
+    """ARTalk's FDD of one sequence: 100 * mean over `upper` of | S(pred) - S(true) |.
+
+    S is the sample standard deviation over time of 1000 * (x + y + z): no template, no squares, and it depends on how
+    the axes lie. Needs two frames.
+    """
+    index = np.asarray(upper)
+    ((p, t),) = _pairs([pred], [true])
+    lively = [(1000.0 * m[:, index].sum(-1)).std(0, ddof=1) for m in (p, t)]
+    return float(100.0 * np.mean(np.abs(lively[0] - lively[1])))
