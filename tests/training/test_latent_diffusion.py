@@ -81,3 +81,33 @@ def test_missing_ingredients_are_named(tiny_corpus, tmp_path):
     changes = [f"data.corpus={tiny_corpus}", "data.motion=nowhere", "data.wrinkle=nowhere"]
     with pytest.raises(InputError, match=r"nowhere.model\.safetensors"):
         train.run(arguments("diffusion", tmp_path, *changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [("scheme.makes=motion",), ("scheme.makes=wrinkle",), ("data.origin=mean",)],
+    ids=["motion alone", "wrinkles alone", "one-hot styles"],
+)
+def test_ablations_train_and_generate(ingredients, changes, tmp_path):
+    assert train.run(arguments("diffusion", tmp_path / "runs", *ingredients, "loop.max_steps=3", *changes)) == 0
+    talker = TexTalker.from_pretrained(tmp_path / "runs" / "latent_diffusion-001" / "export")
+    style = talker.style("bob")
+    window = next(talker.latents(torch.randn(1, 40, talker.config.feature_dim), style, 15))
+    moves = {kind: bool(getattr(window, kind).std(1).mean() > 1e-5) for kind in ("motion", "wrinkle")}
+    alone = changes[0].partition("makes=")[2]
+    assert moves == {kind: alone in ("", kind) for kind in moves}
+    if not alone:  # the network is told a name, and faces are offsets from the mean of all
+        told = talker.style_vector(*(torch.from_numpy(getattr(style, k))[None] for k in ("motion", "wrinkle")))
+        assert told.tolist() == [[float(name == "bob") for name in talker.config.styles]]
+
+
+def test_one_codebook_for_both_kinds(ingredients, tiny_corpus, tmp_path):
+    sizes = ("model.img_size=32", "model.patch=2", "model.nf=8", "model.norm_groups=4", "model.codebook_size=16")
+    loop = ("loop.max_steps=2", "loop.accelerator=cpu", "data.start_maps=8")
+    assert train.run(arguments("joint_vqgan", tmp_path / "runs", f"data.corpus={tiny_corpus}", *sizes, *loop)) == 0
+    joint = tmp_path / "runs" / "joint_vqgan-001" / "export"
+    same = (f"data.motion={joint}", f"data.wrinkle={joint}", "loop.max_steps=2", "inference.quantise=true")
+    assert train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *same)) == 0
+    talker = TexTalker.from_pretrained(tmp_path / "runs" / "latent_diffusion-001" / "export")
+    codes = [part.quantize.embedding.weight for part in (talker.motion, talker.wrinkle)]
+    assert torch.equal(*codes)

@@ -3,6 +3,7 @@
 STAGES = {
     "motion_vqgan": "parlante.training.vqgan:main",
     "wrinkle_vqgan": "parlante.training.vqgan:main",
+    "joint_vqgan": "parlante.training.joint_vqgan:main",
     "latent_diffusion": "parlante.training.latent_diffusion:main",
     "speech_diffusion": "parlante.training.speech_diffusion:main",
     "phonetic": "parlante.training.phonetic:main",

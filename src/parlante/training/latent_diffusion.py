@@ -22,7 +22,7 @@ from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.latents import KINDS, LatentDataConfig, LatentStore, prepare
-from parlante.training.run import LoopConfig, Scheme, fit, section
+from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
 from parlante.training.two_windows import Draws, Pair, estimate_pair
 
 
@@ -37,6 +37,8 @@ class DiffusionTrainingConfig:
     cut_second: float = 0.4
     unheard: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
+    makes: str = "both"
+    """both, motion or wrinkle (ablation: one kind alone)."""
     variance_power: float = 0.5
     """A component counts by its variance to this power."""
     motion_share: float = 0.6
@@ -52,6 +54,10 @@ class DiffusionTrainingConfig:
     """Share of hearings without re-recording."""
     check_clips: int = 12
     """Validation clips."""
+
+    def __post_init__(self) -> None:
+        if self.makes not in ("both", *KINDS):
+            raise ValueError(f"makes must be both, motion or wrinkle, got {self.makes!r}")
 
 
 class Pairs(NamedTuple):
@@ -80,8 +86,14 @@ class DiffusionScheme(Scheme):
         self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
         self.network, self.store, self.own = talker.diffusion, store, own
         sizes = talker.config.denoiser
-        powers = [store.bases[kind].scale.square().pow(own.variance_power) for kind in KINDS]
-        shares = (own.motion_share * sizes.latent_dim, (1 - own.motion_share) * sizes.latent_dim)
+        counts = [len(store.bases[kind].scale) for kind in KINDS]
+        first = 0 if sizes.motion_dim else counts[0]
+        self.columns = slice(first, first + sizes.latent_dim)
+        """Which of the store's coordinates this model makes."""
+        made = [kind for kind in KINDS if own.makes in ("both", kind)]
+        powers = [store.bases[kind].scale.square().pow(own.variance_power) for kind in made]
+        parts = {"motion": own.motion_share, "wrinkle": 1 - own.motion_share}
+        shares = [sizes.latent_dim * (parts[kind] if len(made) > 1 else 1.0) for kind in made]
         weight = torch.cat([share * power / power.sum() for share, power in zip(shares, powers, strict=True)])
         self.register_buffer("weight", weight, persistent=False)
         probe = store.lip_probe
@@ -139,7 +151,7 @@ class DiffusionScheme(Scheme):
             told = self.styles[torch.tensor(subjects)].cpu()
             style = told + self.own.style_noise * torch.from_numpy(noise).float()
         return Pairs(
-            torch.from_numpy(np.asarray(self.store.coordinates[at], np.float32)),
+            torch.from_numpy(np.asarray(self.store.coordinates[at], np.float32)[..., self.columns]),
             torch.from_numpy(np.asarray(self.store.features[hearing, at], np.float32)),
             style,
             kept,
@@ -182,39 +194,47 @@ class DiffusionScheme(Scheme):
         error, still, square, frames = 0.0, 0.0, 0.0, 0
         for clip in clips[::step][: self.own.check_clips]:
             span = slice(clip["start"], clip["start"] + clip["frames"])
-            truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32)).to(probe.device)
+            truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32)).to(probe.device)[
+                :, self.columns
+            ]
             heard = torch.from_numpy(np.asarray(self.store.features[0, span], np.float32))[None].to(probe.device)
             told = None if self.styles is None else self.styles[[self.store.subjects.index(clip["subject"])]]
             generator = torch.Generator().manual_seed(clip["start"])
             c = self.talker.config
             made = [x for _, x in self.talker.windows(heard, told, c.steps, c.guidance, generator)]
             answer = torch.cat(made, 1)[0]
-            lips, true_lips = ((x[:, : sizes.motion_dim] @ probe).unflatten(-1, (-1, 3)) for x in (answer, truth))
-            error += (lips - true_lips).norm(dim=-1).mean(-1).sum().item()
-            still += true_lips.norm(dim=-1).mean(-1).sum().item()
+            if sizes.motion_dim:
+                lips, true_lips = ((x[:, : sizes.motion_dim] @ probe).unflatten(-1, (-1, 3)) for x in (answer, truth))
+                error += (lips - true_lips).norm(dim=-1).mean(-1).sum().item()
+                still += true_lips.norm(dim=-1).mean(-1).sum().item()
             square += (answer - truth).square().mean(-1).sum().item()
             frames += len(truth)
-        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "coordinates_mse": square / frames}
+        figures = {"coordinates_mse": square / frames}
+        if sizes.motion_dim:
+            figures = {"lip_mm": error / frames, "lip_mm_mean_face": still / frames} | figures
+        return figures
 
 
-def build_talker(config: dict[str, Any], store: LatentStore) -> TexTalker:
+def build_talker(config: dict[str, Any], store: LatentStore, makes: str = "both") -> TexTalker:
     """The untrained talker of a recipe around its trained autoencoders, bases and pivots."""
     data = store.config
+    one_hot = data.origin == "mean"
     models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
-    named = [name for name in store.subjects if not _repeat(name)]
+    named = [name for name in store.subjects if one_hot or not _repeat(name)]
     sizes = dict(config.get("model") or {})
     inference = dict(config.get("inference") or {})
-    style_dims = tuple(len(store.bases[f"{kind}_style"].scale) for kind in KINDS)
-    dims = {f"{kind}_dim": len(store.bases[kind].scale) for kind in KINDS}
+    style_dims = tuple(0 if one_hot else len(store.bases[f"{kind}_style"].scale) for kind in KINDS)
+    dims = {f"{kind}_dim": len(store.bases[kind].scale) if makes in ("both", kind) else 0 for kind in KINDS}
     try:
         talker = TexTalker(
             TexTalkerConfig(
                 motion=models["motion"].config,
                 wrinkle=models["wrinkle"].config,
-                denoiser=DenoiserConfig(**dims, style_dim=sum(style_dims), **sizes),
+                denoiser=DenoiserConfig(**dims, style_dim=len(named) if one_hot else sum(style_dims), **sizes),
                 feature_dim=store.features.shape[-1] // len(data.taps),
                 stats=store.stats.to_dict(),
                 style_dims=style_dims,  # type: ignore[arg-type]
+                style_input="one_hot" if one_hot else "pivots",
                 taps=data.taps,
                 styles=tuple(named),
                 **inference,
@@ -226,7 +246,8 @@ def build_talker(config: dict[str, Any], store: LatentStore) -> TexTalker:
         load_strict(getattr(talker, kind), models[kind].state_dict())
         for suffix in ("basis", "style"):
             source = store.bases[kind if suffix == "basis" else f"{kind}_style"]
-            load_strict(getattr(talker, f"{kind}_{suffix}"), source.state_dict())
+            if hasattr(talker, f"{kind}_{suffix}"):
+                load_strict(getattr(talker, f"{kind}_{suffix}"), source.state_dict())
         rows = [store.subjects.index(name) for name in named]
         getattr(talker, f"{kind}_pivots").copy_(store.pivots[kind][rows])
     talker.requires_grad_(False)
@@ -250,9 +271,11 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         torch.set_num_threads(loop.threads)
     store = prepare(data)
     torch.manual_seed(loop.seed)
-    talker = build_talker(config, store)
+    talker = build_talker(config, store, own.makes)
     scheme = DiffusionScheme(talker, store, loop, own)
     fit(scheme, run_dir)
+    if not first_process():
+        return
     talker.eval().cpu()
     with torch.no_grad():
         figures = scheme.cpu().validate()

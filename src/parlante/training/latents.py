@@ -64,11 +64,16 @@ class LatentDataConfig:
     to measure the pivots of unseen subjects; none uses all."""
     wrinkle_stride: int = 3
     """Wrinkles, which change slowly, are encoded every so many frames; latents between are interpolated."""
+    origin: str = "pivot"
+    """What coordinates are offsets from: each subject's pivot, or the mean of the seen ones' pivots (for the ablation
+    with one-hot styles, whose model is not given a subject's resting face)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("style_dims", "taps"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.origin not in ("pivot", "mean"):
+            raise ValueError(f"origin must be pivot or mean, got {self.origin!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +125,8 @@ def _fingerprint(config: LatentDataConfig) -> str:
             )
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "motion", "wrinkle", "encoder", "cache")}
+    if numbers["origin"] == "pivot":
+        del numbers["origin"]  # folders made before there was a choice stay good
     digest.update(json.dumps(numbers, sort_keys=True).encode())
     return digest.hexdigest()[:12]
 
@@ -246,10 +253,12 @@ class _Preparation:
             z = latents[kind]
             pivots = np.stack([z[owner == k].mean(0, dtype=np.float64) for k in range(len(self.subjects))])
             pivots = pivots.astype(np.float32)
-            sample = torch.from_numpy(z[chosen].astype(np.float32) - pivots[owner[chosen]])
+            mean = np.broadcast_to(pivots[seen].mean(0), pivots.shape)
+            origins = pivots if self.config.origin == "pivot" else mean
+            sample = torch.from_numpy(z[chosen].astype(np.float32) - origins[owner[chosen]])
             basis = LinearBasis.fit(sample, count)
             made = [
-                basis.encode(torch.from_numpy(z[at].astype(np.float32) - pivots[owner[at]]))
+                basis.encode(torch.from_numpy(z[at].astype(np.float32) - origins[owner[at]]))
                 for at in np.array_split(np.arange(self.frames), max(1, self.frames // 4000))
             ]
             coordinates.append(torch.cat(made))
@@ -263,6 +272,8 @@ class _Preparation:
             c = self.models[kind].config
             tensors[f"pivots.{kind}"] = torch.from_numpy(pivots).unflatten(1, (c.emb_dim, c.latent_size, c.latent_size))
         centre = np.stack([lips[owner == k].mean(0) for k in range(len(self.subjects))])
+        if self.config.origin == "mean":
+            centre = np.broadcast_to(centre[seen].mean(0), centre.shape)
         known = coordinates[0][chosen]
         target = torch.from_numpy(lips[chosen] - centre[owner[chosen]])
         gram = known.mT @ known + 1e-3 * len(known) * torch.eye(known.shape[1])
