@@ -92,14 +92,14 @@ def _animate_rig(
     weights, poses, done = [], [], 0
     with ahead(chunks) as made:
         for chunk in made:
+            assert chunk.weights is not None
             weights.append(chunk.weights)
-            poses.append(chunk.head_pose)
+            if chunk.head_pose is not None:
+                poses.append(chunk.head_pose)
             done += len(chunk)
             if progress is not None:
                 progress(done, take.num_frames)
-    content = rig.animated(
-        np.concatenate(weights), take.fps, None if poses[0] is None else np.concatenate(poses), name="speech"
-    )
+    content = rig.animated(np.concatenate(weights), take.fps, np.concatenate(poses) if poses else None, name="speech")
     for output in outputs:
         with atomic_path(output) as partial:
             partial.write_bytes(content)
