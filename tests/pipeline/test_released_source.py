@@ -135,7 +135,7 @@ def test_what_cannot_be_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
         animate(SPEECH, source=path, identity=str(tmp_path / "face.obj"))
     talker.templates = Templates()
     bare = talker.save(tmp_path / "bare")
-    with pytest.raises(InputError, match="no face at rest.*--identity FACE.ply"):
+    with pytest.raises(InputError, match=r"no face at rest.*--identity FACE\.ply"):
         animate(SPEECH, source=bare)
     text = "".join(f"v {x} {y} {z}\n" for x, y, z in neutral()) + "".join(
         "f " + " ".join(str(i + 1) for i in face) + "\n" for face in FACES

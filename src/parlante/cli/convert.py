@@ -9,10 +9,11 @@ EPILOG = """examples:
   parlante convert talkingstyle mead.pth -o mead --rate aligned --fps 30 --subjects M003,M005,W009
   parlante convert facediffuser pretrained_BIWI.pth -o biwi-diffusion --topology BIWI.ply
   parlante convert codetalker biwi_stage1.pth.tar biwi_stage2.pth.tar -o biwi --topology BIWI.ply
+  parlante convert textalker textalker.pth motion_vae.pth tex_vae.pth -o textalker --stats stat_seq_diff_global.json
 
 Files are read with weights only: nothing in them is executed. Frame rate and subjects are filled in for the meshes of
 VOCASET and BIWI. What no file tells can be set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
-MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser")
+MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser", "textalker")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("model", choices=MODELS, help="whose checkpoint it is")
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help=".pth, .pth.tar or .safetensors; codetalker: both stages"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help=".pth, .pth.tar or .safetensors; codetalker: both stages; textalker: all three files",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="new checkpoint folder")
     parser.add_argument(
@@ -29,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--subjects", metavar="A,B,...", help="training speakers in the order of the style weights")
     parser.add_argument("--rate", choices=("aligned", "pairs"), help="how speech meets frames, for other meshes")
+    parser.add_argument("--stats", type=Path, metavar="FILE", help="textalker: json of its motion statistics")
     parser.add_argument("--controls", metavar="A,B,...", help="facediffuser's rig models: names of the controls")
     parser.add_argument("--fps", type=float, help="frames per second, for other meshes")
     parser.add_argument(
@@ -46,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
 
     check_new_folder(options.output)
     settings = dict(_setting(text) for text in options.set)
+    if options.model == "textalker":
+        return _textalker(options, settings)
     subjects = options.subjects.split(",") if options.subjects else None
     templates = read_templates(options.topology)
     talker = import_released(
@@ -69,6 +77,29 @@ def run(options: argparse.Namespace) -> int:
     with atomic_folder(options.output) as folder:
         talker.save(folder, half=options.half)
     _tell(talker, options.output)
+    return 0
+
+
+def _textalker(options: argparse.Namespace, settings: dict[str, Any]) -> int:
+    from parlante.core import InputError, atomic_folder
+    from parlante.models.released.textalker import import_textalker, read_stats
+
+    given = [name for name in ("topology", "subjects", "rate", "controls", "fps") if getattr(options, name)]
+    if given:
+        raise InputError(f"textalker takes no --{given[0]}; faces are given to parlante animate as --identity FOLDER")
+    own = {} if options.stats is None else {"stats": read_stats(options.stats)}
+    talker = import_textalker(options.files, settings=settings, **own)
+    with atomic_folder(options.output) as folder:
+        talker.save(folder, half=options.half)
+    sizes, maps = talker.diffusion.config, talker.motion.config
+    count = sum(value.numel() for value in talker.state_dict().values())
+    print(f"{options.output}: textalker, {count / 1e6:.1f} M numbers, maps of {maps.img_size} px at 30 fps")
+    print(
+        f"  denoiser: width {sizes.width}, {sizes.layers} layers, {sizes.steps} steps, {sizes.frames} frames a window"
+    )
+    print(
+        f"  codebooks: {maps.codebook_size} and {talker.wrinkle.config.codebook_size} codes of {maps.emb_dim} numbers"
+    )
     return 0
 
 

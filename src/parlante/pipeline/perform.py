@@ -136,10 +136,11 @@ def stream(
     """The facts of a take and an iterator that makes its frames, a window of the model at a time.
 
     speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its first if
-    absent), or of a converted checkpoint's faces, or a mesh file of its topology. style: whose manner; motion_style and wrinkle_style override it for motion and skin; by default the
-    identity's own; each a name, a mixture such as `ada:0.7,bo:0.3`, a `.style` file or a `Style`.
-    Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240, none: the
-    talker's own.
+    absent), or of a converted checkpoint's faces, or a mesh file of its topology. style: whose manner; motion_style and
+    wrinkle_style override it for motion and skin; by default the identity's own; each a name, a mixture such as
+    `ada:0.7,bo:0.3`, a `.style` file or a `Style`.
+    Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240, none: the talker's
+    own.
     texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
     source: another talker than the shipped TexTalker: a name of `pipeline.sources.SHIPPED`, a checkpoint folder, or any
     `Source`. skin: False saves painting the albedo, where nobody looks at it.

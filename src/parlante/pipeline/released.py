@@ -1,7 +1,7 @@
 """Converted checkpoints as the pipeline sees them: a published talker on the mesh that it was trained with.
 
-Such a talker moves vertices and nothing else: no curves, no head pose, no skin, the mouth is not closed in silence. What
-comes out is what the authors' model says, in the unit and axes of its training.
+Such a talker moves vertices and nothing else: no curves, no head pose, no skin, the mouth is not closed in silence.
+What comes out is what the authors' model says, in the unit and axes of its training.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ MESH_FILES = (".ply", ".obj", ".npz", ".pkl")
 class ReleasedSource:
     """A `VertexTalker` and its faces. Holds the speech that it listened to last."""
 
-    wrinkle_size = None
+    wrinkle_size: tuple[int, int] | None = None
 
     def __init__(self, talker: VertexTalker, checkpoint: str = "") -> None:
         self.talker = talker

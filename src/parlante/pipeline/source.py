@@ -40,11 +40,14 @@ class Source(Protocol):
     """A talker as the pipeline sees it."""
 
     fps: float
-    wrinkle_size: tuple[int, int] | None
-    """(h, w) of its wrinkle maps; none: it moves the mesh alone."""
     style_names: tuple[str, ...]
     provenance: dict[str, Any]
     """Model name and checkpoint hash."""
+
+    @property
+    def wrinkle_size(self) -> tuple[int, int] | None:
+        """(h, w) of its wrinkle maps; none: it moves the mesh alone."""
+        ...
 
     def listen(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the speech (N,) at 16 kHz; returns (T,) how sure it is that nobody speaks, per frame."""

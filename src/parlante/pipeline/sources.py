@@ -33,6 +33,10 @@ def find_source(wish: Source | str | Path | None) -> Source:
         from parlante.pipeline.textalker import TexTalkerSource
 
         return TexTalkerSource.load(folder)
+    if name == "textalker-released":
+        from parlante.pipeline.released_textalker import ReleasedTexTalkerSource
+
+        return ReleasedTexTalkerSource.load(folder)
     if name in FAMILIES and not is_embedded(folder):
         from parlante.pipeline.released import ReleasedSource
 

@@ -10,6 +10,7 @@ weights only; there is no other way in.
 
 import math
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -35,8 +36,10 @@ _MOST_SHARING = 4
 """Tensors may share storage (tied weights); together they may claim at most this many times the size of the file."""
 
 
-def read_tensors(path: Path | str) -> dict[str, Tensor]:
+def read_tensors(path: Path | str, *, entry: str | None = None, without: Collection[str] = ()) -> dict[str, Tensor]:
     """Name -> float32 tensor of the one state dict in a file; the wrapping and `module.` are taken off.
+
+    entry: which state dict to take where there are several. without: names to leave out, whatever they are.
 
     Raises InputError if the file is missing, truncated, no torch or safetensors file, asks for anything but tensors to
     be made, claims more than it holds, or holds numbers that are not finite. Nothing in the file is executed.
@@ -69,15 +72,16 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     except Exception as error:  # whatever torch found that the checks above did not
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be read with weights only: {first_line}") from error
-    return _numbers(_state_dict(content, path), path, size)
+    state = _state_dict(content, path, entry)
+    return _numbers({name: tensor for name, tensor in state.items() if name not in without}, path, size)
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+def _state_dict(content: Any, path: Path, entry: str | None) -> dict[str, Tensor]:
     """The state dict inside its wrapping, names without `module.`."""
     for _ in range(3):
         if not isinstance(content, dict):
             raise InputError(f"{path} holds a {type(content).__name__}, wanted a dict of named tensors")
-        inner = next((name for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+        inner = next((name for name in (entry, *_WRAPPERS) if isinstance(content.get(name), dict)), None)
         if inner is None:
             break
         content = content[inner]
