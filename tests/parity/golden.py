@@ -5,7 +5,6 @@ $PARLANTE_PARITY is picked up; sizes come from the file. `index_ar.json` only sa
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from discover import ROOT, described
 from safetensors.torch import load_file
 from torch import Tensor
 
 FORMAT = "golden-ar/1"
-ROOT = Path(os.environ.get("PARLANTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 EXACT = 1e-9
 """Relative, in double precision."""
 RESAMPLED = 3e-7
@@ -166,11 +165,7 @@ def close_gradients(ours: dict[str, Tensor | None], theirs: dict[str, float | No
 
 def fixtures(model: str, keep: Callable[[Golden], bool] = lambda golden: True) -> list[Golden]:
     """All fixtures of a model ("*": of all), in the order of their names."""
-    found = []
-    for path in sorted(ROOT.glob(f"{model}/*.json")):
-        head = json.loads(path.read_text())
-        if isinstance(head, dict) and head.get("format") == FORMAT and "cases" in head:
-            found.append(Golden(path, head))
+    found = [Golden(path, head) for path, head in described(model) if head.get("format") == FORMAT and "cases" in head]
     return [golden for golden in found if keep(golden)]
 
 

@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,13 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """
     target = Path(target)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+
+    def make() -> None:
         if target.is_dir():
             raise InputError(f"cannot write {target}: it is a folder; give a file name")
         partial.touch()
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
-    try:
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+    yield from _moved_into_place(target, partial, make, lambda: partial.unlink(missing_ok=True))
 
 
 @contextmanager
@@ -49,9 +42,15 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     check_new_folder(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    yield from _moved_into_place(target, partial, partial.mkdir, lambda: shutil.rmtree(partial, ignore_errors=True))
+
+
+def _moved_into_place(
+    target: Path, partial: Path, make: Callable[[], None], remove: Callable[[], None]
+) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
+        make()
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
     try:
@@ -60,7 +59,7 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output path") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove()
 
 
 def check_new_folder(target: Path) -> None:

@@ -28,7 +28,7 @@ class FaceFormer(FeedbackModel):
         super().__init__(config)
         self.audio_feature_map = nn.Linear(config.audio_dim, config.width)
         self.vertice_map = nn.Linear(config.motion_dim, config.width)
-        self.transformer_decoder = self.decoder()
+        self.transformer_decoder = config.decoder()
         self.vertice_map_r = nn.Linear(config.width, config.motion_dim)
         self.obj_vector = nn.Linear(config.subjects, config.width, bias=False)
         nn.init.zeros_(self.vertice_map_r.weight)  # training starts from the template

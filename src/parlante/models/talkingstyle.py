@@ -29,7 +29,7 @@ class TalkingStyle(FeedbackModel):
         super().__init__(config)
         self.audio_feature_map = nn.Linear(config.audio_dim, config.width)
         self.vertice_encoder = nn.Linear(config.motion_dim, config.width)
-        self.transformer_decoder = self.decoder()
+        self.transformer_decoder = config.decoder()
         self.vertice_decoder = nn.Linear(config.width, config.motion_dim)
         self.style_encoder = StyleEncoder(config.subjects, config.width, config.dropout)
         nn.init.zeros_(self.vertice_decoder.weight)  # training starts from the template

@@ -44,11 +44,18 @@ def _fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     return (inner @ outer).to(decode.weight), offset.to(decode.weight)
 
 
-def shifted(encoded: Tensor, start: Tensor | None = None) -> Tensor:
-    """Tokens of teacher forcing: encoded past frames (B, T - 1, D) behind a first one, zero or `start` (D,)."""
-    batch, _, width = encoded.shape
-    first = encoded.new_zeros(batch, 1, width) if start is None else start.expand(batch, 1, -1)
-    return torch.cat([first, encoded], 1)
+def taught_tokens(
+    encode: nn.Linear, motion: Tensor, code: Tensor, frames: int, period: int, *, released: bool = False
+) -> Tensor:
+    """Tokens of teacher forcing, with positions: of each of `frames` frames the true one before it, and the style.
+
+    encode: motion (B, T, M) -> (B, T, D); code (B, D). The first token is the code; `released`: that and encode's bias.
+    """
+    past = encode(motion[:, : frames - 1])
+    batch, _, width = past.shape
+    first = encode.bias.expand(batch, 1, -1) if released else past.new_zeros(batch, 1, width)
+    tokens = torch.cat([first, past], 1) + code[:, None]
+    return tokens + periodic_positions(0, frames, width, period).to(tokens)
 
 
 class Rollout:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parlante.models.blocks.autoregression import Rollout, Session, fold, shifted
-from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
+from parlante.models.blocks.autoregression import Rollout, Session, fold, taught_tokens
+from parlante.models.blocks.causal import CausalDecoder, zero_past
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,23 @@ class FeedbackConfig:
     steps_per_frame: int = 1
     """Speech features that belong to one frame."""
     dropout: float = 0.1
+    hidden: int | None = None
+    """Inner width of the decoder layers; none: twice `width`."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
 
+    def decoder(self) -> CausalDecoder:
+        """A decoder of these sizes."""
+        sizes = {"heads": self.heads, "period": self.period, "steps_per_frame": self.steps_per_frame}
+        return CausalDecoder(self.width, self.layers, hidden=self.hidden, dropout=self.dropout, **sizes)
+
 
 class FeedbackModel(nn.Module):
     """Motion is the displacement from the template, (B, T, M), in the unit of training.
 
-    A family's constructor makes `audio_feature_map`, `transformer_decoder` (`decoder()`), and the maps it names here.
+    A family's constructor makes `audio_feature_map`, `transformer_decoder` (`config.decoder()`) and the maps it names.
     """
 
     motion_in: str
@@ -57,12 +64,6 @@ class FeedbackModel(nn.Module):
     def __init__(self, config: FeedbackConfig) -> None:
         super().__init__()
         self.config = config
-
-    def decoder(self) -> CausalDecoder:
-        """The decoder that the configuration describes."""
-        c = self.config
-        sizes = {"heads": c.heads, "period": c.period, "steps_per_frame": c.steps_per_frame}
-        return CausalDecoder(c.width, c.layers, dropout=c.dropout, **sizes)
 
     @property
     def encode(self) -> nn.Linear:
@@ -94,9 +95,7 @@ class FeedbackModel(nn.Module):
         (and training) starts from s alone; ours starts from s in both.
         """
         frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
-        past = self.encode(motion[:, : frames - 1])
-        tokens = shifted(past, self.encode.bias if released else None) + code[:, None]  # (B, T, D)
-        tokens = tokens + periodic_positions(0, frames, self.config.width, self.config.period).to(tokens)
+        tokens = taught_tokens(self.encode, motion, code, frames, self.config.period, released=released)
         tokens = F.dropout(tokens, self.config.dropout, self.training)
         return self._show(self.transformer_decoder(tokens, self.audio_feature_map(features)), lengths)
 

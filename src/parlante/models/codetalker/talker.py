@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
-from parlante.models.blocks.autoregression import fold, shifted
-from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
+from parlante.models.blocks.autoregression import fold, taught_tokens
+from parlante.models.blocks.causal import periodic_positions, zero_past
 from parlante.models.blocks.feedback import FeedbackConfig
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
 from parlante.models.codetalker.prefix import Prefix
@@ -79,8 +79,7 @@ class CodeTalker(nn.Module):
         self.config = c = config
         self.audio_feature_map = nn.Linear(c.audio_dim, c.width)
         self.vertice_map = nn.Linear(c.motion_dim, c.width)
-        sizes = {"heads": c.heads, "period": c.period, "steps_per_frame": c.steps_per_frame}
-        self.transformer_decoder = CausalDecoder(c.width, c.layers, dropout=c.dropout, **sizes)
+        self.transformer_decoder = c.decoder()
         self.feat_map = nn.Linear(c.width, c.autoencoder.latent_dim, bias=False)
         nn.init.zeros_(self.feat_map.weight)
         self.learnable_style_emb = nn.Embedding(c.subjects, c.width)
@@ -104,9 +103,7 @@ class CodeTalker(nn.Module):
         training, where their generation starts from s alone; ours starts from s in both.
         """
         frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
-        past = self.vertice_map(motion[:, : frames - 1])
-        tokens = shifted(past, self.vertice_map.bias if released else None) + code[:, None]  # (B, T, D)
-        tokens = tokens + periodic_positions(0, frames, self.config.width, self.config.period).to(tokens)
+        tokens = taught_tokens(self.vertice_map, motion, code, frames, self.config.period, released=released)
         tokens = F.dropout(tokens, self.config.dropout, self.training)
         return self.feat_map(self.transformer_decoder(tokens, self.audio_feature_map(features)))
 

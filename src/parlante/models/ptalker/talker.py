@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.models.blocks.autoregression import Rollout, Session, fold
-from parlante.models.blocks.causal import CausalDecoder, periodic_positions, zero_past
+from parlante.models.blocks.causal import periodic_positions, zero_past
+from parlante.models.blocks.feedback import FeedbackConfig
 from parlante.models.blocks.style_code import StyleEncoder
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
 from parlante.models.ptalker.audio_style import AudioStyle
@@ -32,26 +33,18 @@ Mode = Literal["seen", "unseen", "reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PTalkerConfig:
-    """Sizes; the defaults are those that the published code can train."""
+class PTalkerConfig(FeedbackConfig):
+    """Sizes; the defaults are those that the published code can train (BIWI)."""
 
-    motion_dim: int
-    """Numbers per frame: three per vertex, or coefficients of a fixed motion basis."""
+    motion_dim: int = 70110
     audio_dim: int = 1024
-    """Width of the speech features."""
     emotion_dim: int = 1024
     """Width of the emotion features, 60 a second in the published model."""
     width: int = 128
     period: int = 25
-    """Frames after which positions repeat: one second."""
     subjects: int = 6
     layers: int = 6
-    heads: int = 4
     steps_per_frame: int = 2
-    """Memory steps that belong to a frame."""
-    dropout: float = 0.1
-    hidden: int | None = None
-    """Inner width of the decoder layers; none: twice `width`."""
     audio_style_hidden: int = 256
     motion_convolutions: int = 6
     motion_layers: int = 6
@@ -69,8 +62,9 @@ class PTalkerConfig:
     """Frames that the paper's temporal alignment looks back, the present one included; 0 switches it off."""
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or 2 * self.width % self.motion_heads:
-            raise ValueError(f"heads must divide width and motion_heads twice of it, got {self}")
+        super().__post_init__()
+        if 2 * self.width % self.motion_heads:
+            raise ValueError(f"motion_heads must divide twice the width, got {self.motion_heads} and {self.width}")
         if self.spatial_edges and self.motion_dim % 3:
             raise ValueError(
                 f"spatial alignment needs motion that is vertices, got motion_dim={self.motion_dim}, which is not a "
@@ -108,15 +102,7 @@ class PTalker(nn.Module):
         self.start_token = nn.Parameter(torch.zeros(1, 1, width))
         self.audio_feature_map = nn.Linear(config.audio_dim, width)
         self.vertice_encoder = nn.Linear(config.motion_dim, width)
-        self.transformer_decoder = CausalDecoder(
-            width,
-            config.layers,
-            heads=config.heads,
-            period=config.period,
-            hidden=config.hidden,
-            dropout=dropout,
-            steps_per_frame=config.steps_per_frame,
-        )
+        self.transformer_decoder = config.decoder()
         self.vertice_decoder = nn.Linear(width, config.motion_dim)
         nn.init.zeros_(self.vertice_decoder.weight)
         nn.init.zeros_(self.vertice_decoder.bias)
