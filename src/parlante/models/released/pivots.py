@@ -40,10 +40,10 @@ def read_pivots(folder: Path | str, shapes: dict[str, tuple[int, int, int]]) -> 
         return None
     made = {}
     for kind, shape in shapes.items():
-        path = paths[kind]
-        if not found and path is None:
+        file = paths[kind]
+        if not found and file is None:
             raise InputError(f"{folder} has one pivot of two; wanted {_FILES[kind]}{' or '.join(_SUFFIXES)} as well")
-        values = np.asarray(found[kind] if found else _array(path), np.float32)  # type: ignore[arg-type]
+        values = np.asarray(found[kind] if found or file is None else _array(file), np.float32)
         if values.size != np.prod(shape) or not np.isfinite(values).all():
             raise InputError(f"{folder}: the {kind} pivot is {values.shape}, this checkpoint wants {shape}")
         made[kind] = values.reshape(shape)

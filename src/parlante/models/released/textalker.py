@@ -127,8 +127,9 @@ def import_textalker(
         denoiser = infer_denoiser(top, settings.pop("heads", 4))
         if settings:
             raise ValueError(f"no setting {', '.join(settings)}; there are heads, speech.heads and norm_groups")
-        sides = [infer_vqgan(part, groups, dim) for (_, part), dim in zip(coders, _dims(denoiser), strict=True)]
-        model = ReleasedTexTalker(denoiser, speech_config(network), *sides, stats)
+        motion = infer_vqgan(coders[0][1], groups, denoiser.motion_dim)
+        wrinkle = infer_vqgan(coders[1][1], groups, denoiser.wrinkle_dim)
+        model = ReleasedTexTalker(denoiser, speech_config(network), motion, wrinkle, stats)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{source} is no TexTalker as published: {error}") from error
     own = model.state_dict()
@@ -136,10 +137,6 @@ def import_textalker(
     parts = {"diffusion": top, "motion": coders[0][1], "wrinkle": coders[1][1]}
     named = {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
     return model.filled(named | mask, source)
-
-
-def _dims(config: DenoiserConfig) -> tuple[int, int]:
-    return config.motion_dim, config.wrinkle_dim
 
 
 def infer_denoiser(t: Mapping[str, Tensor], heads: int = 4) -> DenoiserConfig:
