@@ -1,10 +1,13 @@
 """Edits keep what they do not change, hold their bounds, and do not depend on where chunks were cut."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
 
 from parlante.core import Animation, InputError
 from parlante.export import Take, chunks_of, edit
@@ -97,6 +100,19 @@ def test_solved_curves_pose_the_same_vertices(take: Take, animation: Animation) 
     assert np.linalg.norm(posed - animation.vertices, axis=-1).mean() < 1e-3
     with pytest.raises(InputError, match=r"\(K, 144, 3\)"):
         edit.with_curves(bare, chunks_of(plain), take.shapes[:, :100], take.weight_names)
+
+
+def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(take: Take, tmp_path: Path) -> None:
+    turn, scale = Rotation.from_euler("xyz", [90, 20, -30], degrees=True).as_matrix(), 0.013
+    stored = (1000 * scale * take.shapes @ turn.T).astype(np.float32)
+    np.savez(tmp_path / "shapes.npz", millimetres=stored, names=np.array(take.weight_names))
+    (tmp_path / "config.json").write_text(json.dumps({"rotation": turn.tolist(), "scale": scale}))
+    shapes, names = edit.read_shapes(tmp_path)
+    assert names == take.weight_names
+    np.testing.assert_allclose(shapes, take.shapes, atol=1e-7)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="character build"):
+        edit.read_shapes(tmp_path)
 
 
 def test_trimming_cuts_frames_and_sound_together(take: Take, animation: Animation) -> None:

@@ -38,7 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="multiply curves (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
     )  # fmt: skip
     parser.add_argument("--calibration", metavar="JSON", help="gain, offset and limits per curve of a character")
-    parser.add_argument("--shapes", metavar="NPZ", help="solve curves on these: shapes (K, V, 3) metres, names (K,)")
+    parser.add_argument(
+        "--shapes", metavar="PATH",
+        help="solve curves on these: an .npz of shapes (K, V, 3) and names (K,), or a folder of parlante character",
+    )  # fmt: skip
     parser.add_argument("--no-head-pose", action="store_true", help="hold the head still")
     parser.add_argument(
         "--reduce", type=float, default=0.0, metavar="E",

@@ -6,6 +6,7 @@ follow every change of the curves, and what they did beyond the curves stays.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -94,9 +95,26 @@ def with_curves(take: Take, chunks: Iterable[Chunk], shapes: NDArray[np.floating
 
 
 def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Registered shapes of a face: a `.npz` with `shapes` (K, V, 3) in metres and `names` (K,). Raises InputError."""
-    arrays = read_npz(path, ("shapes", "names"))
-    shapes, names = arrays["shapes"], tuple(str(name) for name in np.atleast_1d(arrays["names"]))
+    """Registered shapes of a face, (K, V, 3) in the unit and axes of its animations, and their names.
+
+    A `.npz` with `shapes` (K, V, 3) and `names` (K,), or a folder that `parlante character build` made, whose shapes
+    are turned and scaled back to the file it was built from. Raises InputError for anything else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        arrays = read_npz(path / "shapes.npz", ("millimetres", "names"))
+        try:
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            turn, scale = np.array(config["rotation"], np.float64).reshape(3, 3), float(config["scale"])
+            shapes = arrays["millimetres"].astype(np.float64) @ turn / (1000 * scale)
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise InputError(
+                f"cannot read {path} as a character: {error}; make it with parlante character build"
+            ) from error
+    else:
+        arrays = read_npz(path, ("shapes", "names"))
+        shapes = arrays["shapes"]
+    names = tuple(str(name) for name in np.atleast_1d(arrays["names"]))
     if shapes.ndim != 3 or shapes.shape[-1] != 3 or shapes.dtype.kind != "f" or len(names) != len(shapes):
         raise InputError(f"{path}: shapes are {shapes.dtype} {shapes.shape} with {len(names)} names, wanted (K, V, 3)")
     return np.asarray(shapes, np.float32), names
