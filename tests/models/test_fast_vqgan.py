@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from parlante.models.blocks.winograd import Affine, WinogradConv, channel_sums
-from parlante.models.textalker.fast_vqgan import FastVQGAN, has_bfloat16
+from parlante.models.textalker.fast_vqgan import FastVQGAN, fast_vqgan, has_bfloat16
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
 SIZES = VQGANConfig(
@@ -99,6 +99,18 @@ def test_bfloat16_is_near_and_chosen_where_it_pays():
     assert (FastVQGAN(plain, precision="auto").dtype == torch.bfloat16) == has_bfloat16()
     with pytest.raises(ValueError, match=r"auto, got 'float16'"):
         FastVQGAN(plain, precision="float16")
+
+
+def test_kept_until_weights_change():
+    plain = model()
+    z = torch.randn(1, 16, 16, 16)
+    kept = fast_vqgan(plain)
+    assert fast_vqgan(plain) is kept
+    before = kept.decode(z)
+    plain.load_state_dict({name: 1.1 * value for name, value in plain.state_dict().items()})
+    after = fast_vqgan(plain).decode(z)
+    assert (after - before).abs().max() > 1e-3
+    close(after, plain.decode(z))
 
 
 def test_extreme_values_stay_finite():

@@ -63,6 +63,7 @@ def test_rearranged_for_the_processor(parity):
         model = build(case.sizes)
         model.load_state_dict(case.part("state"), strict=True)
         fast = FastVQGAN(model)
+        assert fast.fast
         close(fast.encode(case.part("in")["image"]), case.part("out")["latent"])
         close(fast.decode(case.part("out")["latent"]), case.part("out")["image"])
 

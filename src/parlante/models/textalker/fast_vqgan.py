@@ -6,12 +6,13 @@
 - frames side by side on the cores; small maps (16 x 16) of many frames at once;
 - in bfloat16 by the plain modules where the processor multiplies bfloat16 (`precision="auto"`).
 
-Inference only. Weights are copied when an object is made: make a new one after changing them.
+Inference only. Weights are rearranged at the first use: make a new object after changing them, or use `fast_vqgan`.
 """
 
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parlante.models.blocks.conv2d import ResBlock, Upsample
-from parlante.models.blocks.winograd import Affine, WinogradConv, channel_sums
+from parlante.models.blocks.winograd import LANES, Affine, WinogradConv, channel_sums
 from parlante.models.textalker.vqgan import Stack, VQAutoEncoder
 
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -44,40 +45,59 @@ class FastVQGAN:
         """Raises ValueError for an unknown precision."""
         if precision not in ("float32", "bfloat16", "auto"):
             raise ValueError(f"precision must be float32, bfloat16 or auto, got {precision!r}")
-        on_cpu = model.last_weight.device.type == "cpu"
+        weight = model.last_weight
+        on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
         self.config = model.config
         half = precision == "bfloat16" or (precision == "auto" and on_cpu and has_bfloat16())
         self.dtype = torch.bfloat16 if half else torch.float32
-        plain = copy.deepcopy(model).eval().requires_grad_(False)
-        self.quantize = plain.quantize
+        self.quantize = model.quantize
+        self._plain = model
         if half:
-            plain.encoder.to(torch.bfloat16)
-            plain.generator.to(torch.bfloat16)
-        self._plain: VQAutoEncoder = plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        side = self.config.img_size // self.config.patch
-        self._encoder = _Rearranged(plain.encoder, side)
-        self._generator = _Rearranged(plain.generator, self.config.latent_size)
-        self.fast = on_cpu and not half and self._generator.fast
+            self._plain = copy.deepcopy(model).eval().requires_grad_(False)
+            self._plain.encoder.to(torch.bfloat16)
+            self._plain.generator.to(torch.bfloat16)
+        c = self.config
+        suits = c.img_size // c.patch > SMALL and c.latent_size % 4 == 0 and c.nf % LANES == 0
+        self.fast = on_cpu and not half and suits
+
+    @cached_property
+    def _encoder(self) -> "_Rearranged":
+        return _Rearranged(self._plain.encoder, self.config.img_size // self.config.patch)
+
+    @cached_property
+    def _generator(self) -> "_Rearranged":
+        return _Rearranged(self._plain.generator, self.config.latent_size)
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> Tensor:
         """image (B, 3, H, H) in 0..1 -> z (B, C, h, h), as `VQAutoEncoder.encode`."""
         patch = self.config.patch
         folded = nn.functional.pixel_unshuffle(image, patch) if patch > 1 else image
-        return self._run(self._encoder, self._plain.encoder, folded)
+        return self._encoder(folded) if self._here(folded) else self._as_it_is(self._plain.encoder, folded)
 
     @torch.inference_mode()
     def decode(self, z: Tensor, *, quantise: bool = True) -> Tensor:
         """z (B, C, h, h) -> image (B, 3, H, H) in 0..1, as `VQAutoEncoder.decode`."""
         latent = self.quantize.nearest(z) if quantise else z
-        image = self._run(self._generator, self._plain.generator, latent)
+        here = self._here(latent)
+        image = self._generator(latent) if here else self._as_it_is(self._plain.generator, latent)
         return nn.functional.pixel_shuffle(image, self.config.patch) if self.config.patch > 1 else image
 
-    def _run(self, fast: "_Rearranged", plain: Stack, x: Tensor) -> Tensor:
-        if self.fast and x.device.type == "cpu":
-            return torch.cat([fast(piece) for piece in x.split(BATCH)])
+    def _here(self, x: Tensor) -> bool:
+        return self.fast and x.device.type == "cpu"
+
+    def _as_it_is(self, plain: Stack, x: Tensor) -> Tensor:
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         return torch.cat([plain(piece).float().contiguous() for piece in x.split(BATCH)])
+
+
+def fast_vqgan(model: VQAutoEncoder) -> FastVQGAN:
+    """The `FastVQGAN` of a model, kept with it until its weights are changed in place, replaced or moved."""
+    state = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
+    kept = model.__dict__.get("_fast_vqgan")
+    if kept is None or kept[0] != state:
+        kept = model.__dict__["_fast_vqgan"] = (state, FastVQGAN(model))
+    return kept[1]
 
 
 class _Workspace:
@@ -214,10 +234,12 @@ class _Rearranged:
         self.before, self.after = nn.Sequential(*blocks[:first]), nn.Sequential(*blocks[last:])
         self.steps, self.end, rest = _plan(blocks[first:last])
         self.after = nn.Sequential(*rest, *self.after)
-        self.fast = any(isinstance(step, _Residual | _Grow) for step in self.steps)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h', w')."""
+        return torch.cat([self._batch(piece) for piece in x.split(BATCH)])
+
+    def _batch(self, x: Tensor) -> Tensor:
         x = self.before(x.contiguous(memory_format=torch.channels_last))
         threads = torch.get_num_threads()
         if threads == 1 or len(x) == 1:

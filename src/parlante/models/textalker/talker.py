@@ -23,6 +23,7 @@ from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkp
 from parlante.models.textalker.basis import LinearBasis
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion, Past
+from parlante.models.textalker.fast_vqgan import fast_vqgan
 from parlante.models.textalker.sampling import check_solver
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
@@ -304,6 +305,9 @@ class TexTalker(nn.Module):
         return self._decode(self.wrinkle, z, chunk)
 
     def _decode(self, model: VQAutoEncoder, z: Tensor, chunk: int) -> Tensor:
+        rearranged = fast_vqgan(model)
+        if rearranged.fast:
+            return rearranged.decode(z, quantise=self.config.quantise)
         pieces = z.contiguous(memory_format=torch.channels_last).split(chunk)
         return torch.cat([model.decode(piece, quantise=self.config.quantise).contiguous() for piece in pieces])
 
