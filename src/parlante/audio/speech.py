@@ -156,8 +156,17 @@ class SpeechEncoder(nn.Module):
         super().train(mode and self.config.frozen != "all")
         return self
 
-    def forward(self, audio: Tensor, frames: Frames = None, lengths: Sequence[int] | Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        audio: Tensor,
+        frames: Frames = None,
+        lengths: Sequence[int] | Tensor | None = None,
+        *,
+        normalised: bool = False,
+    ) -> Tensor:
         """audio (B, N) mono at 16 kHz -> (B, S, dim).
+
+        `normalised`: the sound has zero mean and unit variance already and is taken as it is.
 
         `frames` motion frames per clip (one number or B) go to the rate rule. `lengths` (B,) true samples per clip in a
         padded batch: every clip gets the numbers that it gets alone, padding of the result is zero, S is the longest.
@@ -171,17 +180,17 @@ class SpeechEncoder(nn.Module):
         if len(sizes) != count or max(sizes) > audio.shape[1] or min(sizes) < 0:
             raise ValueError(f"lengths {sizes} do not fit audio {tuple(audio.shape)}")
         if len({*sizes}) == 1 and len({*wanted}) == 1:
-            heard = self.hear(audio[:, : sizes[0]], wanted[0])
+            heard = self.hear(audio[:, : sizes[0]], wanted[0], normalised=normalised)
             mask = None
         else:
-            clips = [self.hear(audio[i : i + 1, : sizes[i]], wanted[i])[0] for i in range(count)]
+            clips = [self.hear(audio[i : i + 1, : sizes[i]], wanted[i], normalised=normalised)[0] for i in range(count)]
             heard = nn.utils.rnn.pad_sequence(clips, batch_first=True)
             mask = _mask([len(clip) for clip in clips], heard.device)
         return self.understand(heard, mask)
 
-    def hear(self, audio: Tensor, frames: int | None = None) -> Tensor:
+    def hear(self, audio: Tensor, frames: int | None = None, *, normalised: bool = False) -> Tensor:
         """Convolution features after the change of rate: audio (B, N), clips of equal length -> (B, S, C)."""
-        if self.config.normalise and audio.shape[1]:
+        if self.config.normalise and not normalised and audio.shape[1]:
             audio = normalise(audio)
         if self.config.pad:
             audio = pad_edges(audio)

@@ -21,7 +21,7 @@ from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkp
 from parlante.models.motion_basis import MotionBasis
 
 ASSETS = Path(__file__).parents[1] / "assets"
-SHIPPED = ("talkingstyle", "ptalker", "faceformer")
+SHIPPED = ("talkingstyle", "ptalker", "faceformer", "facediffuser")
 """Names of `parlante/assets` folders with such talkers."""
 VOICE_S = 10.0
 """Seconds of speech that the style of the voice is heard from."""

@@ -274,14 +274,21 @@ class VertexTalker(nn.Module):
 
     @torch.no_grad()
     def hear(
-        self, audio: Tensor, lengths: Tensor | Sequence[int] | None = None, *, released: bool = False
+        self,
+        audio: Tensor,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        released: bool = False,
+        normalised: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Sound (B, N) at 16 kHz -> features (B, S, A) at the model's rate, and the frames (B,) of each clip.
 
-        lengths (B,): samples of each; without them all clips are whole and the frames are none.
+        lengths (B,): samples of each; without them all clips are whole and the frames are none. normalised: see
+        `generate`.
         """
         sizes = [audio.shape[1]] * len(audio) if lengths is None else [int(n) for n in lengths]
-        features = self.audio_encoder(audio, lengths=None if lengths is None else sizes)
+        own = {"normalised": True} if normalised else {}
+        features = self.audio_encoder(audio, lengths=None if lengths is None else sizes, **own)
         frames = [self.frames(n, released=released) for n in sizes]
         if self.rate is not None:
             clips = [
@@ -301,6 +308,7 @@ class VertexTalker(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
         released: bool = False,
+        normalised: bool = False,
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -308,9 +316,10 @@ class VertexTalker(nn.Module):
 
         speech: sound (B, N) at 16 kHz, or features (B, S, A) at the model's rate. neutral (V, 3) or (B, V, 3). style:
         one for all or one each. lengths (B,): samples of sound, or frames where features are given. voice: PTalker adds
-        the style it hears in the sound. released: decode as the authors' code does, in odd corners too. FaceDiffuser
-        alone draws random numbers, from `generator`, and takes `steps` (none: its published sampler). Raises InputError
-        for what does not fit, and for a model of rig controls (see `coordinates`).
+        the style it hears in the sound. released: decode as the authors' code does, in odd corners too. normalised: the
+        sound has zero mean and unit variance already, as the authors' loaders hand it over; doing so twice costs six
+        digits. FaceDiffuser alone draws random numbers, from `generator`, and takes `steps` (none: its published
+        sampler). Raises InputError for what does not fit, and for a model of rig controls (see `coordinates`).
         """
         if self.config.controls:
             raise InputError(f"this {self.config.model} moves {len(self.config.controls)} rig controls, no vertices")
@@ -320,7 +329,15 @@ class VertexTalker(nn.Module):
                 f"({self.num_vertices}, 3); give a template of its topology"
             )
         motion, frames = self.coordinates(
-            speech, neutral, style, lengths=lengths, voice=voice, released=released, steps=steps, generator=generator
+            speech,
+            neutral,
+            style,
+            lengths=lengths,
+            voice=voice,
+            released=released,
+            normalised=normalised,
+            steps=steps,
+            generator=generator,
         )
         rest = neutral.to(motion).expand(len(motion), -1, -1)
         offsets = self.decode(motion)
@@ -339,6 +356,7 @@ class VertexTalker(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
         released: bool = False,
+        normalised: bool = False,
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None]:
@@ -352,14 +370,15 @@ class VertexTalker(nn.Module):
         speech = speech.to(self._like)
         count = None if lengths is None else torch.as_tensor(lengths, device=speech.device)
         features, frames = (
-            self.hear(speech, count, released=released and self.rate is not None)
+            self.hear(speech, count, released=released and self.rate is not None, normalised=normalised)
             if speech.ndim == 2
             else (speech, count)
         )
         if features.shape[-1] != config.audio_dim:
             raise InputError(f"features are {features.shape[-1]} wide, this model hears {config.audio_dim}")
         if self.emotion_encoder is not None:
-            return self._with_voice(speech, features, style, count, frames, voice, released), frames
+            own = {"normalised": True} if normalised else {}
+            return self._with_voice(speech, features, style, count, frames, voice, released, own), frames
         codes = self._codes(style, len(speech))
         if self.config.model == "facediffuser":
             own = self._sampling(neutral, len(speech), steps, generator)
@@ -387,11 +406,12 @@ class VertexTalker(nn.Module):
         frames: Tensor | None,
         voice: bool,
         released: bool,
+        own: dict[str, bool],
     ) -> Tensor:
         """PTalker: the code of the speaker plus what is heard in the voice -> motion (B, T, M)."""
         emotion = steps = None
         if voice and audio.ndim == 2:
-            emotion = self.emotion_encoder(audio, lengths=count)
+            emotion = self.emotion_encoder(audio, lengths=count, **own)
             if count is not None:
                 steps = torch.tensor([self.emotion_encoder.steps(int(n)) for n in count], device=audio.device)
         if released:
