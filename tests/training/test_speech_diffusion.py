@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from tiny import arguments
 
 from parlante.cli import train
 from parlante.core import InputError
-from parlante.core.timing import num_samples
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.talker import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.encoded import open_encoded
+from parlante.training.encoded import EncodedCorpus
+from parlante.training.encoding import MapModels, encode_corpus, open_maps
 from parlante.training.run import LoopConfig, read_recipe, section
 from parlante.training.speech_diffusion import (
     SpeechDiffusionConfig,
@@ -26,42 +25,33 @@ from parlante.training.speech_diffusion import (
     SpeechDiffusionScheme,
     build_talker,
 )
+from parlante.uv import MotionStats
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "paper_diffusion.yaml"
+FOLDERS = ("corpus", "encoded", "motion", "wrinkle", "speech")
 STAGE = "runs/speech_diffusion-001"
 
 
 @pytest.fixture
-def ingredients(tmp_path):
-    """An encoded corpus of noise, untrained autoencoders and a tiny speech network."""
+def ingredients(tiny_corpus, tmp_path):
+    """An encoded corpus, untrained autoencoders and a tiny speech network."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
+    stats = MotionStats((-0.1, -0.1, -0.1), (0.1, 0.1, 0.1))
     sizes = VQGANConfig(
         img_size=16, nf=8, ch_mult=(1, 1), res_blocks=1, attn_resolutions=(), norm_groups=4, codebook_size=8, emb_dim=2
     )
     for kind in ("motion", "wrinkle"):
-        VQAutoEncoder(sizes).save(tmp_path / kind, kind=kind)
-    clips = []
-    for name, frames in (("ann", 70), ("bob", 95)):
-        folder = tmp_path / "encoded" / name
-        folder.mkdir(parents=True)
-        for kind in ("motion", "wrinkle"):
-            np.save(folder / f"{kind}.npy", rng.normal(size=(frames, 2, 8, 8)).astype(np.float16))
-        np.save(folder / "audio.npy", 0.1 * rng.normal(size=num_samples(frames)).astype(np.float32))
-        save_file({kind: torch.randn(2, 8, 8) for kind in ("motion", "wrinkle")}, folder / "pivots.safetensors")
-        split = {"ann": "train", "bob": "train"}[name]
-        clips.append({"key": name, "subject": name, "split": split, "first": 0, "frames": 60})
-    clips.append({"key": "bob-2", "subject": "bob", "split": "test_a", "first": 60, "frames": 30})
-    stats = {"minimum": [-0.1] * 3, "maximum": [0.1] * 3}
-    (tmp_path / "encoded" / "encoded.json").write_text(json.dumps({"fps": 30, "clips": clips, "motion_stats": stats}))
+        VQAutoEncoder(sizes).save(tmp_path / kind, kind=kind, stats=stats.to_dict())
+    models = MapModels.load(tmp_path)
+    encode_corpus(open_maps(tiny_corpus, models), models, tmp_path / "encoded")
     speech = transformers.HubertConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
         num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
     transformers.HubertModel(speech).save_pretrained(tmp_path / "speech")
     return (
-        *(f"data.{name}={tmp_path / name}" for name in ("encoded", "motion", "wrinkle", "speech")),
+        *(f"data.{name}={tmp_path / name}" for name in FOLDERS),
         "model.width=16",
         "model.layers=2",
         "model.frames=8",
@@ -84,7 +74,7 @@ def ingredients(tmp_path):
     [
         ((), 0),
         (("scheme.style=pivots", "scheme.style_dims=[1, 1]"), 2),
-        (("scheme.style=one_hot", "scheme.makes=motion"), 2),
+        (("scheme.style=one_hot", "scheme.makes=motion"), 3),
         (("scheme.makes=wrinkle",), 0),
     ],
 )
@@ -115,26 +105,29 @@ def test_the_recipe_is_the_published_size_and_scheme():
     assert (loop.lr, loop.lr * loop.final_lr, loop.clip) == (1e-4, 1e-5, 0)
 
 
-def test_items_are_consecutive_and_never_neutral(ingredients, tmp_path):
-    """Latents and audio of an item belong to the same frames; frame 0 and held-out frames are left alone."""
-    data = SpeechDiffusionDataConfig(**{n: str(tmp_path / n) for n in ("encoded", "motion", "wrinkle", "speech")})
-    own = SpeechDiffusionConfig(batch=64)
+def test_items_are_consecutive_frames_of_training_clips(ingredients, tmp_path):
+    """Latents and sound of an item belong to the same frames of the same clip."""
+    data = SpeechDiffusionDataConfig(**{name: str(tmp_path / name) for name in FOLDERS})
+    own = SpeechDiffusionConfig(batch=32)
     sizes = {"width": 16, "layers": 1, "frames": 8, "previous": 3, "steps": 20}
     talker, corpus = build_talker(data, own, sizes, {"overlap": 2})
     scheme = SpeechDiffusionScheme(talker, corpus, LoopConfig(), own)
-    assert scheme.starts["train"] == {0: [range(1, 44)], 1: [range(1, 44)]}
-    assert scheme.starts["test_a"] == {1: [range(60, 74)]}
-    items = scheme.batch(0)
-    again = scheme.batch(0)
+    for split, starts in scheme.starts.items():
+        assert starts
+        for pairs in starts.values():
+            assert all(clip.split == split and room.stop + 16 <= clip.frames for clip, room in pairs)
+    items, again = scheme.batch(0), scheme.batch(0)
     assert torch.equal(items.latents, again.latents) and torch.equal(items.audio, again.audio)
+    matched = 0
     for latents, audio, number in zip(items.latents, items.audio, items.subject.tolist(), strict=True):
-        subject = corpus.subjects[number]
-        truth = np.asarray(subject.latents["motion"], np.float32) - subject.pivots["motion"].numpy()
-        start = int(np.argmin(np.abs(truth.reshape(len(truth), -1) - latents[0, :128].numpy()).max(1)))
-        assert 1 <= start <= 43
-        np.testing.assert_allclose(truth[start : start + 16].reshape(16, -1), latents[:, :128].numpy(), atol=1e-6)
-        at = int(start * 16000 / 30)
-        np.testing.assert_array_equal(audio.numpy(), subject.audio[at : at + len(audio)])
+        for clip, room in scheme.starts["train"][number]:
+            motion = corpus.latents(clip, 0, clip.frames)["motion"] - corpus.pivots["motion"][number].numpy()
+            for start in room:
+                truth = torch.from_numpy(motion[start : start + 16]).flatten(1)
+                if torch.allclose(truth, latents[:, : truth.shape[1]], atol=1e-6):
+                    sound = corpus.audio(clip)[int(start * 16000 / 30) :][: len(audio)]
+                    matched += np.array_equal(audio[: len(sound)].numpy(), sound)
+    assert matched == len(items.latents)
 
 
 def test_two_processes_share_one_run(ingredients, tmp_path):
@@ -156,15 +149,15 @@ def test_unusable_input_is_named(ingredients, tmp_path):
     def attempt(*changes: str) -> None:
         train.run(arguments("paper_diffusion", tmp_path / "runs", *ingredients, *changes))
 
-    with pytest.raises(InputError, match=r"no encoded\.json; write one"):
+    with pytest.raises(InputError, match=r"no finished encoding; write one with parlante encode"):
         attempt(f"data.encoded={tmp_path}")
-    with pytest.raises(InputError, match="as long as two windows of 40 frames"):
-        attempt("model.frames=40")
+    with pytest.raises(InputError, match="is no corpus; give the folder that"):
+        attempt(f"data.corpus={tmp_path}")
+    with pytest.raises(InputError, match="as long as two windows of 60 frames"):
+        attempt("model.frames=60")
     with pytest.raises(InputError, match="makes both, motion or wrinkle"):
         attempt("scheme.makes=hair")
-    clip = {"key": "x", "subject": "ann", "split": "train", "first": 0, "frames": 1000}
-    index = tmp_path / "encoded" / "encoded.json"
-    head = json.loads(index.read_text())
-    index.write_text(json.dumps({**head, "clips": [clip]}))
-    with pytest.raises(InputError, match="frames 0 to 1000, but latents of 70"):
-        open_encoded(tmp_path / "encoded")
+    next((tmp_path / "encoded" / "latents").rglob("*.safetensors")).write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"cannot read both latents from .*encode the corpus again"):
+        for clip in EncodedCorpus(tmp_path / "encoded", tmp_path / "corpus").clips:
+            EncodedCorpus(tmp_path / "encoded", tmp_path / "corpus").latents(clip, 0, 2)

@@ -1,11 +1,4 @@
-"""Encoded corpora: recordings as latents of both autoencoders beside their sound, for training at the published size.
-
-FOLDER/encoded.json              clips: stretches of frames without a gap, with their subject and split
-FOLDER/SUBJECT/motion.npy        (T, C, h, w) float16 or float32, before quantisation
-FOLDER/SUBJECT/wrinkle.npy       the same
-FOLDER/SUBJECT/audio.npy         (N,) float32 mono at 16 kHz; frame t is heard from t / fps seconds on
-FOLDER/SUBJECT/pivots.safetensors  motion, wrinkle (C, h, w): the mean latents
-"""
+"""What `parlante encode` wrote, read back beside the sound of its corpus, for training at the published size."""
 
 import json
 from dataclasses import dataclass
@@ -15,76 +8,107 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from parlante.core import InputError
+from parlante.core.style import load_style
+from parlante.data.prepared import Prepared
+from parlante.data.synthtalk import SynthTalk
 
 KINDS = ("motion", "wrinkle")
 
 
-@dataclass(frozen=True, eq=False)
-class EncodedSubject:
-    """One subject's arrays, memory-mapped, and its stretches."""
+@dataclass(frozen=True)
+class EncodedClip:
+    """One clip; its frames are counted from its own start."""
 
-    name: str
-    latents: dict[str, NDArray[Any]]
-    """motion, wrinkle: (T, C, h, w)."""
-    audio: NDArray[np.float32]
-    """(N,)."""
-    pivots: dict[str, Tensor]
-    """motion, wrinkle: (C, h, w)."""
-    stretches: dict[str, list[tuple[int, int]]]
-    """split -> (first frame, end)."""
+    key: str
+    subject: int
+    split: str
+    frames: int
+    first: int
+    """Its first frame that speech moves: 1 where frame 0 is the neutral face."""
+    number: int
+    """In the corpus."""
+    samples: int
 
 
-@dataclass(frozen=True, eq=False)
 class EncodedCorpus:
-    """All subjects, by name."""
+    """Latents, sound and pivots.
 
-    subjects: tuple[EncodedSubject, ...]
-    fps: float
-    stats: dict[str, list[float]]
-    """`MotionStats.to_dict()` of the motion maps."""
+    Args:
+        folder: written by `parlante encode`, every frame of it.
+        corpus: the folder it was made from, for the sound.
 
-    def shape(self, kind: str) -> tuple[int, int, int]:
+    Raises:
+        InputError: one of them is none, unfinished or does not fit the other, or frames or wrinkles are left out.
+    """
+
+    def __init__(self, folder: Path | str, corpus: Path | str) -> None:
+        self.folder, root = Path(folder), Path(corpus)
+        index = self.folder / "index.json"
+        if not index.is_file():
+            raise InputError(f"{folder} holds no finished encoding; write one with parlante encode")
+        if not (root / "prepared.json").is_file() and not (root / "index.json").is_file():
+            raise InputError(f"{corpus} is no corpus; give the folder that {folder} was encoded from")
+        self.source: Prepared | SynthTalk = Prepared(root) if (root / "prepared.json").is_file() else SynthTalk(root)
+        numbers = {row["key"]: k for k, row in enumerate(self.source.rows)}
+        try:
+            head = json.loads(index.read_text())
+            self.stats: dict[str, list[float]] = head["stats"]
+            if head["stride"] != 1:
+                raise InputError(
+                    f"{folder} holds every {head['stride']}th frame; training needs all, encode --stride 1"
+                )
+            names = sorted(head["pivot_frames"])
+            lost = [c["key"] for c in head["clips"] if c["key"] not in numbers]
+            if lost:
+                raise InputError(f"{corpus} has no clip {lost[0]}; give the folder that {folder} was encoded from")
+            self.clips = tuple(self._clip(c, names.index(c["subject"]), numbers[c["key"]]) for c in head["clips"])
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{index} is damaged ({error}); encode again") from error
+        if not self.clips:
+            raise InputError(f"{folder} holds no clips; encode a larger corpus")
+        self.names = tuple(names)
+        """Subjects."""
+        self.fps = float(getattr(self.source, "fps", 30.0))
+        styles = [load_style(self.folder / "pivots" / f"{name}.style") for name in names]
+        self.pivots = {
+            kind: torch.from_numpy(np.stack([np.asarray(getattr(s, kind), np.float32) for s in styles]))
+            for kind in KINDS
+        }
+        """motion, wrinkle: (subjects, C, h, w)."""
+
+    def _clip(self, c: dict[str, Any], subject: int, number: int) -> EncodedClip:
+        row = self.source.rows[number]
+        neutral = int(isinstance(self.source, Prepared) and row["first"] == 0)
+        return EncodedClip(c["key"], subject, c["split"], int(c["frames"]), neutral, number, int(row["samples"]))
+
+    def latents(self, clip: EncodedClip, start: int, count: int) -> dict[str, NDArray[np.float32]]:
+        """motion, wrinkle: (count, C, h, w). Raises InputError where the file is damaged or has no wrinkles."""
+        path = self.folder / "latents" / f"{clip.key}.safetensors"
+        try:
+            with safe_open(path, "np") as file:
+                parts = {kind: file.get_slice(kind)[start : start + count] for kind in KINDS}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read both latents from {path}: {error}; encode the corpus again") from error
+        if any(len(part) != count for part in parts.values()):
+            raise InputError(f"{path} ends before frame {start + count}; encode the corpus again")
+        return {kind: np.asarray(part, np.float32) for kind, part in parts.items()}
+
+    def audio(self, clip: EncodedClip) -> NDArray[np.float32]:
+        """(N,) mono at 16 kHz."""
+        if isinstance(self.source, Prepared):
+            return np.asarray(self.source[clip.number].audio, np.float32)
+        return np.asarray(self.source.take(clip.number).audio, np.float32)
+
+    def shape(self, kind: str) -> tuple[int, ...]:
         """(C, h, w) of a kind of latent."""
-        return self.subjects[0].latents[kind].shape[1:]
+        return tuple(self.pivots[kind].shape[1:])
 
-    def pivots(self, kind: str) -> Tensor:
-        """(subjects, C, h, w)."""
-        return torch.stack([subject.pivots[kind] for subject in self.subjects])
-
-
-def open_encoded(folder: Path | str) -> EncodedCorpus:
-    """Open an encoded corpus. Raises InputError naming the file that is missing or does not fit."""
-    folder = Path(folder)
-    index = folder / "encoded.json"
-    if not index.is_file():
-        raise InputError(f"{folder} is no encoded corpus: it has no encoded.json; write one with parlante encode")
-    try:
-        head = json.loads(index.read_text())
-        clips, fps, stats = head["clips"], float(head["fps"]), head["motion_stats"]
-        names = sorted({clip["subject"] for clip in clips})
-        subjects = tuple(_subject(folder / name, [c for c in clips if c["subject"] == name]) for name in names)
-    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{folder} is no encoded corpus: {error}; encode it again") from error
-    if not subjects:
-        raise InputError(f"{folder} holds no clips; encode a larger corpus")
-    return EncodedCorpus(subjects, fps, stats)
-
-
-def _subject(folder: Path, clips: list[dict[str, Any]]) -> EncodedSubject:
-    latents = {kind: np.load(folder / f"{kind}.npy", mmap_mode="r", allow_pickle=False) for kind in KINDS}
-    audio = np.load(folder / "audio.npy", mmap_mode="r", allow_pickle=False)
-    frames = min(len(latents[kind]) for kind in KINDS)
-    stretches: dict[str, list[tuple[int, int]]] = {}
-    for clip in clips:
-        first, end = int(clip["first"]), int(clip["first"]) + int(clip["frames"])
-        if not 0 <= first < end <= frames:
-            raise InputError(f"{folder}: a clip of frames {first} to {end}, but latents of {frames}; encode it again")
-        stretches.setdefault(clip["split"], []).append((first, end))
-    return EncodedSubject(folder.name, latents, audio, load_file(folder / "pivots.safetensors"), stretches)
+    def pivot(self, kind: str, subject: int) -> Tensor:
+        """(C, h, w)."""
+        return self.pivots[kind][subject]

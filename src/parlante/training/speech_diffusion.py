@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError, atomic_path
+from parlante.core.timing import SAMPLE_RATE
 from parlante.models.checkpoint import load_strict
 from parlante.models.textalker.basis import LinearBasis
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.published import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.encoded import KINDS, EncodedCorpus, EncodedSubject, open_encoded
+from parlante.training.encoded import KINDS, EncodedClip, EncodedCorpus
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
 from parlante.training.two_windows import (
     Draws,
@@ -38,8 +40,10 @@ from parlante.training.two_windows import (
 class SpeechDiffusionDataConfig:
     """The `data:` part of a recipe."""
 
+    corpus: str
+    """Folder written by `parlante prepare` or `parlante synth`."""
     encoded: str
-    """Folder written by `parlante encode`."""
+    """Folder that `parlante encode` made of it."""
     motion: str
     """Checkpoint folder of the motion autoencoder."""
     wrinkle: str
@@ -101,55 +105,51 @@ class SpeechDiffusionScheme(Scheme):
         self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
         self.network: SpeechLatentDiffusion = talker.diffusion
         self.own, self.corpus = own, corpus
-        told = talker.style_vector(corpus.pivots("motion"), corpus.pivots("wrinkle"))
+        told = talker.style_vector(corpus.pivots["motion"], corpus.pivots["wrinkle"])
         self.register_buffer("styles", told, persistent=False)
         self.made = KINDS if own.makes == "both" else (own.makes,)
         shared = talker.config.style_input == "one_hot"
-        self.origins = {k: corpus.pivots(k).mean(0) if shared else None for k in self.made}
+        every = corpus.pivots
+        self.origins = {k: every[k].mean(0).expand_as(every[k]) if shared else every[k] for k in self.made}
         self.starts = {split: self._starts(split) for split in ("train", "val", "test_a")}
         if not self.starts["train"]:
             raise InputError(f"no training clip is as long as two windows of {self.network.config.frames} frames")
 
-    def _starts(self, split: str) -> dict[int, list[range]]:
-        """Subject -> first frames at which its items may begin, clip by clip; never the neutral frame 0."""
+    def _starts(self, split: str) -> dict[int, list[tuple[EncodedClip, range]]]:
+        """Subject -> its clips that are long enough, and the frames (never the neutral one) where items may begin."""
         length, fps = self.network.config.frames, self.corpus.fps
-        found: dict[int, list[range]] = {}
-        for number, subject in enumerate(self.corpus.subjects):
-            heard = int(len(subject.audio) // 16000 * fps)  # whole seconds, as published
-            ranges = [range(max(1, a), min(b, heard) - 2 * length) for a, b in subject.stretches.get(split, [])]
-            if ranges := [r for r in ranges if len(r)]:
-                found[number] = ranges
+        found: dict[int, list[tuple[EncodedClip, range]]] = {}
+        for clip in self.corpus.clips:
+            usable = min(clip.frames, int(clip.samples // SAMPLE_RATE * fps))  # whole seconds of sound, as published
+            room = range(clip.first, usable - 2 * length)
+            if clip.split == split and len(room):
+                found.setdefault(clip.subject, []).append((clip, room))
         return found
 
     # -- data
 
-    def _item(self, number: int, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """(offsets (2 L, M + W), audio (N,)) of the windows that begin at a frame of a subject."""
-        subject: EncodedSubject = self.corpus.subjects[number]
-        span = slice(start, start + 2 * self.network.config.frames)
-        parts = []
-        for kind in self.made:
-            origin = self.origins[kind]
-            pivot = (subject.pivots[kind] if origin is None else origin).numpy()
-            parts.append((np.asarray(subject.latents[kind][span], np.float32) - pivot).reshape(span.stop - start, -1))
+    def _item(self, clip: EncodedClip, start: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(offsets (2 L, M + W), audio (N,)) of the windows that begin at a frame of a clip."""
+        count, samples = 2 * self.network.config.frames, 2 * self.network.window_samples
+        latents = self.corpus.latents(clip, start, count)
+        origins = {kind: self.origins[kind][clip.subject].numpy() for kind in self.made}
+        parts = [(latents[kind] - origin).reshape(count, -1) for kind, origin in origins.items()]
         at = first_sample(start, round(self.corpus.fps))
-        audio = np.array(subject.audio[at : at + 2 * self.network.window_samples], np.float32)
-        missing = 2 * self.network.window_samples - len(audio)
-        return np.concatenate(parts, 1), np.pad(audio, (0, missing))
+        audio = self.corpus.audio(clip)[at : at + samples]
+        return np.concatenate(parts, 1), np.pad(audio, (0, samples - len(audio)))
 
     def items(self, rng: np.random.Generator, count: int, split: str = "train") -> Items:
-        """Subjects uniformly, then a clip by its room, then a first frame uniformly; cuts as published."""
+        """Subjects uniformly, then a first frame of any of its clips uniformly; cuts as published."""
         length, starts = self.network.config.frames, self.starts[split]
         chosen, latents, audio = [], [], []
         for _ in range(count):
             number = int(rng.choice(list(starts)))
-            ranges = starts[number]
-            at = int(rng.integers(sum(len(r) for r in ranges)))
-            for frames in ranges:
-                if at < len(frames):
+            at = int(rng.integers(sum(len(room) for _, room in starts[number])))
+            for clip, room in starts[number]:
+                if at < len(room):
+                    made, sound = self._item(clip, room[at])
                     break
-                at -= len(frames)
-            made, sound = self._item(number, frames[at])
+                at -= len(room)
             chosen.append(number)
             latents.append(made)
             audio.append(sound)
@@ -196,16 +196,15 @@ def build_talker(
     data: SpeechDiffusionDataConfig, own: SpeechDiffusionConfig, sizes: dict[str, Any], inference: dict[str, Any]
 ) -> tuple[TexTalker, EncodedCorpus]:
     """The untrained talker of a recipe around its trained autoencoders, and its corpus. Raises InputError."""
-    corpus = open_encoded(data.encoded)
+    corpus = EncodedCorpus(data.encoded, data.corpus)
     models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
-    names = tuple(subject.name for subject in corpus.subjects)
-    trained = [k for k, subject in enumerate(corpus.subjects) if "train" in subject.stretches] or [0]
+    trained = sorted({clip.subject for clip in corpus.clips if clip.split == "train"}) or [0]
     bases = {}
     style_dims = (0, 0)
     if own.style == "pivots":
         counts = [max(1, min(n, len(trained) - 1)) for n in own.style_dims]
         bases = {
-            kind: LinearBasis.fit(corpus.pivots(kind)[trained].flatten(1), n)
+            kind: LinearBasis.fit(corpus.pivots[kind][trained].flatten(1), n)
             for kind, n in zip(KINDS, counts, strict=True)
         }
         style_dims = tuple(len(bases[kind].scale) for kind in KINDS)  # type: ignore[assignment]
@@ -216,7 +215,7 @@ def build_talker(
             motion=models["motion"].config,
             wrinkle=models["wrinkle"].config,
             denoiser=DenoiserConfig(
-                **dims, style_dim=len(names) if own.style == "one_hot" else sum(style_dims), **sizes
+                **dims, style_dim=len(corpus.names) if own.style == "one_hot" else sum(style_dims), **sizes
             ),
             feature_dim=speech.dim,
             stats=corpus.stats,
@@ -225,7 +224,7 @@ def build_talker(
             taps=(),
             speech=speech.config.to_dict(),
             fps=corpus.fps,
-            styles=names,
+            styles=corpus.names,
             **inference,
         )
         talker = TexTalker(config)
@@ -235,7 +234,7 @@ def build_talker(
         if corpus.shape(kind) != shape:
             raise InputError(f"{data.encoded} holds {kind} latents {corpus.shape(kind)}, the autoencoder makes {shape}")
         load_strict(getattr(talker, kind), models[kind].state_dict())
-        getattr(talker, f"{kind}_pivots").copy_(corpus.pivots(kind))
+        getattr(talker, f"{kind}_pivots").copy_(corpus.pivots[kind])
         if kind in bases:
             load_strict(getattr(talker, f"{kind}_style"), bases[kind].state_dict())
     for part in (talker.motion, talker.wrinkle):
@@ -257,7 +256,7 @@ def _speech(data: SpeechDiffusionDataConfig, fps: float) -> Any:
 
 def main(config: dict[str, Any], run_dir: Path) -> None:
     """Train on an encoded corpus, write the whole talker to `run_dir/export`."""
-    missing = [key for key in ("encoded", "motion", "wrinkle") if key not in (config.get("data") or {})]
+    missing = [key for key in ("corpus", "encoded", "motion", "wrinkle") if key not in (config.get("data") or {})]
     if missing:
         raise InputError(f"the recipe needs {', '.join(f'data.{key}' for key in missing)}; use --set data.KEY=FOLDER")
     data, loop = section(SpeechDiffusionDataConfig, config, "data"), section(LoopConfig, config, "loop")
