@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
+from parlante.pipeline.sources import find_source
 
 each_family = pytest.mark.parametrize("model", FAMILIES)
 RATE = ["--rate", "aligned", "--fps", "30"]
@@ -296,6 +297,8 @@ def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixt
     assert torch.equal(controls, talker.coordinates(audio, generator=draws)[0])
     with pytest.raises(InputError, match="5 rig controls, no vertices"):
         made.generate(audio, torch.zeros(VERTICES, 3))
+    with pytest.raises(InputError, match="5 rig controls and no mesh"):
+        find_source(tmp_path / "made")
 
 
 @pytest.mark.parametrize(

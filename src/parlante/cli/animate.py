@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="textalker",
         metavar="NAME",
-        help="textalker (default), talkingstyle, ptalker, faceformer, or a checkpoint folder",
+        help="textalker (default), talkingstyle, ptalker, faceformer, facediffuser, or a checkpoint folder",
     )
     parser.add_argument(
         "--identity",

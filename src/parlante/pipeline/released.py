@@ -46,7 +46,13 @@ class ReleasedSource:
     @classmethod
     def load(cls, folder: Path | str) -> "ReleasedSource":
         """From a folder that `parlante convert` wrote. Raises InputError if it cannot be used."""
-        return cls(VertexTalker.from_pretrained(folder), digest(folder))
+        talker = VertexTalker.from_pretrained(folder)
+        if talker.config.controls:
+            raise InputError(
+                f"{folder} moves {len(talker.config.controls)} rig controls and no mesh; read them in Python with "
+                "VertexTalker.from_pretrained(folder).coordinates(audio)"
+            )
+        return cls(talker, digest(folder))
 
     # -- who speaks
 
