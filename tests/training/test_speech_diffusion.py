@@ -27,7 +27,7 @@ from parlante.training.speech_diffusion import (
 )
 from parlante.uv import MotionStats
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "paper_diffusion.yaml"
+RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "diffusion_paper.yaml"
 FOLDERS = ("corpus", "encoded", "motion", "wrinkle", "speech")
 STAGE = "runs/speech_diffusion-001"
 
@@ -79,7 +79,7 @@ def ingredients(tiny_corpus, tmp_path):
     ],
 )
 def test_trains_exports_and_generates(ingredients, changes, told, tmp_path):
-    assert train.run(arguments("paper_diffusion", tmp_path / "runs", *ingredients, *changes)) == 0
+    assert train.run(arguments("diffusion_paper", tmp_path / "runs", *ingredients, *changes)) == 0
     talker = TexTalker.from_pretrained(tmp_path / STAGE / "export")
     assert talker.config.denoiser.style_dim == told
     features = talker.hear(0.1 * torch.randn(1, 16000), 20)
@@ -147,7 +147,7 @@ def test_two_processes_share_one_run(ingredients, tmp_path):
 
 def test_unusable_input_is_named(ingredients, tmp_path):
     def attempt(*changes: str) -> None:
-        train.run(arguments("paper_diffusion", tmp_path / "runs", *ingredients, *changes))
+        train.run(arguments("diffusion_paper", tmp_path / "runs", *ingredients, *changes))
 
     with pytest.raises(InputError, match=r"no finished encoding; write one with parlante encode"):
         attempt(f"data.encoded={tmp_path}")
