@@ -11,6 +11,7 @@ COMMANDS = {
     "render": ("parlante.cli.render", "an animation (.npz) to video or pictures"),
     "texture": ("parlante.cli.texture", "an animation's skin at full size, up to 8K, frame by frame"),
     "export": ("parlante.cli.export", "an animation (.npz) to any format, edited on the way"),
+    "wrinkles": ("parlante.cli.wrinkles", "skin that fits a motion: wrinkle maps for any animation of the head"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
     "encode": ("parlante.cli.encode", "latents and style pivots of a corpus"),
@@ -21,6 +22,7 @@ COMMANDS = {
         "a published FaceFormer, TalkingStyle, PTalker or CodeTalker checkpoint as ours",
     ),
     "style": ("parlante.cli.style", "a person's manner from clips; mixing styles"),
+    "character": ("parlante.cli.character", "your own mesh or rigged character made to speak"),
     "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
 }
 

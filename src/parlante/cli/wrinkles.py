@@ -1,0 +1,54 @@
+"""`parlante wrinkles talk.npz -o wrinkled.npz`."""
+
+import argparse
+
+EPILOG = """examples:
+  parlante wrinkles talk.npz -o wrinkled.npz                  hears the animation's own sound
+  parlante wrinkles talk.npz --audio line.wav -o wrinkled.npz -o wrinkled.mp4
+  parlante wrinkles capture.npz --no-audio --style NAME -o wrinkled.npz
+  parlante texture wrinkled.npz --albedo face.png --size 8192 -o textures/
+
+The animation may come from anywhere, as long as it has the vertices of the embedded head. Sound helps.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = EPILOG
+    parser.add_argument("animation", help="an .npz of the embedded head")
+    parser.add_argument("-o", "--output", action="append", required=True, metavar="PATH", help="may be given again")
+    sound = parser.add_mutually_exclusive_group()
+    sound.add_argument("--audio", metavar="FILE", help="the speech (default: the animation's own sound)")
+    sound.add_argument("--no-audio", action="store_true", help="let motion alone decide")
+    parser.add_argument("--style", metavar="NAME", help="whose skin (default: the identity's own, else the average)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same wrinkles (default 0)")
+    parser.add_argument("--steps", type=int, metavar="N", help="levels of noise (default 8)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the wrinkles. Raises InputError for arguments that cannot be used."""
+    from tqdm import tqdm
+
+    from parlante.cli._interrupt import interruptible
+    from parlante.core import InputError
+    from parlante.export.npz import load
+    from parlante.models.textalker.given import STEPS
+    from parlante.pipeline.given import wrinkles
+
+    steps = STEPS if options.steps is None else options.steps
+    if not 1 <= steps <= 500:
+        raise InputError(f"--steps must lie in 1..500, got {steps}; {STEPS} is good")
+    animation = load(options.animation)
+    total = len(animation.vertices)
+    with interruptible(), tqdm(total=total, unit=" frames", disable=options.quiet or None) as bar:
+        wrinkles(
+            animation,
+            *options.output,
+            audio=False if options.no_audio else options.audio or True,
+            style=options.style,
+            seed=options.seed,
+            steps=steps,
+            progress=bar.update,
+        )
+    return 0

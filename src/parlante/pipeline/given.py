@@ -1,0 +1,232 @@
+"""Wrinkles for any motion of the embedded head, from its vertices or its curves, with its sound or without."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parlante.core import Animation, InputError, Style
+from parlante.core.timing import num_frames
+from parlante.export.npz import load
+from parlante.export.outputs import check_outputs, open_sinks
+from parlante.export.take import Chunk, take_of
+from parlante.models.textalker.given import STEPS, latents_given
+from parlante.pipeline.speech import hear
+from parlante.pipeline.styles import find_style
+from parlante.pipeline.textalker import DECODE_FRAMES, TexTalkerSource
+from parlante.uv.motion_map import offsets_from_maps
+from parlante.uv.table import bake_table
+
+MEAN_SECONDS = 3.0
+"""Motion shorter than this does not say what a person's mean face is."""
+
+
+def wrinkles(
+    animation: Animation | Path | str,
+    *outputs: Path | str,
+    audio: Path | str | tuple[NDArray[np.floating], int] | bool = True,
+    style: str | Style | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    source: TexTalkerSource | None = None,
+    progress: Callable[[int], object] = lambda frames: None,
+) -> None:
+    """Write an animation to `outputs` with wrinkle maps that fit its motion, any format of `parlante.export`.
+
+    animation: of the embedded head's topology, at any frame rate; maps it has are replaced. audio: the speech, True for
+    the animation's own sound, False for none: then motion alone decides. style: whose skin; by default the identity's,
+    where the model knows it, else the average skin with the mean of the motion as its centre. seed: all randomness.
+    steps: levels of noise. progress: told the number of frames after each piece. Raises InputError for input that
+    cannot be used.
+    """
+    source = source or TexTalkerSource.shared()
+    given = _read(animation, source)
+    check_outputs(outputs)
+    sound = None if audio is False else audio
+    take = replace(take_of(given), wrinkle_size=source.wrinkle_size)
+    with open_sinks(outputs, take) as sinks:
+        for start, maps in wrinkle_maps(given, audio=sound, style=style, seed=seed, steps=steps, source=source):
+            rows = slice(start, start + len(maps))
+            chunk = Chunk(
+                start,
+                given.vertices[rows],
+                maps,
+                None if given.weights is None else given.weights[rows],
+                None if given.head_pose is None else given.head_pose[rows],
+            )
+            for sink in sinks:
+                sink.write(chunk)
+            progress(len(maps))
+
+
+def wrinkle_maps(
+    animation: Animation,
+    *,
+    audio: Path | str | tuple[NDArray[np.floating], int] | bool | None = True,
+    style: str | Style | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    source: TexTalkerSource | None = None,
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(first frame, stored maps (n, h, w, 3)) of the whole animation in pieces; arguments as for `wrinkles`."""
+    source = source or TexTalkerSource.shared()
+    given = _read(animation, source)
+    frames = len(given.vertices)
+    seconds = frames / given.fps
+    count = max(1, num_frames(round(seconds * 16000), fps=source.fps))
+    latents = _stretched(encode_motion(source, given.vertices - given.neutral), count)
+    chosen = _style(source, given, style, latents, seconds)
+    features = _features(source, given, audio)
+    if features is not None:  # sound and motion may differ in length by a frame or two, or by far more
+        needed = int(np.ceil(seconds * source.talker.config.feature_rate)) + 1
+        features = torch.nn.functional.pad(features, (0, 0, 0, max(0, needed - features.shape[1])))
+    made = latents_given(
+        source.talker, "motion", latents, chosen, features, steps=steps, generator=torch.Generator().manual_seed(seed)
+    )
+    wrinkle = _stretched(torch.cat([window.wrinkle[0] for window in made]), frames)
+    for start in range(0, frames, DECODE_FRAMES):
+        maps = source.talker.decode_wrinkle(wrinkle[start : start + DECODE_FRAMES])
+        stored = maps.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+        yield start, stored.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def motion_from_wrinkles(
+    wrinkle: NDArray[np.uint8],
+    style: Style,
+    *,
+    audio: Path | str | tuple[NDArray[np.floating], int] | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    source: TexTalkerSource | None = None,
+) -> NDArray[np.float32]:
+    """Stored maps (T, h, w, 3) at the model's size and 30 frames a second -> offsets (T, V, 3) metres from neutral.
+
+    Raises InputError for maps of another size.
+    """
+    source = source or TexTalkerSource.shared()
+    if wrinkle.shape[1:] != (*source.wrinkle_size, 3):
+        raise InputError(f"wrinkle maps must be (T, {source.wrinkle_size}, 3), got {wrinkle.shape}; resize them first")
+    pieces = []
+    with torch.inference_mode():
+        for start in range(0, len(wrinkle), DECODE_FRAMES):
+            values = torch.from_numpy(wrinkle[start : start + DECODE_FRAMES].astype(np.float32) / 255)
+            pieces.append(source.talker.wrinkle.encode(values.permute(0, 3, 1, 2)))
+        generator = torch.Generator().manual_seed(seed)
+        features = _features(source, None, audio)
+        made = latents_given(
+            source.talker, "wrinkle", torch.cat(pieces), style, features, steps=steps, generator=generator
+        )
+        table = bake_table(_topology(), source.talker.config.motion.img_size)
+        offsets = [
+            offsets_from_maps(source.talker.decode_motion(window.motion[0]), table, source._stats) for window in made
+        ]
+    return torch.cat(offsets).numpy()
+
+
+def animation_of_curves(
+    curves: NDArray[np.floating], identity: str, fps: float = 30.0, names: Sequence[str] | None = None
+) -> Animation:
+    """A silent animation of the embedded head from ARKit curves (T, K), 0..1, in the order of `names` (the head's by
+    default). Raises InputError for an unknown identity or name."""
+    from parlante.head import load_head
+    from parlante.head.arkit import ARKIT_NAMES
+    from parlante.pipeline.source import unknown_name
+
+    head = load_head()
+    names = tuple(ARKIT_NAMES if names is None else names)
+    if identity not in head.identity_names:
+        raise unknown_name("identity", identity, tuple(head.identity_names))
+    if curves.ndim != 2 or curves.shape[1] != len(names):
+        raise InputError(f"curves must be (T, {len(names)}), got {curves.shape}; one column per name")
+    weights = np.zeros((len(curves), len(ARKIT_NAMES)), np.float32)
+    for column, name in enumerate(names):
+        if name not in ARKIT_NAMES:
+            raise unknown_name("curve", name, tuple(ARKIT_NAMES))
+        weights[:, ARKIT_NAMES.index(name)] = curves[:, column]
+    person = head.identity(identity)
+    return Animation(
+        topology=head.topology,
+        fps=fps,
+        neutral=person.neutral,
+        vertices=head.deform(identity, weights),
+        audio=np.zeros(round(len(curves) / fps * 16000), np.float32),
+        sample_rate=16000,
+        weights=weights,
+        weight_names=tuple(ARKIT_NAMES),
+        albedo=person.albedo,
+        provenance={"identity": identity},
+    )
+
+
+@torch.inference_mode()
+def encode_motion(source: TexTalkerSource, offsets: NDArray[np.floating]) -> Tensor:
+    """Offsets from neutral (T, V, 3) metres of the embedded head -> motion latents (T, C, h, w)."""
+    talker, stats = source.talker, source._stats
+    table = bake_table(_topology(), talker.config.motion.img_size)
+    made = []
+    for start in range(0, len(offsets), DECODE_FRAMES):
+        values = stats.normalise(np.asarray(offsets[start : start + DECODE_FRAMES], np.float32))
+        made.append(talker.motion.encode(table.bake(torch.from_numpy(values))))
+    return torch.cat(made)
+
+
+def _read(animation: Animation | Path | str, source: TexTalkerSource) -> Animation:
+    given = animation if isinstance(animation, Animation) else load(animation)
+    where = "the animation" if isinstance(animation, Animation) else str(animation)
+    topology = _topology()
+    if given.topology.num_vertices != topology.num_vertices:
+        raise InputError(
+            f"{where} has {given.topology.num_vertices} vertices, the embedded head {topology.num_vertices}; "
+            "the shipped model makes wrinkles for that head"
+        )
+    if not len(given.vertices):
+        raise InputError(f"{where} has no frames")
+    if not np.isfinite(given.vertices).all():
+        raise InputError(f"{where} holds vertices that are no finite numbers")
+    return given
+
+
+def _features(source: TexTalkerSource, given: Animation | None, audio: Any) -> Tensor | None:
+    """(1, S, D) features of the speech, or none where nothing is to be heard."""
+    if audio is None or audio is False:
+        return None
+    if audio is True:
+        if given is None or not np.any(given.audio):
+            return None
+        audio = (np.asarray(given.audio), given.sample_rate)
+    source.listen(np.asarray(hear(audio).audio_16k))
+    return torch.from_numpy(source._features)[None]
+
+
+def _style(
+    source: TexTalkerSource, given: Animation, wish: str | Style | None, latents: Tensor, seconds: float
+) -> Style:
+    if wish is not None:
+        found = find_style(wish, source)
+        return source.style(found) if isinstance(found, str) else found or source.style(None)
+    name = given.provenance.get("style") or given.provenance.get("identity")
+    if isinstance(name, str) and name in source.style_names:
+        return source.style(name)
+    average = source.style(None)
+    return average if seconds < MEAN_SECONDS else replace(average, motion=latents.mean(0).numpy(), name="clip")
+
+
+def _stretched(latents: Tensor, count: int) -> Tensor:
+    """(T, ...) at another number of frames over the same time, linearly."""
+    if len(latents) == count:
+        return latents
+    flat = latents.flatten(1).mT[None]
+    return torch.nn.functional.interpolate(flat, count, mode="linear", align_corners=True)[0].mT.unflatten(
+        1, latents.shape[1:]
+    )
+
+
+def _topology() -> Any:
+    from parlante.head import load_head
+
+    return load_head().topology
