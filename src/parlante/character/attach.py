@@ -16,7 +16,7 @@ from parlante.head.arkit import INDEX
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
-_NEAR, _HUGGING = 0.004, 0.0025
+_NEAR, _HUGGING, _SLAB = 0.004, 0.0025, 0.007
 
 
 class Attachment(NamedTuple):
@@ -65,17 +65,24 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
     for group in (*eyeballs, jaw):
         hugging[group] = False
     good = np.where(rigid, hugging, good)
+    # a lip moves as one slab: its inner side follows the outer, or the skin would sink through it
+    inner = near_mouth & ~seen & ~rigid & ~good
+    for chosen, allowed in ((inner & below, outer & ~upper_lip), (inner & ~below, outer & ~lower_lip)):
+        if chosen.any():
+            found = Nearest(ours, allowed)(vertices[chosen])
+            distance[chosen], triangle[chosen], share[chosen] = found
+    good |= inner & (distance < _SLAB)
     known, free = np.flatnonzero(good), np.flatnonzero(~good & ~rigid)
     connected = sparse.csgraph.connected_components(graph_of(surface), directed=False)[1]
     free = free[np.isin(connected[free], np.unique(connected[known]))]
-    side = near_mouth & seen & good
+    side = near_mouth & seen & good & ~inner
     return Attachment(
         Carrier(known, skin[triangle[known]], share[known], free, surface),
         eyeballs,
         jaw,
         side & ~below,
         side & below,
-        near_mouth & ~seen & ~rigid & ~good,
+        inner,
     )
 
 
@@ -185,6 +192,18 @@ def _lip_sides(surface: Surface, registered: Registered, layout: rig.Layout) -> 
     arm = surface.vertices - line.mean(0)
     near = (np.abs(arm[:, 0]) < 0.75 * width) & (np.abs(arm[:, 1]) < 0.55 * width)
     below = np.asarray(surface.vertices[:, 1] < middle_line)
+    # near the line it is the mesh that tells which lip a vertex belongs to: the way along it to what is clearly one
+    sure = near & (np.abs(surface.vertices[:, 1] - middle_line) > 0.0015) & _visible(surface)
+    graph = graph_of(surface)
+    graph.data = 1 / graph.data
+    ways = [
+        sparse.csgraph.dijkstra(graph, directed=False, indices=np.flatnonzero(seeds), min_only=True, limit=0.03)
+        for seeds in (sure & below, sure & ~below)
+        if seeds.any()
+    ]
+    if len(ways) == 2:
+        doubtful = near & ~sure & (np.isfinite(ways[0]) | np.isfinite(ways[1]))
+        below[doubtful] = (ways[0] < ways[1])[doubtful]
     return below, np.asarray(near & (arm[:, 2] > -0.06) & (arm[:, 2] < 0.04))
 
 

@@ -85,6 +85,11 @@ def mouth_slit(surface: Surface, line: Floats, corners: tuple[Floats, Floats]) -
     width = left[0] - right[0]
     start = int(np.clip(start, *_around(xs, right[0], 0.2 * width)))
     stop = int(np.clip(stop, *_around(xs, left[0], 0.2 * width)))
+    # mouths are nearly symmetric: an end that runs on farther than the other is a crease beyond the corner
+    reach_right, reach_left = middle[0] - xs[start], xs[stop] - middle[0]
+    shorter = 1.1 * min(reach_right, reach_left)
+    start = int(np.searchsorted(xs, middle[0] - min(reach_right, shorter)))
+    stop = int(np.searchsorted(xs, middle[0] + min(reach_left, shorter), "right")) - 1
     upper, lower = [], []
     for x in range(start, stop + 1):
         rim = z[max(path[x] - reach // 2, 0) : path[x] + reach // 2 + 1, x].max() - 0.007
@@ -118,8 +123,10 @@ def eye_opening(
     xs = middle[0] - half + (np.arange(_SIZE) + 0.5) * pixel
     ys = middle[1] + half - (np.arange(_SIZE) + 0.5) * pixel
     reference = (first[2] + last[2]) / 2
-    through = (owner < 0) | (depth < reference - 0.007)
-    through |= (owner >= 0) & loose[np.maximum(owner, 0)]
+    parts = (owner >= 0) & loose[np.maximum(owner, 0)]
+    through = (owner < 0) | parts
+    if parts.sum() < 0.02 * parts.size:
+        through |= depth < reference - 0.007
     labels, _ = ndimage.label(through)
     outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     labels[np.isin(labels, outside)] = 0

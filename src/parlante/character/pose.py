@@ -245,7 +245,7 @@ class PoseSearch:
         ours = model.seen(size, middle - half, middle + half)[1]
         theirs = mesh.seen(size, middle - half, middle + half)[1]
         both = np.isfinite(ours) & np.isfinite(theirs)
-        both[both] = np.abs(ours - theirs)[both] < 0.03
+        both[both] = np.abs(ours[both] - theirs[both]) < 0.03
         if both.mean() < 0.6:
             return -1.0
         y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
