@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import SIZE, offsets, skin, write_miniature
+from miniature import SIZE, obj, offsets, sheet, skin, write_miniature
 from safetensors.torch import load_file
 
 from parlante.cli import main
@@ -118,6 +118,32 @@ def test_published_maps_have_an_empty_background(corpus: Path, folder: Path, tmp
     assert theirs.map_error > ours.map_error
     one, other = (load_file(f.folder / "latents" / "ID001-000001.safetensors")["motion"] for f in (ours, theirs))
     assert (one - other).abs().max() > 1e-3
+
+
+def test_a_style_for_a_face_at_rest(
+    corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known persons in a folder of latents, a new face and its skin as files; the result is a style file."""
+    from PIL import Image
+
+    encode_corpus(PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder), tmp_path / "out")
+    (tmp_path / "face.obj").write_text(obj(3 * sheet(1) + 7))
+    Image.fromarray(skin(1, 0)).save(tmp_path / "face.png")
+    face, made = [str(tmp_path / "face.obj"), str(tmp_path / "face.png")], tmp_path / "new.style"
+    known = ["--from", str(tmp_path / "out")]
+    assert main(["style", "predict", *face, *known, "-o", str(made)]) == 0
+    assert "most alike are ID002" in capsys.readouterr().out
+    style = load_style(made)
+    assert style.name == "new" and style.motion.shape == style.wrinkle.shape == (4, 8, 8)
+    for arguments, told in (
+        ([face[0], *known], "no texture"),
+        ([face[0], face[0], *known], "as a picture"),
+        ([*face, "--from", str(corpus)], "holds no known faces"),
+        ([face[0].replace("face", "none"), *known], "no such file"),
+    ):
+        assert main(["style", "predict", *arguments, "-o", str(tmp_path / "other.style")]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "other.style").exists()
 
 
 def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,9 @@ EPILOG = """examples:
   parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante style mix a.style b.style --amount 0.5 -o half.style          beyond 1 exaggerates the difference
+  parlante style mix a.style b.style --amount 0 --wrinkle-amount 1 -o both.style   moves like a, wrinkles like b
+  parlante style mix mean a.style --amount 1.5 --model textalker -o strong.style   a, half as strong again
+  parlante style predict face.obj face.png --from latents/textalk4d -o new.style   from a face at rest, no recording
   parlante style info me.style
 
 A clip is a .npz with sound and vertices on the embedded head, as parlante animate writes it. Ten seconds are good.
@@ -29,17 +32,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     extract.add_argument("--name", help="what to call the style (default: the output's name)")
     mix = actions.add_parser("mix", help="a style between two, or beyond one")
-    mix.add_argument("styles", nargs=2, metavar="STYLE", help="style file, or a known style's name")
+    mix.add_argument("styles", nargs=2, metavar="STYLE", help="style file, a known style's name, or mean")
     mix.add_argument("--amount", type=float, default=0.5, metavar="X", help="0: the first, 1: the second (default 0.5)")
+    mix.add_argument(
+        "--wrinkle-amount", type=float, metavar="X", help="the same for wrinkles alone (default: --amount)"
+    )
     mix.add_argument("--model", metavar="NAME", help="whose known styles the names are (default: the files')")
     mix.add_argument("-o", "--output", required=True, metavar="PATH", help="file to write")
+    predict = actions.add_parser("predict", help="guess a TexTalker style from a face at rest")
+    predict.add_argument("face", metavar="FACE", help="neutral mesh (.obj, .ply), or an identity of the embedded head")
+    predict.add_argument("albedo", nargs="?", metavar="PICTURE", help="its skin, in the known persons' uv layout")
+    predict.add_argument(
+        "--from", dest="known", metavar="DIR", help="latents of known persons, from parlante encode (default: shipped)"
+    )
+    predict.add_argument("-o", "--output", required=True, metavar="PATH", help="file to write, such as new.style")
     info = actions.add_parser("info", help="what a style file holds")
     info.add_argument("styles", nargs="+", metavar="STYLE", help="style file")
 
 
 def run(options: argparse.Namespace) -> int:
     """Do it. Raises InputError for files that cannot be used."""
-    return {"extract": _extract, "mix": _mix, "info": _info}[options.action](options)
+    return {"extract": _extract, "mix": _mix, "predict": _predict, "info": _info}[options.action](options)
 
 
 def _extract(options: argparse.Namespace) -> int:
@@ -69,8 +82,9 @@ def _mix(options: argparse.Namespace) -> int:
     from parlante.core import InputError, Style
     from parlante.core.style import load_style, save_style
 
-    if not math.isfinite(options.amount) or abs(options.amount) > 10:
-        raise InputError(f"--amount must lie in -10..10, got {options.amount:g}; 0.5 is half way")
+    for amount in (options.amount, options.wrinkle_amount or 0.0):
+        if not math.isfinite(amount) or abs(amount) > 10:
+            raise InputError(f"amounts must lie in -10..10, got {amount:g}; 0.5 is half way")
     output = _writable(options.output, [])
     files = [text for text in options.styles if text.endswith(".style")]
     model = options.model or (load_style(files[0]).model if files else "talkingstyle")
@@ -80,10 +94,54 @@ def _mix(options: argparse.Namespace) -> int:
             return load_style(text)
         from parlante.pipeline.sources import find_source
 
-        return find_source(model).style(text)
+        return find_source(model).style(None if text == "mean" else text)
 
     first, second = (read(text) for text in options.styles)
-    save_style(replace(first.mix(second, options.amount), name=output.stem), output)
+    save_style(replace(first.mix(second, options.amount, options.wrinkle_amount), name=output.stem), output)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+    from typing import Any
+
+    import numpy as np
+
+    from parlante.core import InputError
+    from parlante.core.mesh import read_mesh
+    from parlante.core.style import save_style
+    from parlante.data.prepared import picture
+    from parlante.head import load_head
+    from parlante.models.textalker.pivots import PivotPredictor
+
+    output = _writable(options.output, [])
+    albedo: Any = None
+    if Path(options.face).suffix.lower() in (".obj", ".ply"):
+        neutral: Any = read_mesh(options.face).vertices
+    else:
+        identity = load_head().identity(options.face)
+        neutral, albedo = identity.neutral, identity.albedo
+    if options.albedo is not None:
+        try:
+            albedo = picture(Path(options.albedo).read_bytes(), options.albedo)
+        except OSError as error:
+            raise InputError(f"cannot read {options.albedo}: {error.strerror or error}") from error
+    if options.known is not None:
+        predictor = PivotPredictor.open(options.known)
+    else:
+        from parlante.pipeline.sources import find_source
+
+        source = find_source("textalker")
+        known = [load_head().identity(name) for name in source.style_names]
+        skins = [person.albedo for person in known] if albedo is not None else None
+        styles = [source.style(name) for name in source.style_names]
+        predictor = PivotPredictor(np.stack([person.neutral for person in known]), skins, styles)
+    found = predictor.predict(neutral, albedo, output.stem)
+    save_style(replace(found.style, name=output.stem), output)
+    print(f"{output}: most alike are {', '.join(found.nearest)}")
+    for part, left in (("motion", found.motion_error), ("wrinkle", found.wrinkle_error)):
+        worth = "no better than" if left > 0.99 else f"{100 * (1 - left):.0f} % closer than"
+        print(f"  {part} pivots of known persons left out are guessed {worth} by the mean pivot")
     return 0
 
 

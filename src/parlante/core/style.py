@@ -1,7 +1,7 @@
 """Who to move like."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,18 @@ class Style:
     checkpoint: str = ""
     """SHA-256 of the weights that the style belongs to, or empty."""
 
-    def mix(self, other: "Style", amount: float) -> "Style":
+    def mix(self, other: "Style", amount: float, wrinkle_amount: float | None = None) -> "Style":
         """This style moved towards `other`: 0 is this one, 1 the other; beyond 1 exaggerates the difference.
 
-        Raises InputError for styles of different models.
+        wrinkle_amount: the same for the wrinkles alone; `a.mix(b, 0, 1)` moves like a and wrinkles like b. From the
+        mean style, an amount is the strength of the other's manner. Raises InputError for styles of different models.
         """
+        skin = amount if wrinkle_amount is None else wrinkle_amount
         name = f"{self.name}+{amount:g}*({other.name}-{self.name})"
-        return blend([self, other], [1 - amount, amount], name)
+        moved = blend([self, other], [1 - amount, amount], name)
+        if skin == amount:
+            return moved
+        return replace(moved, wrinkle=blend([self, other], [1 - skin, skin]).wrinkle, name=f"{name}, wrinkles {skin:g}")
 
 
 def blend(styles: Sequence[Style], amounts: Sequence[float], name: str = "") -> Style:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.phonetic import ASSET as ENCODER_FOLDER
 from parlante.audio.phonetic import FEATURES, RATE, STEP, PhoneticEncoder
-from parlante.core import Style
+from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
 from parlante.head import load_head
 from parlante.models.checkpoint import digest
@@ -137,6 +137,12 @@ class TexTalkerSource:
     def _pivots(self, wish: str | Style | None, request: Request) -> Style:
         """A style as given; by default the identity's own, or the mean of all where it has none."""
         if isinstance(wish, Style):
+            for part, shape in zip(("motion", "wrinkle"), self.talker.shapes, strict=True):
+                if getattr(wish, part).shape != shape:
+                    raise InputError(
+                        f"the {part} pivot of style {wish.name!r} is {getattr(wish, part).shape}, this model's are "
+                        f"{shape}; encode it with this model"
+                    )
             return wish
         if wish is None and request.identity.name in self.style_names:
             wish = request.identity.name

@@ -8,12 +8,14 @@ returns the mean pivot where there is none. Ours: the paper gives no way to anim
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, Style
+from parlante.core import InputError, Style, read_npz
+from parlante.core.style import load_style
 
 SKIN = 16
 """Side of the thumbnails in which skins are compared."""
@@ -61,6 +63,17 @@ class PivotPredictor:
             for part in ("motion", "wrinkle")
         }
 
+    @classmethod
+    def open(cls, folder: Path | str) -> "PivotPredictor":
+        """From a folder written by `parlante encode`. Raises InputError if it is none, or knows too few persons."""
+        folder = Path(folder)
+        if not (folder / "faces.npz").is_file():
+            raise InputError(f"{folder} holds no known faces; give a folder written by parlante encode")
+        arrays = read_npz(folder / "faces.npz", ("names", "neutrals"))
+        styles = [load_style(folder / "pivots" / f"{name}.style") for name in arrays["names"]]
+        skins = arrays.get("skins")
+        return cls(arrays["neutrals"], None if skins is None else list(skins), styles)
+
     @property
     def errors(self) -> tuple[float, float]:
         """Left-out errors of motion and wrinkle pivots over those of the mean pivot; see `Prediction`."""
@@ -87,7 +100,7 @@ class PivotPredictor:
         for part, ridge in self._parts.items():
             near = shape if skin is None else (1 - ridge.share) * shape + ridge.share * skin
             made[part] = ridge.predict(near).astype(np.float32)
-        best = np.argsort(-shape)[:3]
+        best = np.argsort(np.diag(self._shape.gram) - 2 * shape)[:3]  # squared distances, but for a constant
         first = self.styles[0]
         style = Style(made["motion"], made["wrinkle"], name, first.model, first.checkpoint)
         return Prediction(style, *self.errors, tuple(self.styles[k].name for k in best))
