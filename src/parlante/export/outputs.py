@@ -133,7 +133,7 @@ def open_sinks(
 ) -> Iterator[list[Sink]]:
     """Open a sink per output. Leaving the block cleanly publishes all of them; an error leaves none behind."""
     outputs = list(outputs)
-    _check_space([Path(output) for output in outputs if _kind(output) == ".npz"], take)
+    _check_space([Path(output) for output in outputs if _kind(output) in (".npz", ".pc2", ".mdd", ".mc")], take)
     with ExitStack() as stack:
         wishes = {
             "picture": picture or Picture(),

@@ -6,6 +6,7 @@ is frame t. `.usd`, `.usdc` and `.usda` name `NAME.albedo.png` and `NAME.wav` be
 where there are wrinkles also one picture of the skin per frame (time-sampled `inputs:file`).
 """
 
+import os
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -64,7 +65,10 @@ class UsdSink:
         with ExitStack() as stack:
             self._partial = stack.enter_context(atomic_path(self.path))
             if self._packed:
-                self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.path.parent)))
+                part = tempfile.TemporaryDirectory(
+                    prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent
+                )
+                self._folder = Path(stack.enter_context(part))
                 layer = self._folder / "face.usdc"
                 albedo, sound = (self._folder / name for name in ("albedo.png", "sound.wav"))
                 self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
