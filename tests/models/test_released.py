@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from parlante.audio.speech_network import infer_config
 from parlante.core import InputError
 from parlante.core.restricted_pickle import read_pickle
 from parlante.models import resolve
@@ -355,3 +356,26 @@ def _full_size(shared: Path, name: str, period: int) -> dict[str, torch.Tensor]:
         elif key.endswith(".pe"):
             tensors[key] = periodic_positions(0, shape[0], shape[2], shape[0])[:, None]
     return tensors
+
+
+def test_sizes_of_the_published_textalker(shared: Path) -> None:
+    """Names and shapes of the released networks -> the published sizes, nothing missing, nothing unexpected."""
+    from parlante.models.released.textalker import infer_denoiser, infer_vqgan
+    from parlante.models.textalker.denoiser import DenoiserConfig
+    from parlante.models.textalker.diffusion import LatentDiffusion
+    from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+
+    listed = json.loads((shared / "parity" / "textalker" / "real_size_keys.json").read_text())
+    with torch.device("meta"):
+        top, coder = (
+            {name: torch.empty(shape) for name, shape in listed[kind].items()}
+            for kind in ("textalker", "vqautoencoder")
+        )
+        denoiser, sizes = infer_denoiser(top), infer_vqgan(coder, 32, 4096)
+        assert denoiser == DenoiserConfig() and sizes == VQGANConfig()
+        own = {name: value for name, value in top.items() if not name.startswith(keys.SPEECH)}
+        assert differences(own, LatentDiffusion(denoiser).state_dict()) == []
+        assert differences(coder, VQAutoEncoder(sizes).state_dict()) == []
+    speech, _ = keys.split(top, keys.SPEECH)
+    network = infer_config(speech, None)
+    assert (network["hidden_size"], network["num_hidden_layers"], network["num_attention_heads"]) == (768, 12, 12)
