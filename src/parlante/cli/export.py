@@ -55,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--error", type=float, default=0.2, metavar="MM",
         help=".glb by vertices: how far a vertex may stand off (default 0.2)",
     )  # fmt: skip
+    parser.add_argument("--flame-model", metavar="NPZ", help="your FLAME's arrays, for .flame.npz")
     parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
     parser.add_argument("--view", default="front", help="front, three-quarter, profile, or degrees (default front)")
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
     if not 64 <= options.size <= 4096 or options.size % 2:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
-    fidelity = Fidelity(motion=options.motion, error=options.error / 1000, reduce=options.reduce)
+    fidelity = Fidelity(options.motion, options.error / 1000, options.reduce, options.flame_model)
     _check_reduce(options)
     picture = Picture(options.size, _view(options.view), not options.no_texture)
     outputs = check_outputs(options.output)

@@ -40,6 +40,8 @@ class Fidelity:
     """Metres: the farthest that a vertex may stand off where vertices are put on a basis."""
     reduce: float = 0.0
     """Largest error of a weight where keys are left out; 0 keeps a key on every frame."""
+    flame_model: str | None = None
+    """The user's FLAME as an `.npz` of its arrays, for `.flame.npz`."""
 
     def __post_init__(self) -> None:
         if self.motion not in ("auto", "curves", "vertices"):
@@ -87,6 +89,9 @@ FORMATS: dict[str, Format] = {
     ".keys.json": Format("parlante.export.keys:KeysSink", "each curve as few keys, within --reduce", ("fidelity",)),
     ".tsv": Format("parlante.export.visemes:VisemeTsv", "mouth shapes A to H and X, as Rhubarb's TSV"),
     ".visemes.json": Format("parlante.export.visemes:VisemeJson", "the same as Rhubarb's JSON"),
+    ".flame.npz": Format(
+        "parlante.export.flame:FlameSink", "FLAME's expression and jaw, for its mesh and with your model", ("fidelity",)
+    ),
     ".pc2": Format("parlante.export.pc2:Pc2Sink", "vertex cache (Blender, 3ds Max)"),
     ".mdd": Format("parlante.export.mdd:MddSink", "vertex cache (Blender, LightWave, Houdini)"),
     ".mc": Format("parlante.export.maya_cache:MayaCacheSink", "Maya vertex cache, with its .xml beside it"),
