@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from parlante.core import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError, atomic_path
 from parlante.export import Take, check_outputs, open_sinks
 from parlante.export.outputs import Picture
 from parlante.pipeline.ahead import ahead
@@ -14,7 +17,7 @@ RIGGED = (".glb", ".vrm")
 
 
 def animate_character(
-    speech: Path | str,
+    speech: Path | str | tuple[NDArray[np.floating], int],
     outputs: Sequence[Path | str],
     character: Path | str,
     *,
@@ -39,7 +42,7 @@ def animate_character(
 
 
 def _animate_mesh(
-    speech: Path | str,
+    speech: Path | str | tuple[NDArray[np.floating], int],
     outputs: Sequence[Path | str],
     path: Path,
     picture: Picture | None,
@@ -70,16 +73,12 @@ def _animate_mesh(
 
 
 def _animate_rig(
-    speech: Path | str,
+    speech: Path | str | tuple[NDArray[np.floating], int],
     outputs: Sequence[Path | str],
     rig: Any,
     progress: Callable[[int, int], None] | None,
     how: dict[str, Any],
 ) -> Take:
-    import numpy as np
-
-    from parlante.core import atomic_path
-
     for output in outputs:
         if Path(output).suffix.lower() not in RIGGED:
             raise InputError(
