@@ -41,6 +41,8 @@ class Prepared:
         InputError: no prepared corpus there, an unfinished or damaged one, or no such split.
     """
 
+    unit = "m"
+
     def __init__(self, root: Path | str, split: str | None = None) -> None:
         self.root = Path(root)
         index = _read_index(self.root)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from parlante.core import Clip, InputError, read_npz
+from parlante.core import Clip, Identity, InputError, Topology, read_npz
 from parlante.data.lazy import LazyFrames
 
 SPLITS = ("train", "val", "test_a", "test_b")
@@ -64,6 +64,9 @@ class SynthTalk:
         InputError: no corpus there, an unfinished or damaged one, or no such split.
     """
 
+    dataset = "synthtalk"
+    unit = "m"
+
     def __init__(self, root: Path | str, split: str | None = None, textures: int = 0) -> None:
         self.root = Path(root)
         index = _read_index(self.root)
@@ -81,6 +84,21 @@ class SynthTalk:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def topology(self) -> Topology:
+        """Of the embedded head."""
+        from parlante.head import load_head
+
+        return load_head().topology
+
+    def identity(self, subject: str) -> Identity:
+        """The face that a subject wears, at rest. Raises InputError for an unknown subject."""
+        from parlante.head import load_head
+
+        if subject not in self.subjects:
+            raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
+        return load_head().identity(self.subjects[subject]["identity"])
 
     def take(self, index: int) -> Take:
         """Clip `index` without its mesh: fast, and needs no head."""
