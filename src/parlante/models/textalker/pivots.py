@@ -1,9 +1,10 @@
 """A style pivot for somebody who was never seen speaking, guessed from the face at rest.
 
 A pivot is the mean latent of a person's motion or wrinkles (TexTalker, CVPR 2025, section "style pivots"). Faces alike
-in shape and skin tend to have pivots alike; how somebody likes to speak shows in neither. Kernel ridge regression over
-the known persons, with its strength chosen by leaving each of them out, uses as much of that likeness as there is and
-returns the mean pivot where there is none. Ours: the paper gives no way to animate a person without a recording.
+in shape and skin may have pivots alike; how somebody likes to speak shows in neither. Kernel ridge regression over the
+known persons, with its strength chosen by leaving each of them out, uses as much of that likeness as there is and
+returns the mean pivot where there is no more gain than chance would give. Ours: the paper gives no way to animate a
+person without a recording.
 """
 
 from collections.abc import Sequence
@@ -133,9 +134,12 @@ class _Ridge:
         scored = [
             (_left_out(kernel, ridge, gram), share, ridge, kernel) for share, kernel in kernels for ridge in _RIDGES
         ]
-        best, self.share, self.ridge, kernel = min(scored, key=lambda entry: entry[0])
+        best, self.share, self.ridge, kernel = min(scored, key=lambda entry: float(entry[0].mean()))
         mean_only = _left_out(kernel, np.inf, gram)
-        self.error = float(np.sqrt(best / mean_only)) if mean_only > 0 else 1.0
+        gain = mean_only - best
+        if gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):  # less than a standard error: chance
+            best, self.ridge = mean_only, np.inf
+        self.error = float(np.sqrt(best.sum() / mean_only.sum())) if mean_only.any() else 1.0
         self.weights = np.zeros_like(known)
         if np.isfinite(self.ridge):
             self.weights = np.linalg.solve(kernel + self.ridge * np.eye(len(kernel)), known)
@@ -146,8 +150,8 @@ class _Ridge:
         return made
 
 
-def _left_out(kernel: NDArray[np.float64], ridge: float, gram: NDArray[np.float64]) -> float:
-    """Mean squared distance of a person's target from the one predicted without that person.
+def _left_out(kernel: NDArray[np.float64], ridge: float, gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) squared distance of each person's target from the one predicted without that person.
 
     Closed form: with hat matrix H of the fit (its mean included), the residual of row k is that of the whole fit over
     1 - H_kk. gram (N, N): inner products of the centred targets.
@@ -157,7 +161,7 @@ def _left_out(kernel: NDArray[np.float64], ridge: float, gram: NDArray[np.float6
     if np.isfinite(ridge):
         hat = hat + kernel @ np.linalg.inv(kernel + ridge * np.eye(count))
     rest = (np.eye(count) - hat) / (1 - np.diag(hat))[:, None]
-    return float(np.einsum("ij,jk,ik->i", rest, gram, rest).mean())
+    return np.asarray(((rest @ gram) * rest).sum(1))
 
 
 def aligned(face: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
