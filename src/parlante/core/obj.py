@@ -1,4 +1,4 @@
-"""Wavefront OBJ meshes, read in about a millisecond each: datasets keep one such file per frame."""
+"""Wavefront OBJ meshes, read in milliseconds: datasets keep one such file per frame."""
 
 from dataclasses import dataclass
 from functools import cached_property
