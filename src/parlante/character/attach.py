@@ -31,7 +31,7 @@ class Attachment(NamedTuple):
     """(U,) seen, near the mouth, above the line between the lips"""
     lower: Bools
     inside: Bools
-    """(U,) behind the lips"""
+    """(U,) in the mouth, behind the lips"""
 
 
 def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Numbers, main: int) -> Attachment:
@@ -82,7 +82,7 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
         jaw,
         side & ~below,
         side & below,
-        inner,
+        inner & ~good,
     )
 
 
