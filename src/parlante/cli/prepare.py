@@ -4,13 +4,16 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 EPILOG = """example:
   parlante prepare textalk4d TexTalkData prepared/textalk4d
   parlante prepare textalk4d TexTalkTest prepared/unseen --unseen
+  parlante prepare vocaset VOCASET corpora/vocaset --template FLAME_sample.ply
+  parlante prepare own recordings s3://bucket/recordings --fps 30 --unit 0.001
 
 Every file is read and checked; a table tells what is missing. An interrupted run goes on where it stopped, and
-identities whose files have not changed are kept. parlante encode and the trainings read the result.
+what was made from files that have not changed is kept. parlante encode and the trainings read the result.
 """
 
 
@@ -23,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             name, help=help_line, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         sub.add_argument("source", metavar="SRC", help="the dataset's folder, as published")
-        sub.add_argument("target", metavar="DST", help="new folder, or one to go on with")
+        sub.add_argument("target", metavar="DST", help="new folder, or one to go on with (not textalk4d: or a URL)")
         sub.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
         sub.add_argument("-q", "--quiet", action="store_true", help="no progress, no table")
         declare(sub)
@@ -97,7 +100,72 @@ def _textalk4d(options: argparse.Namespace) -> None:
     print(f"{len(report.clips)} clips in {options.target}", file=sys.stderr)
 
 
+# -- what becomes a clip store
+
+
+def _declare_template(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--template", type=Path, metavar="MESH", help=".ply or .obj with the triangles")
+
+
+def _declare_vocaset(parser: argparse.ArgumentParser) -> None:
+    _declare_template(parser)
+    parser.add_argument(
+        "--every", type=int, default=2, metavar="N", help="take every Nth of 60 frames a second (default 2: 30)"
+    )
+
+
+def _vocaset(options: argparse.Namespace) -> None:
+    from parlante.core import InputError
+    from parlante.data.vocaset import Vocaset
+
+    if options.every < 1:
+        raise InputError(f"--every must be 1 or more, got {options.every}")
+    reader = Vocaset(options.source, every=options.every, template=options.template)
+    _store(reader, options, {"every": options.every})
+
+
+def _declare_own(parser: argparse.ArgumentParser) -> None:
+    _declare_template(parser)
+    parser.add_argument("--fps", type=float, metavar="F", help="frames a second (default: what fits the sound)")
+    parser.add_argument("--unit", type=float, metavar="M", help="metres in one unit; the store is then in metres")
+    parser.add_argument("--name", metavar="NAME", help="what the dataset is called (default: its folder's name)")
+
+
+def _own(options: argparse.Namespace) -> None:
+    from parlante.core import InputError
+    from parlante.data.own import Layout
+
+    for name in ("fps", "unit"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < 1e4:
+            raise InputError(f"--{name} must be positive, got {value:g}")
+    reader = Layout(options.source, fps=options.fps, name=options.name, metres=options.unit, template=options.template)
+    _store(reader, options, {"unit": options.unit})
+
+
+def _store(reader: Any, options: argparse.Namespace, made: dict[str, Any]) -> None:
+    """Pack what a reader gives into a clip store, with progress and a table."""
+    from tqdm import tqdm
+
+    from parlante.data.prepare import write_store
+
+    with tqdm(unit=" clips", desc=options.dataset, disable=True if options.quiet else None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = write_store(reader, options.target, jobs=_jobs(options), options=made, progress=progress)
+    if options.quiet:
+        return
+    for line in report.table():
+        print(line)
+    print(f"{len(report.rows)} clips in {options.target}", file=sys.stderr)
+
+
 DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", _declare_textalk4d, _textalk4d),
+    "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset, _vocaset),
+    "own": ("any folder with vertices_npy/, wav/ and templates", _declare_own, _own),
 }
 """name: (one line of help, what declares its own options, what prepares it)."""

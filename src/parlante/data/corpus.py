@@ -77,6 +77,10 @@ def open_corpus(path: Path | str, split: str | None = None, *, fps: float | None
 
 
 def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
+    if (root / "data_verts.npy").is_file():
+        from parlante.data.vocaset import Vocaset
+
+        return Vocaset(root, split)
     if (root / "vertices_npy").is_dir():
         from parlante.data.own import Layout
 
@@ -107,7 +111,7 @@ def window(clip: Clip, first: int, frames: int) -> Clip:
         raise InputError(f"frames {first} to {first + frames} do not lie within {clip.sentence} of {total} frames")
     span = slice(first, first + frames)
     start = num_samples(first, clip.sample_rate, clip.fps)
-    end = num_samples(first + frames, clip.sample_rate, clip.fps)
+    end = start + num_samples(frames, clip.sample_rate, clip.fps)  # windows of as many frames are equally long
     textures = None if clip.textures is None else np.asarray(clip.textures[span])
     vertices = np.asarray(clip.vertices[span], np.float32)
     return Clip(clip.audio[start:end], clip.sample_rate, vertices, clip.fps, clip.subject, clip.sentence, textures)

@@ -13,7 +13,7 @@ get their published rate, unit and split.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,8 +41,8 @@ class Convention:
     """What is agreed about a published dataset in this layout."""
 
     dataset: str
-    subjects: str
-    """Pattern of subject names."""
+    keys: str
+    """Pattern of file names, of which the groups are subject and sentence."""
     vertices: int
     fps: float
     """On disk."""
@@ -53,12 +53,12 @@ class Convention:
 
 
 CONVENTIONS = (
-    Convention("vocaset", r"FaceTalk_\d{6}_\d{5}_TA", 5023, 60.0, 2, "m", splits.vocaset_split),
-    Convention("BIWI", r"[FM]\d", 23370, 25.0, 1, "normalised", splits.biwi_split),
-    Convention("mead", r"[MW]\d{3}", 5023, 30.0, 1, "m", splits.mead_split),
+    Convention("vocaset", r"(FaceTalk_\d{6}_\d{5}_TA)_(.+)", 5023, 60.0, 2, "m", splits.vocaset_split),
+    Convention("BIWI", r"([FM]\d)_(.+)", 23370, 25.0, 1, "normalised", splits.biwi_split),
+    Convention("mead", r"([MW]\d{3})_(.+)", 5023, 30.0, 1, "m", splits.mead_split),
     Convention(
         "multiface",
-        r".+",
+        r"(.+)_(\d+)",
         6172,
         30.0,
         1,
@@ -76,6 +76,8 @@ class Layout(Sequence[Clip]):
         split: see `open_corpus`.
         fps: frames per second on disk; none: the published one, else what fits the sound's length.
         name: what to call a dataset that is not known.
+        metres: metres in one unit of the arrays, to have them in metres; none: leave them as they are.
+        template: a mesh with the triangles (none: one beside the arrays, if there is one).
 
     Raises:
         InputError: no pair of array and recording there, arrays of different vertex counts, or no such split.
@@ -84,34 +86,36 @@ class Layout(Sequence[Clip]):
     sample_rate = SAMPLE_RATE
 
     def __init__(
-        self, root: Path | str, split: str | None = None, *, fps: float | None = None, name: str | None = None
+        self,
+        root: Path | str,
+        split: str | None = None,
+        *,
+        fps: float | None = None,
+        name: str | None = None,
+        metres: float | None = None,
+        template: Path | None = None,
     ) -> None:
         self.root = Path(root)
+        self.scale, self.template = np.float32(1.0 if metres is None else metres), template
         self.problems: list[str] = []
         """What had to be left out, in words."""
         shapes = self._shapes()
         self.vertices = next(iter(shapes.values()))[1]
         """Vertices of every mesh."""
-        subjects = sorted({key.rpartition("_")[0] for key in shapes})
-        known = _convention(subjects, self.vertices)
+        known = _convention(shapes, self.vertices)
         self.dataset = known.dataset if known else name or self.root.resolve().name
-        self.unit = known.unit if known else "unknown"
+        self.unit = "m" if metres is not None else known.unit if known else "unknown"
         self.stride = known.stride if known else 1
         rate = fps or (known.fps if known else None) or self._rate(shapes)
         self.fps = rate / self.stride
-        places = self._places(list(shapes), known)
-        rows = []
+        names = {key: _parts(key, known) for key in shapes}
+        places = self._places(names, known)
+        rows: list[dict[str, Any]] = []
         for key, (frames, _) in shapes.items():
-            subject, _, sentence = key.rpartition("_")
-            rows.append(
-                {
-                    "key": key,
-                    "subject": subject,
-                    "sentence": sentence,
-                    "split": places[key],
-                    "frames": -(-frames // self.stride),
-                }
-            )
+            subject, sentence = names[key]
+            count = -(-frames // self.stride)
+            rows.append({"key": key, "subject": subject, "sentence": sentence, "split": places[key], "frames": count})
+        subjects = sorted({row["subject"] for row in rows})
         self.subjects: dict[str, dict[str, Any]] = {subject: {} for subject in subjects}
         self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
         """Of each clip: key, subject, sentence, split, frames."""
@@ -125,14 +129,14 @@ class Layout(Sequence[Clip]):
         row = self.rows[index]
         array = _mapped(self.file(row["key"]))
         numbers = np.arange(0, len(array), self.stride)[:, None]
-        count = self.vertices
+        count, scale = self.vertices, self.scale
 
         def make(chosen: NDArray[Any]) -> NDArray[Any]:
-            return np.asarray(array[chosen[:, 0]], np.float32).reshape(len(chosen), count, 3)
+            return scale * np.asarray(array[chosen[:, 0]], np.float32).reshape(len(chosen), count, 3)
 
         vertices: Any = LazyFrames(numbers, (count, 3), np.float32, make)
         audio = read_audio(self.root / "wav" / f"{row['key']}.wav")
-        textures = self._textures(row["key"], row["frames"])
+        textures = self._textures(index)
         return Clip(audio, SAMPLE_RATE, vertices, self.fps, row["subject"], row["key"], textures)
 
     def file(self, key: str) -> Path:
@@ -142,18 +146,24 @@ class Layout(Sequence[Clip]):
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
         key = self.rows[index]["key"]
-        pictures = self._pictures(key)
-        return [self.file(key), self.root / "wav" / f"{key}.wav", *pictures]
+        return [self.file(key), self.root / "wav" / f"{key}.wav", *self.picture_files(index)]
+
+    def picture_files(self, index: int) -> list[Path]:
+        """The picture of every frame of clip `index`, or none."""
+        folder = self.root / "textures" / self.rows[index]["key"]
+        if not folder.is_dir():
+            return []
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)[:: self.stride]
 
     @cached_property
     def templates(self) -> dict[str, NDArray[np.float32]]:
         """subject: (V, 3). Raises InputError if there are none or they do not fit the arrays."""
-        return read_templates(self.root, self.vertices)
+        return {name: self.scale * shape for name, shape in read_templates(self.root, self.vertices).items()}
 
     @cached_property
     def topology(self) -> Topology:
         """Triangles of the first mesh beside the arrays that fits; without one, none."""
-        return find_topology(self.root, self.dataset, self.vertices)
+        return find_topology(self.root, self.dataset, self.vertices, self.template)
 
     def identity(self, subject: str) -> Identity:
         """A subject at rest. Raises InputError for an unknown subject or one without template."""
@@ -198,8 +208,9 @@ class Layout(Sequence[Clip]):
             )
         return nearest
 
-    def _places(self, keys: list[str], known: Convention | None) -> dict[str, str]:
-        pairs = [(key, key.rpartition("_")[0]) for key in keys]
+    def _places(self, names: dict[str, tuple[str, str]], known: Convention | None) -> dict[str, str]:
+        """key: split."""
+        pairs = [(key, subject) for key, (subject, _) in names.items()]
         path = self.root / "splits.json"
         if path.is_file():
             try:
@@ -207,32 +218,50 @@ class Layout(Sequence[Clip]):
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 raise InputError(f"cannot use {path}: {error}; wanted {{split: [keys or subjects]}}") from error
         if known is not None:
-            return {key: known.split(subject, key.rpartition("_")[2]) for key, subject in pairs}
+            return {key: known.split(subject, sentence) for key, (subject, sentence) in names.items()}
         return splits.own_splits(pairs)
 
-    # -- pictures
-
-    def _pictures(self, key: str) -> list[Path]:
-        folder = self.root / "textures" / key
-        return sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES) if folder.is_dir() else []
-
-    def _textures(self, key: str, frames: int) -> Any:
+    def _textures(self, index: int) -> Any:
         from parlante.data.textalk4d import read_picture
 
-        files = self._pictures(key)[:: self.stride]
+        files, frames = self.picture_files(index), self.rows[index]["frames"]
         if not files:
             return None
         if len(files) != frames:
-            raise InputError(f"{self.root}/textures/{key} has {len(files)} pictures, wanted one a frame: {frames}")
+            raise InputError(f"{files[0].parent} has {len(files)} pictures, wanted one a frame: {frames}")
         shape = read_picture(files[0]).shape
         return lazy_frames(np.arange(frames), shape, np.uint8, lambda number: read_picture(files[number]))
 
 
-def _convention(subjects: list[str], vertices: int) -> Convention | None:
+def resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Mono samples (N,) at `rate` Hz, integers or -1..1, as a wav file of them would be read: (M,) at 16 kHz."""
+    import av
+
+    from parlante.audio.read import clean
+
+    audio = clean(samples)
+    if np.abs(audio).max(initial=0) > 4:  # 16-bit numbers kept as floating point
+        audio = audio / np.float32(32768)
+    if rate == SAMPLE_RATE:
+        return audio
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+    pieces = [out.to_ndarray()[0] for out in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(pieces).astype(np.float32)
+
+
+def _convention(keys: Iterable[str], vertices: int) -> Convention | None:
     for convention in CONVENTIONS:
-        if vertices == convention.vertices and all(re.fullmatch(convention.subjects, s) for s in subjects):
+        if vertices == convention.vertices and all(re.fullmatch(convention.keys, key) for key in keys):
             return convention
     return None
+
+
+def _parts(key: str, known: Convention | None) -> tuple[str, str]:
+    """Subject and sentence of a file name; the sentence is the last part where nothing else is agreed."""
+    found = re.fullmatch(known.keys if known else r"(.+)_([^_]*)", key)
+    return (found[1], found[2]) if found else (key, "")
 
 
 def _mapped(path: Path) -> NDArray[Any]:
@@ -289,8 +318,16 @@ def read_templates(root: Path, count: int) -> dict[str, NDArray[np.float32]]:
     return templates
 
 
-def find_topology(root: Path, name: str, count: int) -> Topology:
-    """Triangles (and uv) of the first `.ply` or `.obj` in `root` or `root/templates` with `count` vertices, or none."""
+def find_topology(root: Path, name: str, count: int, template: Path | None = None) -> Topology:
+    """Triangles (and uv) of `template`, else of the first `.ply` or `.obj` in `root` or `root/templates` that fits.
+
+    Without one the topology has no triangles. Raises InputError if `template` has not `count` vertices.
+    """
+    if template is not None:
+        mesh = read_mesh(template)
+        if len(mesh.vertices) != count:
+            raise InputError(f"{template} has {len(mesh.vertices)} vertices, the clips {count}; give one that fits")
+        return mesh_topology(name, mesh)
     for folder in (root, root / "templates"):
         for path in sorted(folder.glob("*.ply")) + sorted(folder.glob("*.obj")):
             mesh = read_mesh(path)

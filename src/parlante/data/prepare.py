@@ -1,0 +1,161 @@
+"""A corpus packed into a clip store: every clip is read, checked and written, or named with what is wrong with it."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError
+from parlante.data.corpus import Corpus
+from parlante.data.store_writer import StoreWriter
+
+
+class Reader(Corpus, Protocol):
+    """A corpus that can be packed."""
+
+    problems: list[str]
+    """What the reader had to leave out, in words."""
+
+    def sources(self, index: int) -> list[Path]:
+        """The files that clip `index` is made of, pictures among them."""
+
+    def picture_files(self, index: int) -> list[Path]:
+        """The PNG or JPEG of every frame of clip `index`, or none."""
+
+
+@dataclass
+class Report:
+    """What `write_store` did."""
+
+    rows: list[dict[str, Any]]
+    """Of each clip in the store."""
+    fps: float
+    kept: int = 0
+    """Clips that stood there already."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """key: why."""
+    problems: list[str] = field(default_factory=list)
+    """What the reader left out before."""
+
+    def table(self, most: int = 20) -> list[str]:
+        """Clips, subjects and length of every split; then what was left out, at most so many lines."""
+        lines = [f"{'split':10}{'clips':>7}{'subjects':>10}{'minutes':>9}"]
+        for split in sorted({row["split"] for row in self.rows}):
+            rows = [row for row in self.rows if row["split"] == split]
+            minutes = sum(row["frames"] for row in rows) / self.fps / 60
+            lines.append(f"{split:10}{len(rows):7}{len({r['subject'] for r in rows}):10}{minutes:9.1f}")
+        words = self.problems + [f"{key}: {why}" for key, why in self.left_out.items()]
+        lines += [f"left out: {text}" for text in words[:most]]
+        if len(words) > most:
+            lines.append(f"left out: {len(words) - most} more")
+        return lines
+
+
+def write_store(
+    reader: Reader,
+    target: Path | str,
+    *,
+    jobs: int = 1,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Pack every clip of `reader` into a new clip store at `target`, or go on with one.
+
+    jobs: threads; options: what the store depends on beside its files; progress(done, total): called with clips. Clips
+    whose files have not changed are kept. Raises InputError if no clip can be used, or if the target cannot.
+    """
+    _check_target(reader, target)
+    writer = StoreWriter(
+        target,
+        dataset=reader.dataset,
+        fps=reader.fps,
+        unit=reader.unit,
+        topology=reader.topology,
+        sample_rate=reader.sample_rate,
+        options=options,
+    )
+    report = Report([], reader.fps, problems=list(reader.problems))
+    neutrals = _Neutrals(reader, report)
+    total = len(reader)
+
+    def pack(index: int) -> None:
+        row = reader.rows[index]
+        signature = _signature(row, reader.sources(index))
+        if writer.written(row["key"], signature):
+            report.kept += 1
+            return
+        neutral = neutrals.of(row["subject"])
+        pictures = reader.picture_files(index)
+        known = {k: v for k, v in row.items() if k not in ("key", "subject", "split", "sentence", "frames", "samples")}
+        writer.add(
+            reader[index],
+            split=row["split"],
+            sentence=row.get("sentence", ""),
+            signature=signature,
+            neutral=neutral,
+            pictures=(path.read_bytes() for path in pictures) if pictures else None,
+            **known,
+        )
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = {pool.submit(pack, index): index for index in range(total)}
+        for done, future in enumerate(as_completed(futures), 1):
+            try:
+                future.result()
+            except InputError as error:
+                report.left_out[reader.rows[futures[future]]["key"]] = str(error)
+            if progress is not None:
+                progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    keys = [row["key"] for row in reader.rows if row["key"] not in report.left_out]
+    if not keys:
+        raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
+    for subject in sorted({row["subject"] for row in reader.rows}):
+        writer.subject(subject, neutrals.of(subject), **dict(reader.subjects.get(subject, {})))
+    report.rows = writer.finish(keys)
+    return report
+
+
+class _Neutrals:
+    """Neutral faces by subject; a subject without one is named once."""
+
+    def __init__(self, reader: Reader, report: Report) -> None:
+        self.reader, self.report = reader, report
+        self.found: dict[str, NDArray[np.float32] | None] = {}
+        self.lock = threading.Lock()
+
+    def of(self, subject: str) -> NDArray[np.float32] | None:
+        with self.lock:
+            if subject not in self.found:
+                try:
+                    self.found[subject] = self.reader.identity(subject).neutral
+                except InputError as error:
+                    self.found[subject] = None
+                    self.report.problems.append(f"neutral face of {subject}: {error}")
+            return self.found[subject]
+
+
+def _check_target(reader: Reader, target: Path | str) -> None:
+    root = getattr(reader, "root", None)
+    if root is None or "://" in str(target):
+        return
+    inner, outer = Path(target).resolve(), Path(root).resolve()
+    if inner == outer or outer in inner.parents:
+        raise InputError(f"{target} lies within the source {root}; prepare into a folder of its own")
+
+
+def _signature(row: Mapping[str, Any], files: Iterable[Path]) -> str:
+    """Of the row, and of the names, sizes and times of the clip's files."""
+    digest = hashlib.sha256(repr(sorted(row.items())).encode())
+    for path in files:
+        found = path.stat()
+        digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
