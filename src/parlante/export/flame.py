@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, atomic_path, read_npz
+from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class FlameSink:
         self._take = take
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._worst, self._total = 0.0, 0.0
-        self._poses: list[NDArray[np.float32]] = []
+        self._poses = Rows()
         self._stack = ExitStack()
 
     def __enter__(self) -> "FlameSink":
@@ -162,6 +163,6 @@ class FlameSink:
             "mean": np.asarray(self._total / max(1, self._take.num_frames)),
         }
         if self._poses:
-            arrays["head_pose"] = np.concatenate(self._poses)
+            arrays["head_pose"] = self._poses.array()
         with self._partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)

@@ -23,6 +23,7 @@ from parlante.core.pose import neck_joint, neck_weights
 from parlante.export.basis import Basis, Frames, fit_basis
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
+from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class GlbSink:
         self._has_rig = has_rig
         self._by_vertices = fidelity.motion == "vertices" or not has_rig
         self._video = skin_video(self.path, outputs)
-        self._weights: list[NDArray[np.float32]] = []
-        self._poses: list[NDArray[np.float32]] = []
+        self._weights = Rows()
+        self._poses = Rows()
         self._stack = ExitStack()
 
     def __enter__(self) -> "GlbSink":
@@ -84,22 +85,23 @@ class GlbSink:
     def write(self, chunk: Chunk) -> None:
         """Keep the curves (52 numbers a frame), and on disk what vertices do where that is wanted."""
         if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose.astype(np.float32))
+            self._poses.append(chunk.head_pose)
         if self._has_rig:
             assert chunk.weights is not None
-            self._weights.append(np.clip(chunk.weights, 0, 1).astype(np.float32))
+            weights = np.clip(chunk.weights, 0, 1)
+            self._weights.append(weights)
         if self._by_vertices:
             offsets = chunk.vertices - self._take.neutral
             if self._has_rig:
                 assert self._take.shapes is not None
-                moved = self._weights[-1] @ self._take.shapes.reshape(len(self._take.shapes), -1)
+                moved = weights @ self._take.shapes.reshape(len(self._take.shapes), -1)
                 offsets = offsets - moved.reshape(offsets.shape)
             self._frames.append(offsets)
 
     def _finished(self) -> bytes:
         basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
-        weights = np.concatenate(self._weights) if self._has_rig else None
-        pose = np.concatenate(self._poses) if self._poses else None
+        weights = self._weights.array() if self._has_rig else None
+        pose = self._poses.array() if self._poses else None
         return build(self._take, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video).container()
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parlante.core import InputError, atomic_path
+from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class KeysSink:
         self.path = Path(path)
         self._take = take
         self._error = fidelity.reduce or DEFAULT_ERROR
-        self._weights: list[NDArray[np.float32]] = []
-        self._poses: list[NDArray[np.float32]] = []
+        self._weights = Rows()
+        self._poses = Rows()
         self._stack = ExitStack()
 
     def __enter__(self) -> "KeysSink":
@@ -79,10 +80,10 @@ class KeysSink:
             self._poses.append(chunk.head_pose)
 
     def _finish(self) -> None:
-        curves = dict(zip(self._take.weight_names, np.concatenate(self._weights).T))
+        curves = dict(zip(self._take.weight_names, self._weights.array().T))
         errors = dict.fromkeys(curves, self._error)
         if self._poses:
-            curves |= dict(zip(POSE_NAMES, np.concatenate(self._poses).T))
+            curves |= dict(zip(POSE_NAMES, self._poses.array().T))
             errors |= dict(zip(POSE_NAMES, (self._error * POSE_SHARE).tolist()))
         keyed = {}
         for name, values in curves.items():

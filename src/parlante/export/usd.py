@@ -22,6 +22,7 @@ from parlante.export.folder import write_wav
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.obj import save_png
+from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Poser, Take
 from parlante.uv.ratio import apply_ratio
 
@@ -54,8 +55,8 @@ class UsdSink:
         self._by_curves = has_rig and fidelity.motion != "vertices"
         self._packed = self.path.suffix.lower() == ".usdz"
         self._posed = Poser(take)
-        self._weights: list[NDArray[np.float32]] = []
-        self._poses: list[NDArray[np.float32]] = []
+        self._weights = Rows()
+        self._poses = Rows()
         self._skins: dict[int, str] = {}
         self._stack = ExitStack()
 
@@ -104,9 +105,9 @@ class UsdSink:
         """Keep the curves, or store the points; in a `.usdz` the skin as well."""
         if self._by_curves:
             assert chunk.weights is not None
-            self._weights.append(np.clip(chunk.weights, 0, 1).astype(np.float32))
+            self._weights.append(np.clip(chunk.weights, 0, 1))
             if chunk.head_pose is not None:
-                self._poses.append(chunk.head_pose.astype(np.float32))
+                self._poses.append(chunk.head_pose)
         else:
             self._sample_points(chunk)
         if self._packed and chunk.wrinkle is not None and self._small is not None:
@@ -229,8 +230,8 @@ class UsdSink:
     def _sample_curves(self) -> None:
         from pxr import Gf, Vt
 
-        weights = np.concatenate(self._weights)
-        pose = np.concatenate(self._poses) if self._poses else None
+        weights = self._weights.array()
+        pose = self._poses.array() if self._poses else None
         kept, turned = (self._kept(rows, share) for rows, share in ((weights, 1.0), (pose, POSE_SHARE)))
         values = self._speech.CreateBlendShapeWeightsAttr()
         for frame in kept.tolist():

@@ -19,6 +19,7 @@ from parlante.core import InputError, atomic_path
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
 from parlante.export.keys import POSE_SHARE
+from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Take
 from parlante.head.rig import LOOK
 from parlante.models.curves import CurveSolver
@@ -84,8 +85,8 @@ class _CurveKeeper:
         self.path = Path(path)
         self._take = take
         self._fidelity = fidelity
-        self._weights: list[NDArray[np.float32]] = []
-        self._poses: list[NDArray[np.float32]] = []
+        self._weights = Rows()
+        self._poses = Rows()
         self._stack = ExitStack()
 
     def __enter__(self) -> Any:
@@ -97,8 +98,8 @@ class _CurveKeeper:
     def __exit__(self, *error: Any) -> bool | None:
         with self._stack as stack:
             if error[0] is None:
-                weights = np.concatenate(self._weights)
-                pose = np.concatenate(self._poses) if self._poses else np.zeros((len(weights), 6), np.float32)
+                weights = self._weights.array()
+                pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
                 self._partial.write_bytes(self._document(weights, pose).container())
             else:
                 stack.__exit__(*error)
@@ -107,9 +108,9 @@ class _CurveKeeper:
     def write(self, chunk: Chunk) -> None:
         """Keep the curves."""
         assert chunk.weights is not None
-        self._weights.append(np.clip(chunk.weights, 0, 1).astype(np.float32))
+        self._weights.append(np.clip(chunk.weights, 0, 1))
         if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose.astype(np.float32))
+            self._poses.append(chunk.head_pose)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
         raise NotImplementedError
