@@ -6,6 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from parlante.core.memory import give_back_memory
+
+TRIM_EVERY = 50
+"""Items between two returns of freed memory to the system."""
 Item = TypeVar("Item")
 _END = object()
 
@@ -35,10 +39,14 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
         _offer(ready, last, stop)
 
     def take() -> Iterator[Item]:
+        taken = 0
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
             yield item
+            taken += 1
+            if taken % TRIM_EVERY == 0:
+                give_back_memory()
 
     thread = threading.Thread(target=make, name="parlante-ahead", daemon=True)
     thread.start()
