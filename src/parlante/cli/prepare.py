@@ -124,6 +124,17 @@ def _vocaset(options: argparse.Namespace) -> None:
     _store(reader, options, {"every": options.every})
 
 
+def _declare_biwi(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--neutral-too", action="store_true", help="also the neutral recordings 01 to 40")
+
+
+def _biwi(options: argparse.Namespace) -> None:
+    from parlante.data.biwi import Biwi
+
+    reader = Biwi(options.source, neutral_too=options.neutral_too, count=False)
+    _store(reader, options, {"neutral_too": options.neutral_too})
+
+
 def _declare_own(parser: argparse.ArgumentParser) -> None:
     _declare_template(parser)
     parser.add_argument("--fps", type=float, metavar="F", help="frames a second (default: what fits the sound)")
@@ -166,6 +177,7 @@ def _store(reader: Any, options: argparse.Namespace, made: dict[str, Any]) -> No
 DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", _declare_textalk4d, _textalk4d),
     "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset, _vocaset),
+    "biwi": ("the corpus as archived: faces, rigid_scans, audio or videos", _declare_biwi, _biwi),
     "own": ("any folder with vertices_npy/, wav/ and templates", _declare_own, _own),
 }
 """name: (one line of help, what declares its own options, what prepares it)."""

@@ -85,6 +85,10 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
         from parlante.data.own import Layout
 
         return Layout(root, split, fps=fps)
+    if (root / "faces").is_dir():
+        from parlante.data.biwi import Biwi
+
+        return Biwi(root, split)
     raise InputError(
         f"{root} holds no corpus that is known; wanted a clip store, a prepared or SynthTalk corpus, a published "
         "dataset, or vertices_npy/ and wav/ (see docs/data.md)"

@@ -5,6 +5,7 @@
     ROOT/templates.pkl                       subject: (V, 3) or (3 V,) at rest; or templates.npz, templates/SUBJECT.ply
     ROOT/*.ply, ROOT/templates/*.ply|obj     a mesh that tells the triangles (optional)
     ROOT/textures/SUBJECT_SENTENCE/*.png     a picture of the skin per frame, by name (optional)
+    ROOT/textures/SUBJECT.png                the skin at rest (optional)
     ROOT/splits.json                         {"train": [keys or subjects], "val": ...} (optional)
 
 VOCASET's, BIWI's, 3D-MEAD's and Multiface's folders in this layout are known by subject names and vertex counts, and
@@ -155,6 +156,11 @@ class Layout(Sequence[Clip]):
             return []
         return sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)[:: self.stride]
 
+    def albedo_file(self, subject: str) -> Path | None:
+        """`textures/SUBJECT.png` or `.jpg`, or none."""
+        files = (self.root / "textures" / f"{subject}{suffix}" for suffix in _PICTURES)
+        return next((path for path in files if path.is_file()), None)
+
     @cached_property
     def templates(self) -> dict[str, NDArray[np.float32]]:
         """subject: (V, 3). Raises InputError if there are none or they do not fit the arrays."""
@@ -171,7 +177,11 @@ class Layout(Sequence[Clip]):
             raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
         if subject not in self.templates:
             raise InputError(f"{self.root} has no template of {subject}; it has {', '.join(sorted(self.templates))}")
-        return Identity(subject, self.topology, self.templates[subject])
+        from parlante.data.textalk4d import read_picture
+
+        skin = self.albedo_file(subject)
+        albedo = read_picture(skin) if skin is not None else None
+        return Identity(subject, self.topology, self.templates[subject], albedo)
 
     # -- what the folder holds
 

@@ -28,6 +28,9 @@ class Reader(Corpus, Protocol):
     def picture_files(self, index: int) -> list[Path]:
         """The PNG or JPEG of every frame of clip `index`, or none."""
 
+    def albedo_file(self, subject: str) -> Path | None:
+        """The PNG or JPEG of a subject's skin at rest."""
+
 
 @dataclass
 class Report:
@@ -119,7 +122,9 @@ def write_store(
     if not keys:
         raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
     for subject in sorted({row["subject"] for row in reader.rows}):
-        writer.subject(subject, neutrals.of(subject), **dict(reader.subjects.get(subject, {})))
+        skin = reader.albedo_file(subject)
+        content = skin.read_bytes() if skin is not None else b""
+        writer.subject(subject, neutrals.of(subject), content, **dict(reader.subjects.get(subject, {})))
     report.rows = writer.finish(keys)
     return report
 

@@ -97,6 +97,10 @@ class Vocaset(Sequence[Clip]):
         """None: the dataset has no pictures."""
         return []
 
+    def albedo_file(self, subject: str) -> Path | None:
+        """None: the dataset has no pictures."""
+        return None
+
     @cached_property
     def templates(self) -> dict[str, NDArray[np.float32]]:
         """subject: (V, 3) metres. Raises InputError if they are missing or do not fit."""
