@@ -175,7 +175,7 @@ class UpsampledFrame:
         return bool(self._log[slice(*self._spans(start, stop)[0])].any())
 
     def colours(self, start: int, stop: int, ratio: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-        """Rows start..stop of the coloured albedo, (n, W, 3) sRGB; do not write to them. ratio: of these rows, if at hand."""
+        """Rows start..stop of the coloured albedo, (n, W, 3) sRGB; not to be written to. ratio: theirs, if known."""
         albedo = self._up.albedo[start:stop]
         if not self.moved(start, stop):
             return albedo
