@@ -57,7 +57,7 @@ def build_character(
         _refuse(mesh, canonical, refused, f"our face stays {1000 * registered.residual:.1f} mm away from it on average")
     step("carrying the shapes over")
     attached = attach(canonical, registered, prior, part, main)
-    person = _alike(prior, pose)
+    person = _alike(prior, registered)
     ours = carry_shapes(prior, person, registered)
     shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
     neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
@@ -177,11 +177,16 @@ def _main_part(surface: Surface, part: NDArray[np.int64], face: NDArray[np.float
     return main, small[part[surface.triangles[:, 0]]]
 
 
-def _alike(prior: FacePrior, pose: Pose) -> str:
-    """The embedded person whose face is nearest."""
+def _alike(prior: FacePrior, registered: Registered) -> str:
+    """The embedded person whose face is nearest in form, place and size apart."""
     face = prior.head.topology.regions["face"]
-    found = prior.shape(pose.coefficients)[face]
-    apart = [np.linalg.norm(prior.head.neutral(name)[face] - found) for name in prior.head.identity_names]
+
+    def form(vertices: NDArray[np.floating]) -> NDArray[np.floating]:
+        centred = vertices[face] - vertices[face].mean(0)
+        return centred / np.linalg.norm(centred)
+
+    found = form(registered.neutral)
+    apart = [np.linalg.norm(form(prior.head.neutral(name)) - found) for name in prior.head.identity_names]
     return prior.head.identity_names[int(np.argmin(apart))]
 
 
