@@ -198,7 +198,7 @@ def neck_fade(surface: Surface, neutral: NDArray[np.float32]) -> NDArray[np.floa
     corners = surface.topology.triangles
     edges = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
     distinct, count = np.unique(edges, axis=0, return_counts=True)
-    rim = np.unique(distinct[count == 1])
+    rim = _lowest_loop(distinct[count == 1], neutral)
     low, high = neutral[:, 1].min(), neutral[:, 1].max()
     rim = rim[neutral[rim, 1] < low + 0.2 * (high - low)]
     if not len(rim):
@@ -208,6 +208,20 @@ def neck_fade(surface: Surface, neutral: NDArray[np.float32]) -> NDArray[np.floa
     far, _ = cKDTree(neutral[rim]).query(neutral)
     share = np.clip(far / NECK_FADE, 0.0, 1.0)
     return (share * share * (3 - 2 * share)).astype(np.float32)
+
+
+def _lowest_loop(edges: NDArray[np.integer], neutral: NDArray[np.float32]) -> NDArray[np.integer]:
+    """Vertices of the open edges (E, 2) that hang together with the lowest of them: not those around mouth and eyes."""
+    if not len(edges):
+        return np.zeros(0, np.int64)
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ones = np.ones(len(edges), dtype=np.int8)
+    graph = coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(len(neutral),) * 2)
+    _, part = connected_components(graph, directed=False)
+    rim = np.unique(edges)
+    return rim[part[rim] == part[rim[neutral[rim, 1].argmin()]]]
 
 
 @njit(cache=True)
