@@ -2,16 +2,24 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 EPILOG = """examples:
   parlante train recipes/textalker/motion_vqgan.yaml --set data.corpus=corpus --set loop.max_minutes=30
-  parlante train recipes/textalker/diffusion.yaml --out runs
+  parlante train recipes/faceformer/small.yaml --set data.corpus=corpus --overfit-one-clip
+  parlante train recipes/textalker/diffusion_paper.yaml --devices 4 --num-nodes 2 --run runs/paper
   parlante train --resume runs/motion_vqgan-001
 """
 
 SHARED_RUN = "PARLANTE_RUN_DIR"
 """Where the first of several processes tells the others its run folder."""
+PATIENCE = 120.0
+"""Seconds that other processes wait for the run folder of the first."""
+OVERFIT_STEPS = 300
+FALLEN = 0.5
+"""Share of the first loss that the last one must be below when a single clip is learnt."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,42 +31,115 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run, to the same bits"
     )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where new run folders are made (default: runs)")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="RUN_DIR",
+        help="use this folder instead of a new numbered one, and go on where it holds the same recipe (for schedulers)",
+    )
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="devices of each machine; each trains on its own batch"
+    )
+    parser.add_argument("--num-nodes", type=int, metavar="M", help="machines")
+    parser.add_argument(
+        "--overfit-one-clip",
+        action="store_true",
+        help=f"smoke test: learn one clip in at most {OVERFIT_STEPS} steps; the exit code says whether it was learnt",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Make or reopen a run folder and hand over to the stage's main."""
-    from parlante.core import InputError, new_run_dir
+    from parlante.core import InputError
     from parlante.models import resolve
     from parlante.training import STAGES
-    from parlante.training.run import first_process, keep_provenance, read_recipe
+    from parlante.training.run import first_process
 
-    if options.resume is not None:
-        if options.recipe is not None or options.set:
-            raise InputError("--resume goes on with the recipe of the run; give neither a recipe nor --set")
-        path = options.resume / "recipe.yaml"
-        if not path.is_file():
-            raise InputError(f"{options.resume} is no run folder: it has no recipe.yaml")
-        config, run_dir = read_recipe(path), options.resume
-    else:
-        if options.recipe is None:
-            raise InputError("give a recipe, for example recipes/textalker/motion_vqgan.yaml, or --resume RUN_DIR")
-        config, run_dir = read_recipe(options.recipe, options.set), None
+    config, run_dir = _recipe(options)
     stage = config["stage"]
     if stage not in STAGES:
         raise InputError(f"no stage {stage!r}; known: {', '.join(STAGES)}")
     main = resolve(stage, STAGES)
     first = first_process()
-    if run_dir is None and first:
-        run_dir = new_run_dir(options.out, stage)
-        keep_provenance(config, run_dir)
-    elif run_dir is None:  # one of several processes, started by the first one
-        if SHARED_RUN not in os.environ:
-            raise InputError("several processes need one run folder: put recipe.yaml into a new one and --resume it")
-        run_dir = Path(os.environ[SHARED_RUN])
+    run_dir = _folder(options, config, run_dir, first)
     if first:
         os.environ[SHARED_RUN] = str(run_dir)
         print(f"run folder: {run_dir}")
     main(config, run_dir)
-    if first:
-        print(f"done: {run_dir}")
-    return 0
+    if not first:
+        return 0
+    print(f"done: {run_dir}")
+    return _verdict(run_dir) if config.get("loop", {}).get("one_clip") else 0
+
+
+def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
+    """The recipe with all changes, and the folder of a run to go on with."""
+    from parlante.core import InputError
+    from parlante.training.run import read_recipe
+
+    changes = list(options.set)
+    for key, value in (("devices", getattr(options, "devices", None)), ("nodes", getattr(options, "num_nodes", None))):
+        changes += [] if value is None else [f"loop.{key}={value}"]
+    overfit = getattr(options, "overfit_one_clip", False)
+    if options.resume is not None:
+        if options.recipe is not None or changes or overfit or getattr(options, "run", None):
+            raise InputError("--resume goes on with the recipe of the run; give nothing else")
+        path = options.resume / "recipe.yaml"
+        if not path.is_file():
+            raise InputError(f"{options.resume} is no run folder: it has no recipe.yaml")
+        return read_recipe(path), options.resume
+    if options.recipe is None:
+        raise InputError("give a recipe, for example recipes/textalker/motion_vqgan.yaml, or --resume RUN_DIR")
+    config = read_recipe(options.recipe, changes)
+    if overfit:
+        loop = config.setdefault("loop", {})
+        steps = min(int(loop.get("max_steps", OVERFIT_STEPS)), OVERFIT_STEPS)
+        loop |= {"one_clip": True, "max_steps": steps, "log_every": 1, "validate_every": steps, "save_every": steps}
+        loop["warmup"] = min(int(loop.get("warmup", 10)), 10)
+    return config, None
+
+
+def _folder(options: argparse.Namespace, config: dict[str, Any], run_dir: Path | None, first: bool) -> Path:
+    """The run folder; only the first of several processes makes one."""
+    from parlante.core import InputError, new_run_dir
+    from parlante.training.provenance import check_data
+    from parlante.training.run import keep_provenance, read_recipe
+
+    wanted = run_dir if run_dir is not None else getattr(options, "run", None)
+    if wanted is None and first:
+        new = new_run_dir(options.out, config["stage"])
+        keep_provenance(config, new)
+        return new
+    if wanted is None:  # one of several processes, started by the first one
+        if SHARED_RUN not in os.environ:
+            raise InputError("several processes need one run folder that all of them know: give --run RUN_DIR")
+        return Path(os.environ[SHARED_RUN])
+    recipe = wanted / "recipe.yaml"
+    if first and not recipe.is_file():
+        if wanted.exists() and any(wanted.iterdir()):
+            raise InputError(f"{wanted} holds something else than a run; choose another folder")
+        try:
+            wanted.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make {wanted}: {error.strerror or error}; choose another folder") from error
+        keep_provenance(config, wanted)
+    deadline = time.monotonic() + PATIENCE
+    while not recipe.is_file():
+        if time.monotonic() > deadline:
+            raise InputError(f"the first process has not made {wanted}; is the folder shared by all machines?")
+        time.sleep(0.2)
+    if read_recipe(recipe) != config:
+        raise InputError(f"{wanted} was trained with another recipe; choose another folder, or --resume it as it is")
+    check_data(config, wanted)
+    return wanted
+
+
+def _verdict(run_dir: Path) -> int:
+    """0 if a single clip was learnt."""
+    from parlante.training.logs import read_curve
+
+    loss = list(read_curve(run_dir)["loss"].values())
+    last = sum(loss[-10:]) / len(loss[-10:])
+    learnt = last < FALLEN * loss[0]
+    print(f"one clip: loss {loss[0]:.4g} -> {last:.4g}; {'learnt' if learnt else 'NOT learnt: look at the recipe'}")
+    return 0 if learnt else 1

@@ -69,13 +69,17 @@ def check_new_folder(target: Path) -> None:
 
 
 def new_run_dir(root: Path | str, name: str) -> Path:
-    """Make and return a folder `root/name-NNN` that did not exist; never reuse or empty one."""
+    """Make and return a folder `root/name-NNN` that did not exist; never reuse or empty one. Raises InputError."""
     for number in itertools.count(1):
         path = Path(root) / f"{name}-{number:03d}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
+            if not Path(root).is_dir():
+                raise InputError(f"cannot make {path}: {root} is not a folder; choose another one") from None
             continue
+        except OSError as error:
+            raise InputError(f"cannot make {path}: {error.strerror or error}; choose another folder") from error
         return path
     raise AssertionError("unreachable")
 
