@@ -14,9 +14,11 @@ COMMANDS = {
     "wrinkles": ("parlante.cli.wrinkles", "skin that fits a motion: wrinkle maps for any animation of the head"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
+    "check": ("parlante.cli.check", "is it wise to train on this corpus: a table, a picture, an exit code"),
     "encode": ("parlante.cli.encode", "latents and style pivots of a corpus"),
     "train": ("parlante.cli.train", "train a model from a recipe"),
-    "evaluate": ("parlante.cli.evaluate", "the quality report"),
+    "evaluate": ("parlante.cli.evaluate", "models judged on a corpus: figures with intervals, a report in one file"),
+    "compare": ("parlante.cli.compare", "evaluated models ranked; which differences are beyond noise"),
     "convert": (
         "parlante.cli.convert",
         "a published FaceFormer, TalkingStyle, PTalker or CodeTalker checkpoint as ours",
@@ -28,7 +30,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code (0 done, 2 bad input, 130 interrupted)."""
+    """Run one subcommand; returns the exit code (0 done, 2 bad input, 3 `check` advises against, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="parlante", description="Speech in, a textured 3D talking head out.")
     parser.add_argument("--version", action="version", version=_version())

@@ -57,7 +57,7 @@ class SynthTalk:
 
     Args:
         root: folder written by `parlante synth`.
-        split: train, val, test_a (seen subjects, unseen sentences), test_b (unseen subjects and sentences) or all.
+        split: train, val, test_a (seen subjects, unseen sentences), test_b (unseen subjects and sentences), test, or all.
         textures: side in texels of the skin frames that clips carry (0: none); computed when sliced.
 
     Raises:
@@ -70,7 +70,7 @@ class SynthTalk:
     def __init__(self, root: Path | str, split: str | None = None, textures: int = 0) -> None:
         self.root = Path(root)
         index = _read_index(self.root)
-        if split is not None and split not in SPLITS:
+        if split not in (None, "test", *SPLITS):
             raise InputError(f"no split {split!r} in SynthTalk; choose one of {', '.join(SPLITS)}")
         self.split = split
         self.fps = float(index["fps"])
@@ -78,7 +78,9 @@ class SynthTalk:
         self.phone_names: tuple[str, ...] = tuple(index["phones"])
         self.subjects: dict[str, dict[str, Any]] = {row["name"]: row for row in index["subjects"]}
         """By name: identity, voice, manner, seen."""
-        self.rows: list[dict[str, Any]] = [row for row in index["clips"] if split in (None, row["split"])]
+        self.rows: list[dict[str, Any]] = [
+            row for row in index["clips"] if split in (None, row["split"], row["split"].partition("_")[0])
+        ]
         """Of each clip: key, subject, split, text, frames, samples."""
         self.textures = textures
 
@@ -99,6 +101,14 @@ class SynthTalk:
         if subject not in self.subjects:
             raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
         return load_head().identity(self.subjects[subject]["identity"])
+
+    def neutral(self, subject: str) -> NDArray[np.float32]:
+        """(V, 3) metres: `identity(subject).neutral` at once, for no skin is painted. Raises InputError likewise."""
+        from parlante.head import load_head
+
+        if subject not in self.subjects:
+            raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
+        return load_head().neutral(self.subjects[subject]["identity"])
 
     def take(self, index: int) -> Take:
         """Clip `index` without its mesh: fast, and needs no head."""

@@ -1,0 +1,64 @@
+"""`parlante check DATA`: is it wise to train on this corpus?"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parlante.evaluation.check import Report
+
+EPILOG = """example:
+  parlante check prepared/vocaset -o reports/vocaset
+  parlante check MY_FOLDER --fps 60 --jobs 4
+
+Looks at every frame of every clip: unit and scale, frame rate, length of sound and motion, templates, silent or clipped
+sound, jitter, frozen and jumping faces, numbers that are not finite, head pose, triangles, clips that stand there
+twice, and whether test clips were seen in training. -o writes check.md, check.json, clips.csv and check.png.
+
+exit code: 0 fine to train on (warnings allowed), 3 not wise to train on (a line of the table says bad), 2 cannot be
+opened. Clips that are useless but harmless, such as silent ones, are a warning while they are at most 5 % of all.
+"""
+NOT_WISE = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Check a corpus before training: a table with verdicts and what to do, and a picture."
+    parser.epilog = EPILOG
+    parser.add_argument("data", metavar="DATA", help="whatever training reads: a store, a corpus, a published folder")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="write the report into this folder")
+    parser.add_argument("--fps", type=float, metavar="N", help="frames per second of a folder that does not tell")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only lines that are not ok")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check. Raises InputError for a corpus that cannot be opened or a folder that cannot be written."""
+    from parlante.cli._interrupt import interruptible
+    from parlante.core import InputError
+
+    if options.jobs < 1:
+        raise InputError(f"--jobs must be 1 or more, got {options.jobs}")
+    if options.fps is not None and not 1 <= options.fps <= 1000:
+        raise InputError(f"--fps must be 1 to 1000, got {options.fps:g}")
+    with interruptible():
+        report = _check(options)
+        from parlante.evaluation.check.report import table, write_report
+
+        for line in table(report, only_faults=options.quiet):
+            print(line)
+        if options.out is not None:
+            write_report(report, options.out)
+            print(f"report in {options.out}", file=sys.stderr)
+    return NOT_WISE if report.verdict == "bad" else 0
+
+
+def _check(options: argparse.Namespace) -> "Report":
+    from tqdm import tqdm
+
+    from parlante.data.corpus import open_corpus
+    from parlante.evaluation.check import check_corpus
+
+    total = sum(int(row.get("frames", 1)) for row in open_corpus(options.data, fps=options.fps).rows)
+    with tqdm(total=total, unit=" frames", desc="check", disable=True if options.quiet else None) as bar:
+        return check_corpus(options.data, fps=options.fps, jobs=options.jobs, progress=bar.update)
