@@ -8,6 +8,7 @@ EPILOG = """examples:
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante animate line.wav --model vocaset/ --style FaceTalk_170725_00137_TA -o line.npz -o line.obj/ -o line.mp4
   parlante animate line.wav --character me.character -o me.mp4
+  parlante animate line.wav --life blinks,gaze,head:0.5 --seed 7 -o line.mp4
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
 outputs:
@@ -15,6 +16,7 @@ outputs:
   NAME.obj/, NAME.ply/  a folder of one mesh per frame
   .csv  Live Link Face, 61 columns   .npz  all numbers (vertices, wrinkle maps, weights, head pose, sound)
   NAME/ a folder of numbered PNG pictures, the sound and the curves
+  and USD, VRM, Audio2Face, point caches, ...: parlante export --formats lists all
 
 A checkpoint that parlante convert wrote speaks on its own mesh and at its own frame rate: no curves, no head pose.
 """
@@ -58,7 +60,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, help="frames per second of the outputs (default: the model's own, 30)")
     parser.add_argument("--steps", type=int, metavar="N", help="solver steps (default: the model's own)")
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
-    parser.add_argument("--no-liveliness", action="store_true", help="leave out blinks, glances and head movement")
+    parser.add_argument(
+        "--life",
+        metavar="PARTS",
+        help="what the face does besides speaking: all (default), none, or some of blinks, gaze, head, breath, each "
+        "with a factor if wanted: --life blinks,gaze,head:0.5",
+    )
+    parser.add_argument("--no-liveliness", action="store_true", help="the same as --life none")
     parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
     parser.add_argument(
         "--view", default="front", help="front, three-quarter, profile, or degrees to the side (default front)"
@@ -88,6 +96,9 @@ def run(options: argparse.Namespace) -> int:
             raise InputError(f"{output} is the recording itself; name another output with -o")
     if not 64 <= options.size <= 4096 or options.size % 2:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
+    if options.life is not None and options.no_liveliness:
+        raise InputError("--life and --no-liveliness exclude each other; give one of them")
+    liveliness = not options.no_liveliness if options.life is None else options.life
     picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
 
     with interruptible():
@@ -124,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 fps=options.fps,
                 texture=not options.no_texture,
-                liveliness=not options.no_liveliness,
+                liveliness=liveliness,
                 steps=options.steps,
             )
     if not options.quiet:
