@@ -15,7 +15,7 @@ from parlante.export.outputs import Picture
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.curves import CurveSolver
 from parlante.pipeline.ahead import ahead
-from parlante.pipeline.life import EYES, eyes_and_head
+from parlante.pipeline.life import NONE, Life, LifeLayer
 from parlante.pipeline.source import MeshSource, Request, Source, unknown_name
 from parlante.pipeline.sources import find_source
 from parlante.pipeline.speech import Speech, hear
@@ -128,7 +128,7 @@ def stream(
     seed: int = DEFAULT_SEED,
     fps: float | None = None,
     texture: bool = True,
-    liveliness: bool = True,
+    liveliness: bool | str | Life = True,
     steps: int | None = None,
     source: Source | str | Path | None = None,
     skin: bool = True,
@@ -141,7 +141,9 @@ def stream(
     `ada:0.7,bo:0.3`, a `.style` file or a `Style`.
     Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. fps: 1..240, none: the talker's
     own.
-    texture: False leaves out wrinkles and skin. liveliness: blinks, glances and head movement. steps: of the solver.
+    texture: False leaves out wrinkles and skin. steps: of the solver.
+    liveliness: blinks, gaze, head movement and breath; False or `none`: exactly the talker's own; or some of them, such
+    as `blinks,head:0.5`, or a `Life`.
     source: another talker than the shipped TexTalker: a name of `pipeline.sources.SHIPPED`, a checkpoint folder, or any
     `Source`. skin: False saves painting the albedo, where nobody looks at it.
     """
@@ -154,10 +156,16 @@ def stream(
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
     if steps is not None and not 1 <= steps <= 1000:
         raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
+    life = Life.parse(liveliness)
     source = find_source(source)
     shapes: NDArray[np.float32] | None = None
     if isinstance(source, MeshSource):
-        person, pivot, liveliness = source.person(identity, paint=skin and texture), (0.0, 0.0, 0.0), False
+        if not isinstance(liveliness, bool) and life != NONE:
+            raise InputError(
+                f"{source.provenance.get('model', 'this talker')} moves a mesh of its own without eyes or head pose; "
+                "leave the liveliness out"
+            )
+        person, pivot, life = source.person(identity, paint=skin and texture), (0.0, 0.0, 0.0), NONE
     else:
         person, shapes, pivot = _person(identity, paint=skin and texture)
     fps = source.fps if fps is None else fps
@@ -182,7 +190,7 @@ def stream(
         "wrinkle_strength": wrinkle_strength,
         "seed": seed,
         "steps": steps,
-        "liveliness": liveliness,
+        "liveliness": str(life),
         "speech": heard.name,
     }
     take = Take(
@@ -197,12 +205,12 @@ def stream(
         shapes=shapes,
         pivot=pivot,
         wrinkle_size=source.wrinkle_size if texture else None,
-        has_pose=liveliness,
+        has_pose=life.moves_head,
         provenance=provenance,
     )
     if shapes is None:
         return take, _mesh_frames(take, heard, request, source)
-    return take, _frames(take, heard, request, source, liveliness)
+    return take, _frames(take, heard, request, source, life)
 
 
 def _mesh_frames(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Chunk]:
@@ -236,11 +244,9 @@ def _at_rate(pieces: Iterator[Motion], fps: float, take: Take) -> Iterator[Motio
         yield stretch.finish(held)
 
 
-def _frames(take: Take, heard: Speech, request: Request, source: Source, liveliness: bool) -> Iterator[Chunk]:
+def _frames(take: Take, heard: Speech, request: Request, source: Source, life: Life) -> Iterator[Chunk]:
     assert take.shapes is not None
-    life = None
-    if liveliness:
-        life = eyes_and_head(heard.audio_16k, 16000, _manner(request), request.seed, take.fps)
+    alive = LifeLayer(heard.audio_16k, 16000, life, _manner(request), request.seed, take.fps)
     compose = _Composer(take.neutral, take.shapes, take.topology)
     start = 0
     for motion in _at_rate(_motions(take, heard, request, source), source.fps, take):
@@ -248,12 +254,7 @@ def _frames(take: Take, heard: Speech, request: Request, source: Source, livelin
         if not count:
             continue
         motion = motion[:count]
-        weights, pose = motion.weights, None
-        if life is not None:
-            rows = np.minimum(np.arange(start, start + count), len(life[0]) - 1)
-            weights = weights.copy()
-            weights[:, EYES] = life[0][rows]
-            pose = life[1][rows]
+        weights, pose = alive(motion.weights, start)
         yield Chunk(start, compose(weights, motion.residual), motion.wrinkle, weights, pose)
         start += count
     assert start == take.num_frames, f"made {start} of {take.num_frames} frames"
@@ -335,7 +336,7 @@ def _manner(request: Request) -> Manner:
     if isinstance(wish, Style):
         return NEUTRAL
     manner = manner_of(wish if wish is not None else request.identity.name)
-    return replace(manner, blink_rate=max(manner.blink_rate, 0.2))
+    return replace(manner, blink_rate=min(max(manner.blink_rate, 0.25), 0.4))
 
 
 def _style_name(wish: str | Style | None, person: Identity) -> str:
