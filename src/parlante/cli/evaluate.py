@@ -1,4 +1,4 @@
-"""`parlante evaluate`: the quality report."""
+"""`parlante evaluate`: models judged on any corpus; without a model the quality report of the shipped one."""
 
 import argparse
 import sys
@@ -7,31 +7,119 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+EPILOG = """examples:
+  parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_a --clips 24 -o report
+  parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
+  parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
+  parlante evaluate --report docs/quality.md --clips 24
+
+The report is report.html, one file that opens without a network, and report.json, which parlante compare reads.
+Without a MODEL the shipped one is measured for docs/quality.md; that writes the corpus it needs to --corpus if there is
+none yet (training extra: speech synthesis), and judges real recordings where they are at hand ($PARLANTE_SHARED,
+default ../shared).
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.description = (
-        "Measure the shipped model: against the known truth of synthetic speakers, for separation of styles, and on "
-        "real recordings where they are at hand ($PARLANTE_SHARED, default ../shared)."
+        "Judge models against the known truth of a corpus: by shipped name, checkpoint or run folder, or a folder of "
+        "predictions (SUBJECT_SENTENCE.npy, SUBJECT_SENTENCE_condition_OTHER.npy). Figures have bootstrap intervals."
     )
-    parser.epilog = (
-        "example:\n  parlante evaluate --report docs/quality.md --clips 24\n\n"
-        "Writes the corpus it needs to --corpus if there is none yet (training extra: speech synthesis)."
-    )
-    parser.add_argument(
-        "--corpus", type=Path, default=Path("corpora/synthtalk"), metavar="DIR", help="SynthTalk corpus"
-    )
-    parser.add_argument("--model", type=Path, metavar="DIR", help="TexTalker checkpoint (default: the shipped one)")
+    parser.epilog = EPILOG
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="shipped name, folder of a model, or of predictions")
+    parser.add_argument("--data", metavar="DATA", help="corpus: a folder, or the URL of a clip store")
+    parser.add_argument("--split", help="test_a, test_b, test, val or train (default: the protocol's clips, else test)")
+    parser.add_argument("--protocol", help="named rules of a published table: vertices, clips, styles")
     parser.add_argument("--clips", type=int, default=40, metavar="N", help="clips to judge per split (default 40)")
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the page and FILE.json (default: print)")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
+    parser.add_argument("--textures", type=int, default=256, metavar="TEXELS", help="side of SynthTalk's skin; 0: none")
+    parser.add_argument("--lpips", type=Path, metavar="FILE", help="VGG16 and LPIPS weights, to measure LPIPS too")
+    parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
+    parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
+    parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
+    parser.add_argument("--seed", type=int, default=0, help="of the intervals (default 0)")
+    page = parser.add_argument_group("quality report of the shipped model")
+    page.add_argument("--corpus", type=Path, default=Path("corpora/synthtalk"), metavar="DIR", help="SynthTalk corpus")
+    page.add_argument("--model", type=Path, metavar="DIR", help="TexTalker checkpoint (default: the shipped one)")
+    page.add_argument("--report", type=Path, metavar="FILE.md", help="write the page and FILE.json (default: print)")
 
 
 def run(options: argparse.Namespace) -> int:
-    import json
-
+    """Judge, write, and say who is best."""
     from parlante.core import InputError
 
     if options.clips < 1:
         raise InputError(f"--clips {options.clips} is too small; give 1 or more")
+    if not options.models and options.data is None:
+        return _quality(options)
+    if options.data is None:
+        raise InputError(f"on which corpus? give --data, for example parlante evaluate {options.models[0]} --data DATA")
+    if not options.models:
+        raise InputError("which models? name at least one, for example talkingstyle, or a folder of predictions")
+    if options.report is not None or options.model is not None:
+        raise InputError("--report and --model belong to the quality report; name models and give -o DIR instead")
+    if options.show < 0 or options.textures < 0 or 0 < options.textures < 16:
+        raise InputError("--show must be 0 or more, --textures 0 or at least 16")
+    return _examine(options)
+
+
+def _examine(options: argparse.Namespace) -> int:
+    from parlante.cli._interrupt import interruptible
+    from parlante.core.files import atomic_folder, check_new_folder
+    from parlante.evaluation.cases import Choice, Exam
+    from parlante.evaluation.compare import rank, table
+    from parlante.evaluation.evaluate import NAME, examine, save_results
+    from parlante.evaluation.page import write_page
+    from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
+
+    check_new_folder(options.out)
+    choice = Choice(
+        data=options.data,
+        split=options.split,
+        protocol=options.protocol,
+        clips=options.clips,
+        textures=options.textures,
+        lpips=options.lpips,
+    )
+    exam = Exam(choice)
+    predictors: list[Any] = [find_predictor(wish, exam) for wish in dict.fromkeys(options.models)]
+    if not options.no_baselines:
+        predictors += [MeanMotion(exam), Static()]
+    with interruptible(), atomic_folder(options.out) as folder:
+        with _bar("clips x models", len(exam.judged) * len(predictors)) as tell:
+            outcome = examine(exam, predictors, show=options.show, seed=options.seed, progress=tell)
+        with _bar("report", 1 + (0 if options.no_video else len(outcome.shown)), "parts") as tell:
+            write_page(
+                folder / "report.html",
+                exam,
+                outcome,
+                command=_command(options),
+                video=not options.no_video,
+                progress=tell,
+            )
+        save_results(outcome.results, folder / NAME)
+    ranking = rank(outcome.results)
+    print(f"{ranking.measure.label}, {ranking.unit}, {ranking.clips} clips:")
+    for row in table(ranking):
+        print("  " + "  ".join(row[:3]))
+    print(f"{options.out / 'report.html'} and {options.out / NAME} written")
+    return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    words = ["parlante evaluate", *options.models, "--data", options.data]
+    for name in ("split", "protocol", "lpips"):
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    return " ".join([*words, "--clips", str(options.clips), "--seed", str(options.seed), "-o", str(options.out)])
+
+
+def _quality(options: argparse.Namespace) -> int:
+    import json
+
+    from parlante.core import InputError
+
     if options.report is not None and options.report.suffix != ".md":
         raise InputError(f"--report {options.report}: give a file that ends in .md")
 
@@ -72,12 +160,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
+def _bar(what: str, total: int, unit: str = "clips") -> Iterator[Callable[[str], None]]:
     """A progress bar with rate and remaining time, silent where nobody watches; call the result as each clip begins."""
     from tqdm import tqdm
 
     begun = 0
-    with tqdm(total=total, desc=what, unit=" clips", disable=None) as bar:
+    with tqdm(total=total, desc=what, unit=f" {unit}", disable=None) as bar:
 
         def tell(clip: str) -> None:
             nonlocal begun

@@ -1,0 +1,153 @@
+"""Runs side by side: ranked by one measure, and which differences are beyond noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from parlante.core import InputError
+from parlante.evaluation.evaluate import TRUTH, column
+from parlante.evaluation.intervals import Interval, beyond_noise, difference, interval
+from parlante.evaluation.measures import MEASURES, Measure
+
+USUAL = ("lip_mm", "mve")
+"""What is ranked by if nothing else is asked for: the first that all have."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a ranking."""
+
+    name: str
+    figure: Interval
+    to_next: Interval | None
+    """How much worse the next one is, in badness; none for the last."""
+    beyond: tuple[str, ...]
+    """Names of all worse-ranked models that are worse beyond noise."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Best first."""
+
+    measure: Measure
+    unit: str
+    clips: int
+    """Clips that all models share."""
+    places: tuple[Place, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers; an open bound is none."""
+
+        def plain(found: Interval | None) -> dict[str, float | None] | None:
+            if found is None:
+                return None
+            return {key: value if np.isfinite(value) else None for key, value in asdict(found).items()}
+
+        places = [
+            {"name": p.name, "figure": plain(p.figure), "to_next": plain(p.to_next), "beyond_noise": list(p.beyond)}
+            for p in self.places
+        ]
+        return {"measure": self.measure.name, "unit": self.unit, "clips": self.clips, "ranking": places}
+
+
+def joined(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Models of several reports as one; a name that two reports have gets the report's name before it.
+
+    Raises InputError if the reports are of different data, rules or units, or share no clip.
+    """
+    rules: dict[str, tuple[str, Any]] = {}
+    for name, report in reports.items():
+        for what in ("dataset", "protocol", "unit"):
+            first = rules.setdefault(what, (name, report.get(what)))
+            if report.get(what) != first[1]:
+                raise InputError(
+                    f"{first[0]} and {name} cannot be compared: their {what} is {first[1]} and {report.get(what)}"
+                )
+    names = [name for report in reports.values() for name in report["models"] if name != TRUTH]
+    models: dict[str, Any] = {}
+    for title, report in reports.items():
+        for name, model in report["models"].items():
+            if name == TRUTH:
+                continue
+            alone = names.count(name) == 1
+            if not alone and len(reports) > 1 and _same(model, reports, name):
+                models.setdefault(name, model)
+            else:
+                models[name if alone else f"{title}: {name}"] = model
+    first_report = next(iter(reports.values()))
+    clips: dict[str, Any] = {}
+    for report in reports.values():
+        for key, clip in report["clips"].items():
+            if clips.setdefault(key, clip) != clip:
+                raise InputError(f"clip {key} is not the same in all reports; evaluate all of them on the same data")
+    return {"unit": first_report["unit"], "seed": first_report["seed"], "clips": clips, "models": models}
+
+
+def _same(model: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]], name: str) -> bool:
+    """Whether all reports that know the name have the same rows for it, as they have for baselines."""
+    rows = [report["models"][name]["clips"] for report in reports.values() if name in report["models"]]
+    return all(row == model["clips"] for row in rows)
+
+
+def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
+    """The models of a report, best first, judged on the clips that all of them share.
+
+    Raises InputError for an unknown measure, one that is missing, or without common clips.
+    """
+    models = {name: model for name, model in results["models"].items() if name != TRUTH}
+    if not models:
+        raise InputError("there is no model to rank")
+    name = measure or next((usual for usual in USUAL if _having(models, usual) == set(models)), USUAL[-1])
+    if name not in MEASURES:
+        raise InputError(f"no measure {name!r}; choose from {', '.join(MEASURES)}")
+    lacking = set(models) - _having(models, name)
+    models = {key: model for key, model in models.items() if key not in lacking}
+    if not models:
+        raise InputError(f"no model was measured for {name}; evaluate with the data that it needs")
+    keys = [key for key in results["clips"] if all(_has(model, key, name) for model in models.values())]
+    if not keys:
+        raise InputError("the models were judged on different clips; evaluate them on the same ones")
+    kind, unit, seed = MEASURES[name], results["unit"], results["seed"]
+    columns = {key: column(model, name, keys) for key, model in models.items()}
+    figures = {key: interval(kind, *pair, unit=unit, seed=seed) for key, pair in columns.items()}
+    order = sorted(figures, key=lambda key: float(kind.badness(figures[key].value)))
+    places = []
+    for number, own in enumerate(order):
+        later = {key: difference(kind, columns[key], columns[own], unit=unit, seed=seed) for key in order[number + 1 :]}
+        beyond = tuple(key for key, found in later.items() if beyond_noise(found))
+        places.append(Place(own, figures[own], next(iter(later.values()), None), beyond))
+    return Ranking(kind, kind.unit_in(unit), len(keys), tuple(places))
+
+
+def _has(model: Mapping[str, Any], key: str, measure: str) -> bool:
+    return key in model["clips"] and measure in model["clips"][key]["values"]
+
+
+def _having(models: Mapping[str, Any], measure: str) -> set[str]:
+    return {name for name, model in models.items() if any(_has(model, key, measure) for key in model["clips"])}
+
+
+def table(ranking: Ranking) -> list[Sequence[str]]:
+    """Rows of text: place, name, figure with interval, difference to the next, what it beats beyond noise."""
+    digits = ranking.measure.digits
+    rows: list[Sequence[str]] = []
+    for number, place in enumerate(ranking.places):
+        to_next = ""
+        if place.to_next is not None:
+            sure = "beyond noise" if beyond_noise(place.to_next) else "within noise"
+            to_next = f"{spread(place.to_next, digits, signed=True)} {sure}"
+        beaten = len(place.beyond), len(ranking.places) - number - 1
+        beats = f"{beaten[0]} of {beaten[1]}" if beaten[1] else ""
+        rows.append((str(number + 1), place.name, spread(place.figure, digits), to_next, beats))
+    return rows
+
+
+def spread(found: Interval, digits: int, *, signed: bool = False) -> str:
+    """`1.23 [1.10, 1.35]`."""
+    sign = "+" if signed else ""
+    text = f"{found.value:{sign}.{digits}f}"
+    if not np.isfinite(found.low):
+        return f"{text} [one clip]"
+    return f"{text} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
