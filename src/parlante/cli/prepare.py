@@ -135,6 +135,40 @@ def _biwi(options: argparse.Namespace) -> None:
     _store(reader, options, {"neutral_too": options.neutral_too})
 
 
+def _declare_mead(parser: argparse.ArgumentParser) -> None:
+    _declare_template(parser)
+    parser.add_argument("--audio", type=Path, metavar="MEAD", help="MEAD itself, if the sound is not in SRC")
+    parser.add_argument("--camera", default="front", help="whose reconstructions to use (default front; all)")
+
+
+def _mead(options: argparse.Namespace) -> None:
+    from parlante.data.mead import Mead
+
+    camera = None if options.camera == "all" else options.camera
+    reader = Mead(options.source, audio=options.audio, camera=camera, count=False, template=options.template)
+    _store(reader, options, {"camera": options.camera})
+
+
+def _declare_multiface(parser: argparse.ArgumentParser) -> None:
+    _declare_template(parser)
+    parser.add_argument("--no-textures", action="store_true", help="meshes and sound only")
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="MeshTalk's 6,172 vertices in FaceDiffuser's unit (default: metres)",
+    )
+    parser.add_argument(
+        "--shortest", type=int, default=30, metavar="N", help="frames without a gap that make a clip (default 30)"
+    )
+
+
+def _multiface(options: argparse.Namespace) -> None:
+    from parlante.data.multiface import Multiface
+
+    made = {"textures": not options.no_textures, "published": options.published, "shortest": options.shortest}
+    _store(Multiface(options.source, template=options.template, **made), options, made)
+
+
 def _declare_own(parser: argparse.ArgumentParser) -> None:
     _declare_template(parser)
     parser.add_argument("--fps", type=float, metavar="F", help="frames a second (default: what fits the sound)")
@@ -178,6 +212,8 @@ DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", _declare_textalk4d, _textalk4d),
     "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset, _vocaset),
     "biwi": ("the corpus as archived: faces, rigid_scans, audio or videos", _declare_biwi, _biwi),
+    "mead": ("FLAME meshes of MEAD (Speech4Mesh, ICCV 2023)", _declare_mead, _mead),
+    "multiface": ("tracked heads with pictures of the skin (2022)", _declare_multiface, _multiface),
     "own": ("any folder with vertices_npy/, wav/ and templates", _declare_own, _own),
 }
 """name: (one line of help, what declares its own options, what prepares it)."""

@@ -89,6 +89,19 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
         from parlante.data.biwi import Biwi
 
         return Biwi(root, split)
+    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    if (root / "tracked_mesh").is_dir() or any((folder / "tracked_mesh").is_dir() for folder in folders):
+        from parlante.data.multiface import Multiface
+
+        return Multiface(root, split)
+    if any((folder / "Models").is_dir() for folder in folders):
+        from parlante.data.textalk4d import TexTalk4D
+
+        return TexTalk4D(root, split)
+    if any((folder / "video").is_dir() for folder in folders):
+        from parlante.data.mead import Mead
+
+        return Mead(root, split)
     raise InputError(
         f"{root} holds no corpus that is known; wanted a clip store, a prepared or SynthTalk corpus, a published "
         "dataset, or vertices_npy/ and wav/ (see docs/data.md)"

@@ -25,6 +25,7 @@ from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, atomic_path, read_npz
 from parlante.core.timing import num_samples
+from parlante.data.corpus import pick
 from parlante.data.lazy import lazy_frames
 
 FORMAT = 1
@@ -35,7 +36,7 @@ class Prepared:
 
     Args:
         root: the folder.
-        split: train, test_a (held-out halves of seen subjects), test_b (unseen subjects), or none for all.
+        split: train, test_a (held-out halves of seen subjects), test_b (unseen subjects), test, or none for all.
 
     Raises:
         InputError: no prepared corpus there, an unfinished or damaged one, or no such split.
@@ -46,14 +47,11 @@ class Prepared:
     def __init__(self, root: Path | str, split: str | None = None) -> None:
         self.root = Path(root)
         index = _read_index(self.root)
-        splits = sorted({row["split"] for row in index["clips"]})
-        if split is not None and split not in splits:
-            raise InputError(f"{root} has no split {split!r}; it has {', '.join(splits)}")
         self.split = split
         self.dataset: str = index["dataset"]
         self.fps = float(index["fps"])
         self.sample_rate = int(index["sample_rate"])
-        self.rows: list[dict[str, Any]] = [row for row in index["clips"] if split in (None, row["split"])]
+        self.rows: list[dict[str, Any]] = pick(index["clips"], split, root)
         """Of each clip: key, subject, split, first frame, frames, samples."""
         self.stats: dict[str, list[float]] = index["motion_stats"]
         """`MotionStats.to_dict()` of the offsets of all frames that clips use, metres."""

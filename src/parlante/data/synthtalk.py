@@ -57,7 +57,7 @@ class SynthTalk:
 
     Args:
         root: folder written by `parlante synth`.
-        split: train, val, test_a (seen subjects, unseen sentences), test_b (unseen subjects and sentences), test, or all.
+        split: train, val, test_a (seen subjects, unseen sentences), test_b (both unseen), test, or all.
         textures: side in texels of the skin frames that clips carry (0: none); computed when sliced.
 
     Raises:

@@ -9,13 +9,14 @@ Folder number k belongs to (k - 1) / 30 seconds of the recording.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parlante.audio.read import read_audio
-from parlante.core import Clip, InputError
+from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.obj import read_obj, read_vertices
 from parlante.core.timing import SAMPLE_RATE, num_frames, num_samples
 from parlante.data.lazy import lazy_frames
@@ -140,6 +141,8 @@ class TexTalk4D(Sequence[Clip]):
         InputError: no identities there, a frame or the recording is missing, or no such split.
     """
 
+    dataset = "textalk4d"
+    unit = "m"
     fps = FPS
     sample_rate = SAMPLE_RATE
 
@@ -151,10 +154,36 @@ class TexTalk4D(Sequence[Clip]):
         """Recording, split, first frame and end of each clip."""
         for position, person in enumerate(people):
             for name, start, end in assign_split(position, len(people), len(person.meshes), held_out, unseen):
-                if split in (None, name):
+                if split in (None, name, name.partition("_")[0]):
                     self.parts.append((person, name, start, end))
         if split is not None and not self.parts:
             raise InputError(f"{root} has no split {split!r}; choose train, test_a or test_b")
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each clip: key, subject, split, first frame, frames (fewer if the recording ends before)."""
+        keys = ("key", "subject", "split", "first", "frames")
+        parts = ((f"{p.name}-{a + 1:06d}", p.name, name, a, b - a) for p, name, a, b in self.parts)
+        return [dict(zip(keys, part)) for part in parts]
+
+    @property
+    def subjects(self) -> dict[str, dict[str, Any]]:
+        """Those of these clips; nothing more is known of them."""
+        return {person.name: {} for person, *_ in self.parts}
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Of the first identity."""
+        return read_obj(self.parts[0][0].mesh(1)).topology(self.dataset)
+
+    def identity(self, subject: str) -> Identity:
+        """A subject's neutral frame and its picture. Raises InputError for an unknown subject."""
+        people = {person.name: person for person, *_ in self.parts}
+        if subject not in people:
+            raise InputError(f"no subject {subject!r}; there are {', '.join(people)}")
+        neutral = METRES_PER_UNIT * read_vertices(people[subject].mesh(1), self.topology.num_vertices)[0]
+        skin = read_picture(people[subject].picture(1)) if 1 in people[subject].pictures else None
+        return Identity(subject, self.topology, neutral.astype(np.float32), skin)
 
     def __len__(self) -> int:
         return len(self.parts)
