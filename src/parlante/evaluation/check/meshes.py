@@ -55,8 +55,9 @@ def _faults(topology: Topology, face: NDArray[np.floating] | None) -> Iterator[s
         flat = (np.linalg.norm(normals, axis=1) <= 1e-10 * float(np.ptp(face, axis=0).max()) ** 2) & ~collapsed
         if flat.any():
             yield f"{int(flat.sum())} triangles have no area"
-        outward = ((corners.mean(1) - np.asarray(face, np.float64).mean(0)) * normals).sum()
-        if outward < 0:
+        out = corners.mean(1) - np.asarray(face, np.float64).mean(0)
+        size = np.linalg.norm(out, axis=1) * np.linalg.norm(normals, axis=1)
+        if (out * normals).sum() < -0.2 * size.sum():  # -1 for a ball turned inside out; near 0 cannot be told
             yield "triangles face inwards"
     if len(topology.uv) and (topology.uv.min() < -1e-4 or topology.uv.max() > 1 + 1e-4):
         yield f"texture corners lie outside 0..1: {topology.uv.min():.2f} to {topology.uv.max():.2f}"
