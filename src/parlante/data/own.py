@@ -208,9 +208,17 @@ class Layout(Sequence[Clip]):
         return shapes
 
     def _rate(self, shapes: dict[str, tuple[int, int]]) -> float:
-        keys = list(shapes)[:3]
-        seconds = [len(read_audio(self.root / "wav" / f"{key}.wav")) / SAMPLE_RATE for key in keys]
-        found = float(np.median([shapes[key][0] / s for key, s in zip(keys, seconds)]))
+        rates: list[float] = []
+        for key, (frames, _) in shapes.items():
+            try:
+                rates.append(frames * SAMPLE_RATE / len(read_audio(self.root / "wav" / f"{key}.wav")))
+            except InputError:  # named when that clip is read
+                continue
+            if len(rates) == 3:
+                break
+        if not rates:
+            raise InputError(f"{self.root}/wav has no recording that can be read")
+        found = float(np.median(rates))
         nearest = min(RATES, key=lambda rate: abs(np.log(rate / found)))
         if abs(nearest / found - 1) > 0.06:
             raise InputError(

@@ -89,11 +89,11 @@ def write_store(
 
     def pack(index: int) -> None:
         row = reader.rows[index]
-        signature = _signature(row, reader.sources(index))
+        neutral = neutrals.of(row["subject"])
+        signature = _signature(row, reader.sources(index), neutral)
         if writer.written(row["key"], signature):
             report.kept += 1
             return
-        neutral = neutrals.of(row["subject"])
         pictures = reader.picture_files(index)
         known = {k: v for k, v in row.items() if k not in ("key", "subject", "split", "sentence", "frames", "samples")}
         writer.add(
@@ -157,10 +157,11 @@ def _check_target(reader: Reader, target: Path | str) -> None:
         raise InputError(f"{target} lies within the source {root}; prepare into a folder of its own")
 
 
-def _signature(row: Mapping[str, Any], files: Iterable[Path]) -> str:
-    """Of the row, and of the names, sizes and times of the clip's files."""
+def _signature(row: Mapping[str, Any], files: Iterable[Path], neutral: NDArray[np.float32] | None) -> str:
+    """Of the row, of the names, sizes and times of the clip's files, and of the face that offsets are measured from."""
     digest = hashlib.sha256(repr(sorted(row.items())).encode())
     for path in files:
         found = path.stat()
         digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    digest.update(b"" if neutral is None else neutral.tobytes())
     return digest.hexdigest()
