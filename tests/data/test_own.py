@@ -159,6 +159,8 @@ def test_pictures_stay_the_files_they_are(folder: Path, tmp_path: Path) -> None:
 def test_a_clip_that_cannot_be_used_is_left_out_and_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    np.save(folder / "vertices_npy/bob_jr_02.npy", moving(3)[:, :, :2])
+    (folder / "vertices_npy/._ann_01.npy").write_bytes(b"Mac OS X")
     broken = moving(3)
     broken[7, 2] = np.nan
     np.save(folder / "vertices_npy/ann_03.npy", broken)
@@ -167,9 +169,16 @@ def test_a_clip_that_cannot_be_used_is_left_out_and_named(
     (folder / "templates.pkl").write_bytes(pickle.dumps({"ann": SHAPE}, protocol=2))
     assert main(["prepare", "own", str(folder), str(tmp_path / "store")]) == 0
     said = capsys.readouterr().out
-    for text in ("ann_03: ", "frame 7 has numbers", "ann_05: ", "no wav/ann_07.wav", "no template of bob_jr"):
+    for text in (
+        "bob_jr_02.npy has shape",
+        "ann_03: ",
+        "frame 7 has numbers",
+        "ann_05: ",
+        "no wav/ann_07.wav",
+        "no template of bob_jr",
+    ):
         assert text in said
-    assert len(open_corpus(tmp_path / "store")) == 7
+    assert len(open_corpus(tmp_path / "store")) == 6
 
 
 @pytest.mark.parametrize("kind", ["mixed", "shape", "object", "template", "no pairs"])
@@ -177,10 +186,9 @@ def test_damage_is_named(folder: Path, kind: str) -> None:
     path = folder / "vertices_npy/ann_03.npy"
     if kind == "mixed":
         np.save(path, moving(3)[:, :4])
-    elif kind == "shape":
-        np.save(path, moving(3)[:, :, :2])
-    elif kind == "object":
-        np.save(path, np.array([{}]), allow_pickle=True)
+    elif kind in ("shape", "object"):
+        for array in (folder / "vertices_npy").iterdir():
+            np.save(array, moving(3)[:, :, :2] if kind == "shape" else np.array([{}]), allow_pickle=True)
     elif kind == "template":
         (folder / "templates.pkl").write_bytes(pickle.dumps({"ann": SHAPE[:3]}))
     else:

@@ -1,7 +1,9 @@
 """VOCASET's official files, made on the spot: opened, packed and read back."""
 
 import pickle
+import struct
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,50 @@ def test_a_full_size_array_opens_at_once(official: Path) -> None:
     clip = open_corpus(official, "train")[0]
     assert clip.vertices[10:12].shape == (2, 5023, 3)
     assert time.process_time() - start < 1.0
+
+
+def python2(value: object) -> bytes:
+    """As cPickle of Python 2 wrote it with protocol 2: text and numbers of arrays alike are strings of bytes."""
+
+    def text(content: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(content)) + content
+
+    def item(value: object) -> bytes:
+        if isinstance(value, dict):
+            return b"}(" + b"".join(item(k) + item(v) for k, v in value.items()) + b"u"
+        if isinstance(value, str):
+            return text(value.encode("latin1"))
+        if isinstance(value, int):
+            return b"J" + struct.pack("<i", value)
+        assert isinstance(value, np.ndarray)
+        kind = f"{value.dtype.kind}{value.dtype.itemsize}".encode()
+        dtype = b"cnumpy\ndtype\n(" + text(kind) + b"K\x00K\x01tR(K\x03" + text(b"<") + b"NNN"
+        dtype += b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        shape = b"(" + b"".join(map(item, value.shape)) + b"t"
+        made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
+        return made + b"(K\x01" + shape + dtype + b"\x89" + text(value.tobytes()) + b"tb"
+
+    return b"\x80\x02" + item(value) + b"."
+
+
+def test_pickles_of_python_2_are_read(official: Path) -> None:
+    wanted = open_corpus(official)
+    clips = [(np.asarray(clip.vertices), clip.audio, wanted.identity(clip.subject).neutral) for clip in wanted]
+    for path in official.glob("*.pkl"):
+        path.write_bytes(python2(pickle.loads(path.read_bytes())))
+    found = open_corpus(official)
+    for clip, (vertices, audio, neutral) in zip(found, clips, strict=True):
+        np.testing.assert_array_equal(np.asarray(clip.vertices), vertices)
+        np.testing.assert_array_equal(clip.audio, audio)
+        np.testing.assert_array_equal(found.identity(clip.subject).neutral, neutral)
+
+
+def test_an_index_of_default_dicts_is_read(official: Path) -> None:
+    path = official / "subj_seq_to_idx.pkl"
+    index = pickle.loads(path.read_bytes())
+    for protocol in (0, 2, 4):
+        path.write_bytes(pickle.dumps(defaultdict(dict, {k: defaultdict(dict, v) for k, v in index.items()}), protocol))
+        assert len(open_corpus(official)) == 6
 
 
 @pytest.mark.parametrize(

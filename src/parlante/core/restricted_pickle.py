@@ -313,6 +313,7 @@ NUMPY: dict[str, Builder] = {
     "numpy.dtype": _dtype,
     "_codecs.encode": lambda text, _="latin1": _raw(text),
     "collections.OrderedDict": lambda *pairs: dict(*pairs),
+    "collections.defaultdict": lambda *_: {},
     **{f"{core}.multiarray._reconstruct": _reconstruct for core in ("numpy.core", "numpy._core")},
     **{f"{core}.multiarray.scalar": _scalar for core in ("numpy.core", "numpy._core")},
     **{f"{core}.numeric._frombuffer": _from_buffer for core in ("numpy.core", "numpy._core")},
@@ -320,6 +321,10 @@ NUMPY: dict[str, Builder] = {
 """What a pickle of plain Python and numpy data calls."""
 
 _LARGEST = 1 << 30
+_NAMES = frozenset(
+    {"numpy.ndarray", *(f"{m}.{t}" for m in ("builtins", "__builtin__") for t in ("dict", "list", "int"))}
+)
+"""What may be named but is never called: the class of an array, and the default of a defaultdict."""
 
 
 def read_pickle(path: Path | str) -> Any:
@@ -334,7 +339,7 @@ def read_pickle(path: Path | str) -> Any:
         raise InputError(f"{path} is larger than 1 GiB; wanted a pickle of a few arrays")
     try:
         content = path.read_bytes()
-        value, end = Machine(NUMPY, frozenset({"numpy.ndarray"})).run(content)
+        value, end = Machine(NUMPY, _NAMES).run(content)
         if end < len(content):
             raise ValueError(f"{len(content) - end} bytes stand behind its end")
         return value

@@ -13,6 +13,7 @@ get their published rate, unit and split.
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.read import read_audio
 from parlante.core import Clip, Identity, InputError, Topology, read_npz
+from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.mesh import Mesh, read_mesh
 from parlante.core.restricted_pickle import read_pickle
 from parlante.core.timing import SAMPLE_RATE
@@ -32,6 +34,7 @@ from parlante.data import splits
 from parlante.data.corpus import pick
 from parlante.data.lazy import LazyFrames, lazy_frames
 
+_log = logging.getLogger(__name__)
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 100.0, 120.0)
 """Frames per second that a dataset without a stated rate may have."""
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -191,17 +194,24 @@ class Layout(Sequence[Clip]):
         counts: dict[int, list[str]] = {}
         for path in sorted((self.root / "vertices_npy").glob("*.npy")):
             key = path.stem
+            if key.startswith("."):  # what a Mac leaves behind
+                continue
             if "_" not in key:
                 self.problems.append(f"{path.name}: wanted SUBJECT_SENTENCE.npy")
             elif not (self.root / "wav" / f"{key}.wav").is_file():
                 self.problems.append(f"{path.name}: no wav/{key}.wav")
             else:
-                frames, count = _shape(path)
-                counts.setdefault(count, []).append(key)
-                shapes[key] = frames, count
+                try:
+                    shapes[key] = _shape(path)
+                except InputError as error:
+                    self.problems.append(str(error))
+                    continue
+                counts.setdefault(shapes[key][1], []).append(key)
         if not shapes:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise InputError(f"{self.root} has no clips{why}; wanted vertices_npy/NAME.npy and wav/NAME.wav")
+        if self.problems:
+            _log.warning("%s: %d clips left out (%s, ...)", self.root, len(self.problems), self.problems[0])
         if len(counts) > 1:
             examples = ", ".join(f"{count} in {keys[0]}" for count, keys in sorted(counts.items()))
             raise InputError(f"{self.root}/vertices_npy mixes vertex counts: {examples}; keep one topology a folder")
@@ -285,8 +295,8 @@ def _parts(key: str, known: Convention | None) -> tuple[str, str]:
 def _mapped(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
-        raise InputError(f"cannot read {path}: {error}; wanted an array (T, 3 V)") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array (T, 3 V)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds no numbers; wanted an array (T, 3 V)")
     return array
