@@ -25,6 +25,7 @@ COMMANDS = {
     ),
     "style": ("parlante.cli.style", "a person's manner from clips; mixing styles"),
     "character": ("parlante.cli.character", "your own mesh or rigged character made to speak"),
+    "bulk": ("parlante.cli.bulk", "many files: animate, encode or prepare on all cores or a Ray cluster"),
     "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
 }
 

@@ -1,6 +1,10 @@
 """`parlante animate SPEECH -o talk.mp4`."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parlante.export.outputs import Picture
 
 EPILOG = """examples:
   parlante animate line.wav -o line.mp4
@@ -29,6 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", action="append", metavar="PATH", help="file or folder/ to write; may be given several times"
     )
+    declare_performance(parser)
+
+
+def declare_performance(parser: argparse.ArgumentParser) -> None:
+    """Declare who speaks, how, and how it is shown."""
     parser.add_argument(
         "--model",
         default="textalker",
@@ -83,7 +92,6 @@ def run(options: argparse.Namespace) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.export import check_outputs
-    from parlante.export.outputs import Picture
 
     outputs = options.output or [f"{Path(options.speech).stem}.mp4"]
     if not options.character:
@@ -94,12 +102,7 @@ def run(options: argparse.Namespace) -> int:
     for output in outputs:
         if Path(output).exists() and Path(output).samefile(speech):
             raise InputError(f"{output} is the recording itself; name another output with -o")
-    if not 64 <= options.size <= 4096 or options.size % 2:
-        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
-    if options.life is not None and options.no_liveliness:
-        raise InputError("--life and --no-liveliness exclude each other; give one of them")
-    liveliness = not options.no_liveliness if options.life is None else options.life
-    picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
+    how, picture = performance(options)
 
     with interruptible():
         from tqdm import tqdm
@@ -125,18 +128,7 @@ def run(options: argparse.Namespace) -> int:
                 outputs,
                 picture=picture,
                 progress=progress,
-                source=options.model,
-                identity=options.identity,
-                style=options.style,
-                motion_style=options.motion_style,
-                wrinkle_style=options.wrinkle_style,
-                motion_strength=options.motion_strength,
-                wrinkle_strength=options.wrinkle_strength,
-                seed=options.seed,
-                fps=options.fps,
-                texture=not options.no_texture,
-                liveliness=liveliness,
-                steps=options.steps,
+                **how,
             )
     if not options.quiet:
         seconds = time.perf_counter() - started
@@ -147,6 +139,32 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]:
+    """The keywords of `pipeline.stream`, and how pictures are made. Raises InputError for values that clash."""
+    from parlante.core import InputError
+    from parlante.export.outputs import Picture
+
+    if not 64 <= options.size <= 4096 or options.size % 2:
+        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
+    if options.life is not None and options.no_liveliness:
+        raise InputError("--life and --no-liveliness exclude each other; give one of them")
+    how = {
+        "source": options.model,
+        "identity": options.identity,
+        "style": options.style,
+        "motion_style": options.motion_style,
+        "wrinkle_style": options.wrinkle_style,
+        "motion_strength": options.motion_strength,
+        "wrinkle_strength": options.wrinkle_strength,
+        "seed": options.seed,
+        "fps": options.fps,
+        "texture": not options.no_texture,
+        "liveliness": not options.no_liveliness if options.life is None else options.life,
+        "steps": options.steps,
+    }
+    return how, Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
 
 
 def _view(text: str) -> str | float:

@@ -1,6 +1,10 @@
 """`parlante encode DATA --model DIR -o DIR`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parlante.training.encoding import EncodingOptions
 
 EPILOG = """examples:
   parlante encode prepared/textalk4d --model talker -o latents/textalk4d
@@ -36,15 +40,12 @@ def run(options: argparse.Namespace) -> int:
     """Encode. Raises InputError for a corpus, model or folder that cannot be used."""
     from parlante.core import InputError
 
-    for name, least in (("stride", 1), ("batch", 1), ("seconds", 0)):
-        value = getattr(options, name)
-        if not value >= least:
-            raise InputError(f"--{name} must be {least} or more, got {value:g}")
+    wanted = checked(options)
     from tqdm import tqdm
 
     from parlante.cli._interrupt import interruptible
     from parlante.models.textalker.talker import ASSET
-    from parlante.training.encoding import EncodingOptions, MapModels, encode_corpus, open_maps
+    from parlante.training.encoding import MapModels, encode_corpus, open_maps
 
     models = MapModels.load(options.model or ASSET)
     try:
@@ -52,9 +53,6 @@ def run(options: argparse.Namespace) -> int:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"cannot use --device {options.device}: {str(error).splitlines()[0]}") from error
     maps = open_maps(options.data, models)
-    wanted = EncodingOptions(
-        half=options.half, stride=options.stride, seconds=options.seconds, held_out_too=options.held_out_too
-    )
     with interruptible(), tqdm(unit=" frames", desc="encoding", disable=True if options.quiet else None) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -70,3 +68,18 @@ def run(options: argparse.Namespace) -> int:
             f" wrinkle maps with autoencoder: {found.wrinkle_error:.2f} of 255 RMS"
         )
     return 0
+
+
+def checked(options: argparse.Namespace) -> "EncodingOptions":
+    """What an encoding depends on. Raises InputError for values out of range."""
+    from parlante.core import InputError
+
+    for name, least in (("stride", 1), ("batch", 1), ("seconds", 0)):
+        value = getattr(options, name)
+        if not value >= least:
+            raise InputError(f"--{name} must be {least} or more, got {value:g}")
+    from parlante.training.encoding import EncodingOptions
+
+    return EncodingOptions(
+        half=options.half, stride=options.stride, seconds=options.seconds, held_out_too=options.held_out_too
+    )

@@ -4,7 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parlante.data.textalk4d_prepare import Options
 
 EPILOG = """example:
   parlante prepare textalk4d TexTalkData prepared/textalk4d
@@ -55,7 +58,8 @@ def _jobs(options: argparse.Namespace) -> int:
 # -- TexTalk4D
 
 
-def _declare_textalk4d(parser: argparse.ArgumentParser) -> None:
+def declare_textalk4d(parser: argparse.ArgumentParser) -> None:
+    """Declare what only TexTalk4D has."""
     parser.add_argument("--no-textures", action="store_true", help="meshes and sound only")
     parser.add_argument("--unseen", action="store_true", help="all identities are test_b (TexTalkTest)")
     parser.add_argument(
@@ -67,18 +71,25 @@ def _declare_textalk4d(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _textalk4d(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+def textalk4d_options(options: argparse.Namespace) -> "Options":
+    """What the prepared corpus depends on. Raises InputError for values out of range."""
+    from parlante.data.textalk4d_prepare import Options
 
-    from parlante.data.textalk4d_prepare import Options, prepare
-
-    wanted = Options(
+    return Options(
         unit=options.unit,
         textures=not options.no_textures,
         held_out=options.held_out,
         unseen=options.unseen,
         shortest=options.shortest,
     )
+
+
+def _textalk4d(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from parlante.data.textalk4d_prepare import prepare
+
+    wanted = textalk4d_options(options)
     with tqdm(unit=" frames", desc="textalk4d", disable=True if options.quiet else None) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -209,7 +220,7 @@ def _store(reader: Any, options: argparse.Namespace, made: dict[str, Any]) -> No
 
 
 DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
-    "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", _declare_textalk4d, _textalk4d),
+    "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", declare_textalk4d, _textalk4d),
     "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset, _vocaset),
     "biwi": ("the corpus as archived: faces, rigid_scans, audio or videos", _declare_biwi, _biwi),
     "mead": ("FLAME meshes of MEAD (Speech4Mesh, ICCV 2023)", _declare_mead, _mead),

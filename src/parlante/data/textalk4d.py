@@ -66,14 +66,15 @@ def recordings(root: Path | str) -> list[Recording]:
         inner = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _identities(folder)]
         hint = f"; did you mean {inner[0]}?" if inner else ""
         raise InputError(f"{root} holds no TexTalk4D identity, wanted folders such as ID001/Models/000001/{MESH}{hint}")
-    return [_recording(folder) for folder in found]
+    return [recording(folder) for folder in found]
 
 
 def _identities(root: Path) -> list[Path]:
     return sorted(f for f in root.iterdir() if (f / "Models").is_dir() or (f / "Textures_512").is_dir())
 
 
-def _recording(folder: Path) -> Recording:
+def recording(folder: Path) -> Recording:
+    """What is there of the identity in `folder`."""
     speech: Path | None = folder / "Records" / RECORDING
     if not (folder / "Records" / RECORDING).is_file():
         others = sorted((folder / "Records").glob("*.wav"))

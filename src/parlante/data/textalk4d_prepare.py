@@ -25,6 +25,7 @@ from parlante.data.textalk4d import (
     Recording,
     assign_split,
     read_picture,
+    recording,
     recordings,
 )
 from parlante.uv import MotionStats, bake_table, round_trip
@@ -153,6 +154,27 @@ def prepare(
         work = _Preparation(target, options, pool, tick)
         records = [work.person(person) for person in people]
     return _finish(target, options, records)
+
+
+def begin(source: Path | str, target: Path | str, options: Options) -> tuple[list[str], int]:
+    """The identities that `prepare` has still to do, for `prepare_person` in any order, and how many are done.
+
+    The first usable one is done here, as the others are held against its topology. Raises InputError as `prepare`.
+    """
+    people, target = recordings(source), Path(target)
+    _claim(target, Path(source), options)
+    left = [person for person in people if _reusable(target / person.name, _signature(person, options)) is None]
+    with ThreadPoolExecutor(1) as pool:
+        work = _Preparation(target, options, pool, lambda frames: None)
+        while left and work.reference is None:
+            work.person(left.pop(0))
+    return [person.name for person in left], len(people) - len(left)
+
+
+def prepare_person(source: Path | str, target: Path | str, options: Options, name: str) -> None:
+    """Verify and pack one identity, unless that is done; `prepare` then finds it and finishes the corpus."""
+    with ThreadPoolExecutor(1) as pool:
+        _Preparation(Path(target), options, pool, lambda frames: None).person(recording(Path(source) / name))
 
 
 class MapError(NamedTuple):

@@ -254,24 +254,15 @@ def encode_corpus(
     """
     options = options or EncodingOptions()
     folder = Path(folder)
-    _claim(folder, models, options)
-    (folder / "latents").mkdir(exist_ok=True)
+    claim(folder, models, options)
     total = sum(-(-row["frames"] // options.stride) for row in maps.rows)
     done = reused = 0
     sums = _Pivots(maps, options)
     errors = _Errors(maps, models)
     for number, row in enumerate(maps.rows):
-        path = folder / "latents" / f"{row['key']}.safetensors"
+        latents, kept = clip_latents(maps, models, folder, number, options, batch=batch)
+        reused += kept
         frames = np.arange(0, row["frames"], options.stride)
-        latents = _kept(path, len(frames))
-        if latents is None:
-            latents = _encode_clip(maps, models, number, frames, batch, options)
-            with atomic_path(path) as partial:
-                mode = partial.stat().st_mode
-                save_file(latents, partial)
-                partial.chmod(mode)
-        else:
-            reused += 1
         sums.add(number, frames, latents)
         errors.look(number)
         done += len(frames)
@@ -294,6 +285,30 @@ def encode_corpus(
     with atomic_path(folder / "index.json") as partial:
         partial.write_text(json.dumps(index, indent=1) + "\n")
     return found
+
+
+def clip_latents(
+    maps: CorpusMaps,
+    models: MapModels,
+    folder: Path | str,
+    number: int,
+    options: EncodingOptions,
+    *,
+    batch: int = 8,
+) -> tuple[dict[str, Tensor], bool]:
+    """Latents of one clip in a claimed folder, and whether they stood there; otherwise they are made and written."""
+    row = maps.rows[number]
+    path = Path(folder) / "latents" / f"{row['key']}.safetensors"
+    frames = np.arange(0, row["frames"], options.stride)
+    latents = _kept(path, len(frames))
+    if latents is not None:
+        return latents, True
+    latents = _encode_clip(maps, models, number, frames, batch, options)
+    with atomic_path(path) as partial:
+        mode = partial.stat().st_mode
+        save_file(latents, partial)
+        partial.chmod(mode)
+    return latents, False
 
 
 def _encode_clip(
@@ -410,7 +425,8 @@ def _save_faces(folder: Path, maps: CorpusMaps, subjects: list[str]) -> None:
         np.savez_compressed(partial, **arrays)
 
 
-def _claim(folder: Path, models: MapModels, options: EncodingOptions) -> None:
+def claim(folder: Path, models: MapModels, options: EncodingOptions) -> None:
+    """Make `folder` an encoding, or go on with it. Raises InputError as `encode_corpus`."""
     wanted = {
         "format": 1,
         "checkpoint": models.checkpoint,
