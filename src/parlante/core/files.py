@@ -3,7 +3,10 @@
 import itertools
 import os
 import shutil
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core.errors import InputError
+
+NUMPY_ERRORS = (
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError,
+    RecursionError, SyntaxError, RuntimeError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy raises on a damaged `.npy` or `.npz`, whose header is parsed as Python text, and its sizes believed."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of bounded length."""
+    text = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 @contextmanager
@@ -84,16 +99,24 @@ def new_run_dir(root: Path | str, name: str) -> Path:
     raise AssertionError("unreachable")
 
 
+def member(archive: Any, key: str) -> NDArray[Any]:
+    """An array of an open `.npz`. Raises what numpy raises, and ValueError for a member that is no array."""
+    array = archive[key]
+    if not isinstance(array, np.ndarray):  # numpy gives the bytes of what has no header
+        raise ValueError(f"{key} is no array")
+    return array
+
+
 def read_npz(path: Path | str, required: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
     """All arrays of a `.npz`, unpickling nothing. Raises InputError if unreadable or a `required` key is missing."""
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            arrays = {key: member(archive, key) for key in archive.files}
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path} as .npz: {error}; give a file written by parlante") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path} as .npz: {first_line(error)}; give a file written by parlante") from error
     missing = [key for key in required if key not in arrays]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; it has: {', '.join(sorted(arrays)) or 'nothing'}")

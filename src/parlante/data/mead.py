@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.read import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.restricted_pickle import NUMPY, Machine, Pending, Refused
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.corpus import pick
@@ -212,8 +213,8 @@ def read_verts(path: Path) -> NDArray[np.float32]:
         raise
     except Refused as error:
         raise InputError(f"{path} was refused, nothing was executed: {error}") from error
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, IndexError, KeyError) as error:
-        raise InputError(f"cannot read {path}: {error}; copy it again") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; copy it again") from error
     if verts.ndim != 3 or verts.shape[1:] != (VERTICES, 3) or not len(verts) or verts.dtype.kind != "f":
         raise InputError(f"{path} has an array of shape {verts.shape}, wanted (T, {VERTICES}, 3)")
     return np.asarray(verts, np.float32)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, atomic_path, read_npz
+from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.timing import num_samples
 from parlante.data.corpus import pick
 from parlante.data.lazy import lazy_frames
@@ -100,10 +101,14 @@ class Prepared:
 
         def read(frame: int) -> NDArray[np.uint8]:
             start = int(ends[frame - 1]) if frame else 0
-            with (folder / "textures.bin").open("rb") as file:
-                file.seek(start)
-                content = file.read(int(ends[frame]) - start)
-            return picture(content, f"frame {frame} of {folder / 'textures.bin'}")
+            path = folder / "textures.bin"
+            try:
+                with path.open("rb") as file:
+                    file.seek(start)
+                    content = file.read(max(0, int(ends[frame]) - start))
+            except (OSError, ValueError, OverflowError, IndexError) as error:
+                raise InputError(f"cannot read {path}: {first_line(error)}; prepare the corpus again") from error
+            return picture(content, f"frame {frame} of {path}")
 
         return read
 
@@ -125,8 +130,8 @@ def read_array(path: Path) -> NDArray[Any]:
     """A `.npy`, memory-mapped. Raises InputError if it is missing or damaged."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path}: {error}; prepare the corpus again") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; prepare the corpus again") from error
 
 
 def read_topology(root: Path, name: str) -> Topology:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
+from parlante.core.files import NUMPY_ERRORS, first_line, member
 from parlante.data.corpus import pick
 from parlante.data.lazy import LazyFrames, lazy_frames
 from parlante.data.place import Place
@@ -230,14 +231,11 @@ def read_json(place: Place, name: str) -> dict[str, Any]:
 
 
 def _npz(place: Place, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    import zipfile
-    import zlib
-
     try:
         with np.load(io.BytesIO(place.read(name)), allow_pickle=False) as archive:
-            return {key: archive[key] for key in required}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot read {place}/{name}: {error}; prepare the corpus again") from error
+            return {key: member(archive, key) for key in required}
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {place}/{name}: {first_line(error)}; prepare the corpus again") from error
 
 
 def zarr_library() -> Any:

@@ -116,8 +116,9 @@ class SynthTalk:
         person = self.subjects[row["subject"]]
         path = self.root / "clips" / f"{row['key']}.npz"
         arrays = read_npz(path, ("audio", "curves", "head_pose", "phone_symbols", "phone_times"))
-        if len(arrays["curves"]) != row["frames"] or len(arrays["audio"]) != row["samples"]:
+        if arrays["curves"].shape[:1] != (row["frames"],) or arrays["audio"].shape != (row["samples"],):
             raise InputError(f"{path} is not the clip that index.json lists; write the corpus again")
+        _check_take(arrays, len(self.phone_names), path)
         spans = arrays["phone_times"].astype(float).tolist()
         names = [self.phone_names[number] for number in arrays["phone_symbols"]]
         return Take(
@@ -189,11 +190,45 @@ def _read_index(root: Path) -> dict[str, Any]:
         index = json.loads(path.read_text())
         if index["format"] != 1:
             raise InputError(f"{path} is of format {index['format']}, this version reads 1; write the corpus again")
-        for key in ("fps", "sample_rate", "phones", "subjects", "clips"):
-            index[key]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        _check_index(index)
+    except (ValueError, KeyError, TypeError, OSError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {error}; write the corpus again") from error
     result: dict[str, Any] = index
     return result
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError where the index is not what `parlante synth` writes."""
+    if not 1 <= float(index["fps"]) <= 1000 or not 1000 <= int(index["sample_rate"]) <= 400000:
+        raise ValueError("impossible rates")
+    if not all(isinstance(name, str) for name in index["phones"]):
+        raise TypeError("phones")
+    people = {}
+    for row in index["subjects"]:
+        people[row["name"]] = row
+        if not all(isinstance(row[key], str) for key in ("name", "identity", "voice")):
+            raise TypeError(f"subject {row['name']!r}")
+        if not all(isinstance(value, int | float) for value in row["manner"].values()):
+            raise TypeError(f"manner of {row['name']!r}")
+    for row in index["clips"]:
+        key = row["key"]
+        if not all(isinstance(row[name], str) for name in ("key", "subject", "split", "text")):
+            raise TypeError(f"clip {key!r}")
+        if row["subject"] not in people or key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"clip {key!r} of {row['subject']!r}")
+        if not all(type(row[name]) is int and row[name] > 0 for name in ("frames", "samples")):
+            raise ValueError(f"length of {key!r}")
+
+
+def _check_take(arrays: Mapping[str, NDArray[Any]], phones: int, path: Path) -> None:
+    frames, spans = len(arrays["curves"]), len(np.atleast_1d(arrays["phone_symbols"]))
+    wanted = {"curves": (frames, 52), "head_pose": (frames, 6), "phone_symbols": (spans,), "phone_times": (spans, 2)}
+    for name, shape in wanted.items():
+        values = arrays[name]
+        if values.shape != shape or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise InputError(f"{path}: {name} of {values.shape}, wanted numbers {shape}; write the corpus again")
+    symbols = arrays["phone_symbols"]
+    if arrays["audio"].dtype.kind not in "iu" or symbols.dtype.kind not in "iu" or (symbols >= phones).any():
+        raise InputError(f"{path} is not what parlante synth writes; write the corpus again")

@@ -54,11 +54,11 @@ def read_tensors(path: Path | str, *, entry: str | None = None, without: Collect
         if head[:4] == b"PK\x03\x04":
             _check_zip(path, size)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") + 8 <= size:  # a length may start with \x80 too
+            content = load_file(path)
         elif head[:1] == b"\x80" and size > 16:
             _check_stream(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-        elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") + 8 <= size:
-            content = load_file(path)
         else:
             raise InputError(f"{path} is neither a torch nor a safetensors file; give the .pth as it was published")
     except Refused as error:

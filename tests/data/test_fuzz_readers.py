@@ -1,0 +1,46 @@
+"""Damaged files of every kind: a clear error or a value, in time, and nothing is run or written.
+
+PARLANTE_FUZZ=1000 tries as many damages per reader instead of a few.
+"""
+
+import faulthandler
+import os
+from pathlib import Path
+
+import pytest
+from fuzz_readers import READERS
+from fuzzing import Reader, fuzz, outcome
+
+COUNT = int(os.environ.get("PARLANTE_FUZZ", "60"))
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_damage_is_read_or_refused(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    if reader.name == "store":
+        pytest.importorskip("zarr")
+    faulthandler.dump_traceback_later(60 + 5 * COUNT, exit=True)  # for what hangs in compiled code
+    try:
+        tally, failures = fuzz(reader, tmp_path / "files", COUNT)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    assert not failures, f"{len(failures)} of {COUNT}:\n" + "\n".join(failures[:20])
+    assert tally["refused"] > 0
+
+
+def test_the_watch_sees_what_a_reader_must_not_do(tmp_path: Path) -> None:
+    from parlante.core import InputError
+
+    def raising(error: BaseException) -> object:
+        def read(root: Path) -> None:
+            raise error
+
+        return read
+
+    assert "must not" in outcome(lambda root: os.system("true"), tmp_path)
+    assert "open for writing" in outcome(lambda root: (root / "x").write_text("x"), tmp_path)
+    assert outcome(raising(KeyError("a")), tmp_path).startswith("KeyError")  # type: ignore[arg-type]
+    assert outcome(raising(InputError("no")), tmp_path).startswith("unclear")  # type: ignore[arg-type]
+    assert outcome(raising(InputError("no such file: x; give one")), tmp_path) == "refused"  # type: ignore[arg-type]
+    assert outcome(lambda root: (root / "x").read_text(), tmp_path) == "read"
