@@ -56,9 +56,12 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> "Report":
     from tqdm import tqdm
 
-    from parlante.data.corpus import open_corpus
     from parlante.evaluation.check import check_corpus
 
-    total = sum(int(row.get("frames", 1)) for row in open_corpus(options.data, fps=options.fps).rows)
-    with tqdm(total=total, unit=" frames", desc="check", disable=True if options.quiet else None) as bar:
-        return check_corpus(options.data, fps=options.fps, jobs=options.jobs, progress=bar.update)
+    with tqdm(unit=" frames", desc="check", disable=True if options.quiet else None) as bar:
+
+        def progress(frames: int, total: int) -> None:
+            bar.total = total
+            bar.update(frames)
+
+        return check_corpus(options.data, fps=options.fps, jobs=options.jobs, progress=progress)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
-from parlante.data.corpus import open_corpus
+from parlante.data.corpus import Corpus, open_corpus
 from parlante.evaluation.check import findings as judge
 from parlante.evaluation.check.findings import ORDER, Facts, Finding, Verdict
 from parlante.evaluation.check.measure import Measures, Ruler, neutral_face
 from parlante.evaluation.check.meshes import topology_finding
 
-Progress = Callable[[int], object]
-"""Told the frames of each clip that is done."""
+Progress = Callable[[int, int], object]
+"""Told the frames of each clip that is done, and of all clips."""
 _CURVES = 4
 """Clips whose curves are kept for the picture."""
 
@@ -62,21 +62,26 @@ def check_corpus(
     corpus = open_corpus(path, fps=fps)
     rows = [dict(row) for row in corpus.rows]
     clips = []
-    kept = 0
-    with closing(_measured(str(path), fps, len(rows), jobs)) as stream:
+    kept, total = 0, sum(_length(row) for row in rows)
+    with closing(_measured(corpus, str(path), fps, jobs)) as stream:
         for m in stream:
             if kept >= _CURVES or not m.curves:
                 m.curves = {}
             kept += bool(m.curves)
             clips.append(m)
             if progress is not None:
-                progress(int(rows[m.index].get("frames", 1)))
+                progress(_length(rows[m.index]), total)
     facts = judge.facts_of(clips)
     report = Report(str(path), corpus.dataset, corpus.unit, [], clips, facts)
     report.face = _a_face(corpus)
     report.findings += _overall(report, corpus, rows)
     report.subject_rows = _by_subject(report)
     return report
+
+
+def _length(row: Mapping[str, Any]) -> int:
+    """Frames of a clip; readers that would have to unpack archives do not know."""
+    return int(row.get("frames") or 1)
 
 
 def _a_face(corpus: Any) -> NDArray[np.float32] | None:
@@ -151,10 +156,11 @@ def _measure(index: int) -> Measures:
     return _ruler.measure(index)
 
 
-def _measured(path: str, fps: float | None, count: int, jobs: int) -> Generator[Measures, None, None]:
+def _measured(corpus: Corpus, path: str, fps: float | None, jobs: int) -> Generator[Measures, None, None]:
+    count = len(corpus.rows)
     jobs = min(jobs, count)
     if jobs <= 1:
-        ruler = Ruler(open_corpus(path, fps=fps))
+        ruler = Ruler(corpus)
         for index in range(count):
             yield ruler.measure(index)
         return
