@@ -84,6 +84,9 @@ def _read_ply(content: bytes) -> Mesh:
         elif words[:1] == ["property"]:
             elements[-1][2].append(words[1:])
     body = content[line_end + 1 :]
+    for name, count, properties in elements:
+        if not 0 <= count <= len(body) or not properties:  # no element takes less than a byte
+            raise ValueError(f"{count} elements {name!r} of {len(properties)} properties in {len(body)} bytes")
     if form == "ascii":
         read = _ply_text(body, elements)
     elif form in ("binary_little_endian", "binary_big_endian"):
@@ -142,6 +145,8 @@ def _ply_binary(body: bytes, elements: list[Any], order: str) -> dict[str, Any]:
                     counter = np.dtype(order + _PLY_TYPES[kind[1]])
                     length = int(np.frombuffer(body, counter, 1, at)[0])
                     at += counter.itemsize
+                if length < 0:
+                    raise ValueError(f"a list of {length}")
                 item = np.dtype(order + _PLY_TYPES[kind[-2]])
                 row[kind[-1]] = np.frombuffer(body, item, length, at).tolist()
                 at += item.itemsize * length
