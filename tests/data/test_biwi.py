@@ -194,3 +194,14 @@ def test_nothing_usable_is_said(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     with pytest.raises(InputError, match="no sequence that can be used"):
         open_corpus(tmp_path)
+
+
+def test_archives_do_not_stay_open(tmp_path: Path) -> None:
+    opened = Path("/proc/self/fd")
+    if not opened.is_dir():
+        pytest.skip("needs /proc")
+    root = corpus_root(tmp_path / "BIWI", "tar")
+    corpus = open_corpus(root)
+    clips = [corpus[k].vertices[3] for k in range(len(corpus))]
+    names = [str(path.readlink()) for path in opened.iterdir() if path.is_symlink()]
+    assert len(clips) == 3 and not any(str(tmp_path) in name for name in names)

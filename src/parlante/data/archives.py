@@ -1,6 +1,7 @@
 """Tar archives read in place: nothing is unpacked, and what is not a plain file within the archive is refused."""
 
 import gzip
+import struct
 import tarfile
 import threading
 import zlib
@@ -16,37 +17,41 @@ MEMBER_LIMIT = 1 << 30
 TOTAL_LIMIT = 1 << 40
 """Bytes that an archive may unpack to."""
 MEMBERS_LIMIT = 5_000_000
-_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, UnicodeError, OverflowError)
+_DAMAGE = (
+    tarfile.TarError, OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError, MemoryError,
+    RecursionError,
+)  # fmt: skip
 
 
 class _Limited:
     """A file of which no piece beyond a limit is read at once, for tar headers may ask for any size."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+    def __init__(self, file: Any, name: str) -> None:
         self.file, self.name = file, name
 
     def read(self, size: int = -1) -> bytes:
         if size < 0 or size > MEMBER_LIMIT:
             raise InputError(f"{self.name} was refused: it asks for {size} bytes at once")
-        return self.file.read(size)
+        content: bytes = self.file.read(size)
+        return content
 
     def seek(self, place: int, whence: int = 0) -> int:
         if whence == 0 and place > TOTAL_LIMIT:
             raise InputError(f"{self.name} was refused: it unpacks to more than {TOTAL_LIMIT >> 30} GiB")
-        return self.file.seek(place, whence)
+        return int(self.file.seek(place, whence))
 
     def seekable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return self.file.tell()
+        return int(self.file.tell())
 
     def close(self) -> None:
         self.file.close()
 
 
 class Archive:
-    """A `.tar` or `.tgz`; several threads may share it.
+    """A `.tar` or `.tgz`; several threads may share it, and `lock` keeps others out for longer.
 
     Args:
         path: the file.
@@ -60,12 +65,14 @@ class Archive:
         self.path = path
         self.lock = threading.RLock()
         try:
-            raw = content or path.open("rb")
+            self._raw = raw = content or path.open("rb")
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-            self._tar = tarfile.open(fileobj=_Limited(stream, str(path)), mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
+            self._stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+            limited: Any = _Limited(self._stream, str(path))
+            self._tar = tarfile.open(fileobj=limited, mode="r:")  # noqa: SIM115
         except InputError:
+            raw.close()
             raise
         except _DAMAGE as error:
             raise InputError(f"cannot read {path} as a tar archive: {error}; copy it again") from error
@@ -98,6 +105,12 @@ class Archive:
         if len(content) < member.size:
             raise InputError(f"{member.name} in {self.path} is cut short; copy it again")
         return content
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tar.close()
+        self._stream.close()
+        self._raw.close()
 
     def inner(self, member: tarfile.TarInfo) -> "Archive":
         """An archive within this one; its reading and this one's exclude each other."""

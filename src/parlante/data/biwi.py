@@ -13,7 +13,9 @@ vertices, and divided by the square root of its own surface area.
 
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -215,7 +217,7 @@ class Biwi(Sequence[Clip]):
         for where, members in found.items():
             if members:
                 frames_of = _Packed([path])
-                frames_of.members = sorted(members, key=lambda pair: _number(Path(pair[1].name)))
+                frames_of.members = members
                 self.sequences.setdefault(where, frames_of)
 
     def _sounds(self) -> dict[tuple[str, str], Path]:
@@ -261,39 +263,51 @@ class _Packed:
     def __init__(self, files: list[Path]) -> None:
         self.files = files
         self.members: list[tuple[Archive, tarfile.TarInfo]] | None = None
-        """The frames in order, once they were looked for."""
+        """The frames within an archive of several sequences, which stays open; else they are looked for."""
+        self._count: int | None = None
 
     def __len__(self) -> int:
-        return len(self._found())
+        if self.members is not None:
+            return len(self.members)
+        if self._count is None:
+            self._count = len(self._frames(lambda archive, member: b""))
+        return self._count
 
-    def _found(self) -> list[tuple[Archive, tarfile.TarInfo]]:
-        if self.members is None:
-            for path in self.files:
-                archive = Archive(path)
-                frames = [(archive, member) for member in archive.members() if _is_frame(member.name)]
-                if frames:
-                    self.members = sorted(frames, key=lambda pair: _number(Path(pair[1].name)))
-                    break
-            else:
-                raise InputError(f"{' and '.join(map(str, self.files))} hold no .vl files")
-        return self.members
+    def _frames(self, read: Callable[[Archive, tarfile.TarInfo], bytes]) -> list[tuple[str, bytes]]:
+        """Name, and what `read` makes of it, of each frame in the first of the archives that has some."""
+        for path in self.files:
+            with closing(Archive(path)) as archive:
+                found = [(m.name, read(archive, m)) for m in archive.members() if _is_frame(m.name)]
+            if found:
+                return found
+        raise InputError(f"{' and '.join(map(str, self.files))} hold no .vl files")
+
+    def _shared(self) -> list[tuple[str, bytes]]:
+        """The same out of an archive of several sequences, in the order in which they lie in it."""
+        members = sorted(self.members or [], key=lambda pair: pair[1].offset_data)
+        with members[0][0].lock:  # so that nobody reads elsewhere meanwhile: going back means unpacking anew
+            return [(member.name, _content(archive, member)) for archive, member in members]
 
     def reader(self, vertices: int) -> Any:
         kept: list[NDArray[np.float32]] = []
+        lock = threading.Lock()
 
         def read(numbers: NDArray[np.integer]) -> NDArray[np.float32]:
-            if not kept:
-                frames = []
-                for archive, member in self._found():
-                    if member.size > _FRAME_LIMIT:
-                        raise InputError(
-                            f"{member.name} in {archive.path} has {member.size} bytes, too many for a frame"
-                        )
-                    frames.append(read_vl(archive.read(member), vertices, f"{member.name} in {archive.path}"))
-                kept.append(np.stack(frames))
+            with lock:
+                if not kept:
+                    contents = self._frames(_content) if self.members is None else self._shared()
+                    contents.sort(key=lambda pair: _number(Path(pair[0])))
+                    frames = [read_vl(content, vertices, f"{n} in {self.files[0]}") for n, content in contents]
+                    kept.append(np.stack(frames))
             return kept[0][numbers]
 
         return read
+
+
+def _content(archive: Archive, member: tarfile.TarInfo) -> bytes:
+    if member.size > _FRAME_LIMIT:
+        raise InputError(f"{member.name} in {archive.path} has {member.size} bytes, too many for a frame")
+    return archive.read(member)
 
 
 def read_vl(content: bytes, vertices: int, name: str) -> NDArray[np.float32]:
