@@ -8,7 +8,7 @@ growing share of the past is the model's own prediction, and noise on the rest, 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
 from parlante.core.timing import FPS
+from parlante.losses import masked_mse
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
+from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
-from parlante.training.run import LoopConfig, Scheme, fit, section
+from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.scheme import one_clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class AutoregressiveConfig:
     batch: int = 8
     frames: int = 120
     """Length of a stretch."""
+    whole: bool = False
+    """Batches of whole clips, padded and masked, as in the published trainings, instead of stretches."""
     taps: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
     """When features are read around a frame, in half frames."""
     lips: float = 1.0
@@ -61,6 +66,8 @@ class Stretches(NamedTuple):
     """(B, T, A)."""
     subjects: Tensor
     """(B,) numbers."""
+    lengths: Tensor | None = None
+    """(B,) frames that count, or none for all."""
 
 
 class AutoregressiveScheme(Scheme):
@@ -113,14 +120,38 @@ class AutoregressiveScheme(Scheme):
         return subject, np.concatenate(frames)[: self.own.frames], np.concatenate(hearings)[: self.own.frames]
 
     def batch(self, step: int) -> Stretches:
-        """Stretches of `batch` random subjects."""
+        """Stretches of `batch` random subjects, or whole clips."""
         rng = np.random.default_rng([self.loop.seed, step])
+        if self.own.whole:
+            return self._clips(rng)
         subjects, frames, hearings = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
         at = np.stack(frames)
         return Stretches(
             torch.from_numpy(self.store.motion[at]),
             torch.from_numpy(self.store.hear(at, np.stack(hearings), self.own.taps)),
             torch.tensor(subjects),
+        )
+
+    def _clips(self, rng: np.random.Generator) -> Stretches:
+        """Random training clips as they are, padded with their last frames."""
+        spans = np.concatenate(self.streams)
+        owner = np.repeat(np.arange(len(self.streams)), [len(stream) for stream in self.streams])
+        chosen = rng.integers(len(spans), size=self.own.batch)
+        lengths = spans[chosen, 1]
+        variants = self.store.config.variants
+        motion, heard = [], []
+        for start, count in spans[chosen]:
+            at = np.arange(start, start + count)
+            clean = variants == 0 or rng.random() < self.own.clean_share
+            hearing = np.full_like(at, 0 if clean else rng.integers(1, variants + 1))
+            padded = np.minimum(np.arange(lengths.max()), count - 1)
+            motion.append(self.store.motion[at[padded]])
+            heard.append(self.store.hear(at, hearing, self.own.taps)[padded])
+        return Stretches(
+            torch.from_numpy(np.stack(motion)),
+            torch.from_numpy(np.stack(heard)),
+            torch.from_numpy(owner[chosen]),
+            torch.from_numpy(lengths),
         )
 
     # -- losses
@@ -137,10 +168,11 @@ class AutoregressiveScheme(Scheme):
         past = batch.motion
         if share > 0:
             with torch.no_grad():
-                guess = model(batch.features, past, code)
+                guess = model(batch.features, past, code, lengths=batch.lengths)
             own_frames = torch.rand(*past.shape[:2], 1, device=past.device) < share
             past = torch.where(own_frames, guess, past)
-        return self.judge(model(batch.features, self.blurred(past), code), batch.motion)
+        made = model(batch.features, self.blurred(past), code, lengths=batch.lengths)
+        return self.judge(made, batch.motion, batch.lengths)
 
     def share(self) -> float:
         """Share of the past that is the model's own, at this step."""
@@ -154,14 +186,17 @@ class AutoregressiveScheme(Scheme):
         amount = self.own.noise * self.scale[0].sqrt() * torch.rand(len(past), 1, 1, device=past.device)
         return past + amount * torch.randn_like(past)
 
-    def judge(self, made: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """Losses of predicted coordinates (B, T, R), each relative to the variance of what it judges."""
-        error = made - truth
-        change = error.diff(dim=1)
-        position, velocity, lips, lip_velocity = (
-            part.square().mean() / scale
-            for part, scale in zip((error, change, error @ self.lips, change @ self.lips), self.scale, strict=True)
-        )
+    def judge(self, made: Tensor, truth: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
+        """Losses of predicted coordinates (B, T, R), each relative to the variance of what it judges; frames past
+        `lengths` (B,) do not count. In full precision."""
+        kept = None if lengths is None else real_frames(truth.shape[1], lengths).to(truth)
+        with torch.autocast(truth.device.type, enabled=False):
+            error = made.float() - truth
+            change = error.diff(dim=1)
+            parts = (error, change, error @ self.lips, change @ self.lips)
+            position, velocity, lips, lip_velocity = (
+                mean_square(part, kept) / scale for part, scale in zip(parts, self.scale, strict=True)
+            )
         own = self.own
         total = position + own.lips * lips + own.velocity * (velocity + own.lips * lip_velocity)
         return {"position": position, "velocity": velocity, "lips": lips, "lip_velocity": lip_velocity, "loss": total}
@@ -170,18 +205,42 @@ class AutoregressiveScheme(Scheme):
 
     def validate(self) -> dict[str, float]:
         """Free-running on clips of seen subjects: worst lip vertex, mean over frames, mm; beside the mean face's."""
-        clips = [c for c in self.store.clips if c["split"] == "val" and c["subject"] in self.names]
-        clips = clips or [c for c in self.store.clips if c["split"] == "train"]
+        clips = self.held_out()
         chosen = clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
         made = self.perform(chosen)
-        error, still, frames = 0.0, 0.0, 0
+        error, still, frames, moves = 0.0, 0.0, 0, [0.0, 0.0]
         for clip, motion in zip(chosen, made, strict=True):
-            truth = torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
+            truth = self.truth(clip)
             mean = self.mean_motion(clip["subject"])
             error += float(lip_error(motion, truth, self.lips.cpu()).sum())
             still += float(lip_error(mean, truth, self.lips.cpu()).sum())
             frames += len(truth)
-        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames}
+            for number, each in enumerate((motion, truth)):
+                moves[number] += float((each - each.mean(0)).square().sum())
+        spread = (moves[0] / max(moves[1], 1e-12)) ** 0.5
+        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "motion_spread": spread}
+
+    def held_out(self) -> list[dict[str, Any]]:
+        """Validation clips of seen subjects; training clips where there are none. Never test clips."""
+        clips = [c for c in self.store.clips if c["split"] == "val" and c["subject"] in self.names]
+        return clips or [c for c in self.store.clips if c["split"] == "train"]
+
+    def truth(self, clip: dict[str, Any]) -> Tensor:
+        """(T, R) coordinates of a clip."""
+        return torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
+
+    def sample(self, stem: Path) -> None:
+        """The truth and what the model makes of it, side by side with their sound."""
+        from parlante.data.synthtalk import SynthTalk
+        from parlante.head import load_head
+        from parlante.training.samples import side_by_side
+
+        clip = self.held_out()[0]
+        take = SynthTalk(self.store.config.corpus).take(clip["number"])
+        head, basis = load_head(), self.store.basis
+        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.perform([clip])[0])]
+        identity = head.identity(take.identity)
+        side_by_side(stem.with_suffix(".mp4"), identity, motions, take.audio)
 
     def mean_motion(self, subject: str) -> Tensor:
         """(R,) mean over the subject's training clips."""
@@ -204,9 +263,25 @@ class AutoregressiveScheme(Scheme):
         return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]
 
 
+def mean_square(error: Tensor, kept: Tensor | None) -> Tensor:
+    """Mean of squares of (B, T, N) over the frames that `kept` (B, T or T + 1) marks with 1; the latter of
+    frame-to-frame differences, which count where their second frame does."""
+    if kept is None:
+        return error.square().mean()
+    return masked_mse(error, torch.zeros_like(error), kept[:, -error.shape[1] :])
+
+
 def lip_error(made: Tensor, truth: Tensor, lips: Tensor) -> Tensor:
     """(T,) distance of the worst lip vertex, mm, of coordinates (T, R) or (R,) from (T, R); lips (R, 3 n)."""
     return ((made - truth) @ lips).unflatten(-1, (-1, 3)).norm(dim=-1).amax(-1)
+
+
+def prepare_for(data: MotionDataConfig, loop: LoopConfig) -> MotionStore:
+    """`prepare`, of which `loop.one_clip` leaves a single clip."""
+    store = prepare(data)
+    if loop.one_clip:
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
+    return store
 
 
 def main(config: dict[str, Any], run_dir: Path) -> None:
@@ -221,7 +296,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     own = section(AutoregressiveConfig, config, "scheme")
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    store = prepare(data)
+    store = prepare_for(data, loop)
     torch.manual_seed(loop.seed)
     subjects = store.subjects()
     common = {
@@ -247,6 +322,8 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         model = build(family, common | sizes)
         scheme = AutoregressiveScheme(model, store, loop, own)
     fit(scheme, run_dir)
+    if not first_process():
+        return
     model.cpu()
     scheme.cpu()
     with torch.no_grad():

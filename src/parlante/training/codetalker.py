@@ -19,9 +19,10 @@ from parlante.core.timing import FPS
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.talker import CodeTalker, talker_loss
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches
-from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
-from parlante.training.run import LoopConfig, fit, section
+from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, prepare_for
+from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore
+from parlante.training.run import LoopConfig, first_process, fit, section
+from parlante.training.scheme import all_together, same_everywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class AutoencoderScheme(AutoregressiveScheme):
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Errors of the reconstruction, relative to their variances, and the codebook terms, relative to that of z."""
         model = self.network
-        if self.steps_done == 0:
+        if self.steps_done == 0 and self.part == 0:
             latent = model.encode(batch.motion).detach()
             self._place(torch.arange(len(self.usage), device=latent.device), latent)
         moved, codes = model(batch.motion)
@@ -73,7 +74,7 @@ class AutoencoderScheme(AutoregressiveScheme):
         """Count the use of codes; revive those that nothing uses."""
         assert self._last is not None
         size = len(self.usage)
-        used = torch.bincount(self._last[0].flatten(), minlength=size)
+        used = all_together(torch.bincount(self._last[0].flatten(), minlength=size).to(self.usage))
         self.usage.lerp_(used / used.sum(), 0.05)
         dead = self.usage < self.codebook.alive / size
         every = self.codebook.revive_every
@@ -89,7 +90,7 @@ class AutoencoderScheme(AutoregressiveScheme):
         weight = self.network.quantize.embedding.weight
         vectors = latent.reshape(-1, weight.shape[1])
         drawn = vectors[torch.randint(len(vectors), (len(codes),), device=vectors.device)]
-        drawn = drawn + 0.01 * vectors.std(0) * torch.randn_like(drawn)
+        drawn = same_everywhere(drawn + 0.01 * vectors.std(0) * torch.randn_like(drawn))
         weight[codes] = drawn
         self.ema.state["quantize.embedding.weight"][codes] = drawn
         self.usage[codes] = 1.0 / len(self.usage)
@@ -123,11 +124,11 @@ class CodeTalkerScheme(AutoregressiveScheme):
         share = self.share()
         if share > 0:
             with torch.no_grad():
-                guess = model(batch.features, past, code)
+                guess = model(batch.features, past, code, batch.lengths)
             past = torch.where(torch.rand(*past.shape[:2], 1, device=past.device) < share, guess, past)
-        taught = model.teach(batch.features, batch.motion, code, past=self.blurred(past))
-        values = self.judge(taught.motion, batch.motion)
-        coded = talker_loss(taught, batch.motion)[1] / self.spread
+        taught = model.teach(batch.features, batch.motion, code, batch.lengths, past=self.blurred(past))
+        values = self.judge(taught.motion, batch.motion, batch.lengths)
+        coded = talker_loss(taught, batch.motion, batch.lengths)[1] / self.spread
         return values | {"codes": coded, "loss": values["loss"] + coded}
 
 
@@ -138,7 +139,7 @@ def _opened(config: dict[str, Any]) -> tuple[MotionStore, LoopConfig, Autoregres
     own = section(AutoregressiveConfig, config, "scheme")
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    store = prepare(data)
+    store = prepare_for(data, loop)
     torch.manual_seed(loop.seed)
     return store, loop, own
 
@@ -158,10 +159,14 @@ def autoencoder(config: dict[str, Any], run_dir: Path) -> None:
     store, loop, own = _opened(config)
     sizes = {**config, "model": {"motion_dim": len(store.basis), **(config.get("model") or {})}}
     model = MotionAutoencoder(section(MotionAutoencoderConfig, sizes, "model"))
+    if own.whole:
+        raise InputError("stage 1 learns stretches of motion; leave out scheme.whole")
     if own.frames % model.config.stride:
         raise InputError(f"scheme.frames must be a multiple of {model.config.stride}, got {own.frames}")
     scheme = AutoencoderScheme(model, store, loop, own, codebook)
     fit(scheme, run_dir)
+    if not first_process():
+        return
     figures = _figures(scheme, run_dir)
     model.save(run_dir / "export", basis_scale=float(store.basis.scale), figures=figures)
 
@@ -189,6 +194,8 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     model.autoencoder.load_state_dict(first.state_dict())
     scheme = CodeTalkerScheme(model, store, loop, own)
     fit(scheme, run_dir)
+    if not first_process():
+        return
     _figures(scheme, run_dir)
     around = Surroundings(
         taps=tuple(tap / (GRID * FPS) for tap in own.taps),

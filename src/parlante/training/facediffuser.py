@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from parlante.models.facediffuser import FaceDiffuser
+from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training.autoregressive import AutoregressiveScheme, Stretches
 
 
@@ -18,7 +19,13 @@ class FaceDiffuserScheme(AutoregressiveScheme):
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name; steps and noise come from torch's generator, which the loop seeds by the step."""
-        made = self.network(batch.features, batch.motion, self.codes(batch.subjects, batch.features))
-        values = self.judge(made, batch.motion)
-        huber = huber_loss(made, batch.motion) / self.scale[0]
+        made = self.network(
+            batch.features, batch.motion, self.codes(batch.subjects, batch.features), lengths=batch.lengths
+        )
+        values = self.judge(made, batch.motion, batch.lengths)
+        if batch.lengths is None:
+            huber = huber_loss(made, batch.motion) / self.scale[0]
+        else:
+            kept = real_frames(made.shape[1], batch.lengths)
+            huber = huber_loss(made[kept], batch.motion[kept]) / self.scale[0]
         return values | {"huber": huber, "loss": values["loss"] + huber}

@@ -37,11 +37,11 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         raise InputError("the recipe needs data.corpus: --set data.corpus=FOLDER written by `parlante synth`")
     sizes, loop = section(VQGANConfig, config, "model"), section(LoopConfig, config, "loop")
     loss, data = section(VQGANLossConfig, config, "loss"), section(MapDataConfig, config, "data")
-    half = replace(data, batch=max(1, data.batch // 2))
+    half = replace(data, batch=max(1, data.batch // 2), speech_share=1.0 if loop.one_clip else data.speech_share)
     corpus, faces = corpus_faces(data.corpus, sizes=(sizes.img_size, sizes.img_size), margin=data.stats_margin)
 
     def maps(*splits: str) -> list[MapBatches]:
-        takes = split_takes(corpus, *splits)
+        takes = split_takes(corpus, *splits) if not loop.one_clip else split_takes(corpus, "train")[:1]
         return [MapBatches(faces, takes[-40:] if "val" in splits else takes, k, half, loop.seed) for k in KINDS]
 
     parts, check = maps("train"), BothMaps(maps("val", "train"))
@@ -54,7 +54,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     weight = sum(weights[1:], start=weights[0]) / len(weights)
     torch.manual_seed(loop.seed)
     model = VQAutoEncoder(sizes)
-    if data.start_maps and not (run_dir / "last.ckpt").is_file():
+    if data.start_maps and not loop.one_clip and not (run_dir / "last.ckpt").is_file():
         first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
         principal_start(model, first, weight)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ little so that generated pasts are no surprise, and the pivots are told to the n
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.latents import KINDS, LatentDataConfig, LatentStore, prepare
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.scheme import one_clip
 from parlante.training.two_windows import Draws, Pair, estimate_pair
 
 
@@ -188,21 +189,17 @@ class DiffusionScheme(Scheme):
     def validate(self) -> dict[str, float]:
         """Generate validation clips as `animate` would: mean lip error in mm, beside that of the mean face."""
         sizes = self.talker.config.denoiser
-        clips = [c for c in self.store.clips if c["split"] == "val"] or self.store.clips
+        clips = self.held_out()
         step = max(1, len(clips) // self.own.check_clips)
         probe = self.store.lip_probe.to(self.probe.device)
-        error, still, square, frames = 0.0, 0.0, 0.0, 0
+        error, still, square, frames, moves = 0.0, 0.0, 0.0, 0, [0.0, 0.0]
         for clip in clips[::step][: self.own.check_clips]:
             span = slice(clip["start"], clip["start"] + clip["frames"])
-            truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32)).to(probe.device)[
-                :, self.columns
-            ]
-            heard = torch.from_numpy(np.asarray(self.store.features[0, span], np.float32))[None].to(probe.device)
-            told = None if self.styles is None else self.styles[[self.store.subjects.index(clip["subject"])]]
-            generator = torch.Generator().manual_seed(clip["start"])
-            c = self.talker.config
-            made = [x for _, x in self.talker.windows(heard, told, c.steps, c.guidance, generator)]
-            answer = torch.cat(made, 1)[0]
+            coordinates = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
+            truth = coordinates.to(probe.device)[:, self.columns]
+            answer = self.perform(clip)
+            for number, each in enumerate((answer, truth)):
+                moves[number] += (each - each.mean(0)).square().sum().item()
             if sizes.motion_dim:
                 lips, true_lips = ((x[:, : sizes.motion_dim] @ probe).unflatten(-1, (-1, 3)) for x in (answer, truth))
                 error += (lips - true_lips).norm(dim=-1).mean(-1).sum().item()
@@ -212,7 +209,43 @@ class DiffusionScheme(Scheme):
         figures = {"coordinates_mse": square / frames}
         if sizes.motion_dim:
             figures = {"lip_mm": error / frames, "lip_mm_mean_face": still / frames} | figures
-        return figures
+        return figures | {"motion_spread": (moves[0] / max(moves[1], 1e-12)) ** 0.5}
+
+    def held_out(self) -> list[dict[str, Any]]:
+        """Validation clips; training clips where there are none. Never test clips."""
+        clips = [c for c in self.store.clips if c["split"] == "val"]
+        return clips or [c for c in self.store.clips if c["split"] == "train"]
+
+    def perform(self, clip: dict[str, Any]) -> Tensor:
+        """(T, M + W) coordinates that the model makes of a clip's clean sound in its subject's style."""
+        span, c = slice(clip["start"], clip["start"] + clip["frames"]), self.talker.config
+        heard = torch.from_numpy(np.asarray(self.store.features[0, span], np.float32))[None].to(self.probe.device)
+        told = None if self.styles is None else self.styles[[self.store.subjects.index(clip["subject"])]]
+        generator = torch.Generator().manual_seed(clip["start"])
+        return torch.cat([x for _, x in self.talker.windows(heard, told, c.steps, c.guidance, generator)], 1)[0]
+
+    def sample(self, stem: Path) -> None:
+        """The motion that was encoded and the model's, decoded to vertices, side by side with their sound."""
+        if not self.talker.config.denoiser.motion_dim:
+            return
+        from parlante.data.synthtalk import SynthTalk
+        from parlante.head import load_head
+        from parlante.training.samples import SECONDS, side_by_side
+        from parlante.uv import bake_table
+
+        clip, head = self.held_out()[0], load_head()
+        take = SynthTalk(self.store.config.corpus).take(clip["number"])
+        frames = min(clip["frames"], round(SECONDS * 30))
+        span, count = slice(clip["start"], clip["start"] + frames), self.talker.config.denoiser.motion_dim
+        truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
+        pivot = self.store.pivots["motion"][self.store.subjects.index(clip["subject"])]
+        table = bake_table(head.topology, self.talker.config.motion.img_size)
+        motions = []
+        for each in (truth, self.perform(clip)[:frames].cpu()):
+            z = self.store.bases["motion"].decode(each[:, :count]).unflatten(1, pivot.shape) + pivot
+            maps = torch.cat([self.talker.decode_motion(part.to(self.probe.device)).cpu() for part in z.split(16)])
+            motions.append(self.store.stats.denormalise(table.sample(maps.contiguous(), 1)).numpy())
+        side_by_side(stem.with_suffix(".mp4"), head.identity(take.identity), motions, take.audio)
 
 
 def build_talker(config: dict[str, Any], store: LatentStore, makes: str = "both") -> TexTalker:
@@ -270,6 +303,8 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if loop.threads:
         torch.set_num_threads(loop.threads)
     store = prepare(data)
+    if loop.one_clip:
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
     torch.manual_seed(loop.seed)
     talker = build_talker(config, store, own.makes)
     scheme = DiffusionScheme(talker, store, loop, own)

@@ -29,6 +29,7 @@ from parlante.models.checkpoint import load_checkpoint
 from parlante.models.textalker.basis import LinearBasis
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.data import FaceMaps, corpus_faces
+from parlante.training.run import one_at_a_time
 from parlante.uv import MotionStats
 
 KINDS = ("motion", "wrinkle")
@@ -100,12 +101,13 @@ class LatentStore:
 def prepare(config: LatentDataConfig) -> LatentStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
     folder = Path(config.cache) / f"latents-{_fingerprint(config)}"
-    if not (folder / "index.json").is_file():
-        partial = folder.with_name(folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
-        partial.mkdir(parents=True)
-        _Preparation(config, partial).run()
-        partial.rename(folder)
+    with one_at_a_time(folder):
+        if not (folder / "index.json").is_file():
+            partial = folder.with_name(folder.name + ".part")
+            shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
+            partial.mkdir(parents=True)
+            _Preparation(config, partial).run()
+            partial.rename(folder)
     return _open(config, folder)
 
 

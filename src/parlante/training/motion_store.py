@@ -25,6 +25,7 @@ from parlante.data.synthtalk import SynthTalk
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
 from parlante.training.motion_basis import spoken
+from parlante.training.run import one_at_a_time
 
 GRID = 2
 """Features kept per frame."""
@@ -87,12 +88,13 @@ def prepare(config: MotionDataConfig) -> MotionStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
     basis = MotionBasis.load(config.basis or BASIS_FILE)
     folder = Path(config.cache) / f"motion-{_fingerprint(config)}"
-    if not (folder / "index.json").is_file():
-        partial = folder.with_name(folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
-        partial.mkdir(parents=True)
-        _make(config, basis, partial)
-        partial.rename(folder)
+    with one_at_a_time(folder):
+        if not (folder / "index.json").is_file():
+            partial = folder.with_name(folder.name + ".part")
+            shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
+            partial.mkdir(parents=True)
+            _make(config, basis, partial)
+            partial.rename(folder)
     return MotionStore(
         config=config,
         basis=basis,

@@ -35,10 +35,12 @@ class PTalkerScheme(AutoregressiveScheme):
             batch.motion,
             one_hot,
             batch.features,
+            lengths=batch.lengths,
+            emotion_lengths=batch.lengths,
             style_dropout=WITHHELD,
             sampling=self.share(),
         )
-        values = self.judge(made.prediction, batch.motion)
+        values = self.judge(made.prediction, batch.motion, batch.lengths)
         constraint = made.terms["constraint"]
         shown = {name: made.terms[name] for name in ("contrastive", "kl", "adversarial")}
         return values | shown | {"constraint": constraint, "loss": values["loss"] + CONSTRAINT * constraint}

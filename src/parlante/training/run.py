@@ -162,6 +162,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
     if not first_process():
         _run(scheme, run_dir, options)
         return
+    run_dir.mkdir(parents=True, exist_ok=True)
     for left in run_dir.glob(".*.part*"):  # of a sitting that was cut off
         left.unlink(missing_ok=True)
     with LogFile(run_dir / "training.log"):

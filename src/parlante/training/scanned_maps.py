@@ -25,9 +25,19 @@ def is_scanned(corpus: str | Path) -> bool:
 class ScannedMaps:
     """Random batches of one kind of map; `batch(step)` depends on the seed and the step alone."""
 
-    def __init__(self, corpus: str | Path, kind: str, size: int, batch: int, seed: int, *, val_share: float = 0.05):
-        """val_share: the last frames of each training clip, kept for `held_out`. Raises InputError for a corpus that
-        has no training clips or no pictures where wrinkle maps are wanted."""
+    def __init__(
+        self,
+        corpus: str | Path,
+        kind: str,
+        size: int,
+        batch: int,
+        seed: int,
+        *,
+        val_share: float = 0.05,
+        one_clip: bool = False,
+    ):
+        """val_share: the last frames of each training clip, kept for `held_out`. one_clip: use the first one alone.
+        Raises InputError for a corpus that has no training clips or no pictures where wrinkle maps are wanted."""
         self.data = Prepared(corpus, "train")
         if not len(self.data):
             raise InputError(f"{corpus} has no training clips; prepare more identities")
@@ -38,7 +48,7 @@ class ScannedMaps:
         self.names = sorted(self._neutral)
         self._frames: dict[str, list[tuple[int, int]]] = {name: [] for name in self.names}
         self._kept: list[tuple[int, int]] = []
-        for number, row in enumerate(self.data.rows):
+        for number, row in enumerate(self.data.rows[: 1 if one_clip else None]):
             first, end = int(row["first"] == 0), row["frames"]  # frame 0 is the neutral one
             cut = end - int(val_share * (end - first))
             self._frames[row["subject"]] += [(number, frame) for frame in range(first, cut)]

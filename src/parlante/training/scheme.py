@@ -142,7 +142,10 @@ class Scheme(LightningModule):
         """Batches from the first step that is not done; each of several processes gets batches of its own."""
         last = self.steps_done if self._waited_enough() else self.loop.max_steps
         data = Batches(self._parts, self.steps_done, last)
-        return DataLoader(data, batch_size=None, num_workers=self.loop.workers)
+        workers = self.loop.workers
+        return DataLoader(
+            data, batch_size=None, num_workers=workers, multiprocessing_context="fork" if workers else None
+        )
 
     def optimise(self, optimizer: Any, loss: Tensor, parameters: Sequence[Tensor]) -> None:
         """One step of an optimiser at this step's learning rate."""
@@ -262,8 +265,11 @@ class Scheme(LightningModule):
 
     def _sample(self) -> None:
         if self.sample_dir is not None:
-            self.sample_dir.mkdir(exist_ok=True)
-            self.sample(self.sample_dir / f"step-{self.steps_done:06d}")
+            try:
+                self.sample_dir.mkdir(exist_ok=True)
+                self.sample(self.sample_dir / f"step-{self.steps_done:06d}")
+            except Exception as error:  # hours of training are worth more than a picture of them
+                log.warning("step %d: no sample could be made: %s", self.steps_done, error)
 
     def _with_average(self, do: Callable[[], Any]) -> Any:
         assert self.ema is not None
@@ -303,6 +309,13 @@ def one_clip(clips: Sequence[Any], is_training: Callable[[Any], bool]) -> list[A
         if is_training(clip):
             return [clip]
     raise InputError("the corpus has no training clips; write a larger one")
+
+
+def all_together(tensor: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
 
 
 def same_everywhere(tensor: Tensor) -> Tensor:

@@ -25,7 +25,9 @@ from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.encoded import KINDS, EncodedClip, EncodedCorpus
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.scheme import one_clip
 from parlante.training.two_windows import (
+    Answer,
     Draws,
     Pair,
     estimate_pair,
@@ -111,18 +113,28 @@ class SpeechDiffusionScheme(Scheme):
         shared = talker.config.style_input == "one_hot"
         every = corpus.pivots
         self.origins = {k: every[k].mean(0).expand_as(every[k]) if shared else every[k] for k in self.made}
-        self.starts = {split: self._starts(split) for split in ("train", "val", "test_a")}
+        training = [clip for clip in corpus.clips if clip.split == "train"]
+        kept = [clip for clip in corpus.clips if clip.split == "val"]
+        if loop.one_clip:
+            training = kept = one_clip(training, lambda clip: len(self._room(clip)) > 0)
+        elif not kept:  # test clips are for tests: every twentieth training clip is for validation
+            usable = [clip for clip in training if len(self._room(clip))]
+            kept = usable[::20] if len(usable) > 1 else []
+            training = [clip for clip in training if clip not in kept]
+        self.starts = {"train": self._starts(training), "val": self._starts(kept)}
         if not self.starts["train"]:
             raise InputError(f"no training clip is as long as two windows of {self.network.config.frames} frames")
 
-    def _starts(self, split: str) -> dict[int, list[tuple[EncodedClip, range]]]:
-        """Subject -> its clips that are long enough, and the frames (never the neutral one) where items may begin."""
-        length, fps = self.network.config.frames, self.corpus.fps
+    def _room(self, clip: EncodedClip) -> range:
+        """Frames of a clip (never the neutral one) where an item may begin."""
+        usable = min(clip.frames, int(clip.samples // SAMPLE_RATE * self.corpus.fps))  # whole seconds, as published
+        return range(clip.first, usable - 2 * self.network.config.frames)
+
+    def _starts(self, clips: list[EncodedClip]) -> dict[int, list[tuple[EncodedClip, range]]]:
+        """Subject -> its clips that are long enough, and the frames where items may begin."""
         found: dict[int, list[tuple[EncodedClip, range]]] = {}
-        for clip in self.corpus.clips:
-            usable = min(clip.frames, int(clip.samples // SAMPLE_RATE * fps))  # whole seconds of sound, as published
-            room = range(clip.first, usable - 2 * length)
-            if clip.split == split and len(room):
+        for clip in clips:
+            if len(room := self._room(clip)):
                 found.setdefault(clip.subject, []).append((clip, room))
         return found
 
@@ -168,28 +180,33 @@ class SpeechDiffusionScheme(Scheme):
 
     def losses(self, batch: Items) -> dict[str, Tensor]:
         """The published loss."""
+        return {"loss": published_loss(self._answer(batch))}
+
+    def _answer(self, batch: Items) -> Answer:
         model = self.network
         heard, past_audio = hear_pair(model, batch.audio, batch.first, batch.second)
         kept = kept_frames(model.config.frames, batch.first, batch.second, len(batch.audio)).to(heard)
         pair = Pair(batch.latents, heard, past_audio, kept)
         style = None if self.styles is None else self.styles[batch.subject]
-        answer = estimate_pair(model, pair, Draws.of(model, pair, self.own.unheard), style)
-        return {"loss": published_loss(answer)}
+        return estimate_pair(model, pair, Draws.of(model, pair, self.own.unheard), style)
 
     def validate(self) -> dict[str, float]:
-        """The loss of held-out items, with the same cuts and draws every time."""
-        split = next((name for name in ("val", "test_a") if self.starts[name]), None)
-        if split is None:
+        """The loss of held-out items, with the same cuts and draws every time, and how much the estimates move."""
+        if not self.starts["val"]:
             return {}
         rng = np.random.default_rng([self.loop.seed, 1])
-        total, count = 0.0, -(-self.own.check_items // self.own.batch)
+        total, moves, count = 0.0, [0.0, 0.0], -(-self.own.check_items // self.own.batch)
         with torch.random.fork_rng():
             torch.manual_seed(self.loop.seed)
             for _ in range(count):
-                batch = self.items(rng, self.own.batch, split)
+                batch = self.items(rng, self.own.batch, "val")
                 moved = [None if x is None else x.to(self.device) for x in batch]
-                total += self.losses(Items(*moved))["loss"].item()  # type: ignore[arg-type]
-        return {"loss": total / count}
+                answer = self._answer(Items(*moved))  # type: ignore[arg-type]
+                total += published_loss(answer).item()
+                for number, each in enumerate((answer.estimate, answer.truth)):
+                    new = each[:, self.network.config.previous :]
+                    moves[number] += (new - new.mean(1, keepdim=True)).square().sum().item()
+        return {"loss": total / count, "motion_spread": (moves[0] / max(moves[1], 1e-12)) ** 0.5}
 
 
 def build_talker(

@@ -4,7 +4,7 @@ Generator: weighted L1 (+ gradient and L2 terms, + a perceptual one) + codebook 
 small recipes half the samples skip the quantiser, so that the generator serves codes and unquantised latents alike.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,8 @@ from parlante.training.codebook import CodebookHealth
 from parlante.training.data import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
 from parlante.training.perceptual import perceptual
 from parlante.training.principal_start import principal_start
-from parlante.training.run import LoopConfig, Scheme, fit, section
+from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.samples import map_sheet
 from parlante.training.scanned_maps import ScannedMaps, is_scanned
 from parlante.uv import MotionStats
 
@@ -123,7 +124,7 @@ class VQGANScheme(Scheme):
         """See the module's first lines."""
         model, c = self.network, self.loss
         assert isinstance(model, VQAutoEncoder)
-        if self.steps_done == 0 and c.start_codes:
+        if self.steps_done == 0 and self.part == 0 and c.start_codes:
             self._place_codes(batch)
         skip = torch.rand(len(batch), device=batch.device) < c.skip_share if c.skip_share else None
         with self._mixed(batch):
@@ -196,13 +197,20 @@ class VQGANScheme(Scheme):
         for name, quantise in (("z", False), ("code", True)):
             output = torch.cat([model.decode(piece, quantise=quantise) for piece in z.split(16)])
             error = output - truth
+            spread = (output - output.mean(0)).norm() / (truth - truth.mean(0)).norm().clamp(min=1e-12)
             if self.unit is not None:
                 distance = (error * self.unit).norm(dim=1, keepdim=True)
                 answer[f"mm_{name}"] = (distance * self.weight).mean().item()
             else:
                 answer[f"psnr_{name}"] = -10 * float((error.square() * self.weight).mean().log10())
         answer["perplexity"] = model.quantize(z).perplexity.item()
-        return answer
+        return answer | {"motion_spread": spread.item()}
+
+    def sample(self, stem: Path) -> None:
+        """Held-out maps above their reconstructions."""
+        if self.held_out is not None:
+            made = self._model.decode(self._model.encode(self.held_out[:16]))
+            map_sheet(stem.with_suffix(".png"), self.held_out[:16], made)
 
 
 def main(config: dict[str, Any], run_dir: Path) -> None:
@@ -222,12 +230,14 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         unit = torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
     torch.manual_seed(loop.seed)
     model = VQAutoEncoder(sizes)
-    if data.start_maps and not (run_dir / "last.ckpt").is_file():
+    if data.start_maps and not loop.one_clip and not (run_dir / "last.ckpt").is_file():
         first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
         principal_start(model, first, torch.ones(1, 1, 1, 1) if weight is None else weight)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
     fit(scheme, run_dir)
+    if not first_process():
+        return
     with torch.no_grad():
         figures = scheme.validate()
     model.save(run_dir / "export", kind=kind, stats=stats.to_dict(), figures=figures, loss=asdict(loss))
@@ -241,8 +251,12 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
     """A SynthTalk corpus: maps rendered on the fly, texels weighed by place and activity."""
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     corpus, faces = corpus_faces(data.corpus, sizes=side, margin=data.stats_margin)
-    batches = MapBatches(faces, split_takes(corpus, "train"), kind, data, loop.seed)
-    check = MapBatches(faces, split_takes(corpus, "val", "train")[-40:], kind, data, loop.seed)
+    takes, kept = split_takes(corpus, "train"), split_takes(corpus, "val", "train")[-40:]
+    if loop.one_clip:
+        takes = kept = takes[:1]
+        data = replace(data, speech_share=1.0)
+    batches = MapBatches(faces, takes, kind, data, loop.seed)
+    check = MapBatches(faces, kept, kind, data, loop.seed)
     held_out = torch.cat([check.batch(k, 1) for k in range(max(1, 48 // data.batch))])
     weight = faces.focus_map(kind, data.focus)
     if data.activity:
@@ -253,5 +267,5 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
 
 def _scanned(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
     """A corpus written by `parlante prepare`: every texel counts alike, as published."""
-    batches = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed)
+    batches = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed, one_clip=loop.one_clip)
     return batches, batches.held_out(), None, batches.stats
