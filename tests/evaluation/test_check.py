@@ -118,6 +118,10 @@ def _static(c: Planted) -> None:
     c.motion["ann_01"] = np.repeat(c.motion["ann_01"][:1], FRAMES, 0)
 
 
+def _nothing(c: Planted) -> None:
+    c.motion["ann_01"] = np.zeros_like(c.motion["ann_01"])
+
+
 def _doubled(c: Planted) -> None:
     c.motion["ann_01"] = np.repeat(c.motion["ann_01"][::2], 2, 0)
 
@@ -183,6 +187,7 @@ FAULTS: list[tuple[Callable[[Planted], None], str, str, str]] = [
     (_clipped, "clipped sound", "bad", "ann_01"),
     (_jitter, "jitter", "bad", "ann_01: vertices shake by 0.4"),
     (_static, "moving faces", "bad", "ann_01: the face hardly moves"),
+    (_nothing, "moving faces", "bad", "ann_01: all vertices are in one place"),
     (_doubled, "moving faces", "bad", "ann_01.*repeat"),
     (_spikes, "spikes", "bad", "ann_01: the mesh jumps and returns at frame 20, 35, 50"),
     (_nan, "finite numbers", "bad", "ann_01: frame 33"),

@@ -72,7 +72,9 @@ def _spikes(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
 
 
 def _static(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
-    if m.frames > 1 and m.extent and m.spread < 1e-3 * m.extent:
+    if m.frames and not m.extent and not m.bad_frames:
+        return "bad", "all vertices are in one place"
+    if m.frames > 1 and m.spread < 1e-3 * m.extent:
         return "bad", f"the face hardly moves: {m.spread / m.extent:.2%} of its size"
     if m.frozen > 0.3:
         return "bad", f"{m.frozen:.0%} of the speaking frames repeat the one before"
