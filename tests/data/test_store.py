@@ -275,3 +275,34 @@ def test_ten_hours_open_within_a_second(tmp_path: Path) -> None:
     corpus = open_corpus(tmp_path / "store")
     assert len(corpus) == 9000 and corpus[8999].vertices[10].shape == (COUNT, 3)
     assert time.process_time() - start < 1.0
+
+
+FULL = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from test_store import made, writer
+from parlante.core import InputError
+out = writer({root!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # no file beyond 2 kB can be written any more
+try:
+    out.add(made(7), split="train")
+except InputError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_full_disk_is_said_and_earlier_clips_stay(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    fill(root)
+    before = sorted(path for path in root.rglob("*"))
+    code = FULL.format(tests=str(Path(__file__).parent), root=str(root))
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.startswith(f"refused: cannot write {root}: File too large")
+    assert sorted(path for path in root.rglob("*")) == before
+    np.testing.assert_array_equal(open_corpus(root)[0].vertices[3], made(0).vertices[3])
+
+
+def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot write"):
+        writer(tmp_path / "file" / "store")
