@@ -80,3 +80,9 @@ def test_styles_point_at_the_right_person() -> None:
     assert style_identification(pred[::-1], true) == pytest.approx(1 / 3)
     assert style_distance(true[0], true[0]) == 0.0
     assert style_distance(true[0], true[1]) == pytest.approx(np.log(2.0), rel=1e-6)
+
+
+def test_a_clip_shorter_than_the_reach_of_the_lag() -> None:
+    beat = np.array([0.0, 3.0, 1.0, 4.0, 2.0])
+    assert lag_and_correlation(beat, beat) == (0, pytest.approx(1.0))
+    assert lag_and_correlation(beat[:1], beat[:1]) == (0, 0.0)

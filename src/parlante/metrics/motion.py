@@ -82,7 +82,7 @@ def lag_and_correlation(aperture: ArrayLike, loudness: ArrayLike, reach: int = 5
     """
     mouth, sound = np.asarray(aperture, np.float64), np.asarray(loudness, np.float64)
     frames = min(len(mouth), len(sound))
-    mouth, sound = mouth[:frames], sound[:frames]
+    mouth, sound, reach = mouth[:frames], sound[:frames], min(reach, frames - 2)
     best = (0, 0.0)
     for lag in sorted(range(-reach, reach + 1), key=abs):
         a = mouth[max(0, lag) : frames + min(0, lag)]
