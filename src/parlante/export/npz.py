@@ -8,6 +8,7 @@ weight_names, head_pose (T, 6), albedo (H, W, 3); regions and landmarks as regio
 import ast
 import json
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Animation, InputError, Topology, atomic_path
+from parlante.core.files import first_line
 from parlante.export._zipstream import NpzStream
 from parlante.export.take import CHUNK_FRAMES, Chunk, Take
 from parlante.head.mouth import lip_aperture, lip_width
@@ -163,7 +165,8 @@ class _Reader:
         except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
             raise self._refuse(error) from error
         try:
-            self.headers = {Path(info.filename).stem: self._header(info) for info in self._zip.infolist()}
+            members = [info for info in self._zip.infolist() if re.fullmatch(r"[^/\\]{1,100}\.npy", info.filename)]
+            self.headers = {info.filename[:-4]: self._header(info) for info in members}
         except BaseException:
             self._zip.close()
             raise
@@ -240,7 +243,8 @@ class _Reader:
         return shape, dtype, start
 
     def _refuse(self, why: object) -> InputError:
-        return InputError(f"cannot read {self.path} as an animation: {why}; give a .npz written by parlante animate")
+        told = first_line(why) if isinstance(why, BaseException) else why
+        return InputError(f"cannot read {self.path} as an animation: {told}; give a .npz written by parlante animate")
 
 
 def _facts(take: Take) -> dict[str, NDArray[Any]]:
