@@ -3,6 +3,9 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
+import uuid
 import wave
 from pathlib import Path
 
@@ -243,3 +246,31 @@ def test_sound_in_memory_is_read_as_from_a_file(tmp_path: Path) -> None:
     assert len(found) == len(wanted)
     np.testing.assert_allclose(found, wanted, atol=2e-4)
     np.testing.assert_allclose(resample(samples.astype(np.float64), 22050), found, atol=1e-6)
+
+
+FULL = """
+import resource, sys
+from parlante.cli import main
+import parlante.data.store_writer
+import zarr, zarr.codecs, zarr.storage, numcodecs, av
+resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
+sys.exit(main(["prepare", "own", {source!r}, {target!r}, "-q"]))
+"""
+
+
+def test_a_full_disk_ends_it_instead_of_leaving_clips_out(folder: Path, tmp_path: Path) -> None:
+    code = FULL.format(source=str(folder), target=str(tmp_path / "store"))
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert found.returncode == 2 and "File too large" in found.stderr
+    with pytest.raises(InputError, match="is unfinished"):
+        open_corpus(tmp_path / "store")
+    assert main(["prepare", "own", str(folder), str(tmp_path / "store"), "-q"]) == 0  # once there is room again
+    assert len(open_corpus(tmp_path / "store")) == 10
+
+
+def test_a_store_on_object_storage(folder: Path) -> None:
+    target = f"memory://{uuid.uuid4().hex}/corpora/mine"
+    assert main(["prepare", "own", str(folder), target, "-q"]) == 0
+    assert main(["prepare", "own", str(folder), target, "-q"]) == 0  # goes on where everything stands
+    np.testing.assert_allclose(open_corpus(target)[1].vertices[5], moving(3)[5], atol=1e-4)
+    assert main(["prepare", "textalk4d", str(folder), target, "-q"]) == 2

@@ -7,6 +7,10 @@ from typing import Any
 from parlante.core import InputError, atomic_path
 
 
+class CannotWrite(InputError):
+    """A place that cannot be written to, or is full: no clip's fault."""
+
+
 class Place:
     """`root` is a local path, or a URL that fsspec understands. Names are relative, with slashes."""
 
@@ -45,15 +49,18 @@ class Place:
             return file.read(-1 if end is None else end - (start or 0))
 
     def write(self, name: str, content: bytes) -> None:
-        """All of a file at once: it is there whole or not at all. Raises InputError if it cannot be written."""
+        """All of a file at once: it is there whole or not at all. Raises CannotWrite."""
         if self.local:
-            with atomic_path(Path(self.root) / name) as path:
-                path.write_bytes(content)
+            try:
+                with atomic_path(Path(self.root) / name) as path:
+                    path.write_bytes(content)
+            except InputError as error:
+                raise CannotWrite(str(error)) from error
             return
         try:
             self._remote[0].pipe_file(self._name(name), content)
         except OSError as error:
-            raise InputError(f"cannot write {self.root}/{name}: {error}") from error
+            raise CannotWrite(f"cannot write {self.root}/{name}: {error}") from error
 
     def exists(self, name: str) -> bool:
         """Whether a file stands there."""

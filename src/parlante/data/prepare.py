@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError
 from parlante.data.corpus import Corpus
+from parlante.data.place import CannotWrite
 from parlante.data.store_writer import StoreWriter
 
 
@@ -102,7 +103,7 @@ def write_store(
             sentence=row.get("sentence", ""),
             signature=signature,
             neutral=neutral,
-            pictures=(path.read_bytes() for path in pictures) if pictures else None,
+            pictures=map(_content, pictures) if pictures else None,
             **known,
         )
 
@@ -112,6 +113,8 @@ def write_store(
         for done, future in enumerate(as_completed(futures), 1):
             try:
                 future.result()
+            except CannotWrite:
+                raise
             except InputError as error:
                 report.left_out[reader.rows[futures[future]]["key"]] = str(error)
             if progress is not None:
@@ -123,7 +126,7 @@ def write_store(
         raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
     for subject in sorted({row["subject"] for row in reader.rows}):
         skin = reader.albedo_file(subject)
-        content = skin.read_bytes() if skin is not None else b""
+        content = _content(skin) if skin is not None else b""
         writer.subject(subject, neutrals.of(subject), content, **dict(reader.subjects.get(subject, {})))
     report.rows = writer.finish(keys)
     return report
@@ -157,11 +160,21 @@ def _check_target(reader: Reader, target: Path | str) -> None:
         raise InputError(f"{target} lies within the source {root}; prepare into a folder of its own")
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def _signature(row: Mapping[str, Any], files: Iterable[Path], neutral: NDArray[np.float32] | None) -> str:
     """Of the row, of the names, sizes and times of the clip's files, and of the face that offsets are measured from."""
     digest = hashlib.sha256(repr(sorted(row.items())).encode())
     for path in files:
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
     digest.update(b"" if neutral is None else neutral.tobytes())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, InputError, Topology
-from parlante.data.place import Place
+from parlante.data.place import CannotWrite, Place
 from parlante.data.prepared import picture
 from parlante.data.store import CHUNK, FORMAT, read_json, zarr_library
 
@@ -103,7 +103,7 @@ class StoreWriter:
 
         neutral: (V, 3), from which offsets are measured (none: from the first frame). pictures: the PNG or JPEG files
         of the frames, kept as they are; without them the clip's textures are stored as PNG. Raises InputError if frames
-        are not finite or not of the store's shape, if pictures are too few, or if it cannot be written.
+        are not finite or not of the store's shape, or if pictures are too few; CannotWrite if the place is full.
         """
         key = clip.sentence
         folder = f"{quote(key, safe='')}-{uuid.uuid4().hex[:8]}"
@@ -138,7 +138,7 @@ class StoreWriter:
         except BaseException as error:
             self.place.remove(f"data/{folder}")
             if isinstance(error, OSError):
-                raise InputError(f"cannot write {self.place}: {error.strerror or error}") from error
+                raise CannotWrite(f"cannot write {self.place}: {error.strerror or error}") from error
             raise
         if previous:
             self.place.remove(f"data/{previous}")
