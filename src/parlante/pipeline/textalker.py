@@ -16,6 +16,7 @@ from parlante.core import InputError, Style
 from parlante.core.timing import num_frames
 from parlante.head import load_head
 from parlante.models.checkpoint import digest
+from parlante.models.textalker.clip_pivots import ClipMeans, clip_pivots
 from parlante.models.textalker.talker import ASSET as TALKER_FOLDER
 from parlante.models.textalker.talker import TexTalker
 from parlante.pipeline.extract import Extracted, StyleClip
@@ -107,24 +108,42 @@ class TexTalkerSource:
 
     @torch.inference_mode()
     def extract(self, clips: Sequence[StyleClip], name: str) -> Extracted:
-        """Style pivots: the mean latents of the clips' motion and wrinkles, the average skin where they have none."""
-        config, topology = self.talker.config, load_head().topology
-        table = bake_table(topology, config.motion.img_size)
+        """Style pivots: the clips' latents less what their speech explains; the average skin where none is given."""
+        heard = [self._means(clip) for clip in clips]
+        motion, wrinkle = clip_pivots(self.talker, heard)
+        style = Style(motion.numpy().copy(), wrinkle.numpy().copy(), name, "textalker", self._checkpoint)
+        seen = any(clip.wrinkle is not None for clip in heard)
+        facts: dict[str, float | str] = {"wrinkles": "from the clips" if seen else "average"}
+        if self.style_names:
+            facts["nearest known style"] = self._nearest(style, seen)
+        return Extracted(style, sum(len(clip.offsets) for clip in clips) / self.fps, facts)
+
+    def _means(self, clip: StyleClip) -> ClipMeans:
+        """Features and mean latents of every third frame."""
+        config = self.talker.config
+        table = bake_table(load_head().topology, config.motion.img_size)
         rest = torch.from_numpy(np.asarray(self._stats.normalise(np.zeros(3, np.float32)), np.float32)).view(1, 3, 1, 1)
         span = np.asarray(self._stats.maximum, np.float32) - np.asarray(self._stats.minimum, np.float32)
-        motion, wrinkle = [], []
-        for clip in clips:
-            for offsets in np.array_split(clip.offsets[::3], -(-len(clip.offsets) // 90)):
-                motion.append(self.talker.motion.encode(table.bake(torch.from_numpy(offsets / span)) + rest))
-            size = config.wrinkle.img_size
-            if clip.wrinkle is not None and clip.wrinkle.shape[1:3] == (size, size):
-                for maps in np.array_split(clip.wrinkle[::3], -(-len(clip.wrinkle) // 90)):
-                    values = torch.from_numpy(maps.astype(np.float32) / 255).permute(0, 3, 1, 2)
-                    wrinkle.append(self.talker.wrinkle.encode(values))
-        skin = torch.cat(wrinkle).mean(0) if wrinkle else self.talker.wrinkle_pivots.mean(0)
-        style = Style(torch.cat(motion).mean(0).numpy(), skin.numpy(), name, "textalker", self._checkpoint)
-        facts: dict[str, float | str] = {"wrinkles": "from the clips" if wrinkle else "average"}
-        return Extracted(style, sum(len(clip.offsets) for clip in clips) / self.fps, facts)
+        pieces = np.array_split(clip.offsets[::3], -(-len(clip.offsets) // 90))
+        motion = [self.talker.motion.encode(table.bake(torch.from_numpy(o / span)) + rest) for o in pieces]
+        wrinkle = []
+        size = config.wrinkle.img_size
+        if clip.wrinkle is not None and clip.wrinkle.shape[1:3] == (size, size):
+            for maps in np.array_split(clip.wrinkle[::3], -(-len(clip.wrinkle) // 90)):
+                values = torch.from_numpy(maps.astype(np.float32) / 255).permute(0, 3, 1, 2)
+                wrinkle.append(self.talker.wrinkle.encode(values))
+        self.listen(clip.audio)
+        skin = torch.cat(wrinkle).mean(0) if wrinkle else None
+        return ClipMeans(torch.from_numpy(self._features), len(clip.offsets), torch.cat(motion).mean(0), skin)
+
+    def _nearest(self, style: Style, with_skin: bool) -> str:
+        """The known style nearest to one, distances relative to the known ones' spread."""
+        distance = torch.zeros(len(self.style_names))
+        for part in ("motion", "wrinkle") if with_skin else ("motion",):
+            known = getattr(self.talker, f"{part}_pivots").flatten(1)
+            spread = (known - known.mean(0)).square().sum(1).mean().clamp(min=1e-12)
+            distance += (known - torch.from_numpy(getattr(style, part)).flatten()).square().sum(1) / spread
+        return self.style_names[int(distance.argmin())]
 
     @property
     def _checkpoint(self) -> str:
