@@ -223,7 +223,7 @@ def _diffusion(config: dict[str, Any], loop: LoopConfig, batch: int) -> Diffusio
         stats=MotionStats((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05)),
     )
     talker.requires_grad_(False)
-    talker.diffusion.requires_grad_(True)
+    talker.diffusion.requires_grad_(True).train()
     own = replace(section(DiffusionTrainingConfig, config, "scheme"), batch=batch)
     return DiffusionScheme(talker, store, loop, own)
 
