@@ -1,5 +1,6 @@
 """The adapter between TexTalker and the pipeline: shapes, styles, strengths and seeds, on a tiny untrained model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQGANConfig
 from parlante.pipeline import Request, animate
+from parlante.pipeline.extract import extract_style
 from parlante.pipeline.textalker import TexTalkerSource
 
 MAP = {"nf": 8, "ch_mult": (1, 1), "res_blocks": 1, "attn_resolutions": (), "norm_groups": 4, "codebook_size": 16}
@@ -91,6 +93,20 @@ def test_from_sound_to_face(source: TexTalkerSource) -> None:
     result = animate((spoken(1.5), 16000), source=source)
     assert result.vertices.shape[0] == 45 and np.isfinite(result.vertices).all()
     assert result.wrinkle is not None and result.wrinkle.shape[:2] == (45, 64)
+
+
+def test_a_style_is_extracted_from_what_the_source_itself_said(source: TexTalkerSource) -> None:
+    head = load_head()
+    result = animate((spoken(1.5), 16000), identity=head.identity_names[0], style=source.style_names[0], source=source)
+    found = extract_style([result], source, "me")
+    assert found.seconds == pytest.approx(1.5) and found.facts["wrinkles"] == "from the clips"
+    assert found.facts["nearest known style"] in source.style_names
+    for part, shape in zip((found.style.motion, found.style.wrinkle), source.talker.shapes, strict=True):
+        assert part.shape == shape and np.isfinite(part).all()
+    bare = extract_style([replace(result, wrinkle=None)], source, "me")
+    assert bare.facts["wrinkles"] == "average" and bare.style.name == "me"
+    np.testing.assert_allclose(bare.style.wrinkle, source.style(None).wrinkle, atol=1e-6)
+    assert np.isfinite(performed(source, motion_style=found.style, wrinkle_style=found.style)[0]).all()
 
 
 def test_a_missing_checkpoint_is_told(tmp_path: Path) -> None:
