@@ -104,7 +104,7 @@ def _animate(options: argparse.Namespace) -> int:
     common = {"how": how, "picture": asdict(picture), "character": character}
     claim(target, "animate", {"formats": suffixes, **common}, again=options.again)
     jobs, kept = animate_jobs(recordings, suffixes, common, again=options.again)
-    return _work(jobs, kept, options)
+    return _work(jobs, kept, target, options)
 
 
 def _encode(options: argparse.Namespace) -> int:
@@ -112,18 +112,19 @@ def _encode(options: argparse.Namespace) -> int:
     from parlante.pipeline.bulk_jobs import encode_jobs
 
     wanted = encode.checked(options)
+    target = Path(options.output)
     jobs, kept = encode_jobs(
-        options.data, options.model or ASSET, Path(options.output), wanted, batch=options.batch, device=options.device
+        options.data, options.model or ASSET, target, wanted, batch=options.batch, device=options.device
     )
-    return _work(jobs, kept, options, lambda: encode.run(options))
+    return _work(jobs, kept, target, options, lambda: encode.run(options))
 
 
 def _prepare(options: argparse.Namespace) -> int:
     from parlante.pipeline.bulk_jobs import prepare_jobs
 
-    options.jobs = 1
-    jobs, kept = prepare_jobs(options.source, Path(options.target), prepare.textalk4d_options(options))
-    return _work(jobs, kept, options, lambda: prepare.run(options))
+    options.jobs, target = 1, Path(options.target)
+    jobs, kept = prepare_jobs(options.source, target, prepare.textalk4d_options(options))
+    return _work(jobs, kept, target, options, lambda: prepare.run(options))
 
 
 def _absolute(wish: str | None) -> str | None:
@@ -132,7 +133,11 @@ def _absolute(wish: str | None) -> str | None:
 
 
 def _work(
-    jobs: "Sequence[Job]", kept: int, options: argparse.Namespace, finish: Callable[[], int] | None = None
+    jobs: "Sequence[Job]",
+    kept: int,
+    target: Path,
+    options: argparse.Namespace,
+    finish: Callable[[], int] | None = None,
 ) -> int:
     """Do the jobs, show how far they are, list what failed; `finish` puts the parts together if nothing did."""
     import time
@@ -140,6 +145,7 @@ def _work(
     from tqdm import tqdm
 
     from parlante.pipeline.bulk import run_jobs
+    from parlante.pipeline.bulk_jobs import sweep
 
     started = time.perf_counter()
     failed = []
@@ -150,6 +156,7 @@ def _work(
             if outcome.error:
                 failed.append(outcome)
                 bar.set_postfix_str(f"{len(failed)} failed")
+    sweep(target)
     if not options.quiet:
         parts = [f"{len(jobs) - len(failed)} done"]
         parts += [f"{kept} kept from before"] * bool(kept) + [f"{len(failed)} failed"] * bool(failed)

@@ -6,6 +6,7 @@ A job is the name of a function and its arguments, so that it travels anywhere. 
 
 import importlib
 import json
+import logging
 import os
 import time
 from collections import deque
@@ -185,6 +186,7 @@ def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterat
             ray.init(address=address, log_to_driver=False, **local)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise InputError(f"cannot reach a Ray cluster at {address!r}: {str(error).splitlines()[0]}") from error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it tells of each retry at length; outcomes say it
     context = ray.data.DataContext.get_current()
     before = context.enable_progress_bars, context.max_errored_blocks
     context.enable_progress_bars = False
@@ -193,7 +195,10 @@ def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterat
     lost = {job.name for job in jobs}
     try:
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _on_node, num_cpus=1, max_retries=tries - 1, concurrency=count
+            _on_node,
+            compute=ray.data.TaskPoolStrategy(size=count),
+            num_cpus=1,
+            ray_remote_args_fn=lambda: {"max_retries": tries - 1},
         )
         for row in made.iter_rows():
             outcome = Outcome(**json.loads(row["outcome"]))

@@ -1,6 +1,8 @@
 """The jobs of bulk work: recordings to animate, clips to encode, identities to prepare."""
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -39,6 +41,17 @@ def claim(folder: Path, command: str, options: dict[str, Any], *, again: bool = 
         raise InputError(f"{folder} exists and was not made by parlante bulk; choose a new folder")
     with atomic_path(marker) as path:
         path.write_text(json.dumps(wanted, indent=1) + "\n")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what lost workers left half-written below a claimed folder, once no worker is at work in it."""
+    for path in sorted(folder.rglob(".*.part*")):
+        if not re.fullmatch(r"\..+\.\d+\.part(\.\w+)?", path.name) or path.is_symlink():
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 # -- animate
