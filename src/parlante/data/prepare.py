@@ -55,9 +55,11 @@ class Report:
             minutes = sum(row["frames"] for row in rows) / self.fps / 60
             lines.append(f"{split:10}{len(rows):7}{len({r['subject'] for r in rows}):10}{minutes:9.1f}")
         words = self.problems + [f"{key}: {why}" for key, why in self.left_out.items()]
-        lines += [f"left out: {text}" for text in words[:most]]
+        if words:
+            lines.append("left out, or worth knowing:")
+            lines += [f"  {text}" for text in words[:most]]
         if len(words) > most:
-            lines.append(f"left out: {len(words) - most} more")
+            lines.append(f"  and {len(words) - most} more")
         return lines
 
 
