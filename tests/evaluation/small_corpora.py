@@ -11,7 +11,7 @@ from parlante.head.arkit import INDEX
 PEOPLE = ("abena", "hugo")
 
 
-def write_synthtalk(root: Path, frames: int = 24) -> Path:
+def write_synthtalk(root: Path, frames: int = 16) -> Path:
     """Two speakers whose jaws move at their own rates: three clips to learn from, two of Test-A; a third is unseen."""
     rng = np.random.default_rng(3)
     subjects, clips = [], []

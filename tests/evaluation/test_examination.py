@@ -15,6 +15,7 @@ from parlante.evaluation.evaluate import TRUTH, examine, load_results, save_resu
 from parlante.evaluation.page import write_page
 from parlante.evaluation.predictors import MeanMotion, Predictions, Speaker, Static, find_predictor
 from parlante.evaluation.protocols import protocol
+from parlante.training.perceptual import LPIPS
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,16 @@ def test_a_talker_and_the_baselines_on_the_embedded_head(synthtalk: Path, tmp_pa
     assert page.count("<polyline") == 4 + 3 and "LPIPS was not measured" in page
     for outside in ("http://", "https://", "<script", "<link", "@import"):
         assert outside not in page.replace("http://www.w3.org", "")
+
+
+def test_lpips_is_measured_with_a_file_of_weights(
+    synthtalk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights.safetensors").touch()
+    monkeypatch.setattr(LPIPS, "from_file", lambda path: lambda image, other: (image - other).abs().mean())
+    exam = Exam(Choice(data=synthtalk, split="test_b", clips=1, textures=32, lpips=tmp_path / "weights.safetensors"))
+    figures = examine(exam, [Static()], show=0).results["models"]["static"]["figures"]
+    assert 0 < figures["lpips"]["value"] < 0.2
 
 
 def test_strangers_are_learnt_from_clips_that_are_not_judged(synthtalk: Path) -> None:

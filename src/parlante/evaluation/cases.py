@@ -169,7 +169,7 @@ class Exam:
         return [self.corpus.rows[number]["key"] for number in self.judged]
 
     def identity(self, subject: str) -> Identity:
-        """A subject at rest; where the corpus has no template, the first frame of a clip stands in."""
+        """A subject at rest. Raises InputError where the corpus has no template of it."""
         found: Identity = self.corpus.identity(subject)
         return found
 
@@ -321,6 +321,11 @@ def _lpips(path: Path | str) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]],
 
     from parlante.training.perceptual import LPIPS
 
+    if not Path(path).is_file():
+        raise InputError(
+            f"no LPIPS weights at {path}; they are not part of this package: give one file with the VGG16 features and "
+            "the LPIPS lin layers, or leave --lpips away"
+        )
     network = LPIPS.from_file(path)
 
     def distance(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
