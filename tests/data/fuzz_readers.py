@@ -190,6 +190,55 @@ def _read_checkpoint(root: Path) -> None:
     load_checkpoint(root / "model")
 
 
+def _character(root: Path) -> None:
+    """A mesh with a morph target and a bone, as a binary glTF."""
+    import struct
+
+    parts = [FACE.tobytes(), (0.01 * FACE).astype("<f4").tobytes(), TRIANGLES.astype("<u2").tobytes()]
+    views, at = [], 0
+    for part in parts:
+        views.append({"buffer": 0, "byteOffset": at, "byteLength": len(part)})
+        at += len(part)
+    accessors = [
+        {"bufferView": k, "componentType": kind, "count": count, "type": of}
+        for k, (kind, count, of) in enumerate(((5126, 5, "VEC3"), (5126, 5, "VEC3"), (5123, 6, "SCALAR")))
+    ]
+    mesh = {"name": "face", "extras": {"targetNames": ["jawOpen"]},
+            "primitives": [{"attributes": {"POSITION": 0}, "targets": [{"POSITION": 1}], "indices": 2}]}  # fmt: skip
+    tree = {
+        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "head", "children": [1]}, {"mesh": 0, "name": "face"}], "meshes": [mesh],
+        "buffers": [{"byteLength": at}], "bufferViews": views, "accessors": accessors,
+    }  # fmt: skip
+    text, data = json.dumps(tree).encode(), b"".join(parts)
+    text, data = text + b" " * (-len(text) % 4), data + bytes(-len(data) % 4)
+    body = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(data), b"BIN\0") + data
+    (root / "face.glb").write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body)
+
+
+def _read_character(root: Path) -> None:
+    from parlante.character.mesh import read_character_mesh
+    from parlante.character.rigged import read_rig
+
+    read_character_mesh(root / "face.glb")
+    read_rig(root / "face.glb")
+
+
+def _recipe(root: Path) -> None:
+    (root / "small.yaml").write_text(
+        "stage: phonetic\nseed: 3\nmodel:\n  width: 8\ntrain: {steps: 10, rate: 1.0e-3}\n"
+    )
+    np.savez(root / "shapes.npz", shapes=np.zeros((2, 5, 3), np.float32), names=np.array(["a", "b"]))
+
+
+def _read_recipe(root: Path) -> None:
+    from parlante.export.edit import read_shapes
+    from parlante.training.recipe import read_recipe
+
+    read_recipe(root / "small.yaml")
+    read_shapes(root / "shapes.npz")
+
+
 # -- what others' projects write
 
 
@@ -378,6 +427,8 @@ READERS = (
     Reader("animation", _animation, _read_animation),
     Reader("style", _style, _read_style),
     Reader("checkpoint", _checkpoint, _read_checkpoint),
+    Reader("character", _character, _read_character),
+    Reader("recipe", _recipe, _read_recipe),
     Reader("pickle", _pickles, _read_pickles),
     Reader("containers", _containers, _read_containers),
     Reader("templates", _templates, _read_templates),

@@ -92,8 +92,9 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """A YAML recipe with `a.b=value` changes applied (values are YAML too). Raises InputError if either is unusable."""
     try:
         config = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read the recipe {path}: {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise InputError(f"cannot read the recipe {path}: {told}; mend its YAML") from error
     if not isinstance(config, dict) or "stage" not in config:
         raise InputError(f"{path} is no recipe: it must be a YAML mapping with a `stage`")
     for change in changes:
