@@ -1,0 +1,234 @@
+"""The loop that every family goes through: exact resumption, honest validation, its options, and its errors."""
+
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES, Bench, PowerCut, power_cut, same, weights
+from tiny import arguments, write_corpus
+from torch import Tensor, nn
+
+from parlante.cli.train import run as train
+from parlante.core import InputError
+from parlante.training.logs import read_curve
+from parlante.training.run import LoopConfig, Scheme, fit
+
+PROGRAM = Path(__file__).with_name("tiny_train.py")
+
+
+@pytest.fixture
+def bench(tiny_corpus: Path, tmp_path: Path) -> Bench:
+    return Bench(tiny_corpus, tmp_path / "bench")
+
+
+def program(bench: Bench, family: str, name: str, *changes: str, more: tuple[str, ...] = ()) -> subprocess.Popen:
+    """The same training in a process of its own."""
+    recipe, all_changes = bench.recipe(family)
+    command = [sys.executable, str(PROGRAM), str(recipe), "--run", str(bench.root / name), *more]
+    command += [part for change in (*all_changes, *changes) for part in ("--set", change)]
+    clean = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "PARLANTE_RUN_DIR")}
+    env = {**clean, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+# -- resumption
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_that_was_cut_off_ends_in_the_same_bits(family: str, bench: Bench) -> None:
+    whole = bench.train(family, "whole")
+    with pytest.raises(PowerCut), power_cut(3):
+        bench.train(family, "cut")
+    assert int(torch.load(bench.root / "cut" / "last.ckpt", weights_only=True)["scheme"]["steps"]) == 2
+    assert train(arguments(None, bench.root, resume=bench.root / "cut")) == 0
+    assert same(whole, bench.root / "cut")
+    curve = read_curve(whole)
+    assert list(curve["loss"]) == [1, 2, 3, 4, 5, 6] and read_curve(bench.root / "cut") == curve
+    assert len(list((bench.root / "cut").glob("log-*"))) == 2
+
+
+# -- honesty
+
+
+@pytest.mark.parametrize("family", ["faceformer", "motion_vqgan"])
+def test_test_clips_do_not_matter(family: str, bench: Bench) -> None:
+    """Whatever test clips hold, weights and validation figures are the same."""
+    run = bench.train(family, "run", "loop.max_steps=2", "loop.validate_every=2")
+    other = Bench(write_corpus(bench.root / "other-corpus"), bench.root / "other")
+    rng = np.random.default_rng(5)
+    for row in json.loads((other.corpus / "index.json").read_text())["clips"]:
+        if row["split"].startswith("test"):
+            path = other.corpus / "clips" / f"{row['key']}.npz"
+            with np.load(path) as kept:
+                arrays = dict(kept)
+            arrays["curves"] = rng.uniform(0, 1, arrays["curves"].shape).astype(np.float32)
+            arrays["audio"] = rng.integers(-9000, 9000, arrays["audio"].shape).astype(np.int16)
+            np.savez(path, **arrays)
+    again = other.train(family, "run", "loop.max_steps=2", "loop.validate_every=2")
+    assert same(run, again) and read_curve(run) == read_curve(again)
+
+
+class Toy(Scheme):
+    """A line through points; `figures` are what its validations say, one after the other."""
+
+    def __init__(self, loop: LoopConfig, figures: list[dict[str, float]] | None = None, bad: int = -1) -> None:
+        super().__init__(loop)
+        torch.manual_seed(0)
+        self.network, self.figures, self.bad = nn.Linear(2, 1), list(figures or []), bad
+
+    def batch(self, step: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng(step).normal(size=(4, 2)).astype(np.float32))
+
+    def losses(self, batch: Tensor) -> dict[str, Tensor]:
+        loss = (self.network(batch)[:, 0] - batch.sum(1) + 0.1 * torch.randn(len(batch))).square().mean()
+        return {"loss": loss * (float("nan") if self.steps_done == self.bad else 1.0)}
+
+    def validate(self) -> dict[str, float]:
+        return self.figures.pop(0) if self.figures else {}
+
+
+LOOP = LoopConfig(max_steps=8, log_every=1, validate_every=1, save_every=2, threads=1, accelerator="cpu", warmup=1)
+
+
+def test_a_collapse_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "parlante"):
+        fit(Toy(replace(LOOP, max_steps=2), [{"motion_spread": 0.8}, {"motion_spread": 0.01}]), tmp_path)
+    assert [r.message.split(":")[0] for r in caplog.records if "collapsed" in r.message] == ["step 2"]
+    assert "collapsed" in (tmp_path / "training.log").read_text()
+
+
+def test_patience_keeps_the_best(tmp_path: Path) -> None:
+    """Better twice, then never: stops after two more, with the weights of the best; resuming adds nothing."""
+    figures = [{"lip_mm": value} for value in (3.0, 2.0, 2.5, 2.4, 1.0)]
+    scheme = Toy(replace(LOOP, patience=2), figures)
+    fit(scheme, tmp_path)
+    assert scheme.steps_done == 4
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert best["step"] == 2 and torch.equal(best["ema"]["weight"], scheme.network.weight)
+    again = Toy(replace(LOOP, patience=2), figures)
+    fit(again, tmp_path)
+    assert again.steps_done == 4 and torch.equal(again.network.weight, scheme.network.weight)
+
+
+def test_losses_that_are_no_numbers_stop_the_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no longer finite at step 4"):
+        fit(Toy(LOOP, bad=3), tmp_path)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["scheme"]["steps"] == 2
+
+
+# -- options
+
+
+def test_workers_make_the_same_batches(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        fit(Toy(replace(LOOP, workers=workers, max_steps=5)), tmp_path / str(workers))
+    assert same(tmp_path / "0", tmp_path / "2")
+
+
+def test_a_schedule_warms_up_and_stays_or_falls() -> None:
+    falling, staying = (Toy(replace(LOOP, warmup=4, max_steps=100, schedule=s)) for s in ("cosine", "constant"))
+    assert [staying.rate(step) for step in (0, 1, 3, 50, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    assert falling.rate(3) > falling.rate(50) > falling.rate(99) > 0.02
+
+
+@pytest.mark.parametrize("family", ["faceformer", "ptalker", "facediffuser", "codetalker"])
+def test_options_work_together(family: str, bench: Bench) -> None:
+    """Whole clips with masks, mixed precision, accumulation, TensorBoard, a sample video."""
+    pytest.importorskip("tensorboard")
+    options = ("scheme.whole=true", "loop.precision=bf16", "loop.accumulate=2", "loop.max_steps=2")
+    video = ("loop.tensorboard=true", "loop.sample_every=2") if family == "faceformer" else ()
+    run = bench.train(family, "run", *options, *video)
+    assert np.isfinite(list(read_curve(run)["loss"].values())).all()
+    assert all(v.dtype != torch.bfloat16 for v in weights(run).values())
+    if video:
+        assert list((run / "log-0").glob("events.out.tfevents.*"))
+        assert (run / "samples" / "step-000002.mp4").stat().st_size > 1000
+
+
+def test_padding_does_not_count(bench: Bench) -> None:
+    """The loss of a padded clip is the one it has alone."""
+    from parlante.models.embedded import build
+    from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, prepare_for
+    from parlante.training.motion_store import MotionDataConfig
+
+    data = MotionDataConfig(
+        corpus=str(bench.corpus), basis=str(bench._basis()), cache=str(bench.root / "cache"), variants=0
+    )
+    store = prepare_for(data, LOOP)
+    own = AutoregressiveConfig(batch=2, taps=(0,), whole=True, own_past=0.0, noise=0.0)
+    sizes = {"motion_dim": len(store.basis), "audio_dim": store.features.shape[-1], "subjects": 2, "width": 16}
+    scheme = AutoregressiveScheme(build("faceformer", sizes | {"dropout": 0.0, "layers": 1}), store, LOOP, own)
+    batch = next(b for b in map(scheme.batch, range(99)) if b.lengths is not None and b.lengths.diff() != 0)
+    assert batch.lengths is not None
+    short = int(batch.lengths.argmin())
+    frames = int(batch.lengths[short])
+    one = Stretches(*(part[short : short + 1] for part in batch[:3]), batch.lengths[short : short + 1])
+    alone = Stretches(one.motion[:, :frames], one.features[:, :frames], one.subjects)
+    assert one.motion.shape[1] > frames
+    padded, plain = scheme.losses(one), scheme.losses(alone)
+    assert all(torch.allclose(padded[name], plain[name], rtol=1e-4) for name in plain)
+
+
+# -- run folders and errors
+
+
+def test_a_run_folder_tells_where_it_came_from(bench: Bench) -> None:
+    run = bench.train("faceformer", "run", "loop.max_steps=1")
+    assert {"parlante", "torch", "lightning", "command"} <= json.loads((run / "versions.json").read_text()).keys()
+    assert {"data.corpus", "data.basis"} <= json.loads((run / "data.json").read_text()).keys()
+    assert (run / "git.json").is_file() and "steps done" in (run / "training.log").read_text()
+    with pytest.raises(InputError, match="another recipe"):
+        bench.train("faceformer", "run", "loop.max_steps=2")
+    path = bench.corpus / "clips" / "ann" / "000.npz"
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(InputError, match=r"data\.corpus .* is not what the run began with"):
+        train(arguments(None, bench.root, resume=run))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    """Writing fails half-way; the error says so, the checkpoint before is whole, and the run can go on."""
+
+    class Growing(Toy):
+        def on_save_checkpoint(self, checkpoint: dict) -> None:
+            super().on_save_checkpoint(checkpoint)
+            if self.steps_done >= full:
+                checkpoint["scheme"]["ballast"] = torch.zeros(1 << 20)
+
+    full, limits = 4, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write the checkpoint .* the one before is intact"):
+            fit(Growing(LOOP), tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert torch.load(tmp_path / "full" / "last.ckpt", weights_only=True)["scheme"]["steps"] == 2
+    assert not list((tmp_path / "full").glob(".*.part*"))
+    full = 99
+    fit(Growing(LOOP), tmp_path / "full")
+    fit(Growing(LOOP), tmp_path / "whole")
+    assert same(tmp_path / "full", tmp_path / "whole")
+
+
+def test_targets_that_cannot_be_written_are_named(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    recipe, changes = bench.recipe("faceformer")
+    for out in (tmp_path / "file", Path("/proc/runs")):
+        options = arguments(None, out, *changes)
+        options.recipe = recipe
+        with pytest.raises(InputError, match="cannot make"):
+            train(options)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="cannot read the checkpoint"):
+        fit(Toy(LOOP), tmp_path)
+    assert (tmp_path / "last.ckpt").read_bytes() == b"nonsense"
