@@ -83,7 +83,7 @@ class Prepared:
         vertices = read_array(folder / "vertices.npy")[span]
         start = num_samples(row["first"], self.sample_rate, self.fps)
         audio = np.array(read_array(folder / "audio.npy")[start : start + row["samples"]], np.float32)
-        if len(vertices) != row["frames"] or len(audio) != row["samples"]:
+        if vertices.ndim != 3 or vertices.shape[::2] != (row["frames"], 3) or audio.shape != (row["samples"],):
             raise InputError(f"{folder} is not what prepared.json lists; prepare the corpus again")
         textures: Any = None
         pictures = self._pictures(row["subject"])
@@ -105,8 +105,8 @@ class Prepared:
             try:
                 with path.open("rb") as file:
                     file.seek(start)
-                    content = file.read(max(0, int(ends[frame]) - start))
-            except (OSError, ValueError, OverflowError, IndexError) as error:
+                    content = file.read(min(max(0, int(ends[frame]) - start), path.stat().st_size))
+            except (OSError, ValueError, TypeError, OverflowError, IndexError) as error:
                 raise InputError(f"cannot read {path}: {first_line(error)}; prepare the corpus again") from error
             return picture(content, f"frame {frame} of {path}")
 
@@ -129,16 +129,22 @@ def picture(content: bytes, name: str) -> NDArray[np.uint8]:
 def read_array(path: Path) -> NDArray[Any]:
     """A `.npy`, memory-mapped. Raises InputError if it is missing or damaged."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except NUMPY_ERRORS as error:
         raise InputError(f"cannot read {path}: {first_line(error)}; prepare the corpus again") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim == 0:
+        raise InputError(f"cannot read {path}: it holds no numbers; prepare the corpus again")
+    return array
 
 
 def read_topology(root: Path, name: str) -> Topology:
     """`topology.npz` of a prepared corpus."""
     arrays = read_npz(root / "topology.npz", ("num_vertices", "triangles", "uv", "uv_triangles"))
-    count = int(arrays["num_vertices"])
-    return Topology(name, count, arrays["triangles"], arrays["uv"], arrays["uv_triangles"])
+    try:
+        count = int(arrays["num_vertices"])
+        return Topology(name, count, arrays["triangles"], arrays["uv"], arrays["uv_triangles"])
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{root}/topology.npz: {error}; prepare the corpus again") from error
 
 
 def write_topology(root: Path, topology: Topology) -> None:
@@ -188,9 +194,29 @@ def _read_index(root: Path) -> dict[str, Any]:
             raise InputError(f"{path} is of format {index['format']}, this version reads {FORMAT}; prepare it again")
         for key in ("dataset", "fps", "sample_rate", "motion_stats", "clips", "subjects"):
             index[key]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        _check_index(index)
+    except (ValueError, KeyError, TypeError, OSError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot read {path}: {error}; prepare the corpus again") from error
+        raise InputError(f"cannot read {path}: {error!r}; prepare the corpus again") from error
     result: dict[str, Any] = index
     return result
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError where the index is not what `write_index` writes."""
+    if not 1 <= float(index["fps"]) <= 1000 or not 1000 <= int(index["sample_rate"]) <= 400000:
+        raise ValueError("impossible rates")
+    if not isinstance(index["dataset"], str) or not isinstance(index["motion_stats"], dict):
+        raise TypeError("dataset or motion_stats")
+    for name, known in index["subjects"].items():
+        size = known["texture_size"]
+        if "/" in name or name in ("", ".", ".."):
+            raise ValueError(f"subject {name!r}")
+        if size is not None and not (len(size) == 2 and all(type(side) is int and side > 0 for side in size)):
+            raise ValueError(f"pictures of {name!r}")
+    for row in index["clips"]:
+        if row["subject"] not in index["subjects"] or not all(isinstance(row[k], str) for k in ("key", "split")):
+            raise ValueError(f"clip {row['key']!r}")
+        if not all(type(row[k]) is int and row[k] >= (k != "first") for k in ("first", "frames", "samples")):
+            raise ValueError(f"length of {row['key']!r}")

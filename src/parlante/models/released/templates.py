@@ -41,7 +41,7 @@ def read_templates(paths: Iterable[Path | str], name: str = "template") -> Templ
         counts = {face.shape for face in neutrals.values()}
         if len(counts) > 1:
             raise InputError(f"{path}: faces of {' and '.join(map(str, sorted(counts)))}, wanted one mesh")
-        if len(mesh.get("triangles", ())) and counts and mesh["triangles"].max() >= next(iter(counts))[0]:
+        if np.size(mesh.get("triangles", ())) and counts and mesh["triangles"].max() >= next(iter(counts))[0]:
             raise InputError(f"{path}: triangles name vertices beyond the {next(iter(counts))[0]} of the faces")
     none = Templates()
     return Templates(
