@@ -157,6 +157,11 @@ class Biwi(Sequence[Clip]):
         if subject not in self.subjects:
             raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
         mesh = self.scan(subject)
+        if len(mesh.vertices) != self.topology.num_vertices:
+            raise InputError(
+                f"the scan of {subject} in {self.root} has {len(mesh.vertices)} vertices, the first one "
+                f"{self.topology.num_vertices}; copy the scans again"
+            )
         first = next(frames for (name, _), frames in self.sequences.items() if name == subject)
         frame = normalise(_TURN * first.reader(len(mesh.vertices))(np.array([0])), mesh.triangles)[0]
         both = [normalise((turn * mesh.vertices)[None], mesh.triangles)[0] for turn in (_TURN, np.ones(3))]
