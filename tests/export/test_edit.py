@@ -121,6 +121,15 @@ def test_trimming_cuts_frames_and_sound_together(take: Take, animation: Animatio
     np.testing.assert_array_equal(facts.audio, animation.audio[3200:8000])
     with pytest.raises(InputError, match="nothing"):
         edit.trimmed(take, chunks_of(animation), 3.0)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(InputError, match="must not be negative"):
+            edit.trimmed(take, chunks_of(animation), wrong)
+        with pytest.raises(InputError, match="must not be negative"):
+            edit.trimmed(take, chunks_of(animation), 0.0, wrong)
+        with pytest.raises(InputError, match="must not be negative"):
+            edit.faded(take, chunks_of(animation), wrong)
+        with pytest.raises(InputError, match="must not be negative"):
+            edit.joined([(take, chunks_of(animation))], wrong)
 
 
 def test_fades_begin_and_end_at_rest(take: Take, animation: Animation) -> None:

@@ -22,6 +22,12 @@ def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
         check_outputs([tmp_path / "a.csv", f"{tmp_path}/./a.csv"])
 
 
+def test_two_outputs_that_would_write_the_same_file_beside_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"both write .*a\.albedo\.png"):
+        check_outputs([tmp_path / "a.usda", tmp_path / "a.usdc"])
+    check_outputs([tmp_path / "a.usda", tmp_path / "a.usdz", tmp_path / "a.mc", tmp_path / "b.usdc"])
+
+
 def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "fixed.csv").write_text("x")

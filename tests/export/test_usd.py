@@ -52,7 +52,13 @@ def test_the_validators_find_nothing(
     write_all(take, chunks_of(animation, 7), [path], fidelity=Fidelity(motion=motion))
     assert not findings(path)
     names = {entry.name for entry in tmp_path.iterdir()}
-    assert names == ({"a.usdz"} if suffix == ".usdz" else {f"a{suffix}", "a.albedo.png", "a.wav"})
+    assert names == ({"a.usdz"} if suffix == ".usdz" else {f"a{suffix}", "a.albedo.png", "a.sound.wav"})
+
+
+def test_a_recording_of_the_same_name_is_left_alone(take: Take, animation: Animation, tmp_path: Path) -> None:
+    (tmp_path / "line.wav").write_bytes(b"the only copy")
+    write_all(take, chunks_of(animation), [tmp_path / "line.usda"])
+    assert (tmp_path / "line.wav").read_bytes() == b"the only copy"
 
 
 def test_the_validators_would_find_something(take: Take, animation: Animation, tmp_path: Path) -> None:

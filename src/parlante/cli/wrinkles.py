@@ -28,6 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the wrinkles. Raises InputError for arguments that cannot be used."""
+    from pathlib import Path
+
     from tqdm import tqdm
 
     from parlante.cli._interrupt import interruptible
@@ -39,6 +41,11 @@ def run(options: argparse.Namespace) -> int:
     steps = STEPS if options.steps is None else options.steps
     if not 1 <= steps <= 500:
         raise InputError(f"--steps must lie in 1..500, got {steps}; {STEPS} is good")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {options.seed}")
+    for output in options.output:
+        if Path(output).exists() and Path(options.animation).exists() and Path(output).samefile(options.animation):
+            raise InputError(f"{output} is the animation itself; name another output with -o")
     animation = load(options.animation)
     total = len(animation.vertices)
     with interruptible(), tqdm(total=total, unit=" frames", disable=options.quiet or None) as bar:

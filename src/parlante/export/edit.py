@@ -122,12 +122,14 @@ def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]
 
 def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: float | None = None) -> Stream:
     """Only the frames and the sound between two times. Raises InputError if nothing is left."""
-    first = max(0, round(start_s * take.fps))
+    if not (start_s >= 0 and (end_s is None or end_s >= 0)):
+        until = "the end" if end_s is None else f"{end_s:g} s"
+        raise InputError(f"times must not be negative, got {start_s:g} s to {until}")
+    start_s, end_s = min(start_s, take.duration), None if end_s is None else min(end_s, take.duration)
+    first = round(start_s * take.fps)
     end = take.num_frames if end_s is None else min(take.num_frames, round(end_s * take.fps))
     if first >= end:
-        raise InputError(
-            f"nothing of the {take.duration:.2f} s is left between {start_s:g} s and {end_s if end_s else 0:g} s"
-        )
+        raise InputError(f"nothing of the {take.duration:.2f} s is left from {start_s:g} s to {end / take.fps:g} s")
     samples = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
     facts = replace(take, num_frames=end - first, audio=take.audio[samples])
 
@@ -145,8 +147,9 @@ def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: fl
 
 def faded(take: Take, chunks: Iterable[Chunk], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
     """The face grows out of its rest at the start and returns to it at the end; the sound stays."""
-    if in_s < 0 or out_s < 0:
-        raise InputError(f"a fade must not be negative, got {min(in_s, out_s):g} s")
+    for length in (in_s, out_s):
+        if not 0 <= length < np.inf:
+            raise InputError(f"a fade must not be negative, got {length:g} s")
     seconds = np.arange(take.num_frames) / take.fps
     left = (take.num_frames - 1) / take.fps - seconds
     share = np.ones(take.num_frames)
@@ -170,9 +173,9 @@ def joined(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
     if not streams:
         raise InputError("nothing to join; give at least one animation")
     first = streams[0][0]
-    overlap = round(crossfade_s * first.fps)
-    if overlap < 0:
+    if not 0 <= crossfade_s < np.inf:
         raise InputError(f"a crossfade must not be negative, got {crossfade_s:g} s")
+    overlap = round(crossfade_s * first.fps)
     takes, pieces = [], []
     for take, chunks in streams:
         _check_same_face(first, take)

@@ -106,8 +106,8 @@ FORMATS: dict[str, Format] = {
 def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
     """The outputs as paths, after making sure that each can be written.
 
-    Raises InputError for an unknown suffix, the same file twice, a folder that is not empty, or a place that cannot be
-    written to. Also removes what a killed run left half-written beside these targets.
+    Raises InputError for an unknown suffix, the same file twice (what formats put beside it included), a folder that is
+    not empty, or a place that cannot be written to. Also removes what a killed run left half-written beside them.
     """
     paths = [Path(output) for output in outputs]
     for output, path in zip(outputs, paths):
@@ -129,6 +129,12 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
     for path in paths:
         if resolved.count(path.resolve()) > 1:
             raise InputError(f"{path} is named twice as an output; give each output its own name")
+    written: dict[Path, Path] = {}
+    for output, path in zip(outputs, paths):
+        for companion in _companions(output):
+            other = written.setdefault(companion.resolve(), path)
+            if other is not path:
+                raise InputError(f"{other} and {path} would both write {companion}; give them different names")
     return paths
 
 
@@ -197,6 +203,17 @@ def _kind(output: Path | str) -> str:
 
 def _same_kind(output: Path | str, path: Path) -> Path | str:
     return f"{path}/" if _kind(output) == "/" else path
+
+
+def _companions(output: Path | str) -> list[Path]:
+    """All files that an output consists of: itself, and what its format puts beside it."""
+    path, kind = Path(output), _kind(output)
+    beside: tuple[str, ...] = ()
+    if kind in (".usd", ".usda", ".usdc"):
+        beside = (".albedo.png", ".sound.wav")
+    elif kind == ".mc":
+        beside = (".xml",)
+    return [path, *(path.with_name(path.name[: -len(kind)] + suffix) for suffix in beside)]
 
 
 def _check_writable(path: Path) -> None:

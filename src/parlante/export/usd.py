@@ -2,8 +2,8 @@
 
 Layout: `/Face` (SkelRoot, default prim) holds `Mesh`, its blend shapes, `Skeleton` (joints Neck and Neck/Head, which
 carry the head pose), `Speech` (SkelAnimation), `Material` (UsdPreviewSurface) and `Sound`. Metres, y up; time code t
-is frame t. `.usd`, `.usdc` and `.usda` name `NAME.albedo.png` and `NAME.wav` beside them; a `.usdz` holds them, and
-where there are wrinkles also one picture of the skin per frame (time-sampled `inputs:file`).
+is frame t. `.usd`, `.usdc` and `.usda` name `NAME.albedo.png` and `NAME.sound.wav` beside them; a `.usdz` holds them,
+and where there are wrinkles also one picture of the skin per frame (time-sampled `inputs:file`).
 """
 
 import os
@@ -77,11 +77,11 @@ class UsdSink:
                 layer = self._partial
                 layer.unlink(missing_ok=True)
                 stem = self.path.name.removesuffix(self.path.suffix)
-                sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.wav")))
+                sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
                 albedo = None
                 if self._take.albedo is not None:
                     albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
-                self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.wav"}
+                self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
             if self._take.albedo is not None:
                 assert albedo is not None
                 save_png(self._take.albedo, albedo)
