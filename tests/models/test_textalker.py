@@ -233,7 +233,7 @@ def test_a_model_of_one_kind_keeps_the_pivot_of_the_other(kind):
 
 @pytest.mark.parametrize("shipped", [False, True], ids=["untrained", "shipped"])
 def test_windows_join_without_a_jump(shipped):
-    """Root mean square acceleration at the joins is at most 1.3 times that elsewhere; without a cross-fade it is more."""
+    """Root mean square acceleration at joins is at most 1.3 times that elsewhere; without a cross-fade it is more."""
     talker = TexTalker.from_pretrained() if shipped else tiny()
     sizes = talker.config.denoiser
     frames = 12 * sizes.frames
