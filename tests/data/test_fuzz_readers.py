@@ -11,7 +11,7 @@ import pytest
 from fuzz_readers import READERS
 from fuzzing import Reader, fuzz, outcome
 
-COUNT = int(os.environ.get("PARLANTE_FUZZ", "60"))
+COUNT = int(os.environ.get("PARLANTE_FUZZ", "20"))
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
