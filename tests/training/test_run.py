@@ -177,6 +177,18 @@ def test_padding_does_not_count(bench: Bench) -> None:
     assert all(torch.allclose(padded[name], plain[name], rtol=1e-4) for name in plain)
 
 
+def test_one_clip_is_learnt(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, changes = bench.recipe("faceformer")
+    easy = ("model.width=64", "model.dropout=0", "scheme.own_past=0", "scheme.noise=0", "loop.lr=5e-3")
+    options = arguments(None, bench.root / "runs", *changes, *easy, "loop.max_steps=200")
+    options.recipe, options.overfit_one_clip = recipe, True
+    assert train(options) == 0
+    assert "learnt" in capsys.readouterr().out
+    options.set += ["loop.lr=0", "loop.max_steps=4"]
+    assert train(options) == 1
+    assert "NOT learnt" in capsys.readouterr().out
+
+
 # -- run folders and errors
 
 
