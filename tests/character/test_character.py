@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlante.character import Character, build_character
+from parlante.character import Character, build_character, pose
 from parlante.character.gltf import Gltf
 from parlante.character.mesh import read_character_mesh
 from parlante.character.surface import Nearest, Surface
@@ -144,7 +144,11 @@ def test_a_mask_without_neck_with_landmarks(tmp_path: Path) -> None:
         build_character(path, landmarks=tmp_path / "marks.json")
 
 
-def test_a_cube_is_refused_with_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cube_is_refused_with_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = pose._everywhere()
+    monkeypatch.setattr(pose, "_everywhere", lambda: every[:4])  # tilted starts of a cube are alike, 60 take long
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
     faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     lines = ["v {} {} {}".format(*c) for c in corners] + ["f {} {} {} {}".format(*(i + 1 for i in f)) for f in faces]

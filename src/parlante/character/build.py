@@ -11,6 +11,18 @@ from parlante.character.attach import Attachment, attach, outer_triangles, user_
 from parlante.character.character import Character
 from parlante.character.fit import Registered, register
 from parlante.character.mesh import UserMesh, parts_of, read_character_mesh, texture_of, weld
+from parlante.character.parts import (
+    MOUTH,
+    added,
+    blinks_that_cover,
+    check_choice,
+    joined,
+    parts_texture,
+    seat_eyes,
+    seat_mouth,
+    wanted_eyes,
+    wanted_mouth,
+)
 from parlante.character.pose import Pose, PoseSearch, Similarity, umeyama
 from parlante.character.prior import FacePrior, face_prior
 from parlante.character.surface import Surface
@@ -30,15 +42,18 @@ def build_character(
     *,
     texture: Path | str | None = None,
     landmarks: Path | str | None = None,
+    parts: str = "auto",
     refused: Path | None = None,
     step: Steps = lambda what: None,
 ) -> Character:
     """A character of a `.obj`, `.ply`, `.glb` or `.vrm`.
 
     texture: its picture; landmarks: a JSON file of names of our landmarks (nose_tip, mouth_left, chin, ...) and places
-    [x, y, z] or vertex numbers, at least four. refused: where to save a picture if it is refused; step: told what is
-    being done. Raises InputError if the mesh cannot be read or shows no face.
+    [x, y, z] or vertex numbers, at least four. parts: which of eyeballs, and teeth with gums and tongue, are added:
+    auto (those that are missing), none, eyes, mouth or all. refused: where to save a picture if it is refused; step:
+    told what is being done. Raises InputError if the mesh cannot be read or shows no face.
     """
+    check_choice(parts)
     step("reading")
     mesh = read_character_mesh(path)
     albedo = mesh.albedo if texture is None else texture_of(texture)
@@ -58,9 +73,14 @@ def build_character(
     step("carrying the shapes over")
     attached = attach(canonical, registered, prior, part, main)
     person = _alike(prior, registered)
+    eyes = wanted_eyes(parts, canonical, registered, prior, attached.eyeballs)
+    if eyes:
+        registered = seat_eyes(canonical, registered, prior)
     ours = carry_shapes(prior, person, registered)
     shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
     neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
+    for number, blink in blinks_that_cover(canonical, neutral, registered, ours, attached.carrier, prior, eyes).items():
+        shapes[number] = blink
     topology = _topology(mesh, place, canonical, registered, attached, prior)
     step("texture")
     table = None
@@ -74,9 +94,15 @@ def build_character(
             outer,
             WRINKLE_SIZE,
         )
+    names = eyes + wanted_mouth(parts, canonical, neutral, shapes, registered, ours, prior)
+    back = np.zeros(3)
+    if MOUTH[0] in names:
+        back = seat_mouth(canonical, neutral, shapes, registered, ours, prior)
+    more = added(prior, names)
+    its = registered.neutral[more.number] + np.isin(more.number, added(prior, MOUTH).number)[:, None] * back
     pivot = prior.head.neck_pivot(person).astype(np.float64)
     x, y, z = (float(value) for value in pivot)
-    still = neutral[place].astype(np.float32)
+    still = np.concatenate([neutral[place], its]).astype(np.float32)
     report = {
         "relief": round(pose.relief, 3),
         "fit_mm": round(1000 * registered.residual, 3),
@@ -85,12 +111,13 @@ def build_character(
         "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
         "own_eyeballs": [len(ball) for ball in attached.eyeballs],
         "own_lower_teeth": len(attached.jaw),
+        "added": list(more.names),
         "like": person,
     }
     return Character(
-        topology,
+        joined(topology, more),
         still,
-        np.ascontiguousarray(shapes[:, place]),
+        np.concatenate([shapes[:, place], ours[:, more.number]], axis=1),
         turned,
         (x, y, z),
         neck_weights(still, pivot),
@@ -99,6 +126,8 @@ def build_character(
         albedo,
         table,
         report,
+        len(more.number),
+        parts_texture(prior, person) if names else None,
     )
 
 
@@ -109,20 +138,21 @@ def _find(
     if landmarks is not None:
         start = read_landmarks(landmarks, prior, mesh)
         poses = [(PoseSearch(side, prior).refine(start), side) for side in (surface, _inside_out(surface))]
-        pose, best = max(poses, key=lambda item: item[0].relief)
+        pose, best = max(poses, key=lambda item: item[0].likeness)
         return pose, best
     best = surface
     pose = PoseSearch(surface, prior).run()[0]
     if not pose.is_face and _hollow(surface):
         other = _inside_out(surface)
         turned = PoseSearch(other, prior).run()[0]
-        if turned.relief > pose.relief:
+        if turned.likeness > pose.likeness:
             pose, best = turned, other
     if not pose.is_face:
         canonical = Surface(pose.similarity.apply(best.vertices), best.triangles)
         _refuse(
             mesh, canonical, refused,
-            f"nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's at best, 0.55 is the least",
+            f"at best nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's and lie "
+            f"{1000 * pose.error:.1f} mm from it, a likeness of {max(pose.likeness, 0):.2f} where 0.35 is the least",
         )  # fmt: skip
     return pose, best
 

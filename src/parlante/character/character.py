@@ -1,13 +1,16 @@
 """A character: the user's mesh with 52 shapes, its skin and what carries motion and wrinkles to it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.character.atlas import Dressed, dress
+from parlante.character.mesh import texture_of
+from parlante.character.parts import EYES, MOUTH, check_choice
 from parlante.character.pose import Similarity
 from parlante.character.surface import Surface
 from parlante.character.transfer import Carrier
@@ -42,6 +45,10 @@ class Character:
     wrinkle_table: NDArray[np.float32] | None = None
     report: dict[str, Any] | None = None
     """What the registration measured."""
+    added: int = 0
+    """The last so many vertices are parts of ours, eyeballs or teeth, that the mesh did not have."""
+    parts_texture: NDArray[np.uint8] | None = None
+    """(h, w, 3) sRGB of the added parts; their texture coordinates lie in it, 0..1."""
 
     def vertices(
         self, weights: NDArray[np.floating], residual: NDArray[np.floating] | None = None
@@ -59,8 +66,57 @@ class Character:
         return np.asarray(moved + self.neutral, np.float32)
 
     def motion(self, offsets: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Displacements (T, V, 3) of our head -> (T, U, 3) of this character; its rigid parts stay."""
-        return self.carrier(offsets)[:, self.place]
+        """Displacements (T, V, 3) of our head -> (T, U, 3) of this character; its rigid and added parts stay."""
+        return np.pad(self.carrier(offsets)[:, self.place], ((0, 0), (0, self.added), (0, 0)))
+
+    @property
+    def own(self) -> int:
+        """How many vertices are the user's: the first ones, in the user's order."""
+        return len(self.neutral) - self.added
+
+    def only(self, parts: str) -> "Character":
+        """This character with fewer added parts. parts: auto or all (those it has), none, eyes or mouth."""
+        check_choice(parts)
+        if parts in ("auto", "all") or not self.added:
+            return self
+        regions = self.topology.regions
+        kept = np.arange(len(self.neutral)) < self.own
+        for name in {"none": (), "eyes": EYES, "mouth": MOUTH}[parts]:
+            kept[regions.get(name, ())] = True
+        number = np.cumsum(kept) - 1
+        faces = kept[self.topology.triangles].all(1)
+        laid = self.topology.uv_triangles[(self.topology.triangles >= self.own).all(1)]
+        mine = np.arange(int(laid.min()))  # the user's texture corners, used or not
+        corners = np.union1d(mine, self.topology.uv_triangles[faces])
+        place = np.zeros(len(self.topology.uv), np.int64)
+        place[corners] = np.arange(len(corners))
+        topology = replace(
+            self.topology,
+            num_vertices=int(kept.sum()),
+            triangles=number[self.topology.triangles[faces]].astype(np.int32),
+            uv=self.topology.uv[corners],
+            uv_triangles=place[self.topology.uv_triangles[faces]].astype(np.int32),
+            regions={
+                name: number[where[kept[where]]].astype(np.int32)
+                for name, where in regions.items()
+                if kept[where].any()
+            },
+            landmarks={name: int(number[v]) for name, v in self.topology.landmarks.items() if kept[v]},
+        )
+        left = int(kept[self.own :].sum())
+        return replace(
+            self,
+            topology=topology,
+            neutral=self.neutral[kept],
+            shapes=np.ascontiguousarray(self.shapes[:, kept]),
+            pose_weights=self.pose_weights[kept],
+            added=left,
+            parts_texture=self.parts_texture if left else None,
+        )
+
+    def dressed(self) -> Dressed:
+        """Topology, texture and wrinkle table as they are drawn and written: one picture for the mesh and its parts."""
+        return dress(self.topology, self.own, self.albedo, self.parts_texture, self.wrinkle_table)
 
     def wrinkles(self, maps: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """Stored wrinkle maps in our layout -> in this character's; none if it has no texture coordinates."""
@@ -85,6 +141,7 @@ class Character:
             "index": carry.index.astype(np.int32),
             "weights": carry.weights.astype(np.float32),
             "free": carry.free.astype(np.int32),
+            "added": np.int32(self.added),
             **{f"region:{name}": value for name, value in topology.regions.items()},
             **{f"landmark:{name}": np.int32(value) for name, value in topology.landmarks.items()},
         }
@@ -104,10 +161,11 @@ class Character:
             "report": self.report or {},
         }
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        if self.albedo is not None:
-            from PIL import Image
+        for picture, name in ((self.albedo, "albedo.png"), (self.parts_texture, "parts.png")):
+            if picture is not None:
+                from PIL import Image
 
-            Image.fromarray(self.albedo).save(partial / "albedo.png")
+                Image.fromarray(picture).save(partial / name)
 
     @classmethod
     def load(cls, folder: Path | str) -> "Character":
@@ -140,19 +198,18 @@ class Character:
                 {key: value.astype(np.int32) for key, value in named("region:").items()},
                 {key: int(value) for key, value in named("landmark:").items()},
             )
-            place = arrays["place"].astype(np.int64)
-            if shapes.shape != (len(ARKIT_NAMES), len(neutral), 3) or len(place) != len(neutral):
+            place, added = arrays["place"].astype(np.int64), int(arrays.get("added", 0))
+            if shapes.shape != (len(ARKIT_NAMES), len(neutral), 3) or len(place) + added != len(neutral):
                 raise ValueError(f"shapes {shapes.shape} for {len(neutral)} vertices")
         except ValueError as error:
             raise InputError(f"{folder} is damaged: {error}; build it again") from error
-        surface = welded(neutral, topology.triangles, place)
+        mine = (topology.triangles < len(place)).all(1)
+        surface = welded(neutral[: len(place)], topology.triangles[mine], place)
         known, free = arrays["known"].astype(np.int64), arrays["free"].astype(np.int64)
         carrier = Carrier(known, arrays["index"].astype(np.int64), arrays["weights"].astype(np.float64), free, surface)
-        albedo = None
-        if (folder / "albedo.png").is_file():
-            from parlante.character.mesh import texture_of
-
-            albedo = texture_of(folder / "albedo.png")
+        albedo, parts_texture = (
+            texture_of(folder / name) if (folder / name).is_file() else None for name in ("albedo.png", "parts.png")
+        )
         return cls(
             topology,
             neutral,
@@ -165,6 +222,8 @@ class Character:
             albedo,
             arrays.get("wrinkle_table"),
             config.get("report"),
+            added,
+            parts_texture,
         )
 
 

@@ -21,6 +21,7 @@ PREVIEW: dict[str, Mapping[str, float]] = {
     "smile": {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
     "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     "brows": {"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0},
+    "gaze": {"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0},
     "sneer": {"noseSneerLeft": 1.0, "noseSneerRight": 1.0, "mouthUpperUpLeft": 0.8, "mouthUpperUpRight": 0.8},
 }
 
@@ -32,8 +33,9 @@ def save_preview(character: Character, path: Path | str, size: int = 320) -> Non
         for name, value in pose.items():
             row[INDEX[name]] = value
     vertices = character.vertices(weights)
+    worn = character.dressed()
     with Renderer(
-        character.topology, character.neutral, size=size, view=portrait(character), albedo=character.albedo,
+        worn.topology, character.neutral, size=size, view=portrait(character), albedo=worn.albedo,
         pivot=character.pivot, sample_poses=vertices[1:3],
     ) as renderer:  # fmt: skip
         save_png(contact_sheet([renderer.draw(frame) for frame in vertices], list(PREVIEW), columns=4), path)

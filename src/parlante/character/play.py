@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parlante.character.character import Character
+from parlante.character.wrinkle import carry_wrinkles
 from parlante.core import InputError
 from parlante.export import Chunk, Take
 
@@ -19,21 +21,24 @@ def recast(take: Take, chunks: Iterator[Chunk], character: Character) -> tuple[T
         raise InputError(
             "this model does not move the embedded head; a character needs --model textalker or another of it"
         )
-    wrinkled = take.wrinkle_size is not None and character.wrinkle_table is not None and character.albedo is not None
+    worn = character.dressed()
+    wrinkled = take.wrinkle_size is not None and worn.wrinkle_table is not None and character.albedo is not None
     played = replace(
         take,
-        topology=character.topology,
+        topology=worn.topology,
         neutral=character.neutral,
         shapes=character.shapes,
-        albedo=None if take.wrinkle_size is None else character.albedo,
+        albedo=None if take.wrinkle_size is None else worn.albedo,
         pivot=character.pivot,
-        wrinkle_size=character.wrinkle_table.shape[:2] if wrinkled and character.wrinkle_table is not None else None,
+        wrinkle_size=worn.wrinkle_table.shape[:2] if wrinkled and worn.wrinkle_table is not None else None,
         provenance={**take.provenance, "identity": character.topology.name},
     )
-    return played, _frames(take, chunks, character, wrinkled)
+    return played, _frames(take, chunks, character, worn.wrinkle_table if wrinkled else None)
 
 
-def _frames(take: Take, chunks: Iterator[Chunk], character: Character, wrinkled: bool) -> Iterator[Chunk]:
+def _frames(
+    take: Take, chunks: Iterator[Chunk], character: Character, table: NDArray[np.float32] | None
+) -> Iterator[Chunk]:
     assert take.shapes is not None
     basis = take.shapes.reshape(len(take.shapes), -1)
     for chunk in chunks:
@@ -42,7 +47,7 @@ def _frames(take: Take, chunks: Iterator[Chunk], character: Character, wrinkled:
         yield Chunk(
             chunk.start,
             character.vertices(chunk.weights, residual.astype(np.float32)),
-            character.wrinkles(chunk.wrinkle) if wrinkled and chunk.wrinkle is not None else None,
+            carry_wrinkles(chunk.wrinkle, table) if table is not None and chunk.wrinkle is not None else None,
             chunk.weights,
             chunk.head_pose,
         )

@@ -57,6 +57,12 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
         "a copy with the animation is written",
     )
     parser.add_argument(
+        "--parts",
+        choices=("auto", "none", "eyes", "mouth", "all"),
+        default="auto",
+        help="with --character mesh: which eyeballs, teeth and tongue of ours it gets (default: those it has not)",
+    )
+    parser.add_argument(
         "--style",
         metavar="NAME",
         help="in whose manner: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); default: the identity's own",
@@ -122,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
 
                 from parlante.pipeline.character import animate_character
 
-                perform = partial(animate_character, character=options.character)
+                perform = partial(animate_character, character=options.character, parts=options.parts)
             take = perform(
                 speech,
                 outputs,

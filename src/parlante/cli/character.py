@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
+CHOICES = ("auto", "none", "eyes", "mouth", "all")
 EPILOG = """examples:
   parlante character build me.obj --texture face.png -o me.character
   parlante character build sculpt.ply -o sculpt.character --landmarks marks.json
+  parlante character build mask.obj --parts none -o mask.character
   parlante character info me.character
   parlante character info rigged.glb
   parlante animate line.wav --character me.character -o line.mp4
@@ -27,6 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--texture", type=Path, metavar="PNG", help="the picture that its texture coordinates mean")
     build.add_argument(
         "--landmarks", type=Path, metavar="JSON", help="places of the face, where it is not found by itself"
+    )
+    build.add_argument(
+        "--parts",
+        choices=CHOICES,
+        default="auto",
+        help="which eyeballs, teeth and tongue of ours the mesh gets (default auto: those it has not)",
     )
     build.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
     info = actions.add_parser("info", help="what a character, or the rig of a .glb or .vrm, can do")
@@ -55,7 +63,12 @@ def _build(options: argparse.Namespace) -> int:
             bar.update()
 
         character = build_character(
-            options.mesh, texture=options.texture, landmarks=options.landmarks, refused=refused, step=step
+            options.mesh,
+            texture=options.texture,
+            landmarks=options.landmarks,
+            parts=options.parts,
+            refused=refused,
+            step=step,
         )
         step("preview")
         with atomic_folder(options.output) as folder:
@@ -92,4 +105,5 @@ def _tell(path: Path) -> None:
         f"  our face lies {report.get('fit_mm', 0):.2f} mm from it on average; {report.get('followed', 0):.0%} followed"
     )
     print(f"  lips: {report.get('mouth', '?')}; eyes: {', '.join(report.get('eyes', []))}; wrinkles: {wrinkles}")
+    print(f"  added parts of ours: {', '.join(report.get('added', [])) or 'none'}")
     print(f"  see {path / 'preview.png'}")

@@ -21,6 +21,7 @@ def animate_character(
     outputs: Sequence[Path | str],
     character: Path | str,
     *,
+    parts: str = "auto",
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
     **how: Any,
@@ -28,7 +29,8 @@ def animate_character(
     """Write `character` saying `speech` to `outputs`.
 
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
-    built on the spot, or a rigged .glb or .vrm, of which a copy with one more animation is written. `how`: the keywords
+    built on the spot, or a rigged .glb or .vrm, of which a copy with one more animation is written. parts: which parts
+    of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `how`: the keywords
     of `pipeline.stream`. Raises InputError for anything that cannot be used.
     """
     path = Path(character)
@@ -38,13 +40,14 @@ def animate_character(
         rig = read_rig(path)
         if rig.useful:
             return _animate_rig(speech, outputs, rig, progress, how)
-    return _animate_mesh(speech, outputs, path, picture, progress, how)
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, how)
 
 
 def _animate_mesh(
     speech: Path | str | tuple[NDArray[np.floating], int],
     outputs: Sequence[Path | str],
     path: Path,
+    parts: str,
     picture: Picture | None,
     progress: Callable[[int, int], None] | None,
     how: dict[str, Any],
@@ -56,7 +59,7 @@ def _animate_mesh(
     if not path.exists():
         raise InputError(f"no such character: {path}")
     refused = Path(f"{path.stem}.refused.png")
-    played = Character.load(path) if path.is_dir() else build_character(path, refused=refused)
+    played = Character.load(path).only(parts) if path.is_dir() else build_character(path, parts=parts, refused=refused)
     like = (played.report or {}).get("like")
     how["identity"] = how.get("identity") or like
     take, chunks = stream(speech, **how)

@@ -1,0 +1,114 @@
+"""Eyeballs, teeth and tongue added to the skin of a person of ours, whose own parts are the truth."""
+
+import numpy as np
+import pytest
+from test_character import SCALE, TURN, WHO, outer_face, write_obj
+
+from parlante.character import Character, build_character
+from parlante.character.atlas import dress
+from parlante.character.parts import EYES, MOUTH, posed
+from parlante.character.surface import Surface
+from parlante.core import InputError, Topology
+from parlante.head import load_head
+from parlante.head.arkit import INDEX
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Character, np.ndarray]:
+    """The skin of `WHO`, holes at eyes and mouth, as a character with all that was missing; and the file's vertices."""
+    true, triangles, used = outer_face()
+    place = true[used] @ TURN.T * SCALE + 5.0
+    marks = load_head().topology.landmarks
+    path = write_obj(tmp_path_factory.mktemp("parts") / "him.obj", place, triangles)
+    names = ("nose_tip", "chin", "mouth_left", "mouth_right", "eye_outer_left", "eye_outer_right")
+    numbers = ", ".join(f'"{name}": {int(np.searchsorted(used, marks[name]))}' for name in names)
+    (path.parent / "marks.json").write_text(f"{{{numbers}}}")
+    return build_character(path, landmarks=path.parent / "marks.json"), place
+
+
+def of_truth(character: Character) -> np.ndarray:
+    """(U, 3) of the character in the frame and size of `WHO`, metres."""
+    return (character.similarity.undo(character.neutral) - 5.0) / SCALE @ TURN
+
+
+def test_what_is_missing_is_added_behind_what_was_there(whole: tuple[Character, np.ndarray]) -> None:
+    character, place = whole
+    assert (character.report or {})["added"] == [*EYES, *MOUTH]
+    assert character.own == len(place) and character.added == len(character.neutral) - len(place)
+    size = np.ptp(place, axis=0).max()
+    np.testing.assert_allclose(character.similarity.undo(character.neutral[: character.own]), place, atol=1e-3 * size)
+    assert character.motion(np.zeros((1, load_head().topology.num_vertices, 3))).shape[1] == len(character.neutral)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_lids_leave_no_gap_and_close(whole: tuple[Character, np.ndarray], side: int) -> None:
+    """Of the opening between the lids the ball fills nearly all at rest, and shows nothing in a blink."""
+    character, _ = whole
+    topology = character.topology
+    skin = topology.triangles[(topology.triangles < character.own).all(1)]
+    inside = np.isin(topology.triangles, topology.regions[EYES[side]]).all(1)
+    centre = character.neutral[topology.regions[EYES[side]]].mean(0)[:2].astype(float)
+
+    def shown(pose: dict[str, float]) -> tuple[int, int]:
+        points = posed(character.neutral, character.shapes, pose)
+        before = Surface(points, skin).seen(160, centre - 0.02, centre + 0.02)[1]
+        owner, depth = Surface(points, topology.triangles[inside]).seen(160, centre - 0.02, centre + 0.02)
+        seen = (owner >= 0) & (depth > before)
+        return int(seen.sum()), int((~seen & ~np.isfinite(before)).sum())
+
+    ball, gap = shown({})
+    assert ball > 400 and gap < 0.03 * ball
+    word = "Left" if side == 0 else "Right"
+    assert shown({f"eyeBlink{word}": 1.0})[0] < 0.02 * ball
+
+
+def test_eyes_look_and_teeth_follow_the_jaw(whole: tuple[Character, np.ndarray]) -> None:
+    character, _ = whole
+    regions, shapes = character.topology.regions, character.shapes
+    left = regions["eyeball_left"]
+    front = left[character.neutral[left, 2].argmax()]
+    assert shapes[INDEX["eyeLookOutLeft"], front, 0] > 0.004 and shapes[INDEX["eyeLookUpLeft"], front, 1] > 0.003
+    assert not shapes[INDEX["eyeLookOutRight"], left].any()
+    lower = shapes[INDEX["jawOpen"], regions["teeth_lower"]]
+    assert lower[:, 1].max() < -0.003 and not shapes[INDEX["jawOpen"], regions["teeth_upper"]].any()
+    rest, opened = character.neutral[regions["teeth_lower"]], character.neutral[regions["teeth_lower"]] + lower
+    before, after = (np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (rest, opened))
+    assert 1000 * np.abs(after - before).max() < 0.5, "one rigid body"
+
+
+def test_parts_can_be_left_out(whole: tuple[Character, np.ndarray], tmp_path: pytest.TempPathFactory) -> None:
+    character, place = whole
+    plain = character.only("none")
+    assert plain.added == 0 and len(plain.neutral) == len(place) and plain.parts_texture is None
+    np.testing.assert_array_equal(plain.neutral, character.neutral[: len(place)])
+    eyes = character.only("eyes")
+    assert {"eyeball_left", "eyeball_right"} <= set(eyes.topology.regions) and "tongue" not in eyes.topology.regions
+    eyes.save(tmp_path / "eyes.character")  # type: ignore[operator]
+    again = Character.load(tmp_path / "eyes.character")  # type: ignore[operator]
+    assert again.added == eyes.added
+    np.testing.assert_array_equal(again.parts_texture, eyes.parts_texture)
+    np.testing.assert_allclose(again.motion(np.ones((1, 5856, 3))), eyes.motion(np.ones((1, 5856, 3))), atol=1e-5)
+    with pytest.raises(InputError, match="parts"):
+        character.only("nose")
+
+
+def test_one_picture_holds_the_users_texture_untouched() -> None:
+    """Every uv corner reads the same colour in the joint picture as in its own."""
+    rng = np.random.default_rng(0)
+    albedo, strip = rng.integers(0, 256, (600, 700, 3), np.uint8), rng.integers(0, 256, (115, 700, 3), np.uint8)
+    uv = rng.random((6, 2)).astype(np.float32)
+    faces = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    table = rng.random((60, 60, 2)).astype(np.float32)
+    joint = dress(Topology("two", 6, faces, uv, faces), 3, albedo, strip, table)
+    assert joint.albedo is not None and joint.wrinkle_table is not None
+    np.testing.assert_array_equal(joint.albedo[:600], albedo)
+    np.testing.assert_array_equal(joint.wrinkle_table[:60], table)
+    assert np.isnan(joint.wrinkle_table[60:]).all()
+
+    def texel(picture: np.ndarray, corner: np.ndarray) -> np.ndarray:
+        return picture[int((1 - corner[1]) * len(picture)), int(corner[0] * picture.shape[1])]
+
+    for number, corner in enumerate(uv):
+        own = albedo if number < 3 else strip
+        np.testing.assert_array_equal(texel(joint.albedo, joint.topology.uv[number]), texel(own, corner))
+    assert dress(Topology("two", 6, faces, uv, faces), 6, albedo, None, table).topology.uv is uv
