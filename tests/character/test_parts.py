@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_character import SCALE, TURN, WHO, outer_face, write_obj
+from test_character import SCALE, TURN, outer_face, write_obj
 
 from parlante.character import Character, build_character
 from parlante.character.atlas import dress
@@ -24,11 +24,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Character, np.ndarr
     numbers = ", ".join(f'"{name}": {int(np.searchsorted(used, marks[name]))}' for name in names)
     (path.parent / "marks.json").write_text(f"{{{numbers}}}")
     return build_character(path, landmarks=path.parent / "marks.json"), place
-
-
-def of_truth(character: Character) -> np.ndarray:
-    """(U, 3) of the character in the frame and size of `WHO`, metres."""
-    return (character.similarity.undo(character.neutral) - 5.0) / SCALE @ TURN
 
 
 def test_what_is_missing_is_added_behind_what_was_there(whole: tuple[Character, np.ndarray]) -> None:
