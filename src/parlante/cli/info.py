@@ -5,14 +5,17 @@ from pathlib import Path
 
 EPILOG = """examples:
   parlante info                what is installed and embedded
-  parlante info talk.npz       what is in a file (.npz, .glb, or any recording)
+  parlante info talk.npz       what is in a file (.npz, .glb, .vrm, .vrma, .style, or any recording)
+  parlante info me.character   what a character's or a model's folder is
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
-    parser.add_argument("files", nargs="*", metavar="FILE", help="an animation (.npz), a model (.glb) or a recording")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="animation (.npz), model (.glb, .vrm), style, recording, or folder"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,15 +60,41 @@ def _installation() -> None:
 def _file(path: Path) -> None:
     from parlante.core import InputError
 
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"no such file: {path}")
-    print(path)
-    if path.suffix.lower() == ".npz":
-        _npz(path)
-    elif path.suffix.lower() == ".glb":
-        _glb(path)
+    kind = path.suffix.lower()
+    if path.is_dir():
+        _folder(path)
+    elif kind == ".style":
+        from parlante.cli import style
+
+        style.run(argparse.Namespace(action="info", styles=[str(path)]))
+    elif kind in (".npz", ".glb", ".vrm", ".vrma"):
+        print(path)
+        _npz(path) if kind == ".npz" else _glb(path)
     else:
         _recording(path)
+
+
+def _folder(path: Path) -> None:
+    import json
+
+    from parlante.core import InputError
+
+    config = path / "config.json"
+    if (path / "shapes.npz").is_file() and config.is_file():
+        from parlante.cli import character
+
+        character.run(argparse.Namespace(action="info", character=path))
+        return
+    try:
+        model = json.loads(config.read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is a folder without a model or a character; name one of the files in it") from error
+    print(f"{path}\n  model: {model}")
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            print(f"  {file.relative_to(path)!s:<32} {file.stat().st_size / 1e6:8.2f} MB")
 
 
 def _npz(path: Path) -> None:
@@ -105,8 +134,13 @@ def _glb(path: Path) -> None:
 
 
 def _recording(path: Path) -> None:
+    from parlante.core import InputError
     from parlante.pipeline.speech import hear
 
-    heard = hear(path)
+    try:
+        heard = hear(path)
+    except InputError as error:
+        raise InputError(f"{error}; beside recordings, .npz, .glb, .vrm, .vrma, .style and folders are told") from None
+    print(path)
     level = float(abs(heard.audio).max()) if len(heard.audio) else 0.0
     print(f"  {len(heard.audio) / heard.sample_rate:.2f} s at {heard.sample_rate} Hz, peak {level:.3f}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parlante import metrics
 from parlante.core import InputError, atomic_path
+from parlante.core.files import first_line
 from parlante.evaluation.cases import Case, Exam, Prediction
 from parlante.evaluation.intervals import LEVEL, interval
 from parlante.evaluation.measures import MEASURES, measured
@@ -192,5 +193,5 @@ def load_results(path: Path | str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"no such report: {path}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"cannot read {file} as a report: {error!r}; evaluate again") from error
+        raise InputError(f"cannot read {file} as a report: {first_line(error)[:120]}; evaluate again") from error
     return results
