@@ -21,7 +21,7 @@ COMMANDS = {
     "compare": ("parlante.cli.compare", "evaluated models ranked; which differences are beyond noise"),
     "convert": (
         "parlante.cli.convert",
-        "a published FaceFormer, TalkingStyle, PTalker or CodeTalker checkpoint as ours",
+        "a released checkpoint of six published models as ours",
     ),
     "style": ("parlante.cli.style", "a person's manner from clips; mixing styles"),
     "character": ("parlante.cli.character", "your own mesh or rigged character made to speak"),
