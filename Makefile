@@ -6,10 +6,11 @@ AUDIO  ?= assets/demo.wav
 NAME   := $(basename $(notdir $(AUDIO)))
 FLAGS  ?=
 
-.PHONY: help demo test lint quality clean
+.PHONY: help demo test test-all lint quality clean
 help:
 	@echo "make demo [AUDIO=path]   a recording in, a talking head out, in out/"
-	@echo "make test                the tests"
+	@echo "make test                the tests, less those marked slow"
+	@echo "make test-all            all tests"
 	@echo "make lint                style and types"
 	@echo "make quality             the figures of docs/quality.md, measured again"
 
@@ -28,7 +29,10 @@ demo: $(VENV)/.run
 	$(BIN)/parlante animate "$(AUDIO)" -o "out/$(NAME).mp4" -o "out/$(NAME).glb" -o "out/$(NAME).csv" -o "out/$(NAME).npz" $(FLAGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 $(FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FLAGS)
+
+test-all: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(FLAGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -75,6 +75,7 @@ def test_pitch_of_a_buzz(hertz):
     assert not voicing.any() and not pitch.any()
 
 
+@pytest.mark.slow
 def test_an_hour_streams_in_flat_memory():
     encoder = PhoneticEncoder(PhoneticConfig(stem=4, width=16, dilations=(1,)))
     block = speechlike(10.0)

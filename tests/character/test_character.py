@@ -133,7 +133,7 @@ def test_a_mask_without_neck_with_landmarks(tmp_path: Path) -> None:
     names = ("nose_tip", "chin", "mouth_left", "mouth_right", "eye_outer_left", "eye_outer_right")
     named = {name: (100 * whole[marks[name]]).tolist() for name in names}
     (tmp_path / "marks.json").write_text(json.dumps(named))
-    character = build_character(path, landmarks=tmp_path / "marks.json")
+    character = build_character(path, landmarks=tmp_path / "marks.json", parts="none")
     true = load_head().shapes(WHO)[INDEX["jawOpen"]][used]
     carried = character.shapes[INDEX["jawOpen"]] / (100 * character.similarity.scale)
     face = np.isin(used, load_head().topology.regions["lower_face"])

@@ -126,6 +126,7 @@ def test_leftovers_of_lost_workers_are_swept(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.rglob("*")} == {"bulk.json", "deep", ".hidden", "a.mp4", "talk.part.mp4"}
 
 
+@pytest.mark.slow
 def test_encode_and_prepare_are_what_the_single_commands_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     raw = write_miniature(tmp_path / "raw", 12)

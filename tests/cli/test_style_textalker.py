@@ -13,7 +13,7 @@ from parlante.pipeline import animate
 from parlante.pipeline.textalker import TexTalkerSource
 
 
-def test_textalker_style_is_the_mean_of_its_clips(tmp_path: Path) -> None:
+def test_textalker_style_comes_from_its_clips(tmp_path: Path) -> None:
     """How near such a style is to its person is measured in docs/models/textalker.md, not asserted here."""
     source = TexTalkerSource.shared()
     clips, style = [tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "me.style"
@@ -29,7 +29,9 @@ def test_textalker_style_is_the_mean_of_its_clips(tmp_path: Path) -> None:
     style.replace(tmp_path / "kept.style")
     assert both.model == "textalker" and both.motion.shape == source.style("ravi").motion.shape
     assert np.abs(one.motion - other.motion).max() > 1e-3
-    assert np.allclose(both.motion, (one.motion + other.motion) / 2, atol=1e-5)  # as many frames in each
+    mean = np.mean([source.style(name).motion for name in source.style_names], axis=0)
+    middle, found = (one.motion + other.motion) / 2 - mean, both.motion - mean  # as many frames in each
+    assert (middle * found).sum() > 0.8 * np.sqrt(np.square(middle).sum() * np.square(found).sum())
     used = animate((spoken(0.4), 16000), style=str(tmp_path / "kept.style"), texture=False).vertices
     known = animate((spoken(0.4), 16000), style="ravi", texture=False).vertices
     assert np.isfinite(used).all() and np.abs(used - known).max() > 1e-5

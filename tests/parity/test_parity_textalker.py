@@ -153,6 +153,7 @@ def options(described: str) -> dict:
     return ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", found("sample"))
 def test_sampling_two_windows(parity, name):
     """Every recorded run, step for step, through a second window that continues the first."""

@@ -45,6 +45,7 @@ def test_an_error_is_an_outcome_of_one_line() -> None:
     assert list(run_jobs([], workers=2)) == []
 
 
+@pytest.mark.slow
 def test_processes_do_each_job_once_and_go_on_after_deaths(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     poor = Job("poor", "bulk_work:write_or_die", {"target": str(tmp_path / "4.txt"), "log": log, "deaths": 1})

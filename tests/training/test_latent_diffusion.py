@@ -83,6 +83,7 @@ def test_missing_ingredients_are_named(tiny_corpus, tmp_path):
         train.run(arguments("diffusion", tmp_path, *changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [("scheme.makes=motion",), ("scheme.makes=wrinkle",), ("data.origin=mean",)],
@@ -101,6 +102,7 @@ def test_ablations_train_and_generate(ingredients, changes, tmp_path):
         assert told.tolist() == [[float(name == "bob") for name in talker.config.styles]]
 
 
+@pytest.mark.slow
 def test_one_codebook_for_both_kinds(ingredients, tiny_corpus, tmp_path):
     sizes = ("model.img_size=32", "model.patch=2", "model.nf=8", "model.norm_groups=4", "model.codebook_size=16")
     loop = ("loop.max_steps=2", "loop.accelerator=cpu", "data.start_maps=8")

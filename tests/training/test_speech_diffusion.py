@@ -130,6 +130,7 @@ def test_items_are_consecutive_frames_of_training_clips(ingredients, tmp_path):
     assert matched == len(items.latents)
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_run(ingredients, tmp_path):
     """Data-parallel training through the command line: one run folder, one set of weights, batches of their own."""
     changes = [*ingredients, "loop.devices=2", "loop.max_steps=2", "loop.save_every=2"]

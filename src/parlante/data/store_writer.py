@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -70,6 +71,11 @@ class StoreWriter:
             return
         root = Path(self.place.root)
         if self.place.local and root.exists() and (not root.is_dir() or any(root.iterdir())):
+            for _ in range(20):  # another writer may be at this very line
+                if self.place.exists("writing.json"):
+                    self._claim(wanted)
+                    return
+                time.sleep(0.05)
             raise InputError(f"{self.place} exists and is no clip store; choose a new folder")
         self.place.write("writing.json", json.dumps(wanted, indent=1).encode())
 

@@ -204,7 +204,7 @@ class FaceDiffuser(nn.Module):
         taps = cast(nn.Conv1d, self.input_projection[1])
         wide, count = F.pad(entered, (self.config.kernel // 2,) * 2), entered.shape[-1]
         parts = [weight * wide[..., k : k + count] for k, weight in enumerate(taps.weight.flatten().unbind())]
-        return cast(Tensor, sum(parts)) + taps.bias
+        return cast(Tensor, sum(parts)) + cast(Tensor, taps.bias)
 
     # -- training
 
