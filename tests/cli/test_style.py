@@ -13,6 +13,7 @@ from parlante.export import save
 from parlante.pipeline import animate
 
 
+@pytest.mark.slow
 def test_extract_mix_and_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, style, half = tmp_path / "clip.npz", tmp_path / "me.style", tmp_path / "half.style"
     save(animate((spoken(1.5), 16000), source="faceformer", texture=False), clip)

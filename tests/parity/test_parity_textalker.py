@@ -181,6 +181,7 @@ def test_sampling_two_windows(parity, name):
             close(seen[step], wanted[f"window1_t{step}"], 2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", found("inference"))
 def test_published_script(parity, name):
     """From the waveform to every frame's latents, pivots added: padded last window, one x_T for all windows."""
