@@ -86,7 +86,7 @@ def test_everything_is_done_once_and_failures_are_listed(here: Path, capsys: pyt
         (["lines", "-o", "out", "--format", "avi"], "unknown format 'avi'"),
         (["lines", "-o", "out", "--workers", "0"], "--workers must be 1 or more"),
         (["lines", "-o", "out", "--life", "winks"], "winks"),
-        (["lines", "-o", "full"], "was not made by parlante bulk"),
+        (["lines", "-o", "full"], "is no output of parlante bulk"),
         (["lines", "-o", "out", "--character", "none.glb"], "no such character"),
     ],
 )

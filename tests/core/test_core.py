@@ -5,7 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlante.core import Animation, Clip, Identity, InputError, Style, Topology, atomic_path, new_run_dir, read_npz
+from parlante.core import (
+    Animation,
+    Clip,
+    Identity,
+    InputError,
+    Style,
+    Topology,
+    atomic_path,
+    claim_folder,
+    new_run_dir,
+    read_npz,
+)
 
 
 def triangle() -> Topology:
@@ -94,3 +105,23 @@ def test_npz_reading_is_safe_and_says_what_is_wrong(tmp_path: Path) -> None:
     np.savez(good, a=np.zeros(2))
     with pytest.raises(InputError, match="lacks b; it has: a"):
         read_npz(good, required=("b",))
+
+
+def test_a_claimed_folder_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
+    def claim(folder: Path, renew=None, **wanted: object) -> None:
+        claim_folder(folder, "mark.json", wanted, made="prepared", kind="corpus", renew=renew)
+
+    claim(tmp_path / "a", sizes=(1, 2), seed=3)
+    claim(tmp_path / "a", sizes=(1, 2), seed=3)
+    with pytest.raises(InputError, match=r"prepared with another seed; choose another folder$"):
+        claim(tmp_path / "a", sizes=(1, 2), seed=4)
+    claim(tmp_path / "a", renew=lambda found: found["seed"] == 3, sizes=(1, 2), seed=4)
+    claim(tmp_path / "a", sizes=(1, 2), seed=4)
+    (tmp_path / "a" / "mark.json").write_text("{")
+    with pytest.raises(InputError, match="cannot read"):
+        claim(tmp_path / "a", seed=4)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is no corpus"):
+        claim(tmp_path / "b", seed=4)
+    assert [p.name for p in (tmp_path / "b").iterdir()] == ["thesis.txt"]

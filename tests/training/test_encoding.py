@@ -155,7 +155,7 @@ def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.
     for arguments, told in (
         ([str(tmp_path), "--model", str(folder), "-o", out], "is no corpus"),
         ([str(corpus), "--model", str(corpus), "-o", out], "is no checkpoint"),
-        ([str(corpus), "--model", str(folder), "-o", str(corpus)], "holds no latents"),
+        ([str(corpus), "--model", str(folder), "-o", str(corpus)], "is no folder of latents"),
         ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "--stride must be"),
         ([str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"], "--device abacus"),
     ):

@@ -3,7 +3,7 @@
 from parlante.core.animation import Animation
 from parlante.core.clip import Clip
 from parlante.core.errors import InputError, MissingExtra
-from parlante.core.files import atomic_folder, atomic_path, new_run_dir, read_npz
+from parlante.core.files import atomic_folder, atomic_path, claim_folder, new_run_dir, read_npz
 from parlante.core.identity import Identity
 from parlante.core.style import Style
 from parlante.core.topology import Topology
@@ -18,6 +18,7 @@ __all__ = [
     "Topology",
     "atomic_folder",
     "atomic_path",
+    "claim_folder",
     "new_run_dir",
     "read_npz",
 ]

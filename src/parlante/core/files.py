@@ -1,13 +1,14 @@
 """Safe file access: nothing half-written, nothing overwritten by surprise, nothing executed on load."""
 
 import itertools
+import json
 import os
 import shutil
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,40 @@ def check_new_folder(target: Path) -> None:
     """Raises InputError if `target` exists and is anything but an empty folder."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"cannot write {target}: it exists and is not an empty folder; choose another name")
+
+
+def claim_folder(
+    folder: Path,
+    marker: str,
+    wanted: Mapping[str, Any],
+    *,
+    made: str,
+    kind: str,
+    renew: Callable[[Any], bool] | None = None,
+) -> None:
+    """Make `folder` the home of a long work, or go on with it: `folder/marker` keeps the settings `wanted` as JSON.
+
+    made, kind: words of the errors, "prepared" and "prepared corpus". renew(found): whether other settings found there
+    may be replaced. Raises InputError if the folder holds other settings or something else.
+    """
+    settings = json.loads(json.dumps(dict(wanted)))
+    path = folder / marker
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {path}: {error}; choose another folder") from error
+        if found == settings:
+            return
+        if renew is None or not renew(found):
+            known = found if isinstance(found, dict) else {}
+            differ = [key for key in sorted({*settings, *known}) if known.get(key) != settings.get(key)]
+            again = "; choose another folder" + (", or --again" if renew is not None else "")
+            raise InputError(f"{folder} was {made} with another {', '.join(differ)}{again}")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is no {kind}; choose a new folder")
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 def new_run_dir(root: Path | str, name: str) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.audio.read import read_audio
-from parlante.core import InputError, Topology, atomic_path
+from parlante.core import InputError, Topology, claim_folder
 from parlante.core.files import atomic_folder
 from parlante.core.obj import ObjMesh, read_obj, read_vertices
 from parlante.core.timing import SAMPLE_RATE, num_frames, num_samples
@@ -206,21 +206,7 @@ def _claim(target: Path, source: Path, options: Options) -> None:
     if target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{target} lies within the source {source}; prepare into a folder of its own")
     wanted = {"format": 1, "dataset": "textalk4d", **asdict(options)}
-    marker = target / "corpus.json"
-    if marker.is_file():
-        try:
-            found = json.loads(marker.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {marker}: {error}; choose another folder") from error
-        if found != wanted:
-            known = found if isinstance(found, dict) else {}
-            differ = [key for key in wanted if known.get(key) != wanted[key]]
-            raise InputError(f"{target} was prepared with another {', '.join(differ)}; choose another folder")
-        return
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is no prepared corpus; choose a new folder")
-    with atomic_path(marker) as path:
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+    claim_folder(target, "corpus.json", wanted, made="prepared", kind="prepared corpus")
 
 
 class _Preparation:

@@ -1,6 +1,5 @@
 """The jobs of bulk work: recordings to animate, clips to encode, identities to prepare."""
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError, claim_folder
 from parlante.export import check_outputs
 from parlante.export.outputs import FORMATS, Picture
 from parlante.pipeline.bulk import Job
@@ -25,22 +24,11 @@ def claim(folder: Path, command: str, options: dict[str, Any], *, again: bool = 
     Raises InputError if it holds something else, or was made with other options and not `again`.
     """
     wanted = {"format": 1, "command": command, **options}
-    marker = folder / MARKER
-    if marker.is_file():
-        try:
-            found = json.loads(marker.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {marker}: {error}; choose another folder") from error
-        known = found if isinstance(found, dict) else {}
-        differ = [key for key in sorted({*wanted, *known}) if known.get(key) != wanted.get(key)]
-        if not differ:
-            return
-        if not again or known.get("command") != command:
-            raise InputError(f"{folder} was made with another {', '.join(differ)}; choose another folder, or --again")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and was not made by parlante bulk; choose a new folder")
-    with atomic_path(marker) as path:
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+
+    def renew(found: Any) -> bool:
+        return again and isinstance(found, dict) and found.get("command") == command
+
+    claim_folder(folder, MARKER, wanted, made="made", kind="output of parlante bulk", renew=renew)
 
 
 def sweep(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path, read_npz
+from parlante.core import InputError, atomic_path, claim_folder, read_npz
 from parlante.core.timing import FPS, SAMPLE_RATE, frame_times, num_frames
 from parlante.synth.articulation import articulate
 from parlante.synth.phones import PHONES, Phone, Utterance
@@ -155,7 +155,8 @@ def write_corpus(
     subjects = make_subjects(num_subjects, seed, identities)
     lines = plan(subjects, per_subject, seed)
     names = [subject.name for subject in subjects]
-    _claim(root, {"format": FORMAT, "subjects": names, "sentences": per_subject, "seed": seed})
+    settings = {"format": FORMAT, "subjects": names, "sentences": per_subject, "seed": seed}
+    claim_folder(root, "corpus.json", settings, made="written", kind="SynthTalk corpus")
     rows: list[dict[str, Any]] = []
     speakers = []
     for done, (own, voice, own_rows) in enumerate(_run(root, lines, jobs), 1):
@@ -177,23 +178,6 @@ def write_corpus(
     with atomic_path(target) as partial:
         partial.write_text(json.dumps({**index, "subjects": speakers, "clips": rows}, indent=1) + "\n")
     return target
-
-
-def _claim(root: Path, settings: dict[str, Any]) -> None:
-    """Mark `root` as the home of this corpus. Raises InputError if it is anything else's."""
-    marker = root / "corpus.json"
-    if marker.is_file():
-        try:
-            there = json.loads(marker.read_text())
-        except ValueError:
-            there = None
-        if there != settings:
-            raise InputError(f"{root} holds a corpus of other settings; give the same ones or a new folder")
-        return
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} exists and is not a SynthTalk corpus; give a new folder")
-    with atomic_path(marker) as partial:
-        partial.write_text(json.dumps(settings) + "\n")
 
 
 _Done = tuple[list[Line], str, list[dict[str, Any]]]

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from parlante.core import InputError, Style, Topology, atomic_path
+from parlante.core import InputError, Style, Topology, atomic_path, claim_folder
 from parlante.core.style import save_style
 from parlante.data.prepared import Prepared
 from parlante.models.checkpoint import load_checkpoint
@@ -434,21 +434,7 @@ def claim(folder: Path, models: MapModels, options: EncodingOptions) -> None:
         "stats": models.stats.to_dict(),
         **asdict(options),
     }
-    marker = folder / "encoding.json"
-    if marker.is_file():
-        try:
-            found = json.loads(marker.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {marker}: {error}; choose another folder") from error
-        if found != wanted:
-            known = found if isinstance(found, dict) else {}
-            differ = [key for key in wanted if known.get(key) != wanted[key]]
-            raise InputError(f"{folder} was encoded with another {', '.join(differ)}; choose another folder")
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and holds no latents; choose a new folder")
-    with atomic_path(marker) as path:
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+    claim_folder(folder, "encoding.json", wanted, made="encoded", kind="folder of latents")
 
 
 def _fingerprint(model: VQAutoEncoder) -> str:
