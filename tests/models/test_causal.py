@@ -1,7 +1,5 @@
 """The cached decoder against torch's own layers and explicit masks; folding; long clips."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -11,9 +9,10 @@ from parlante.models.blocks.autoregression import Rollout, fold
 from parlante.models.blocks.causal import CausalDecoder, memory_mask, periodic_positions, temporal_bias
 
 both_alignments = pytest.mark.parametrize("steps", [1, 2, 3])
+every_span = pytest.mark.parametrize("span", [None, 1, 5, 11, 600])
 
 
-def tiny(steps: int, **more: int) -> tuple[CausalDecoder, torch.Tensor, torch.Tensor]:
+def tiny(steps: int, **more: int | None) -> tuple[CausalDecoder, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     decoder = CausalDecoder(16, 3, period=4, steps_per_frame=steps, **more).double().eval()
     return decoder, torch.randn(2, 11, 16).double(), torch.randn(2, 11 * steps, 16).double()
@@ -22,39 +21,105 @@ def tiny(steps: int, **more: int) -> tuple[CausalDecoder, torch.Tensor, torch.Te
 def by_hand(decoder: CausalDecoder, tokens: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
     """torch's decoder layer under the two masks, as published."""
     frames, heads = tokens.shape[1], decoder.heads
-    bias = temporal_bias(frames, decoder.period, heads).to(tokens).repeat(len(tokens), 1, 1)
+    bias = temporal_bias(frames, decoder.period, heads, decoder.span).to(tokens).repeat(len(tokens), 1, 1)
     hidden = memory_mask(frames, memory.shape[1], decoder.steps_per_frame)
     for layer in decoder.layers:
         tokens = nn.TransformerDecoderLayer.forward(layer, tokens, memory, tgt_mask=bias, memory_mask=hidden)
     return tokens
 
 
+@every_span
 @both_alignments
-def test_all_frames_at_once_and_one_by_one(steps, monkeypatch):
-    decoder, tokens, memory = tiny(steps)
+def test_all_frames_at_once_and_one_by_one(steps, span, monkeypatch):
+    decoder, tokens, memory = tiny(steps, span=span)
     with torch.no_grad():
         slow = by_hand(decoder, tokens, memory)
         torch.testing.assert_close(decoder(tokens, memory), slow)
         monkeypatch.setattr(causal, "BLOCK", 4)
         torch.testing.assert_close(decoder(tokens, memory), slow)
-    for gradients in (False, True):
+    for gradients, compiled in ((False, True), (False, False), (True, False)):
+        monkeypatch.setattr(causal, "COMPILED", compiled)
         with torch.set_grad_enabled(gradients):
             state, heard = decoder.start(2, capacity=3), decoder.hear(memory)
             stepped = [decoder.step(tokens[:, t], heard, t, state) for t in range(11)]
             torch.testing.assert_close(torch.stack(stepped, 1), slow)
 
 
-@both_alignments
-def test_rewinding_forgets(steps):
-    decoder, tokens, memory = tiny(steps)
+def test_a_clip_within_the_span_is_not_touched_by_it(monkeypatch):
+    monkeypatch.setattr(causal, "BLOCK", 4)
+    results = []
+    for span in (None, 11, 600):
+        decoder, tokens, memory = tiny(2, span=span)
+        weight, offset = torch.eye(16).double(), torch.zeros(16).double()
+        with torch.no_grad():
+            results.append([decoder(tokens, memory)])
+            for compiled in (True, False):
+                monkeypatch.setattr(causal, "COMPILED", compiled)
+                results[-1].append(Rollout(decoder, tokens[:, 0], (weight, offset)).advance(memory))
+    for spanned in results[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(spanned, results[0], strict=True))
+
+
+def test_a_past_of_any_length_takes_the_same_room(monkeypatch):
+    """Pushed singly or many at once; with all of the past in view, room grows."""
+    monkeypatch.setattr(causal, "BLOCK", 64)
+    monkeypatch.setattr(causal, "uneven", lambda frames: frames)
+    decoder, _, _ = tiny(1, span=20)
+    weight, offset = torch.eye(16).double(), torch.zeros(16).double()
+    memory = torch.randn(1, 1000, 16).double()
+
+    def room(pieces: list[int]) -> int:
+        rollout, first, most = Rollout(decoder, memory[:, 0], (weight, offset)), 0, 0
+        for frames in pieces:
+            rollout.advance(memory[:, first : first + frames])
+            first += frames
+            most = max(most, rollout.state.keys.shape[-1], rollout.state.values.shape[-1])
+        assert rollout.state.length == first
+        return most
+
     with torch.no_grad():
-        heard, state = decoder.hear(memory), decoder.start(2)
-        first = [decoder.step(tokens[:, t], heard, t, state) for t in range(6)]
-        state.rewind(2)
-        again = [decoder.step(tokens[:, t], heard, t, state) for t in range(2, 6)]
-    torch.testing.assert_close(torch.stack(first[2:]), torch.stack(again))
-    with pytest.raises(ValueError, match=r"0\.\.6"):
-        state.rewind(7)
+        assert room([1] * 300) == 64, "the capacity at the start is enough for two spans"
+        assert room([1000]) == room([3, 500, 1, 496]) == 19 + 64
+        decoder.span = None
+        assert room([1] * 300) == 512
+
+
+@pytest.mark.parametrize("span", [None, 1, 4])
+@both_alignments
+def test_rewinding_forgets(steps, span):
+    decoder, tokens, memory = tiny(steps, span=span)
+    for gradients in (False, True):
+        with torch.set_grad_enabled(gradients):
+            heard, state = decoder.hear(memory), decoder.start(2)
+            first = [decoder.step(tokens[:, t], heard, t, state) for t in range(6)]
+            if gradients and span == 4:
+                with pytest.raises(ValueError, match=r"2\.\.6"):  # frames 0 and 1 are gone
+                    state.rewind(4)
+                continue
+            state.rewind(2)
+            again = [decoder.step(tokens[:, t], heard, t, state) for t in range(2, 6)]
+            torch.testing.assert_close(torch.stack(first[2:]), torch.stack(again))
+            with pytest.raises(ValueError, match=r"\.\.6"):
+                state.rewind(7)
+
+
+def test_what_was_reserved_can_be_rewound(monkeypatch):
+    """Room is made for several frames, they are tried, and tried again: the frames before them are still there."""
+    monkeypatch.setattr(causal, "uneven", lambda frames: frames)
+    decoder, tokens, memory = tiny(1, span=3)
+    with torch.no_grad():
+        wanted, heard, state = decoder(tokens, memory), decoder.hear(memory), decoder.start(2, capacity=4)
+        for first in range(0, 11, 4):
+            frames = range(first, min(first + 4, 11))
+            state.reserve(len(frames))
+            for t in frames:
+                decoder.step(tokens[:, 10 - t], heard, t, state)
+            state.rewind(first)
+            for t in frames:
+                torch.testing.assert_close(decoder.step(tokens[:, t], heard, t, state), wanted[:, t])
+        assert state.origin > 0
+        with pytest.raises(ValueError, match=rf"{state.origin}\.\.11"):
+            state.rewind(state.origin + 1)
 
 
 def test_bias_of_one_head():
@@ -62,6 +127,9 @@ def test_bias_of_one_head():
     assert bias[0, 6].tolist() == [-0.5] + [-0.25] * 3 + [0.0] * 3
     assert torch.isinf(bias[0, 2, 3:]).all()
     assert bias[3, 6, 0] == -2.0 / 256
+    near = temporal_bias(7, 3, 4, span=2)
+    assert torch.equal(near.isfinite(), torch.ones(7, 7).tril().triu(-1).bool().expand(4, 7, 7))
+    assert torch.equal(near[near.isfinite()], bias[near.isfinite()])
 
 
 def test_positions_repeat():
@@ -112,40 +180,6 @@ def test_gradients_of_the_loop():
     theirs = torch.autograd.grad((wanted * weights).sum(), leaves)
     for mine, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, their)
-
-
-@pytest.mark.parametrize("loud", [False, True], ids=["even", "one loud frame"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-def test_a_fading_head_looks_as_far_as_it_must(loud, dtype):
-    """Long after the fast heads have stopped looking back, every frame still comes out as with all of the past."""
-    pytest.importorskip("numba")
-    decoder, frames = tiny(1)[0].to(dtype), 900
-    decoder.period = 1
-    tokens, memory = torch.randn(2, 2, frames, 16, dtype=dtype)[:, :1]
-    if loud:  # a frame whose keys outweigh the fading: it stays in sight
-        with torch.no_grad():
-            decoder.layers[0].self_attn.in_proj_weight[:32] *= 6.0
-        tokens[:, 20] *= 20.0
-    with torch.no_grad():
-        heard, state = decoder.hear(memory), decoder.start(1)
-        stepped = torch.stack([decoder.step(tokens[:, t], heard, t, state) for t in range(frames)], 1)
-        assert decoder.compiled(state)
-        wanted = decoder(tokens, memory)
-    torch.testing.assert_close(stepped, wanted, rtol=0, atol=1e-11 if dtype == torch.float64 else 1e-5)
-
-
-def test_reach_is_safe_and_finite():
-    """Whatever the logits within the norms, what lies beyond the reach weighs less than rounding; half would not do."""
-    kernel = pytest.importorskip("parlante.models.blocks.causal_kernel")
-    period, unit = 3, 2.0**-53
-    for slope in (0.25, 0.0625):
-        for norm in (0.0, 1.0, 5.0):
-            query = torch.full((4,), norm / 2.0, dtype=torch.float64).numpy()
-            reach = kernel._reach(query, 1.0, slope, period, math.log(1 + 1 / unit))
-            age = torch.arange(20_000, dtype=torch.float64).div(period, rounding_mode="floor")
-            worst = torch.exp(torch.where(age < reach // period, -norm, norm) - slope * age)
-            assert worst[reach:].sum() / worst[:reach].sum() < unit
-            assert worst[reach // 2 :].sum() / worst[: reach // 2].sum() > unit
 
 
 def test_fold_is_kept_until_a_weight_changes():

@@ -4,6 +4,8 @@ import pytest
 import torch
 from tiny_families import FAMILIES, Tiny
 
+from parlante.models.blocks import causal
+
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
@@ -64,6 +66,47 @@ def test_generation_is_its_own_teacher(family: Tiny) -> None:
     inputs = family.inputs(model, batch=2, frames=13)
     again = family.causal(model, {**inputs, "motion": family.live(model, inputs)})
     torch.testing.assert_close(family.decide(model, again), family.decided(model, inputs), rtol=0, atol=1e-9)
+
+
+@each_family
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "operators"])
+def test_past_the_span_all_ways_to_run_agree(family: Tiny, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teaching, generating, pushing and batches of unequal lengths, over clips of several spans and blocks."""
+    monkeypatch.setattr(causal, "COMPILED", compiled)
+    monkeypatch.setattr(causal, "BLOCK", 8)
+    model = family.model(span=5)
+    inputs, steps = family.inputs(model, batch=2, frames=23), model.config.steps_per_frame
+    shown = family.live(model, inputs)
+    again = family.causal(model, {**inputs, "motion": shown})
+    torch.testing.assert_close(family.decide(model, again), family.decided(model, inputs), rtol=0, atol=1e-9)
+    session = family.session(model, inputs)
+    pieces = [session.push(part) for part in inputs["features"].split([4 * steps, steps, 12 * steps, 6 * steps], 1)]
+    torch.testing.assert_close(torch.cat(pieces, 1), shown, rtol=0, atol=1e-10)
+    together = family.generate(model, inputs, torch.tensor([23, 14]))
+    alone = family.generate(model, family.cut(model, inputs, 1, 14))
+    torch.testing.assert_close(together[1:, :14], alone, rtol=0, atol=1e-10)
+
+
+@each_family
+def test_a_frame_sees_its_span_and_no_more(family: Tiny) -> None:
+    one = next(family.model(span=5).transformer_decoder.children())[:1]  # further layers hand on what theirs saw
+    model = family.model(span=5)
+    model.transformer_decoder.layers = one
+    inputs = family.inputs(model, frames=9)
+    motion = inputs["motion"].requires_grad_()
+    family.causal(model, inputs)[:, 8].sum().backward()
+    assert motion.grad is not None
+    assert motion.grad[0].any(-1).tolist() == [False] * 3 + [True] * 5 + [False]  # frame 8 is made of token 4..8
+
+
+@each_family
+def test_the_span_is_600_unless_told(family: Tiny) -> None:
+    """Also for sizes saved before there was one."""
+    model = family.model()
+    assert model.config.span == model.transformer_decoder.span == 600
+    assert family.model(span=None).transformer_decoder.span is None
+    with pytest.raises(ValueError, match="span must be at least 1"):
+        family.model(span=0)
 
 
 @each_family

@@ -31,13 +31,13 @@ class Tiny:
     dead: frozenset[str] = frozenset()
     """Parameters that no gradient reaches, by the authors' design or mistake."""
 
-    def __init__(self, build: Callable[[], nn.Module], dead: frozenset[str] = frozenset()) -> None:
+    def __init__(self, build: Callable[..., nn.Module], dead: frozenset[str] = frozenset()) -> None:
         self.build, self.dead = build, dead
 
-    def model(self) -> Any:
-        """In double precision, evaluation mode, and random where training would start from zero."""
+    def model(self, **sizes: Any) -> Any:
+        """In double precision, evaluation mode, and random where training would start from zero; `sizes` to differ."""
         torch.manual_seed(0)
-        model = self.build().double().eval()
+        model = self.build(**sizes).double().eval()
         for parameter in model.parameters():
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.3)
@@ -99,7 +99,8 @@ class TinyPTalker(Tiny):
     """What only the training terms look at; tests/models/test_ptalker.py checks that they do."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: PTalker(PTalkerConfig(**SIZES, emotion_dim=6, motion_layers=2, motion_convolutions=2)))
+        more = {"emotion_dim": 6, "motion_layers": 2, "motion_convolutions": 2}
+        super().__init__(lambda **sizes: PTalker(PTalkerConfig(**SIZES, **more, **sizes)))
         names = [name for name, _ in self.build().named_parameters()]
         gate = ("onehot_style_encoder.attention.Wq.", "onehot_style_encoder.attention.Wk.")
         self.dead = frozenset(name for name in names if name.startswith((*gate, *self.only_losses)))
@@ -140,11 +141,11 @@ class TinyCodeTalker(Tiny):
 
     def __init__(self) -> None:
         stage_one = {"width": 16, "layers": 2, "heads": 2, "hidden": 20, "groups": 4, "code_dim": 4, "codes": 32}
-        sizes = {**SIZES, "autoencoder": {"motion_dim": SIZES["motion_dim"], **stage_one}}
-        super().__init__(lambda: CodeTalker(CodeTalkerConfig(**sizes)))
+        more = {"autoencoder": {"motion_dim": SIZES["motion_dim"], **stage_one}}
+        super().__init__(lambda **sizes: CodeTalker(CodeTalkerConfig(**SIZES, **more, **sizes)))
 
-    def model(self) -> Any:
-        model = super().model()
+    def model(self, **sizes: Any) -> Any:
+        model = super().model(**sizes)
         nn.init.normal_(model.autoencoder.quantize.embedding.weight)
         return model
 
@@ -163,9 +164,9 @@ class TinyCodeTalker(Tiny):
 
 FAMILIES: dict[str, Tiny] = {
     "codetalker": TinyCodeTalker(),
-    "faceformer": Tiny(lambda: FaceFormer(FaceFormerConfig(**SIZES))),
+    "faceformer": Tiny(lambda **sizes: FaceFormer(FaceFormerConfig(**SIZES, **sizes))),
     "talkingstyle": Tiny(
-        lambda: TalkingStyle(TalkingStyleConfig(**SIZES)),
+        lambda **sizes: TalkingStyle(TalkingStyleConfig(**SIZES, **sizes)),
         dead=frozenset(f"style_encoder.attention.{k}.{part}" for k in ("Wq", "Wk") for part in ("weight", "bias")),
     ),
     "ptalker": TinyPTalker(),

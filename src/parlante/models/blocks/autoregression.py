@@ -85,7 +85,6 @@ class Rollout:
             counts = counts.clamp(max=heard.frames)
             hidden, self.token = decoder.roll(token, self.code, (self.matrix, self.offset), heard, self.state, counts)
             return hidden
-        self.state.reserve(heard.frames)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
         frames = []
         for t in range(heard.frames):

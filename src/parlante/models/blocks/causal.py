@@ -8,6 +8,8 @@ Three ideas (Fan et al., "FaceFormer", CVPR 2022, section 3.2), shared by every 
 - frame t attends only to the memory steps of its own moment, `steps_per_frame` of them.
 
 Because a frame never sees the future, keys and values of the past can be kept: `step` costs one frame, not the prefix.
+Because it sees no more than its `span` of frames, itself included, old ones can be dropped: a clip of any length takes
+time in proportion to its frames, and a session the same memory for ever. The published code ends at 600 frames.
 """
 
 import functools
@@ -23,7 +25,9 @@ from torch import Tensor, nn
 COMPILED = True
 """Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
 WIDEST = 512  # past this width the work outweighs the calls
-BLOCK = 512  # frames whose queries share one piece of bias; no piece looks past its own last frame
+SPAN = 600
+"""Frames in the published bias and positional tables: as far back as any published model has ever looked."""
+BLOCK = 512  # frames worked on at once: their queries share one piece of bias, their past one piece of storage
 
 
 @functools.cache
@@ -45,16 +49,25 @@ def attention_slopes(heads: int) -> list[float]:
     return attention_slopes(lower) + attention_slopes(2 * lower)[0::2][: heads - lower]
 
 
-def bias_rows(first: int, last: int, period: int, heads: int) -> Tensor:
-    """Rows `first`..`last - 1` of the bias, (heads, last - first, last) float32; -inf in the future."""
-    distance = torch.arange(first, last)[:, None] - torch.arange(last)
+def first_seen(frame: int, span: int | None) -> int:
+    """The oldest frame that `frame` attends to."""
+    return 0 if span is None else max(0, frame - span + 1)
+
+
+def bias_rows(first: int, last: int, period: int, heads: int, span: int | None = None) -> Tensor:
+    """Bias of frames `first`..`last - 1` against all that any of them sees: `first_seen(first, span)`..`last - 1`.
+
+    (heads, last - first, last - first_seen) float32; -inf in the future and beyond the span.
+    """
+    distance = torch.arange(first, last)[:, None] - torch.arange(first_seen(first, span), last)
     past = torch.tensor(attention_slopes(heads))[:, None, None] * -distance.div(period, rounding_mode="floor")
-    return past.masked_fill(distance < 0, -math.inf)
+    hidden = distance < 0 if span is None else (distance < 0) | (distance >= span)
+    return past.masked_fill(hidden, -math.inf)
 
 
-def temporal_bias(frames: int, period: int, heads: int) -> Tensor:
-    """Added to the logits of head h: -slope_h * floor((i - j) / period) for j <= i, else -inf; (heads, T, T)."""
-    return bias_rows(0, frames, period, heads)
+def temporal_bias(frames: int, period: int, heads: int, span: int | None = None) -> Tensor:
+    """Added to head h's logits: -slope_h * floor((i - j) / period) for i - span < j <= i, else -inf; (heads, T, T)."""
+    return bias_rows(0, frames, period, heads, span)
 
 
 def memory_mask(frames: int, steps: int, steps_per_frame: int) -> Tensor:
@@ -106,12 +119,18 @@ def uneven(frames: int) -> int:
 
 
 class State:
-    """Keys and values of the frames so far, (L, B, H, D / H, capacity) each: frames lie side by side for reading."""
+    """Keys and values of the newest frames, (L, B, H, D / H, capacity) each: frames lie side by side for reading.
 
-    def __init__(self, keys: Tensor, values: Tensor, growing: bool) -> None:
-        self.keys, self.values, self.length = keys, values, 0
-        self.longest = keys.new_zeros(keys.shape[:3])
-        """Norm of the longest key of each head so far (or longer), (L, B, H)."""
+    Frame n lies at place n - `origin`. Frames that no later one sees are dropped when room is needed, all at once, so
+    that with a span the capacity stays below 2 * span + `BLOCK`, unless more room is reserved at once.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, growing: bool, span: int | None = None) -> None:
+        self.keys, self.values, self.span = keys, values, span
+        self.length = 0
+        """Frames so far."""
+        self.origin = 0
+        """The oldest frame still held."""
         self.growing = growing
         """Gradients are wanted: new frames are concatenated instead of written in place."""
         self.pairs: list[tuple[Tensor, Tensor]] = []
@@ -121,37 +140,48 @@ class State:
         """Ages of the frames before the last place of the capacity, as the compiled steps read them."""
 
     def rewind(self, length: int) -> None:
-        """Forget all frames from `length` on."""
-        if not 0 <= length <= self.length:
-            raise ValueError(f"can rewind to 0..{self.length}, not to {length}")
-        self.length = length
-        self.pairs = [(k[..., :length], v[..., :length]) for k, v in self.pairs] if length else []
+        """Forget all frames from `length` on; always possible for those that the last `reserve` made room for.
+
+        Raises ValueError if there are no such frames, or if those that frame `length` would see were dropped.
+        """
+        oldest = first_seen(length, self.span)
+        if not 0 <= length <= self.length or oldest < min(self.origin, length):
+            raise ValueError(f"can rewind to frames {self.origin}..{self.length} with their span kept, not to {length}")
+        self.length, self.origin = length, min(self.origin, length)
+        held = length - self.origin
+        self.pairs = [(k[..., :held], v[..., :held]) for k, v in self.pairs] if held else []
 
     def reserve(self, frames: int) -> None:
-        """Make room for `frames` more, at least doubling when it has to grow."""
-        capacity, needed = self.keys.shape[-1], self.length + frames
-        if self.growing or needed <= capacity:
+        """Make room for `frames` more: drop what they do not see, and where that is not enough, at least double."""
+        held = self.length - self.origin
+        if self.growing or held + frames <= self.keys.shape[-1]:
             return
-        room = uneven(max(needed, 2 * capacity))
+        first = first_seen(self.length, self.span)
+        kept = self.length - first
+        needed = kept + max(kept, frames)
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_zeros(*old.shape[:-1], room)
-            new[..., : self.length] = old[..., : self.length]
+            new = old.new_zeros(*old.shape[:-1], uneven(needed)) if needed > old.shape[-1] else old
+            new[..., :kept] = old[..., held - kept : held].clone()
             setattr(self, name, new)
+        self.origin = first
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, D / H) of the frame at `length`; returns keys and values (B, H, D / H, length + 1)."""
+        """Add (B, H, D / H) of the frame at `length`; returns what it sees, (B, H, D / H, <= span) keys and values."""
+        first = first_seen(self.length, self.span)
         if self.growing:
             key, value = key[..., None], value[..., None]
-            if self.length:
-                old = self.pairs[layer]
+            if layer < len(self.pairs):
+                gone = self.pairs[layer][0].shape[-1] - (self.length - first)  # 1 once the span is full
+                old = [x[..., gone:] for x in self.pairs[layer]]
                 key, value = torch.cat([old[0], key], -1), torch.cat([old[1], value], -1)
             self.pairs[layer : layer + 1] = [(key, value)]
+            self.origin = first
             return key, value
-        end = self.length + 1
-        self.longest[layer] = torch.maximum(self.longest[layer], key.norm(dim=-1))
-        self.keys[layer, ..., self.length], self.values[layer, ..., self.length] = key, value
-        return self.keys[layer, ..., :end], self.values[layer, ..., :end]
+        place = self.length - self.origin
+        self.keys[layer, ..., place], self.values[layer, ..., place] = key, value
+        seen = slice(first - self.origin, place + 1)
+        return self.keys[layer, ..., seen], self.values[layer, ..., seen]
 
 
 class CausalLayer(nn.TransformerDecoderLayer):
@@ -175,8 +205,9 @@ class CausalLayer(nn.TransformerDecoderLayer):
         q, k, v = (self._split(part) for part in self._project(x))
         rate = self.rate if self.training else 0.0
         done = [
-            F.scaled_dot_product_attention(q[..., i:j, :], k[..., :j, :], v[..., :j, :], bias, dropout_p=rate)
+            F.scaled_dot_product_attention(q[..., i:j, :], k[..., seen:j, :], v[..., seen:j, :], bias, dropout_p=rate)
             for i, j, bias in blocks
+            for seen in [j - bias.shape[-1]]
         ]
         return self.self_attn.out_proj(torch.cat(done, -2).transpose(1, 2).flatten(-2))
 
@@ -212,10 +243,10 @@ class CausalLayer(nn.TransformerDecoderLayer):
         return self.multihead_attn.out_proj((share * values).sum(-3).flatten(-2))
 
     def step(self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], state: State, layer: int, bias: Tensor) -> Tensor:
-        """One frame: x (B, D); answer (B, D), or keys and values (B, w, D); bias (heads, length + 1) -> (B, D)."""
+        """One frame: x (B, D); answer (B, D), or keys and values (B, w, D); bias (heads, seen) -> (B, D)."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self._project(x))  # (B, heads, D / heads)
         keys, values = state.append(layer, k, v)
-        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, length + 1)
+        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, seen)
         share = F.dropout(logits.softmax(-1), self.rate, self.training)
         seen = (values @ share.mT)[..., 0].flatten(-2)
         x = self.norm1(x + self.dropout1(self.self_attn.out_proj(seen)))
@@ -229,6 +260,7 @@ class CausalDecoder(nn.Module):
     """A stack of `CausalLayer`s. Keys `layers.{i}.*` are those of torch's `TransformerDecoder`.
 
     Tokens already carry their positions (`periodic_positions`). `steps_per_frame` = w memory steps belong to a frame.
+    Frame i attends to frames i - span + 1..i; none: to all before it.
     """
 
     def __init__(
@@ -241,11 +273,15 @@ class CausalDecoder(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.1,
         steps_per_frame: int = 1,
+        span: int | None = SPAN,
     ) -> None:
         if width % heads:
             raise ValueError(f"heads must divide width, got width={width} and heads={heads}")
+        if span is not None and span < 1:
+            raise ValueError(f"span must be at least 1 frame, or none for all of the past, got {span}")
         super().__init__()
         self.width, self.heads, self.period, self.steps_per_frame = width, heads, period, steps_per_frame
+        self.span = span
         hidden = 2 * width if hidden is None else hidden
         self.layers = nn.ModuleList(CausalLayer(width, heads, hidden, dropout, steps_per_frame) for _ in range(layers))
 
@@ -262,13 +298,17 @@ class CausalDecoder(nn.Module):
         frames = tokens.shape[1]
         self._check(frames, memory)
         blocks = [
-            (first, last, bias_rows(first, last, self.period, self.heads).to(tokens))
+            (first, last, self.bias(first, last).to(tokens))
             for first, last in ((i, min(i + BLOCK, frames)) for i in range(0, frames, BLOCK))
         ]
         x = tokens
         for layer in self.layers:
             x = layer(x, memory, blocks)
         return x if lengths is None else zero_past(x, lengths)
+
+    def bias(self, first: int, last: int) -> Tensor:
+        """`bias_rows` of this decoder."""
+        return bias_rows(first, last, self.period, self.heads, self.span)
 
     def hear(self, memory: Tensor) -> Heard:
         """Cross-attention keys and values of memory (B, S, D), for the S // steps_per_frame frames it covers."""
@@ -285,7 +325,7 @@ class CausalDecoder(nn.Module):
         shape = (len(self.layers), batch, self.heads, self.width // self.heads)
         growing = torch.is_grad_enabled()
         room = 0 if growing else uneven(capacity)
-        return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing)  # type: ignore[operator]
+        return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing, self.span)  # type: ignore[operator]
 
     def step(self, token: Tensor, heard: Heard, t: int, state: State) -> Tensor:
         """One frame after those in `state`, hearing frame t of `heard`: token (B, D) -> (B, D); `state` moves on."""
@@ -293,10 +333,10 @@ class CausalDecoder(nn.Module):
         now = state.length
         if self.compiled(state):
             out = token.contiguous().clone()
-            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now, 1e-5)
+            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now - state.origin, 1e-5)
             state.length += 1
             return out
-        bias = bias_rows(now, now + 1, self.period, self.heads)[:, 0].to(token)
+        bias = self.bias(now, now + 1)[:, 0].to(token)
         x = token
         for number, layer in enumerate(self.layers):
             if heard.answers is not None:
@@ -321,9 +361,9 @@ class CausalDecoder(nn.Module):
         room = state.keys.shape[-1]
         if state.falling is None or len(state.falling) != room:
             state.falling = torch.arange(room).flip(0).div(self.period, rounding_mode="floor").to(state.keys).numpy()
-        past = (state.keys.numpy(), state.values.numpy(), state.longest.numpy(), state.falling)
+        past = (state.keys.numpy(), state.values.numpy(), state.falling)
         slopes = torch.tensor(attention_slopes(self.heads), dtype=state.keys.dtype).numpy()
-        fading = (slopes, self.period, math.log(2.0 / torch.finfo(state.keys.dtype).eps) + 1e-6)
+        fading = (slopes, 1 << 40 if self.span is None else self.span)
         none4, none5 = state.keys.new_zeros(0, 0, 0, 0), state.keys.new_zeros(0, 0, 0, 0, 0)
         given = (heard.answers, none4), (heard.keys, none5), (heard.values, none5)
         read = tuple((none if x is None else x).detach().contiguous().numpy() for x, none in given)
@@ -362,27 +402,27 @@ class CausalDecoder(nn.Module):
     def roll(
         self, token: Tensor, code: Tensor, folded: tuple[Tensor, Tensor], heard: Heard, state: State, counts: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All frames of `heard` in one compiled run -> hidden frames (B, T, D) and the next token (B, D).
+        """All frames of `heard` in compiled runs of `BLOCK` -> hidden frames (B, T, D) and the next token (B, D).
 
         For states that are `compiled`; counts (B,) frames wanted of each item, the others stay zero.
         """
-        state.reserve(heard.frames)
         positions = periodic_positions(state.length, heard.frames, self.width, self.period).to(token)
         hidden, token = token.new_zeros(len(token), heard.frames, self.width), token.contiguous().clone()
         matrix, offset = folded
-        kernel().roll(
+        own = (
             token.numpy(),
             code.detach().contiguous().numpy(),
             matrix.detach().mT.contiguous().numpy(),
             offset.detach().contiguous().numpy(),
             positions.numpy(),
             counts.to(torch.int64).numpy(),
-            *self._kernel_arguments(heard, state),
-            state.length,
-            1e-5,
-            hidden.numpy(),
         )
-        state.length += heard.frames
+        for first in range(0, heard.frames, BLOCK):
+            last = min(first + BLOCK, heard.frames)
+            state.reserve(last - first)
+            place = state.length - state.origin
+            kernel().roll(*own, *self._kernel_arguments(heard, state), first, last, place, 1e-5, hidden.numpy())
+            state.length += last - first
         return hidden, token
 
     def _check(self, frames: int, memory: Tensor) -> None:

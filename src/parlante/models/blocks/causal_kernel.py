@@ -3,8 +3,6 @@
 Same arithmetic as `CausalLayer.step` in either precision, up to the order of sums. Weights lie transposed, (in, out),
 so that a matrix times a vector is a sum of contiguous rows; of the past, the frames of one feature lie side by side, so
 that every loop over time reads memory in order. Everything here is numpy; `causal.py` decides when it is used.
-
-A head that fades fast enough does not look at frames whose weights all together vanish in rounding, see `_reach`.
 """
 
 import math
@@ -137,36 +135,13 @@ def _softmax(x, scratch, count):
 
 
 @njit(fastmath=True)
-def _norm(x):
-    """Length of a vector."""
-    total = x.dtype.type(0)
-    for d in range(len(x)):
-        total += x[d] * x[d]
-    return math.sqrt(total)
-
-
-@njit
-def _reach(query, longest, slope, period, vanishing):
-    """How many of the newest frames a head looks at: the weights of all older ones sum up to less than rounding.
-
-    Logits stay within b = |query| * longest key of their bias, and each age has P frames. Dropping the ages from A on
-    loses at most e^b P sum_{a >= A} e^(-slope a) and keeps at least e^-b P sum_{a < A} e^(-slope a). The first is below
-    the rounding unit u of the second where slope * A >= 2 b + ln(1 + 1 / u). vanishing = ln(1 + 1 / u), a hair more.
-    """
-    fade = 2.0 * _norm(query) * longest * 1.001 + vanishing  # norms are rounded, too
-    ages = math.ceil(fade / slope)
-    return period * ages if ages < 1e9 else 1 << 40
-
-
-@njit(fastmath=True)
-def _remember(keys, values, longest, query, ages, fading, logits, scratch, seen, now):
-    """seen (D,) = attention of query (D,), already scaled, over keys and values (H, D / H, capacity) up to `now`."""
-    slopes, period, vanishing = fading
+def _remember(keys, values, query, ages, fading, logits, scratch, seen, place):
+    """seen (D,) = attention of query (D,), already scaled, over its span of keys and values (H, D / H, capacity)."""
+    slopes, span = fading
     heads, size = keys.shape[0], keys.shape[1]
-    end, zero = now + 1, logits.dtype.type(0)
+    first, end, zero = max(0, place + 1 - span), place + 1, logits.dtype.type(0)
     for h in range(heads):
         slope, own = slopes[h], query[h * size : (h + 1) * size]
-        first = max(0, end - _reach(own, longest[h], slope, period, vanishing))
         share, age, count = logits[first:end], ages[first:end], end - first
         for j in range(count):
             share[j] = -slope * age[j]
@@ -211,24 +186,23 @@ def _listen(query, keys, values, heads, logits, scratch, seen):
 
 
 @njit(fastmath=True)
-def _frame(x, weights, past, heard, fading, item, t, now, work, hidden, eps):
+def _frame(x, weights, past, heard, fading, item, t, place, work, hidden, eps):
     """One frame of one item through all layers, in place on x (D,)."""
     w_in, b_in, w_out, b_out, w_query, b_query, w_answer, b_answer, w_up, b_up, w_down, b_down, norms = weights
-    past_keys, past_values, past_longest, falling = past
-    ages = falling[len(falling) - 1 - now :]
+    past_keys, past_values, falling = past
+    ages = falling[len(falling) - 1 - place :]
     answers, heard_keys, heard_values = heard
     logits, scratch, projected, seen, step = work
-    width, heads = len(x), past_longest.shape[2]
+    width, heads = len(x), past_keys.shape[2]
     size, zero = width // heads, x.dtype.type(0)
     for layer in range(len(w_in)):
         _affine(w_in[layer], b_in[layer], x, projected)
-        keys, values, longest = past_keys[layer, item], past_values[layer, item], past_longest[layer, item]
+        keys, values = past_keys[layer, item], past_values[layer, item]
         for h in range(heads):
             for d in range(size):
-                keys[h, d, now] = projected[width + h * size + d]
-                values[h, d, now] = projected[2 * width + h * size + d]
-            longest[h] = max(longest[h], _norm(projected[width + h * size : width + (h + 1) * size]))
-        _remember(keys, values, longest, projected[:width], ages, fading, logits, scratch, seen, now)
+                keys[h, d, place] = projected[width + h * size + d]
+                values[h, d, place] = projected[2 * width + h * size + d]
+        _remember(keys, values, projected[:width], ages, fading, logits, scratch, seen, place)
         _affine(w_out[layer], b_out[layer], seen, step)
         _add_norm(x, step, norms[layer, 0], eps)
         if len(answers):
@@ -254,35 +228,35 @@ def _workspace(width, room, like):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def steps(tokens, weights, past, fading, heard, t, now, eps):
-    """One frame of every item, in place on tokens (B, D); `past` receives the frame at place `now`.
+def steps(tokens, weights, past, fading, heard, t, place, eps):
+    """One frame of every item, in place on tokens (B, D); `past` receives the frame at `place`.
 
-    past: keys, values (L, B, H, D / H, capacity), longest keys so far (L, B, H), and the ages of frames before the last
-    place of the capacity, falling to 0. fading: slopes (H,), period, ln(1 + 1 / rounding unit).
+    past: keys, values (L, B, H, D / H, capacity), and the ages of frames before the last place of the capacity, falling
+    to 0. fading: slopes (H,), span.
     """
     items, width = tokens.shape
-    work = _workspace(width, max(now + 1, heard[1].shape[3]), tokens)
+    work = _workspace(width, max(place + 1, heard[1].shape[3]), tokens)
     hidden = np.empty(weights[8].shape[2], tokens.dtype)
     for item in range(items):
-        _frame(tokens[item], weights, past, heard, fading, item, t, now, work, hidden, eps)
+        _frame(tokens[item], weights, past, heard, fading, item, t, place, work, hidden, eps)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def roll(tokens, code, matrix, offset, positions, counts, weights, past, fading, heard, first, eps, out):
-    """Frames fed back: out (B, T, D) for counts[b] frames of each item, tokens (B, D) become the next ones.
+def roll(tokens, code, matrix, offset, positions, counts, weights, past, fading, heard, first, last, place, eps, out):
+    """Frames `first`..`last - 1` fed back: out (B, T, D) up to frame counts[b] of each item; tokens (B, D) move on.
 
-    code (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); the past holds `first` frames already.
+    code (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); `past` receives frame `first` at `place`.
     """
     items, width = tokens.shape
-    work = _workspace(width, max(first + len(positions), heard[1].shape[3]), tokens)
+    work = _workspace(width, max(place + last - first, heard[1].shape[3]), tokens)
     hidden = np.empty(weights[8].shape[2], tokens.dtype)
     for item in range(items):
         token = tokens[item]
-        for t in range(counts[item]):
+        for t in range(first, min(last, counts[item])):
             x = out[item, t]
             for j in range(width):
                 x[j] = token[j] + positions[t, j]
-            _frame(x, weights, past, heard, fading, item, t, first + t, work, hidden, eps)
+            _frame(x, weights, past, heard, fading, item, t, place + t - first, work, hidden, eps)
             _affine(matrix, offset, x, token)
             for j in range(width):
                 token[j] += code[item, j]

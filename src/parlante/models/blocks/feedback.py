@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.blocks.autoregression import Rollout, Session, fold, taught_tokens
-from parlante.models.blocks.causal import CausalDecoder, zero_past
+from parlante.models.blocks.causal import SPAN, CausalDecoder, zero_past
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,20 @@ class FeedbackConfig:
     dropout: float = 0.1
     hidden: int | None = None
     """Inner width of the decoder layers; none: twice `width`."""
+    span: int | None = SPAN
+    """Frames that a frame attends to, itself included; none: all before it, at a cost that grows with the square of the
+    length. The published code can decode no more than the default."""
 
     def __post_init__(self) -> None:
+        if self.span is not None and self.span < 1:
+            raise ValueError(f"span must be at least 1 frame, or none for all of the past, got {self.span}")
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
 
     def decoder(self) -> CausalDecoder:
         """A decoder of these sizes."""
         sizes = {"heads": self.heads, "period": self.period, "steps_per_frame": self.steps_per_frame}
-        return CausalDecoder(self.width, self.layers, hidden=self.hidden, dropout=self.dropout, **sizes)
+        return CausalDecoder(self.width, self.layers, hidden=self.hidden, dropout=self.dropout, span=self.span, **sizes)
 
 
 class FeedbackModel(nn.Module):

@@ -213,7 +213,6 @@ class CodeRollout:
         """For each frame that memory (B, S, D) covers: its codes (B, groups), and the decoded tail (B, n, C)."""
         decoder, quantizer = self.model.transformer_decoder, self.model.autoencoder.quantize
         heard = decoder.hear(memory)
-        self.state.reserve(heard.frames)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
         for t in range(heard.frames):
             hidden = decoder.step(self.token + positions[t], heard, t, self.state)

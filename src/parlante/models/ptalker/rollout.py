@@ -35,7 +35,6 @@ class AlignedRollout(Rollout):
         """As `Rollout.advance`: memory (B, S, D) -> hidden frames (B, S // w, D)."""
         decoder, token, temporal = self.decoder, self.token, self.temporal
         heard = decoder.hear(memory)
-        self.state.reserve(heard.frames)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
         if temporal is not None and heard.frames:
             reach = torch.cat([self.recent, memory[:, : heard.frames * decoder.steps_per_frame]], 1)
