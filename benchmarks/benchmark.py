@@ -111,9 +111,7 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
         "*truth* what the recorded motion itself scores where no truth is needed beside it. MVE is over the skin. A",
         "style *points at the speaker* if its style vector lies nearest that speaker's among the judged ones; it",
         "covers the whole skin, so that blinks and brows weigh as much as the mouth, and one short clip hardly",
-        "identifies even the truth. Clips are spread over speakers, whose first test sentence comes first: with one",
-        "clip of a speaker,",
-        "Test-A is one sentence only, and without p, b or m in it the closing of lips is not measured.",
+        "identifies even the truth.",
         "",
         "**Skin.** TexTalker predicts wrinkle maps. The other families move the mesh only; their wrinkles follow from",
         "the motion by the rule that drew the corpus, at the depth of the face's own manner, so their skin columns say",
@@ -127,7 +125,8 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
             continue
         results = found[split]
         people = len({clip["subject"] for clip in results["clips"].values()})
-        lines += [f"## {title}", "", f"{len(results['clips'])} clips of {people} speakers.", ""]
+        aside = "; the corpus has two sentences in it, which the speakers take in turn" if split == "test_a" else ""
+        lines += [f"## {title}", "", f"{len(results['clips'])} clips of {people} speakers{aside}.", ""]
         for heading, names in TABLES:
             lines += [f"### {heading}", "", *grid(results, names, truth=heading == "How they move")]
         lines += verdict(results, "lip_mm")

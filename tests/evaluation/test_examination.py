@@ -138,6 +138,16 @@ def test_strangers_are_learnt_from_clips_that_are_not_judged(synthtalk: Path) ->
     assert speaker.facts["style of zola"] == "average"
 
 
+def test_a_choice_is_spread_over_speakers_and_sentences(synthtalk: Path) -> None:
+    def keys(split: str, clips: int) -> list[str]:
+        return Exam(Choice(data=synthtalk, split=split, clips=clips, textures=0)).keys
+
+    assert keys("test_a", 2) == ["abena/003", "hugo/004"]
+    assert keys("test_a", 3) == ["abena/003", "abena/004", "hugo/004"]
+    assert keys("test_b", 1) == ["zola/000"]
+    assert keys("test_a", 0) == keys("test_a", 9) == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
+
+
 def test_the_truth_as_prediction_wins_and_reports_join(biwi: Path, tmp_path: Path) -> None:
     reports = {}
     for name, noise in (("good", 0.0), ("fair", 3e-4), ("bad", 3e-3)):

@@ -285,12 +285,15 @@ def _rules(corpus: Any, name: str | None) -> Rules:
 
 
 def _spread(numbers: Mapping[str, Sequence[int]], clips: int) -> list[int]:
-    """At most `clips` numbers (0: all), taken from the subjects in turn, subjects spread evenly."""
+    """At most `clips` numbers (0: all), taken from the subjects in turn, subjects spread evenly; the first subject
+    begins with its first clip, the second with its second and so on, so that sentences differ between them."""
     queues = [list(numbers[name]) for name in sorted(numbers) if numbers[name]]
     total = sum(len(queue) for queue in queues)
     clips = min(clips, total) if clips else total
     if clips < len(queues):
         queues = [queues[round(place)] for place in np.linspace(0, len(queues) - 1, clips)]
+    starts = [place % len(queue) for place, queue in enumerate(queues)]
+    queues = [queue[start:] + queue[:start] for start, queue in zip(starts, queues)]
     chosen: list[int] = []
     while len(chosen) < clips:
         for queue in queues:
