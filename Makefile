@@ -29,10 +29,10 @@ demo: $(VENV)/.run
 	$(BIN)/parlante animate "$(AUDIO)" -o "out/$(NAME).mp4" -o "out/$(NAME).glb" -o "out/$(NAME).csv" -o "out/$(NAME).npz" $(FLAGS)
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FLAGS)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(FLAGS)
 
 test-all: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(FLAGS)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(FLAGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

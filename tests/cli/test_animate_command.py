@@ -158,7 +158,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_killed_half_way(number: signal.Signals, tmp_path: Path) -> None:
     write_wav(Path("long.wav"), spoken(20.0))
     Path("a.csv").write_text("an older one")
@@ -203,3 +205,66 @@ def test_info(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("bad.glb", "bad.npz", "absent"):
         assert main(["info", name]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_live_sends_the_curves_of_the_file_beside_it(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(20)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        arguments = ["animate", str(speech), "--live", where, "--live-subject", "Ada", "--no-texture"]
+        assert main([*arguments, "-o", "a.csv"]) == 0
+        told = capsys.readouterr().err
+        assert f"15 frames sent to {where} as Ada" in told
+        packets = [listener.recv(2048) for _ in range(15)]
+        assert main(arguments) == 0 and sorted(path.name for path in Path().iterdir()) == ["a.csv", "speech.wav"]
+    rows = [line.split(",")[2:] for line in Path("a.csv").read_text().splitlines()]
+    jaw = rows[0].index("JawOpen")
+    for row, packet in zip(rows[1:], packets):
+        values = struct.unpack(">61f", packet[-244:])
+        assert values[jaw] == pytest.approx(float(row[jaw]), abs=1e-6), "JawOpen has the same place in both"
+        assert sorted(values) == pytest.approx(sorted(map(float, row)), abs=1e-6)
+
+
+def test_live_to_another_machine_is_refused(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--allow-remote" in fails([speech, "--live", "192.0.2.1"], capsys)
+    assert "another way" not in fails([speech, "--live", "127.0.0.1:0"], capsys)
+
+
+def test_an_interrupted_live_show_ends_at_once(speech: Path, tmp_path: Path) -> None:
+    import socket
+
+    long = write_wav(tmp_path / "long.wav", spoken(60.0))
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from stand_in import StandIn; from parlante.cli import main; "
+        "from parlante.pipeline.textalker import TexTalkerSource as T; T.shared = classmethod(lambda cls: StandIn()); "
+        "sys.exit(main(['animate', *sys.argv[2:]]))"
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(60)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        stand_in = str(Path(sys.modules["stand_in"].__file__).parent)
+        words = [
+            sys.executable,
+            "-c",
+            program,
+            stand_in,
+            str(long),
+            "--live",
+            where,
+            "--no-texture",
+            "-q",
+            "-o",
+            "l.csv",
+        ]
+        started = time.perf_counter()
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as run:
+            listener.recv(2048)
+            run.send_signal(signal.SIGINT)
+            error = run.communicate(timeout=60)[1]
+        assert run.returncode == 130, error
+        assert "Traceback" not in error and time.perf_counter() - started < 50, "it does not play to the end"
