@@ -6,7 +6,7 @@ from test_character import SCALE, TURN, outer_face, write_obj
 
 from parlante.character import Character, build_character
 from parlante.character.atlas import dress
-from parlante.character.parts import EYES, MOUTH, posed
+from parlante.character.parts import EYES, MOUTH, TEXTURE_SHARE, posed
 from parlante.character.surface import Surface
 from parlante.core import InputError, Topology
 from parlante.head import load_head
@@ -107,3 +107,26 @@ def test_one_picture_holds_the_users_texture_untouched() -> None:
         own = albedo if number < 3 else strip
         np.testing.assert_array_equal(texel(joint.albedo, joint.topology.uv[number]), texel(own, corner))
     assert dress(Topology("two", 6, faces, uv, faces), 6, albedo, None, table).topology.uv is uv
+
+
+@pytest.mark.parametrize("who", ["wei", "zola"])
+def test_own_eyeballs_without_a_picture_look_at_us(who: str) -> None:
+    """Our eyeballs, cut to their front halves, as a user's own: they find the iris that ours are painted with."""
+    head = load_head()
+    topology = head.topology
+    face = head.neutral(who)
+    balls = [np.arange(*head.layout.ranges[name]) for name in EYES]
+    shown = np.zeros(len(face), bool)
+    for side, ball in enumerate(balls):
+        shown[ball[face[ball, 2] > head.anatomy(who).eyes[side, 2]]] = True
+    regions = {name: ball[shown[ball]].astype(np.int32) for name, ball in zip(EYES, balls, strict=True)}
+    user = Topology("bare", len(face), topology.triangles, topology.uv * 0, topology.uv_triangles * 0, regions)
+    strip = np.zeros((168, 1024, 3), np.uint8)
+    worn = dress(user, len(face), None, strip, None, face)
+    assert worn.albedo is not None and len(worn.albedo) == 512 + 84
+    looking = shown[topology.triangles].all(1)
+    corners = worn.topology.uv[worn.topology.uv_triangles[looking]] * [1, len(worn.albedo) / 84 * TEXTURE_SHARE]
+    apart = np.linalg.norm(corners - topology.uv[topology.uv_triangles[looking]], axis=-1)
+    assert apart.max() < 0.002, "of an iris that is 0.034 wide"
+    skin = worn.topology.uv[worn.topology.uv_triangles[~looking], 1]
+    assert (skin >= 84 / len(worn.albedo)).all(), "the rest keeps the plain skin"

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from parlante.character.parts import EYES, TEXTURE_SHARE
 from parlante.core import Topology
+from parlante.head import load_head
 
 _PLAIN = (212, 170, 148)
 """sRGB of skin where the user gave no texture."""
 _LEAST = 512
+_SEEN = np.radians(110.0)
+"""As far round as our eyeballs are painted."""
 
 
 class Dressed(NamedTuple):
@@ -32,15 +36,21 @@ def dress(
     albedo: NDArray[np.uint8] | None,
     strip: NDArray[np.uint8] | None,
     table: NDArray[np.float32] | None,
+    neutral: NDArray[np.floating] | None = None,
 ) -> Dressed:
     """Join the user's picture (H, W, 3) and the parts' strip (h, w, 3); without a strip all stays as it is.
 
     own: how many of the vertices are the user's. table: see `wrinkle_table`; it grows by rows that change nothing.
+    neutral (V, 3): needed where eyeballs of the user's have no picture; they then take ours.
     """
     if strip is None:
         return Dressed(topology, albedo, table)
+    stripped = (topology.triangles >= own).all(1)
     mine = albedo
     if mine is None:
+        if neutral is not None:
+            topology, looking = _with_irises(topology, own, neutral)
+            stripped = stripped | looking
         mine = np.full((_LEAST, _LEAST, 3), _PLAIN, np.uint8)
     while min(mine.shape[:2]) < _LEAST:  # each texel as a block of texels: a tiny picture would blur the eyes
         mine = np.repeat(np.repeat(mine, 2, 0), 2, 1)
@@ -48,7 +58,7 @@ def dress(
     low = round(strip.shape[0] * width / strip.shape[1])
     scaled: Any = Image.fromarray(strip).resize((width, low), Image.Resampling.LANCZOS)
     picture = np.concatenate([mine, np.asarray(scaled)])
-    corners = np.unique(topology.uv_triangles[(topology.triangles >= own).all(1)])
+    corners = np.unique(topology.uv_triangles[stripped])
     ours = np.zeros(len(topology.uv), bool)
     ours[corners] = True
     uv = topology.uv.copy()
@@ -58,3 +68,58 @@ def dress(
         more = round(len(table) * low / height)
         table = np.concatenate([table, np.full((more, *table.shape[1:]), np.nan, np.float32)])
     return Dressed(replace(topology, uv=uv), picture, table)
+
+
+def _with_irises(topology: Topology, own: int, neutral: NDArray[np.floating]) -> tuple[Topology, NDArray[np.bool_]]:
+    """The user's own eyeballs with corners of their own in the strip, laid out as ours are; and (F,) their triangles.
+
+    Ours are laid out as seen from the front: a texel's distance from the middle is the angle from straight ahead.
+    """
+    uv, laid = [topology.uv], topology.uv_triangles.copy()
+    looking = np.zeros(len(laid), bool)
+    for name in EYES:
+        ball = np.zeros(topology.num_vertices, bool)
+        ball[topology.regions.get(name, ())] = True
+        ball[own:] = False
+        inside = ball[topology.triangles].all(1)
+        if not inside.any():
+            continue
+        number = np.flatnonzero(ball)
+        middle, per_radian = _iris_layout(name)
+        arm = neutral[number] - _centre(neutral[number].astype(np.float64))
+        across = np.linalg.norm(arm[:, :2], axis=1)
+        angle = np.minimum(np.arctan2(across, arm[:, 2]), _SEEN)
+        place = middle + per_radian * angle[:, None] * arm[:, :2] / np.maximum(across, 1e-9)[:, None]
+        start = sum(map(len, uv))
+        laid[inside] = start + np.searchsorted(number, topology.triangles[inside])
+        uv.append((place / [1, TEXTURE_SHARE]).astype(np.float32))
+        looking |= inside
+    return replace(topology, uv=np.concatenate(uv), uv_triangles=laid), looking
+
+
+def _centre(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) of the sphere through points (N, 3): an eyeball may end behind the lids, and a cornea stands out of it."""
+    kept = np.ones(len(points), bool)
+    for _ in range(4):
+        middle = points[kept].mean(0)
+        arm = points[kept] - middle
+        rows = np.concatenate([2 * arm, np.full((len(arm), 1), 0.01)], 1)
+        middle = middle + np.linalg.lstsq(rows, (arm**2).sum(1), rcond=1e-3)[0][:3]
+        length = np.linalg.norm(points - middle, axis=1)
+        kept = length < 1.01 * np.median(length)
+    return np.asarray(middle)
+
+
+def _iris_layout(name: str) -> tuple[NDArray[np.float64], float]:
+    """Where the middle of our eyeball `name` lies in our texture, and how far from it an angle of one radian lies."""
+    head = load_head()
+    first, last = head.layout.ranges[name]
+    corner = np.zeros(head.topology.num_vertices, np.int64)
+    corner[head.topology.triangles] = head.topology.uv_triangles
+    uv = head.topology.uv[corner[first:last]].astype(np.float64)
+    who = head.identity_names[0]
+    arm = head.neutral(who)[first:last] - head.anatomy(who).eyes[EYES.index(name)]
+    angle = np.arctan2(np.linalg.norm(arm[:, :2], axis=1), arm[:, 2])
+    middle = uv[angle.argmin()]
+    apart = np.linalg.norm(uv - middle, axis=1)
+    return middle, float((apart @ angle) / (angle @ angle))

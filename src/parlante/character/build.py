@@ -100,6 +100,8 @@ def build_character(
         back = seat_mouth(canonical, neutral, shapes, registered, ours, prior)
     more = added(prior, names)
     its = registered.neutral[more.number] + np.isin(more.number, added(prior, MOUTH).number)[:, None] * back
+    # eyeballs of the user's without a picture would be blank
+    blind = parts != "none" and albedo is None and any(len(ball) for ball in attached.eyeballs)
     pivot = prior.head.neck_pivot(person).astype(np.float64)
     x, y, z = (float(value) for value in pivot)
     still = np.concatenate([neutral[place], its]).astype(np.float32)
@@ -127,7 +129,7 @@ def build_character(
         table,
         report,
         len(more.number),
-        parts_texture(prior, person) if names else None,
+        parts_texture(prior, person) if names or blind else None,
     )
 
 

@@ -48,7 +48,8 @@ class Character:
     added: int = 0
     """The last so many vertices are parts of ours, eyeballs or teeth, that the mesh did not have."""
     parts_texture: NDArray[np.uint8] | None = None
-    """(h, w, 3) sRGB of the added parts; their texture coordinates lie in it, 0..1."""
+    """(h, w, 3) sRGB of the added parts, and of eyeballs of the user's that have no picture; their texture coordinates
+    lie in it, 0..1."""
 
     def vertices(
         self, weights: NDArray[np.floating], residual: NDArray[np.floating] | None = None
@@ -77,8 +78,10 @@ class Character:
     def only(self, parts: str) -> "Character":
         """This character with fewer added parts. parts: auto or all (those it has), none, eyes or mouth."""
         check_choice(parts)
-        if parts in ("auto", "all") or not self.added:
+        if parts in ("auto", "all"):
             return self
+        if not self.added:
+            return replace(self, parts_texture=None) if parts == "none" else self
         regions = self.topology.regions
         kept = np.arange(len(self.neutral)) < self.own
         for name in {"none": (), "eyes": EYES, "mouth": MOUTH}[parts]:
@@ -111,12 +114,12 @@ class Character:
             shapes=np.ascontiguousarray(self.shapes[:, kept]),
             pose_weights=self.pose_weights[kept],
             added=left,
-            parts_texture=self.parts_texture if left else None,
+            parts_texture=None if parts == "none" else self.parts_texture,
         )
 
     def dressed(self) -> Dressed:
         """Topology, texture and wrinkle table as they are drawn and written: one picture for the mesh and its parts."""
-        return dress(self.topology, self.own, self.albedo, self.parts_texture, self.wrinkle_table)
+        return dress(self.topology, self.own, self.albedo, self.parts_texture, self.wrinkle_table, self.neutral)
 
     def wrinkles(self, maps: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """Stored wrinkle maps in our layout -> in this character's; none if it has no texture coordinates."""
