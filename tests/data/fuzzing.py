@@ -84,6 +84,8 @@ def damage(content: bytes, name: str, rng: random.Random) -> bytes:
         ways += [_member] * 6
     if content[:1] in b"{[" and content:
         ways += [_json] * 8
+    if content[:4] == b"glTF":
+        ways += [_gltf] * 8
     if _is_text(content):
         ways += [_number] * 4
     if content[:6] == b"\x93NUMPY":
@@ -173,6 +175,17 @@ def _json(content: bytes, rng: random.Random) -> bytes:
     else:
         holder[key] = rng.choice(_JSON)
     return json.dumps(root).encode()
+
+
+def _gltf(content: bytes, rng: random.Random) -> bytes:
+    """A value of the JSON in a whole binary glTF changes."""
+    if len(content) < 20 or content[16:20] != b"JSON":
+        return content
+    end = 20 + int.from_bytes(content[12:16], "little")
+    text = _json(content[20:end], rng)
+    text += b" " * (-len(text) % 4)
+    body = len(text).to_bytes(4, "little") + b"JSON" + text + content[end:]
+    return content[:8] + (12 + len(body)).to_bytes(4, "little") + body
 
 
 def _numpy_header(content: bytes, rng: random.Random) -> bytes:

@@ -7,6 +7,7 @@ import faulthandler
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzz_readers import READERS
 from fuzzing import Reader, fuzz, outcome
@@ -44,3 +45,26 @@ def test_the_watch_sees_what_a_reader_must_not_do(tmp_path: Path) -> None:
     assert outcome(raising(InputError("no")), tmp_path).startswith("unclear")  # type: ignore[arg-type]
     assert outcome(raising(InputError("no such file: x; give one")), tmp_path) == "refused"  # type: ignore[arg-type]
     assert outcome(lambda root: (root / "x").read_text(), tmp_path) == "read"
+
+
+def test_text_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    from parlante.core import InputError
+    from parlante.core.files import read_npz
+
+    np.savez(
+        tmp_path / "good.npz", names=np.array([["a", "é"], ["", "👄"]]), empty=np.zeros(0, "U3"), one=np.array("x")
+    )
+    assert read_npz(tmp_path / "good.npz")["names"][1, 1] == "👄"
+    np.savez(tmp_path / "bad.npz", names=np.array([0x61, 0x110000], np.uint32).view("U2"))
+    with pytest.raises(InputError, match="names is no text"):
+        read_npz(tmp_path / "bad.npz")
+
+
+def test_a_mesh_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    from parlante.character.gltf import Gltf
+    from parlante.character.mesh import read_character_mesh
+    from parlante.core import InputError
+
+    (tmp_path / "face.glb").write_bytes(Gltf({"nodes": [{"mesh": 0}]}, b"").container())
+    with pytest.raises(InputError, match=r"cannot read the mesh of .*meshes.*export it again"):
+        read_character_mesh(tmp_path / "face.glb")

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from parlante.character.gltf import Gltf, read_gltf, world_matrices
 from parlante.core import InputError
+from parlante.core.files import first_line
 from parlante.core.mesh import read_mesh
 
 
@@ -38,7 +39,13 @@ def read_character_mesh(path: Path | str) -> UserMesh:
     """A `.obj`, `.ply`, `.glb` or `.vrm`. Raises InputError for another or damaged file, or one without triangles."""
     path = Path(path)
     if path.suffix.lower() in (".glb", ".vrm"):
-        mesh = _from_gltf(read_gltf(path))
+        try:
+            mesh = _from_gltf(read_gltf(path))
+        except InputError:
+            raise
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            why = f"{type(error).__name__}: {first_line(error)}"
+            raise InputError(f"cannot read the mesh of {path} ({why}); export it again") from error
     else:
         read = read_mesh(path)
         textured = len(read.uv) > 0 and len(read.uv_triangles) == len(read.triangles)

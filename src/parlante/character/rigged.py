@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from parlante.character.gltf import Gltf, read_gltf, world_matrices
 from parlante.character.targets import VRM_NAMES, canonical, plan, played
 from parlante.core import InputError
+from parlante.core.files import first_line
 from parlante.core.pose import rotation_matrices
 from parlante.head.arkit import INDEX
 
@@ -178,7 +179,8 @@ def read_rig(path: Path | str) -> Rig:
             targets.setdefault(name, spots)
         bones = _bones(file)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot read the rig of {path}: {error!r}; export it again") from error
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"cannot read the rig of {path} ({why}); export it again") from error
     return Rig(path, file, targets, bones, kind)
 
 

@@ -139,6 +139,10 @@ def member(archive: Any, key: str) -> NDArray[Any]:
     array = archive[key]
     if not isinstance(array, np.ndarray):  # numpy gives the bytes of what has no header
         raise ValueError(f"{key} is no array")
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        codes = np.ascontiguousarray(np.atleast_1d(array)).view(f"{array.dtype.str[0]}u4")
+        if codes.max() > 0x10FFFF:
+            raise ValueError(f"{key} is no text")
     return array
 
 

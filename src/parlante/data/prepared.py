@@ -198,7 +198,9 @@ def _read_index(root: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, OSError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot read {path}: {error!r}; prepare the corpus again") from error
+        raise InputError(
+            f"cannot read {path}: {type(error).__name__}: {first_line(error)}; prepare the corpus again"
+        ) from error
     result: dict[str, Any] = index
     return result
 

@@ -199,7 +199,8 @@ def _read_index(place: Place) -> dict[str, Any]:
             if not isinstance(known, dict):
                 raise TypeError(f"subject {name}")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise InputError(f"{place}/store.json is damaged ({error!r}); prepare the corpus again") from error
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{place}/store.json is damaged ({why}); prepare the corpus again") from error
     return index
 
 
