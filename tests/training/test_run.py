@@ -2,10 +2,7 @@
 
 import json
 import logging
-import os
 import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,22 +18,10 @@ from parlante.core import InputError
 from parlante.training.logs import read_curve
 from parlante.training.run import LoopConfig, Scheme, fit
 
-PROGRAM = Path(__file__).with_name("tiny_train.py")
-
 
 @pytest.fixture
 def bench(tiny_corpus: Path, tmp_path: Path) -> Bench:
     return Bench(tiny_corpus, tmp_path / "bench")
-
-
-def program(bench: Bench, family: str, name: str, *changes: str, more: tuple[str, ...] = ()) -> subprocess.Popen:
-    """The same training in a process of its own."""
-    recipe, all_changes = bench.recipe(family)
-    command = [sys.executable, str(PROGRAM), str(recipe), "--run", str(bench.root / name), *more]
-    command += [part for change in (*all_changes, *changes) for part in ("--set", change)]
-    clean = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "PARLANTE_RUN_DIR")}
-    env = {**clean, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 # -- resumption
