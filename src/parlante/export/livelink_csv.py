@@ -54,7 +54,7 @@ class LiveLinkCsv:
     def write(self, chunk: Chunk) -> None:
         """Append one row per frame."""
         assert chunk.weights is not None
-        angles = _angles(chunk.weights, self._take.weight_names, chunk.head_pose)
+        angles = curve_angles(chunk.weights, self._take.weight_names, chunk.head_pose)
         rows = np.concatenate([np.clip(chunk.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
         for frame, row in enumerate(rows, chunk.start):
             values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
@@ -72,7 +72,7 @@ def timecode(frame: int, fps: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}:{frames:02d}.{fraction:03d}"
 
 
-def _angles(
+def curve_angles(
     weights: NDArray[np.float32], names: tuple[str, ...], head_pose: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
     """(n, 9) yaw, pitch, roll of head, left eye and right eye."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,8 +65,6 @@ class Chunk:
 
 class Sink(Protocol):
     """An output being written. A context manager: leaving it cleanly publishes the file, an error removes it."""
-
-    path: Path
 
     def __enter__(self) -> "Sink": ...
 

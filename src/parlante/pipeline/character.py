@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from parlante.core import InputError, atomic_path
 from parlante.export import Take, check_outputs, open_sinks
 from parlante.export.outputs import Picture
-from parlante.pipeline.ahead import ahead
-from parlante.pipeline.perform import stream
+from parlante.export.rows import Rows
+from parlante.export.take import Chunk, Sink
+from parlante.pipeline.perform import also, fill, stream
 
 RIGGED = (".glb", ".vrm")
 
@@ -24,14 +25,15 @@ def animate_character(
     parts: str = "auto",
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
+    live: Callable[[Take], Sink] | None = None,
     **how: Any,
 ) -> Take:
     """Write `character` saying `speech` to `outputs`.
 
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
     built on the spot, or a rigged .glb or .vrm, of which a copy with one more animation is written. parts: which parts
-    of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `how`: the keywords
-    of `pipeline.stream`. Raises InputError for anything that cannot be used.
+    of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `animate_to`. `how`: the
+    keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
     """
     path = Path(character)
     if path.suffix.lower() in RIGGED and path.is_file():
@@ -39,8 +41,8 @@ def animate_character(
 
         rig = read_rig(path)
         if rig.useful:
-            return _animate_rig(speech, outputs, rig, progress, how)
-    return _animate_mesh(speech, outputs, path, parts, picture, progress, how)
+            return _animate_rig(speech, outputs, rig, progress, live, how)
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, how)
 
 
 def _animate_mesh(
@@ -50,6 +52,7 @@ def _animate_mesh(
     parts: str,
     picture: Picture | None,
     progress: Callable[[int, int], None] | None,
+    live: Callable[[Take], Sink] | None,
     how: dict[str, Any],
 ) -> Take:
     from parlante.character import Character, build_character
@@ -64,14 +67,8 @@ def _animate_mesh(
     how["identity"] = how.get("identity") or like
     take, chunks = stream(speech, **how)
     take, chunks = recast(take, chunks, played)
-    with ahead(chunks) as made, open_sinks(outputs, take, picture) as sinks:
-        done = 0
-        for chunk in made:
-            for sink in sinks:
-                sink.write(chunk)
-            done += len(chunk)
-            if progress is not None:
-                progress(done, take.num_frames)
+    with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
+        fill(take, chunks, [*extra, *sinks], progress)
     return take
 
 
@@ -80,6 +77,7 @@ def _animate_rig(
     outputs: Sequence[Path | str],
     rig: Any,
     progress: Callable[[int, int], None] | None,
+    live: Callable[[Take], Sink] | None,
     how: dict[str, Any],
 ) -> Take:
     for output in outputs:
@@ -91,18 +89,19 @@ def _animate_rig(
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
     take, chunks = stream(speech, skin=False, **how)
-    weights, poses, done = [], [], 0
-    with ahead(chunks) as made:
-        for chunk in made:
-            assert chunk.weights is not None
-            weights.append(chunk.weights)
-            if chunk.head_pose is not None:
-                poses.append(chunk.head_pose)
-            done += len(chunk)
-            if progress is not None:
-                progress(done, take.num_frames)
-    content = rig.animated(np.concatenate(weights), take.fps, np.concatenate(poses) if poses else None, name="speech")
-    for output in outputs:
-        with atomic_path(output) as partial:
-            partial.write_bytes(content)
+    weights, poses = Rows(), Rows()
+
+    def keep(chunk: Chunk) -> None:
+        assert chunk.weights is not None
+        weights.append(chunk.weights)
+        if chunk.head_pose is not None:
+            poses.append(chunk.head_pose)
+
+    with also(live, take) as extra:
+        fill(take, chunks, extra, progress, keep)
+        if outputs:
+            content = rig.animated(weights.array(), take.fps, poses.array() if poses else None, name="speech")
+        for output in outputs:
+            with atomic_path(output) as partial:
+                partial.write_bytes(content)
     return take

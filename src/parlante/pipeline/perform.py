@@ -1,6 +1,7 @@
 """Speech to finished frames: listen, perform, solve curves, close the mouth in silence, blink; piece by piece."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from parlante.core import Animation, Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
 from parlante.export import Chunk, Take, check_outputs, open_sinks
 from parlante.export.outputs import Picture
+from parlante.export.take import Sink
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.curves import CurveSolver
 from parlante.pipeline.ahead import ahead
@@ -73,19 +75,44 @@ def animate_to(
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[Chunk], None] | None = None,
+    live: Callable[[Take], Sink] | None = None,
     **how: Any,
 ) -> Take:
     """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
-    `progress(done, total)` is called in frames; `keep` sees every chunk. Returns the facts of the take.
+    `progress(done, total)` is called in frames; `keep` sees every chunk; `live` makes one more sink, such as an
+    `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. Returns the facts of the take.
     Raises InputError before any work if an output cannot be written.
     """
     check_outputs(outputs)
     seen = keep is not None or any(Path(output).suffix.lower() != ".csv" for output in outputs)
     take, chunks = stream(speech, skin=seen, **how)
     _check_fit(outputs, take)
-    with ahead(chunks) as made, open_sinks(outputs, take, picture) as sinks:
-        done = 0
+    with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
+        fill(take, chunks, [*extra, *sinks], progress, keep)
+    return take
+
+
+@contextmanager
+def also(make: Callable[[Take], Sink] | None, take: Take) -> Iterator[list[Sink]]:
+    """The sink that `make` makes, open, or none."""
+    if make is None:
+        yield []
+        return
+    with make(take) as sink:
+        yield [sink]
+
+
+def fill(
+    take: Take,
+    chunks: Iterator[Chunk],
+    sinks: Sequence[Sink],
+    progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[Chunk], None] | None = None,
+) -> None:
+    """Write every chunk to every sink, while the next one is being made."""
+    done = 0
+    with ahead(chunks) as made:
         for chunk in made:
             for sink in sinks:
                 sink.write(chunk)
@@ -94,7 +121,6 @@ def animate_to(
             done += len(chunk)
             if progress is not None:
                 progress(done, take.num_frames)
-    return take
 
 
 FACELESS = (".npz", ".pc2", ".mdd", ".mc")
