@@ -15,6 +15,7 @@ class StandIn:
 
     fps = 30.0
     wrinkle_size = (8, 8)
+    max_steps = 1000
     provenance = {"model": "stand-in", "checkpoint_sha256": "0" * 64}  # noqa: RUF012
 
     def __init__(self, piece: int = 37) -> None:

@@ -14,6 +14,7 @@ _PUBLIC = {
     "Style": "parlante.core",
     "Topology": "parlante.core",
     "animate": "parlante.pipeline",
+    "load": "parlante.export",
     "load_head": "parlante.head",
     "save": "parlante.export",
 }

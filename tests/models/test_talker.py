@@ -10,7 +10,8 @@ pytest.importorskip("transformers", reason="speech networks need parlante[encode
 from published_files import VERTICES, tiny_talker
 
 from parlante.core import InputError, Style
-from parlante.models.talker import FAMILIES, TalkerConfig, Templates, VertexTalker
+from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
+from parlante.models.templates import Templates
 
 each_family = pytest.mark.parametrize("model", FAMILIES)
 

@@ -121,6 +121,20 @@ def test_unknown_names_and_numbers_out_of_range_are_told(stand_in: StandIn) -> N
             stream(sound, source=stand_in, **wrong)
 
 
+def test_what_a_talker_lacks_is_not_passed_over(stand_in: StandIn) -> None:
+    sound = (spoken(0.2), 16000)
+    with pytest.raises(InputError, match=r"must lie in 1\.\.1000, got 2000"):
+        stream(sound, source=stand_in, steps=2000)
+    stand_in.max_steps = 0
+    with pytest.raises(InputError, match="has no solver"):
+        stream(sound, source=stand_in, steps=4)
+    stand_in.wrinkle_size = None
+    stream(sound, source=stand_in)
+    for wish in ({"wrinkle_style": stand_in.style_names[0]}, {"wrinkle_strength": 2.0}):
+        with pytest.raises(InputError, match="makes no wrinkles"):
+            stream(sound, source=stand_in, **wish)
+
+
 def test_files_are_written_as_it_goes(stand_in: StandIn, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     take = animate_to(

@@ -16,7 +16,8 @@ from parlante.cli import main
 from parlante.core import InputError
 from parlante.core.mesh import read_mesh
 from parlante.export.npz import load
-from parlante.models.talker import FAMILIES, Templates, VertexTalker
+from parlante.models.talker import FAMILIES, VertexTalker
+from parlante.models.templates import Templates
 from parlante.pipeline import animate_to, blocks
 from parlante.pipeline.released import ReleasedSource
 from parlante.pipeline.sources import find_source

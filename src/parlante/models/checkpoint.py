@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
 
+_MOST_LISTED = 12  # names in an error
 _HALF_FROM = 1024
 """Tensors with at least this many numbers are stored in half precision; tables and scales stay exact."""
 
@@ -83,3 +84,23 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], source: Path |
         module.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:
         raise InputError(f"{source} does not fit {type(module).__name__}: {error}") from error
+
+
+def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `found` from being loaded strictly where `wanted` is, a line for each kind of problem."""
+    shapes = [
+        f"{name} {tuple(found[name].shape)}, wanted {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    return [
+        *_listed("missing", [name for name in wanted if name not in found]),
+        *_listed("unexpected", [name for name in found if name not in wanted]),
+        *_listed("of another shape", shapes),
+    ]
+
+
+def _listed(title: str, names: Iterable[str]) -> list[str]:
+    all_names = list(names)
+    more = f", and {len(all_names) - _MOST_LISTED} more" if len(all_names) > _MOST_LISTED else ""
+    return [f"{title} ({len(all_names)}): {', '.join(all_names[:_MOST_LISTED])}{more}"] if all_names else []

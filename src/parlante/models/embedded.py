@@ -95,9 +95,9 @@ class EmbeddedTalker:
         voice = getattr(self.network, "AudioStyle", None)
         return code if voice is None else code + voice(features[:, : round(VOICE_S * self.around.fps)])
 
-    def session(self, code: Tensor, generator: torch.Generator) -> Any:
-        """A streaming session of a code (1, D); FaceDiffuser draws its noise from the generator."""
-        own = {"generator": generator} if self.family == "facediffuser" else {}
+    def session(self, code: Tensor, generator: torch.Generator, steps: int | None = None) -> Any:
+        """A streaming session of a code (1, D); FaceDiffuser draws its noise from the generator, in so many steps."""
+        own = {"generator": generator, "steps": steps} if self.family == "facediffuser" else {}
         return self.network.session(code, **own)
 
     def save(self, folder: Path | str) -> Path:

@@ -9,21 +9,21 @@ which rate, the frame rate, the speakers' names, how coordinates become displace
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parlante.audio.rates import RateRule, change_rate
 from parlante.audio.speech import load_speech_encoder
-from parlante.core import InputError, Style, atomic_path, read_npz
+from parlante.core import InputError, Style
 from parlante.models import MODELS, resolve
-from parlante.models.checkpoint import load_checkpoint, save_checkpoint
+from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
+from parlante.models.templates import Templates
 
 SAMPLE_RATE = 16000
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser")
@@ -84,38 +84,6 @@ class TalkerConfig:
 def config_class(model: str) -> Any:
     """The config class of a family."""
     return resolve(model, {name: f"{MODELS[name]}Config" for name in FAMILIES})
-
-
-@dataclass(frozen=True, eq=False)
-class Templates:
-    """Faces at rest and their triangles, as far as they are known."""
-
-    neutrals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Name -> (V, 3), in the unit of training."""
-    triangles: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
-    """(F, 3)."""
-    uv: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    """(U, 2)."""
-    uv_triangles: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
-    """(F, 3), or (0, 3)."""
-
-    def save(self, path: Path) -> None:
-        """One `.npz` of plain arrays."""
-        names = list(self.neutrals)
-        faces = np.stack(list(self.neutrals.values())) if names else np.zeros((0, 0, 3), np.float32)
-        mesh = {"triangles": self.triangles, "uv": self.uv, "uv_triangles": self.uv_triangles}
-        with atomic_path(path) as partial, partial.open("wb") as stream:
-            np.savez_compressed(stream, names=np.array(names, str), neutrals=faces, **mesh)  # type: ignore[arg-type]
-
-    @classmethod
-    def load(cls, path: Path) -> "Templates":
-        """Raises InputError if unreadable."""
-        arrays = read_npz(path, ("names", "neutrals", "triangles", "uv", "uv_triangles"))
-        names = [str(name) for name in arrays["names"]]
-        if len(arrays["neutrals"]) != len(names):
-            raise InputError(f"{path} names {len(names)} faces and holds {len(arrays['neutrals'])}; convert it again")
-        faces = dict(zip(names, arrays["neutrals"]))
-        return cls(faces, arrays["triangles"], arrays["uv"], arrays["uv_triangles"])
 
 
 class VertexTalker(nn.Module):
@@ -531,26 +499,3 @@ class TalkerSession:
     def push(self, features: Tensor) -> Tensor:
         """The next n * steps_per_frame features (1, n * w, A) -> the frames that are ready, (n, V, 3)."""
         return self._neutral + self._talker.decode(self._session.push(features.to(self._neutral))[0])
-
-
-_MOST_LISTED = 12
-
-
-def differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `found` from being loaded strictly where `wanted` is, a line for each kind of problem."""
-    shapes = [
-        f"{name} {tuple(found[name].shape)}, wanted {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    return [
-        *_listed("missing", [name for name in wanted if name not in found]),
-        *_listed("unexpected", [name for name in found if name not in wanted]),
-        *_listed("of another shape", shapes),
-    ]
-
-
-def _listed(title: str, names: Iterable[str]) -> list[str]:
-    all_names = list(names)
-    more = f", and {len(all_names) - _MOST_LISTED} more" if len(all_names) > _MOST_LISTED else ""
-    return [f"{title} ({len(all_names)}): {', '.join(all_names[:_MOST_LISTED])}{more}"] if all_names else []

@@ -85,7 +85,7 @@ def animate_to(
     Raises InputError before any work if an output cannot be written.
     """
     check_outputs(outputs)
-    seen = keep is not None or any(Path(output).suffix.lower() != ".csv" for output in outputs)
+    seen = keep is not None or not all(str(output).lower().endswith(SKINLESS) for output in outputs)
     take, chunks = stream(speech, skin=seen, **how)
     _check_fit(outputs, take)
     with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
@@ -123,6 +123,8 @@ def fill(
                 progress(done, take.num_frames)
 
 
+SKINLESS = (".csv", ".tsv", ".a2f.json", ".keys.json", ".visemes.json", ".vrma", ".pc2", ".mdd", ".mc")
+"""Outputs that show no skin."""
 FACELESS = (".npz", ".pc2", ".mdd", ".mc")
 """Outputs that need no triangles."""
 
@@ -180,10 +182,9 @@ def stream(
         raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
-    if steps is not None and not 1 <= steps <= 1000:
-        raise InputError(f"steps must lie in 1..1000, got {steps}; about 8 is enough")
     life = Life.parse(liveliness)
     source = find_source(source)
+    _check_talents(source, steps, wrinkle_style, wrinkle_strength)
     shapes: NDArray[np.float32] | None = None
     if isinstance(source, MeshSource):
         if not isinstance(liveliness, bool) and life != NONE:
@@ -237,6 +238,17 @@ def stream(
     if shapes is None:
         return take, _mesh_frames(take, heard, request, source)
     return take, _frames(take, heard, request, source, life)
+
+
+def _check_talents(source: Source, steps: int | None, wrinkle_style: Any, wrinkle_strength: float) -> None:
+    """Raises InputError where a talker is asked for what it does not have."""
+    model = source.provenance.get("model", "this talker")
+    if steps is not None and not source.max_steps:
+        raise InputError(f"{model} has no solver, so that steps={steps} means nothing; leave it out")
+    if steps is not None and not 1 <= steps <= source.max_steps:
+        raise InputError(f"steps of {model} must lie in 1..{source.max_steps}, got {steps}; leave it out for its own")
+    if source.wrinkle_size is None and (wrinkle_style is not None or wrinkle_strength != 1):
+        raise InputError(f"{model} makes no wrinkles; leave wrinkle style and wrinkle strength out")
 
 
 def _mesh_frames(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Chunk]:

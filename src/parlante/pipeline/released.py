@@ -19,7 +19,8 @@ from parlante.core import Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
 from parlante.models.checkpoint import digest
 from parlante.models.released.templates import read_templates
-from parlante.models.talker import Templates, VertexTalker
+from parlante.models.talker import VertexTalker
+from parlante.models.templates import Templates
 from parlante.pipeline.blocks import in_blocks
 from parlante.pipeline.source import Request, Window, unknown_name
 
@@ -40,6 +41,7 @@ class ReleasedSource:
         self.fps = talker.fps
         self.style_names = talker.config.subjects
         self.provenance: dict[str, Any] = {"model": talker.config.model, "checkpoint_sha256": checkpoint}
+        self.max_steps: int = talker.config.family.steps if talker.config.model == "facediffuser" else 0
         self._audio = torch.zeros(1, SHORTEST)
         self._frames = 0
 

@@ -43,6 +43,7 @@ class ReleasedTexTalkerSource:
         self.talker = talker
         self.fps = talker.diffusion.fps
         self.provenance: dict[str, Any] = {"model": MODEL, "checkpoint_sha256": checkpoint}
+        self.max_steps = talker.diffusion.config.steps
         self._audio = torch.zeros(1, SHORTEST)
         self._frames = 0
         self._pivots: dict[str, NDArray[np.float32]] | None = None

@@ -43,6 +43,8 @@ class Source(Protocol):
     style_names: tuple[str, ...]
     provenance: dict[str, Any]
     """Model name and checkpoint hash."""
+    max_steps: int
+    """Solver steps at most; 0: it has no solver, steps cannot be chosen."""
 
     @property
     def wrinkle_size(self) -> tuple[int, int] | None:

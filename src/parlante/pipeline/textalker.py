@@ -38,9 +38,12 @@ class TexTalkerSource:
         size = talker.config.wrinkle.img_size
         self.wrinkle_size = (size, size)
         self.style_names = tuple(talker.config.styles)
+        self.max_steps = talker.config.denoiser.steps
         self.provenance: dict[str, Any] = provenance or {"model": "textalker"}
-        self._stats = MotionStats.from_dict(talker.config.stats)
-        self._features: NDArray[np.float32] = np.zeros((0, encoder.dim), np.float32)
+        self.stats = MotionStats.from_dict(talker.config.stats)
+        """What motion maps are normalised by."""
+        self.features: NDArray[np.float32] = np.zeros((0, encoder.dim), np.float32)
+        """(S, D) of the speech listened to last."""
         self._frames = 0
 
     @classmethod
@@ -64,8 +67,8 @@ class TexTalkerSource:
         self._frames = num_frames(len(audio), fps=self.fps)
         if len(audio) < 2 * STEP:
             audio = np.pad(np.asarray(audio), (0, 2 * STEP - len(audio)))
-        self._features = self.encoder.encode(audio)
-        silence = self._features[:, FEATURES["phones"]][:, 0]
+        self.features = self.encoder.encode(audio)
+        silence = self.features[:, FEATURES["phones"]][:, 0]
         times = np.arange(self._frames) / self.fps * RATE - 0.5
         return np.interp(times, np.arange(len(silence)), silence).astype(np.float32)
 
@@ -75,7 +78,7 @@ class TexTalkerSource:
         table = bake_table(request.identity.topology, self.talker.config.motion.img_size)
         strength = _strength_table(request.wrinkle_strength)
         latents = self.talker.latents(
-            torch.from_numpy(self._features)[None],
+            torch.from_numpy(self.features)[None],
             style,
             self._frames,
             steps=request.steps,
@@ -86,7 +89,7 @@ class TexTalkerSource:
             for motion, wrinkle in pieces:
                 with torch.inference_mode():
                     maps = self.talker.decode_motion(motion)
-                    offsets = offsets_from_maps(maps, table, self._stats) * request.motion_strength
+                    offsets = offsets_from_maps(maps, table, self.stats) * request.motion_strength
                     stored = None
                     if request.texture:
                         bytes_ = self.talker.decode_wrinkle(wrinkle).mul(255).round_().clamp_(0, 255).to(torch.uint8)
@@ -122,8 +125,8 @@ class TexTalkerSource:
         """Features and mean latents of every third frame."""
         config = self.talker.config
         table = bake_table(load_head().topology, config.motion.img_size)
-        rest = torch.from_numpy(np.asarray(self._stats.normalise(np.zeros(3, np.float32)), np.float32)).view(1, 3, 1, 1)
-        span = np.asarray(self._stats.maximum, np.float32) - np.asarray(self._stats.minimum, np.float32)
+        rest = torch.from_numpy(np.asarray(self.stats.normalise(np.zeros(3, np.float32)), np.float32)).view(1, 3, 1, 1)
+        span = np.asarray(self.stats.maximum, np.float32) - np.asarray(self.stats.minimum, np.float32)
         pieces = np.array_split(clip.offsets[::3], -(-len(clip.offsets) // 90))
         motion = [self.talker.motion.encode(table.bake(torch.from_numpy(o / span)) + rest) for o in pieces]
         wrinkle = []
@@ -134,7 +137,7 @@ class TexTalkerSource:
                 wrinkle.append(self.talker.wrinkle.encode(values))
         self.listen(clip.audio)
         skin = torch.cat(wrinkle).mean(0) if wrinkle else None
-        return ClipMeans(torch.from_numpy(self._features), len(clip.offsets), torch.cat(motion).mean(0), skin)
+        return ClipMeans(torch.from_numpy(self.features), len(clip.offsets), torch.cat(motion).mean(0), skin)
 
     def _nearest(self, style: Style, with_skin: bool) -> str:
         """The known style nearest to one, distances relative to the known ones' spread."""

@@ -45,6 +45,7 @@ class VertexSource:
             "checkpoint_sha256": talker.checkpoint,
             "encoder": talker.around.encoder,
         }
+        self.max_steps = talker.network.config.steps if talker.family == "facediffuser" else 0
         self._heard = torch.zeros(1, 1, encoder.dim)
         self._frames = 0
 
@@ -68,7 +69,7 @@ class VertexSource:
         wish = request.motion_style
         style = wish if isinstance(wish, Style) else self.style(wish, request.identity.name)
         paint = self._skin(request) if request.texture else None
-        for coordinates in self._perform(torch.from_numpy(style.motion)[None], request.seed):
+        for coordinates in self._perform(torch.from_numpy(style.motion)[None], request.seed, request.steps):
             offsets = self.basis.decode(coordinates.numpy()) * np.float32(request.motion_strength)
             wrinkle = None
             if paint is not None:
@@ -110,7 +111,7 @@ class VertexSource:
         return Extracted(style, sum(len(piece) for piece, _ in chosen) / self.fps, facts | figures)
 
     @torch.no_grad()
-    def _perform(self, code: Tensor, seed: int = 0) -> Iterator[Tensor]:
+    def _perform(self, code: Tensor, seed: int = 0, steps: int | None = None) -> Iterator[Tensor]:
         """Coordinates (n, R) of all frames, in pieces."""
         if code.shape[1] != self.talker.codes().shape[1]:
             raise InputError(
@@ -120,7 +121,7 @@ class VertexSource:
         generator = torch.Generator().manual_seed(seed)
 
         def begin() -> Push:
-            session = self.talker.session(code, generator)
+            session = self.talker.session(code, generator, steps)
             return lambda features: session.push(features)[0]
 
         yield from in_blocks(begin, lambda start, count: self.talker.features(self._heard, start, count), self._frames)

@@ -20,9 +20,11 @@ from parlante.audio.speech import SpeechConfig, infer_config
 from parlante.audio.weight_norm import to_new
 from parlante.core import InputError
 from parlante.models import resolve
+from parlante.models.checkpoint import differences
 from parlante.models.released import facediffuser, keys
 from parlante.models.released.containers import read_tensors
-from parlante.models.talker import TalkerConfig, Templates, VertexTalker, config_class, differences
+from parlante.models.talker import TalkerConfig, VertexTalker, config_class
+from parlante.models.templates import Templates
 
 RATES = {
     "aligned": "speech resampled to the frame rate, end points aligned, one step a frame",

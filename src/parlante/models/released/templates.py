@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parlante.core import InputError, read_npz
 from parlante.core.mesh import read_mesh
 from parlante.core.restricted_pickle import read_pickle
-from parlante.models.talker import Templates
+from parlante.models.templates import Templates
 
 _KINDS = (".ply", ".obj", ".npz", ".pkl")
 
