@@ -144,7 +144,10 @@ def model_name(folder: Path) -> str:
 
     try:
         return str(json.loads((folder / "config.json").read_text())["model"])
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} is no checkpoint: it has no config.json; give a folder that holds one") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"{folder} is no checkpoint: wanted a folder with config.json and model.safetensors, as parlante train and "
+            "parlante convert write them"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read {folder}/config.json: {error}") from error
