@@ -225,7 +225,7 @@ def _read_character(root: Path) -> None:
 
 
 def _recipe(root: Path) -> None:
-    (root / "small.yaml").write_text("stage: phonetic\nseed: 3\nmodel:\n  width: 8\ntrain: {steps: 10, rate: 1.0e-3}\n")
+    (root / "small.yaml").write_text("stage: phonetic\nseed: 3\nmodel:\n  width: 8\nloop: {steps: 10, rate: 1.0e-3}\n")
     np.savez(root / "shapes.npz", shapes=np.zeros((2, 5, 3), np.float32), names=np.array(["a", "b"]))
 
 

@@ -43,7 +43,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(family: str, bench: Bench)
 # -- honesty
 
 
-@pytest.mark.parametrize("family", ["faceformer", "motion_vqgan"])
+@pytest.mark.parametrize("family", ["faceformer", "facediffuser", "codetalker", "motion_vqgan"])
 def test_test_clips_do_not_matter(family: str, bench: Bench) -> None:
     """Whatever test clips hold, weights and validation figures are the same."""
     run = bench.train(family, "run", "loop.max_steps=2", "loop.validate_every=2")
@@ -229,3 +229,43 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the checkpoint"):
         fit(Toy(LOOP), tmp_path)
     assert (tmp_path / "last.ckpt").read_bytes() == b"nonsense"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.corpus=nowhere", "nowhere"),
+        ("loop.max_steps=many", "max_steps must be a whole number, got 'many'"),
+        ("loop.tensorboard=2", "tensorboard must be true or false, got 2"),
+        ("loop=3", "the recipe's loop is 3, wanted settings"),
+        ("lop.lr=1", "a section 'lop', which no training reads"),
+        ("model.family=[a", "'[a' is no YAML value"),
+        ("scheme.batches=4", "scheme has no batches"),
+        ("model.widht=4", "widht"),
+    ],
+)
+def test_what_cannot_be_used_leaves_no_run_folder(bench: Bench, tmp_path: Path, change: str, said: str) -> None:
+    recipe, changes = bench.recipe("faceformer")
+    options = arguments(None, tmp_path / "runs", *changes, change)
+    options.recipe = recipe
+    with pytest.raises(InputError) as told:
+        train(options)
+    assert said in str(told.value) and len(str(told.value).splitlines()) == 1
+    assert not list((tmp_path / "runs").glob("*"))
+    options.run = tmp_path / "here"
+    with pytest.raises(InputError):
+        train(options)
+    assert not options.run.exists()
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    options = arguments(None, tmp_path / "runs")
+    for options.recipe, said in ((tmp_path / "no.yaml", "no such recipe"), (tmp_path, "cannot read the recipe")):
+        with pytest.raises(InputError, match=rf"{said}.*give a YAML file, for example recipes/"):
+            train(options)
+
+
+def test_a_run_that_fails_later_stays(bench: Bench) -> None:
+    with pytest.raises(InputError, match=r"loop\.monitor"):
+        bench.train("faceformer", "run", "loop.patience=1", "loop.monitor=beauty")
+    assert {"recipe.yaml", "training.log", "last.ckpt"} <= {path.name for path in (bench.root / "run").iterdir()}

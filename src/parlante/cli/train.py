@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make or reopen a run folder and hand over to the stage's main."""
-    from parlante.core import InputError
+    from parlante.core import InputError, MissingExtra
     from parlante.models import resolve
     from parlante.training import STAGES
     from parlante.training.run import first_process
@@ -61,11 +61,18 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"no stage {stage!r}; known: {', '.join(STAGES)}")
     main = resolve(stage, STAGES)
     first = first_process()
-    run_dir = _folder(options, config, run_dir, first)
+    wanted = run_dir if run_dir is not None else getattr(options, "run", None)
+    new = first and (wanted is None or not wanted.exists())
+    run_dir = _folder(options, config, wanted, first)
     if first:
         os.environ[SHARED_RUN] = str(run_dir)
         print(f"run folder: {run_dir}")
-    main(config, run_dir)
+    try:
+        main(config, run_dir)
+    except (InputError, MissingExtra):
+        if new and _discard(run_dir):
+            print(f"nothing was trained; {run_dir} is removed")
+        raise
     if not first:
         return 0
     print(f"done: {run_dir}")
@@ -75,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     """The recipe with all changes, and the folder of a run to go on with."""
     from parlante.core import InputError
-    from parlante.training.run import read_recipe
+    from parlante.training.run import LoopConfig, read_recipe, section
 
     changes = list(options.set)
     for key, value in (("devices", getattr(options, "devices", None)), ("nodes", getattr(options, "num_nodes", None))):
@@ -93,19 +100,19 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     config = read_recipe(options.recipe, changes)
     if overfit:
         loop = config.setdefault("loop", {})
+        section(LoopConfig, config, "loop")
         steps = min(int(loop.get("max_steps", OVERFIT_STEPS)), OVERFIT_STEPS)
         loop |= {"one_clip": True, "max_steps": steps, "log_every": 1, "validate_every": steps, "save_every": steps}
         loop["warmup"] = min(int(loop.get("warmup", 10)), 10)
     return config, None
 
 
-def _folder(options: argparse.Namespace, config: dict[str, Any], run_dir: Path | None, first: bool) -> Path:
-    """The run folder; only the first of several processes makes one."""
+def _folder(options: argparse.Namespace, config: dict[str, Any], wanted: Path | None, first: bool) -> Path:
+    """The run folder, `wanted` or a new numbered one; only the first of several processes makes one."""
     from parlante.core import InputError, new_run_dir
     from parlante.training.provenance import check_data
     from parlante.training.run import keep_provenance, read_recipe
 
-    wanted = run_dir if run_dir is not None else getattr(options, "run", None)
     if wanted is None and first:
         new = new_run_dir(options.out, config["stage"])
         keep_provenance(config, new)
@@ -132,6 +139,19 @@ def _folder(options: argparse.Namespace, config: dict[str, Any], run_dir: Path |
         raise InputError(f"{wanted} was trained with another recipe; choose another folder, or --resume it as it is")
     check_data(config, wanted)
     return wanted
+
+
+def _discard(run_dir: Path) -> bool:
+    """Remove a new run folder in which no step was taken; says whether that was so."""
+    import shutil
+
+    from parlante.training.provenance import FILES
+
+    made = [path for path in run_dir.rglob("*") if path.is_file()]
+    if any(path.parent != run_dir or path.name not in FILES for path in made):
+        return False
+    shutil.rmtree(run_dir, ignore_errors=True)
+    return True
 
 
 def _verdict(run_dir: Path) -> int:

@@ -316,7 +316,8 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         from parlante.training.facediffuser import FaceDiffuserScheme
 
         del common["period"]
-        model = build(family, common | {"unit": float(store.motion.std())} | sizes)
+        heard = [store.motion[c["start"] : c["start"] + c["frames"]] for c in store.clips if c["split"] == "train"]
+        model = build(family, common | {"unit": float(np.concatenate(heard).std())} | sizes)
         scheme = FaceDiffuserScheme(model, store, loop, own)
     else:
         model = build(family, common | sizes)

@@ -17,6 +17,8 @@ import yaml
 from parlante.core import InputError, atomic_path
 
 LIBRARIES = ("lightning", "numpy", "scipy", "safetensors", "transformers")
+FILES = ("versions.json", "git.json", "data.json", "recipe.yaml", "training.log")
+"""What a run folder holds before the first step."""
 OUTPUTS = ("cache",)
 """Settings that name a place to write to, not data."""
 ELSEWHERE = ("autoencoder", "perceptual_file")

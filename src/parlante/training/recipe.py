@@ -12,6 +12,14 @@ from parlante.core import InputError
 Section = TypeVar("Section")
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 SCHEDULES = ("cosine", "constant")
+SECTIONS = ("data", "model", "scheme", "loop", "loss", "codebook", "inference")
+EXAMPLE = "recipes/faceformer/small.yaml"
+_KINDS: dict[str, tuple[str, Any]] = {
+    "int": ("a whole number", int),
+    "float": ("a number", (int, float)),
+    "bool": ("true or false", bool),
+    "str": ("text", str),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +82,12 @@ class LoopConfig:
 
 def section(cls: type[Section], config: dict[str, Any], name: str) -> Section:
     """Build the dataclass of a recipe's part. Raises InputError naming unknown keys and values that do not fit."""
-    values = dict(config.get(name) or {})
-    known = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    given = config.get(name) or {}
+    if not isinstance(given, dict):
+        raise InputError(f"the recipe's {name} is {given!r}, wanted settings, for example --set {name}.KEY=VALUE")
+    values = dict(given)
+    kinds = {field.name: field.type for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {key: kind.__name__ if type(kind) is type else str(kind) for key, kind in kinds.items()}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"the recipe's {name} has no {', '.join(unknown)}; it may have {', '.join(sorted(known))}")
@@ -83,16 +95,34 @@ def section(cls: type[Section], config: dict[str, Any], name: str) -> Section:
         for key, value in values.items():  # YAML reads 1e-3 as text
             if isinstance(value, str) and "float" in known[key] and "tuple" not in known[key]:
                 values[key] = float(value)
+            elif known[key] == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                values[key] = str(value)  # a folder called 2024
+            _check_kind(key, values[key], known[key])
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise InputError(f"the recipe's {name} cannot be used: {error}") from error
+
+
+def _check_kind(key: str, value: Any, kind: str) -> None:
+    """Raises ValueError where a number, text, or yes or no is wanted and something else is given."""
+    kind, _, optional = kind.partition(" | ")
+    wanted, types = _KINDS.get(kind, ("", object))
+    fits = isinstance(value, types) and (not wanted or kind == "bool" or not isinstance(value, bool))
+    if not fits and not (value is None and optional):
+        raise ValueError(f"{key} must be {wanted}, got {value!r}")
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """A YAML recipe with `a.b=value` changes applied (values are YAML too). Raises InputError if either is unusable."""
     try:
         config = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
+    except FileNotFoundError as error:
+        raise InputError(f"no such recipe: {path}; give a YAML file, for example {EXAMPLE}") from error
+    except OSError as error:
+        raise InputError(
+            f"cannot read the recipe {path}: {error.strerror or error}; give a YAML file, for example {EXAMPLE}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())[:300]
         raise InputError(f"cannot read the recipe {path}: {told}; mend its YAML") from error
     if not isinstance(config, dict) or "stage" not in config:
@@ -107,5 +137,11 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise InputError(f"--set {change}: {key} is a value in the recipe, not a section")
-        place[last] = yaml.safe_load(text)
+        try:
+            place[last] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
+            raise InputError(f"--set {change}: {text!r} is no YAML value; put text in quotes") from error
+    for name, value in config.items():
+        if isinstance(value, dict) and name not in SECTIONS:
+            raise InputError(f"{path} has a section {name!r}, which no training reads; there are {', '.join(SECTIONS)}")
     return config
