@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parlante.models.blocks import rows
+
 COMPILED = True
 """Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
 WIDEST = 512  # past this width the work outweighs the calls
@@ -236,11 +238,11 @@ class CausalLayer(nn.TransformerDecoderLayer):
         else:
             width = x.shape[-1]
             attention = self.multihead_attn
-            q = F.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+            q = rows.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
             q = q.unflatten(-1, (1, self.heads, -1)) / math.sqrt(width // self.heads)
             share = (q * keys.unflatten(-1, (self.heads, -1))).sum(-1, keepdim=True).softmax(-3)
         share = F.dropout(share, self.rate, self.training)
-        return self.multihead_attn.out_proj((share * values).sum(-3).flatten(-2))
+        return rows.apply(self.multihead_attn.out_proj, (share * values).sum(-3).flatten(-2))
 
     def step(self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], state: State, layer: int, bias: Tensor) -> Tensor:
         """One frame: x (B, D); answer (B, D), or keys and values (B, w, D); bias (heads, seen) -> (B, D)."""
@@ -254,6 +256,24 @@ class CausalLayer(nn.TransformerDecoderLayer):
             answer = self.listen(x[:, None], answer[0][:, None], answer[1][:, None])[:, 0]
         x = self.norm2(x + self.dropout2(answer))
         return self.norm3(x + self.dropout3(self._think(x)))
+
+    def block(
+        self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], keys: Tensor, values: Tensor, bias: Tensor
+    ) -> Tensor:
+        """Some frames, no dropout: x (B, n, D); answer (B, n, D), or keys and values (B, n, w, D) -> (B, n, D).
+
+        keys, values (B, heads, D / heads, seen): a piece of the past, whose last n places receive these frames; bias
+        (heads, n, seen).
+        """
+        own = self.self_attn
+        projected = rows.linear(x, own.in_proj_weight, own.in_proj_bias)
+        q, k, v = (self._split(part) for part in projected.chunk(3, -1))  # (B, heads, n, D / heads)
+        keys[..., -x.shape[1] :], values[..., -x.shape[1] :] = k.mT, v.mT
+        share = (q @ keys / math.sqrt(q.shape[-1]) + bias).softmax(-1)
+        seen = (values @ share.mT).permute(0, 3, 1, 2).flatten(-2)
+        x = self.norm1(x + rows.apply(own.out_proj, seen))
+        x = self.norm2(x + (self.listen(x, *answer) if isinstance(answer, tuple) else answer))
+        return self.norm3(x + rows.apply(self.linear2, F.relu(rows.apply(self.linear1, x))))
 
 
 class CausalDecoder(nn.Module):
@@ -346,6 +366,26 @@ class CausalDecoder(nn.Module):
                 pair = (heard.keys[number, :, t], heard.values[number, :, t])
                 x = layer.step(x, pair, state, number, bias)  # type: ignore[operator]
         state.length += 1
+        return x
+
+    def block(self, tokens: Tensor, heard: Heard, t: int, state: State) -> Tensor:
+        """Frames whose tokens are known, or guessed: as many `step`s on tokens (B, n, D) from frame t of `heard` on.
+
+        One pass over the weights. -> (B, n, D); `state` moves on by n frames and can be rewound by up to n. Without
+        dropout or gradients.
+        """
+        count = tokens.shape[1]
+        state.reserve(count)
+        bias = self.bias(state.length, state.length + count).to(tokens)  # (heads, n, seen)
+        end = state.length + count - state.origin
+        seen = slice(end - bias.shape[-1], end)
+        x = tokens
+        for number, layer in enumerate(self.layers):
+            parts = [part for part in (heard.answers, heard.keys, heard.values) if part is not None]
+            answer = [part[number, :, t : t + count] for part in parts]
+            past = (state.keys[number, ..., seen], state.values[number, ..., seen])
+            x = layer.block(x, tuple(answer) if len(answer) == 2 else answer[0], *past, bias)  # type: ignore[operator]
+        state.length += count
         return x
 
     def compiled(self, state: State) -> bool:
