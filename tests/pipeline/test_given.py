@@ -16,7 +16,7 @@ from parlante.export.npz import load
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.textalker.given import latents_given
-from parlante.pipeline.given import animation_of_curves, encode_motion, motion_from_wrinkles, wrinkle_maps
+from parlante.pipeline.given import animation_of_curves, encode_motion, motion_offsets, wrinkle_maps
 from parlante.pipeline.source import Request
 from parlante.pipeline.textalker import TexTalkerSource
 from parlante.uv.ratio import ratio_from_bytes
@@ -65,13 +65,16 @@ def test_wrinkles_follow_motion_without_sound(source: TexTalkerSource, spoken: A
 def test_motion_follows_wrinkles_without_sound(source: TexTalkerSource, spoken: Animation) -> None:
     assert spoken.wrinkle is not None
     offsets = spoken.vertices - spoken.neutral
-    made = motion_from_wrinkles(spoken.wrinkle, source.style(NAME), source=source)
+    made = np.concatenate([piece for _, piece in motion_offsets(spoken, audio=None, source=source)])
     assert made.shape == offsets.shape
     lips = load_head().topology.regions["lips"]
     distance = np.linalg.norm((made - offsets)[:, lips], axis=-1).mean()
     assert distance < 0.7 * np.linalg.norm((offsets - offsets.mean(0))[:, lips], axis=-1).mean()
-    with pytest.raises(InputError, match="resize"):
-        motion_from_wrinkles(spoken.wrinkle[:, ::2, ::2], source.style(NAME), source=source)
+    coarse = replace(spoken, wrinkle=np.ascontiguousarray(spoken.wrinkle[:, ::2, ::2]))
+    halved = np.concatenate([piece for _, piece in motion_offsets(coarse, source=source)])
+    assert np.linalg.norm((halved - made)[:, lips], axis=-1).mean() < 0.5 * distance
+    with pytest.raises(InputError, match="no wrinkle maps"):
+        next(motion_offsets(replace(spoken, wrinkle=None), source=source))
 
 
 def test_what_is_given_is_kept(source: TexTalkerSource) -> None:
@@ -107,6 +110,21 @@ def test_command(source: TexTalkerSource, tmp_path: Path, capsys: pytest.Capture
     assert main([*command, "--style", "nobody"]) == 2 and "nobody" in capsys.readouterr().err
     assert main([*command, "--audio", "none.wav"]) == 2 and "none.wav" in capsys.readouterr().err
     assert main([*command, "--steps", "0"]) == 2
+
+
+def test_motion_command(spoken: Animation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written moves as the maps say, at the file's frame rate, with its maps and without curves."""
+    given = replace(spoken, vertices=spoken.neutral + 0 * spoken.vertices, weights=np.zeros((len(spoken.vertices), 52)))
+    save(given, tmp_path / "skin.npz")
+    command = ["motion", str(tmp_path / "skin.npz"), "-o", str(tmp_path / "out.npz"), "-q"]
+    assert main([*command, "--no-audio"]) == 0
+    back = load(tmp_path / "out.npz")
+    assert back.weights is None and back.wrinkle is not None and (back.wrinkle == spoken.wrinkle).all()
+    lips = load_head().topology.regions["lips"]
+    distance = np.linalg.norm((back.vertices - spoken.vertices)[:, lips], axis=-1).mean()
+    assert distance < 0.7 * np.linalg.norm((spoken.vertices - spoken.vertices.mean(0))[:, lips], axis=-1).mean()
+    save(replace(given, wrinkle=None), tmp_path / "skin.npz")
+    assert main(command) == 2 and "no wrinkle maps" in capsys.readouterr().err
 
 
 def test_other_heads_are_refused() -> None:

@@ -7,8 +7,12 @@ from tiny import arguments
 
 from parlante.cli import train
 from parlante.core import InputError
+from parlante.models.textalker.denoiser import DenoiserConfig
+from parlante.models.textalker.diffusion import LatentDiffusion
+from parlante.models.textalker.given import latents_given
 from parlante.models.textalker.talker import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.two_windows import Draws, Pair, estimate_pair
 from parlante.uv import MotionStats
 
 
@@ -81,6 +85,46 @@ def test_missing_ingredients_are_named(tiny_corpus, tmp_path):
     changes = [f"data.corpus={tiny_corpus}", "data.motion=nowhere", "data.wrinkle=nowhere"]
     with pytest.raises(InputError, match=r"nowhere.model\.safetensors"):
         train.run(arguments("diffusion", tmp_path, *changes))
+
+
+def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch):
+    """Training runs, the export knows; a known half is shown as it is and comes back as the basis can say it."""
+    changes = ("scheme.given=0.8", "loop.max_steps=2")
+    assert train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes)) == 0
+    talker = TexTalker.from_pretrained(tmp_path / "runs" / "latent_diffusion-001" / "export")
+    assert talker.config.trained_given
+    style, known = talker.style("bob"), torch.randn(30, *talker.shapes[1])
+    plain, seen = talker.diffusion.estimate, []
+    monkeypatch.setattr(
+        talker.diffusion, "estimate", lambda x, *rest, **more: seen.append(x) or plain(x, *rest, **more)
+    )
+    windows = list(latents_given(talker, "wrinkle", known, style, steps=2, generator=torch.Generator().manual_seed(0)))
+    pivot, basis = torch.from_numpy(style.wrinkle), talker.wrinkle_basis
+    said = basis.decode(basis.encode((known - pivot).flatten(1))).unflatten(1, pivot.shape) + pivot
+    torch.testing.assert_close(torch.cat([w.wrinkle[0] for w in windows]), said, atol=1e-4, rtol=1e-3)
+    count = talker.config.denoiser.motion_dim
+    assert torch.equal(seen[0][..., count:], seen[1][..., count:])
+    assert not torch.equal(seen[0][..., :count], seen[1][..., :count])
+    with pytest.raises(InputError, match="given must lie"):
+        train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes, "scheme.makes=motion"))
+
+
+def test_given_halves_meet_the_network_without_noise():
+    """Of each window motion, wrinkles or nothing is clean; about as often as asked for."""
+    sizes = DenoiserConfig(motion_dim=3, wrinkle_dim=2, width=16, heads=2, layers=1, frames=8, previous=2, steps=10)
+    model, met = LatentDiffusion(sizes, feature_dim=4), []
+    model.denoising_net.register_forward_pre_hook(lambda module, arguments: met.append(arguments[0]))
+    torch.manual_seed(0)
+    clean, kept = torch.randn(200, 16, 5), torch.ones(200, 16)
+    pair = Pair(clean, torch.randn(200, 16, 16), torch.randn(200, 2, 16), kept)
+    draws = Draws.of(model, pair, unheard=0.1, given=0.5)
+    with torch.no_grad():
+        estimate_pair(model, pair, draws)
+    same = (met[0] == torch.cat(clean.chunk(2, 1))).all(1)
+    assert torch.equal(same, draws.given)
+    halves = {(bool(row[0]), bool(row[3])) for row in same}
+    assert halves == {(False, False), (True, False), (False, True)} and (same[:, :3].all(1) == same[:, 0]).all()
+    assert 0.4 < same.any(1).float().mean() < 0.6 and 0.18 < same[:, 0].float().mean() < 0.32
 
 
 @pytest.mark.slow

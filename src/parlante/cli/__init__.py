@@ -12,6 +12,7 @@ COMMANDS = {
     "texture": ("parlante.cli.texture", "an animation's skin at full size, up to 8K, frame by frame"),
     "export": ("parlante.cli.export", "an animation (.npz) to any format, edited on the way"),
     "wrinkles": ("parlante.cli.wrinkles", "skin that fits a motion: wrinkle maps for any animation of the head"),
+    "motion": ("parlante.cli.motion", "motion that fits wrinkle maps: the way back"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
     "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
     "check": ("parlante.cli.check", "is it wise to train on this corpus: a table, a picture, an exit code"),

@@ -1,6 +1,7 @@
-"""`parlante wrinkles talk.npz -o wrinkled.npz`."""
+"""`parlante wrinkles talk.npz -o wrinkled.npz`; its way back, `parlante motion`, takes the same arguments."""
 
 import argparse
+from collections.abc import Callable
 
 EPILOG = """examples:
   parlante wrinkles talk.npz -o wrinkled.npz                  hears the animation's own sound
@@ -14,20 +15,34 @@ The animation may come from anywhere, as long as it has the vertices of the embe
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    declare(parser, "an .npz of the embedded head", "motion", "wrinkles", "skin")
     parser.epilog = EPILOG
-    parser.add_argument("animation", help="an .npz of the embedded head")
+
+
+def declare(parser: argparse.ArgumentParser, file: str, known: str, made: str, manner: str) -> None:
+    """The arguments of a command that makes one half of a face from the other."""
+    parser.add_argument("animation", help=file)
     parser.add_argument("-o", "--output", action="append", required=True, metavar="PATH", help="may be given again")
     sound = parser.add_mutually_exclusive_group()
     sound.add_argument("--audio", metavar="FILE", help="the speech (default: the animation's own sound)")
-    sound.add_argument("--no-audio", action="store_true", help="let motion alone decide")
-    parser.add_argument("--style", metavar="NAME", help="whose skin (default: the identity's own, else the average)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same wrinkles (default 0)")
+    sound.add_argument("--no-audio", action="store_true", help=f"let {known} alone decide")
+    parser.add_argument(
+        "--style", metavar="NAME", help=f"whose {manner} (default: the identity's own, else the average)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help=f"the same seed gives the same {made} (default 0)")
     parser.add_argument("--steps", type=int, metavar="N", help="levels of noise (default 8)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
 def run(options: argparse.Namespace) -> int:
     """Make the wrinkles. Raises InputError for arguments that cannot be used."""
+    from parlante.pipeline.given import wrinkles
+
+    return complete(options, wrinkles)
+
+
+def complete(options: argparse.Namespace, make: Callable[..., None]) -> int:
+    """Check the arguments of `declare` and call `make`, a function of `pipeline.given`. Raises InputError."""
     from pathlib import Path
 
     from tqdm import tqdm
@@ -36,7 +51,6 @@ def run(options: argparse.Namespace) -> int:
     from parlante.core import InputError
     from parlante.export.npz import load
     from parlante.models.textalker.given import STEPS
-    from parlante.pipeline.given import wrinkles
 
     steps = STEPS if options.steps is None else options.steps
     if not 1 <= steps <= 500:
@@ -49,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     animation = load(options.animation)
     total = len(animation.vertices)
     with interruptible(), tqdm(total=total, unit=" frames", disable=options.quiet or None) as bar:
-        wrinkles(
+        make(
             animation,
             *options.output,
             audio=False if options.no_audio else options.audio or True,

@@ -1,6 +1,6 @@
-"""Wrinkles for any motion of the embedded head, from its vertices or its curves, with its sound or without."""
+"""Wrinkles for any motion of the embedded head, motion for any wrinkles, with its sound or without."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from parlante.core import Animation, InputError, Style
 from parlante.core.timing import num_frames
 from parlante.export.npz import load
 from parlante.export.outputs import check_outputs, open_sinks
-from parlante.export.take import Chunk, take_of
+from parlante.export.take import Chunk, Take, take_of
 from parlante.models.textalker.given import STEPS, latents_given
+from parlante.models.textalker.talker import LatentWindow
 from parlante.pipeline.speech import hear
 from parlante.pipeline.styles import find_style
 from parlante.pipeline.textalker import DECODE_FRAMES, TexTalkerSource
@@ -23,7 +24,7 @@ from parlante.uv.motion_map import offsets_from_maps
 from parlante.uv.table import bake_table
 
 MEAN_SECONDS = 3.0
-"""Motion shorter than this does not say what a person's mean face is."""
+"""A clip shorter than this does not say what a person's mean face is."""
 
 
 def wrinkles(
@@ -45,23 +46,33 @@ def wrinkles(
     cannot be used.
     """
     source = source or TexTalkerSource.shared()
-    given = _read(animation, source)
-    check_outputs(outputs)
-    sound = None if audio is False else audio
-    take = replace(take_of(given), wrinkle_size=source.wrinkle_size)
-    with open_sinks(outputs, take) as sinks:
-        for start, maps in wrinkle_maps(given, audio=sound, style=style, seed=seed, steps=steps, source=source):
-            rows = slice(start, start + len(maps))
-            chunk = Chunk(
-                start,
-                given.vertices[rows],
-                maps,
-                None if given.weights is None else given.weights[rows],
-                None if given.head_pose is None else given.head_pose[rows],
-            )
-            for sink in sinks:
-                sink.write(chunk)
-            progress(len(maps))
+    given = _read(animation)
+    pieces = wrinkle_maps(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
+    chunks = (_rows(given, start, len(maps), wrinkle=maps) for start, maps in pieces)
+    _write(replace(take_of(given), wrinkle_size=source.wrinkle_size), outputs, chunks, progress)
+
+
+def motion(
+    animation: Animation | Path | str,
+    *outputs: Path | str,
+    audio: Path | str | tuple[NDArray[np.floating], int] | bool = True,
+    style: str | Style | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    source: TexTalkerSource | None = None,
+    progress: Callable[[int], object] = lambda frames: None,
+) -> None:
+    """Write an animation to `outputs` with motion that fits its wrinkle maps, any format of `parlante.export`.
+
+    How it moved before is replaced, and curves are left out, for they would tell of the old motion; maps and head pose
+    stay. style: in whose manner; the rest as for `wrinkles`. Raises InputError for input that cannot be used, such as
+    an animation without maps.
+    """
+    source = source or TexTalkerSource.shared()
+    given = replace(_read(animation), weights=None, weight_names=())
+    pieces = motion_offsets(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
+    chunks = (_rows(given, start, len(offsets), vertices=given.neutral + offsets) for start, offsets in pieces)
+    _write(take_of(given), outputs, chunks, progress)
 
 
 def wrinkle_maps(
@@ -75,57 +86,80 @@ def wrinkle_maps(
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(first frame, stored maps (n, h, w, 3)) of the whole animation in pieces; arguments as for `wrinkles`."""
     source = source or TexTalkerSource.shared()
-    given = _read(animation, source)
-    frames = len(given.vertices)
-    seconds = frames / given.fps
-    count = max(1, num_frames(round(seconds * 16000), fps=source.fps))
-    latents = _stretched(encode_motion(source, given.vertices - given.neutral), count)
-    chosen = _style(source, given, style, latents, seconds)
-    features = _features(source, given, audio)
-    if features is not None:  # sound and motion may differ in length by a frame or two, or by far more
-        needed = int(np.ceil(seconds * source.talker.config.feature_rate)) + 1
-        features = torch.nn.functional.pad(features, (0, 0, 0, max(0, needed - features.shape[1])))
-    made = latents_given(
-        source.talker, "motion", latents, chosen, features, steps=steps, generator=torch.Generator().manual_seed(seed)
-    )
-    wrinkle = _stretched(torch.cat([window.wrinkle[0] for window in made]), frames)
-    for start in range(0, frames, DECODE_FRAMES):
+    given = _read(animation)
+    known = encode_motion(source, given.vertices - given.neutral)
+    wrinkle = _completed(source, "motion", known, given, style, audio, steps, seed).wrinkle
+    for start in range(0, len(wrinkle), DECODE_FRAMES):
         maps = source.talker.decode_wrinkle(wrinkle[start : start + DECODE_FRAMES])
         stored = maps.mul(255).round_().clamp_(0, 255).to(torch.uint8)
         yield start, stored.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def motion_from_wrinkles(
-    wrinkle: NDArray[np.uint8],
-    style: Style,
+def motion_offsets(
+    animation: Animation,
     *,
-    audio: Path | str | tuple[NDArray[np.floating], int] | None = None,
+    audio: Path | str | tuple[NDArray[np.floating], int] | bool | None = True,
+    style: str | Style | None = None,
     seed: int = 0,
     steps: int = STEPS,
     source: TexTalkerSource | None = None,
-) -> NDArray[np.float32]:
-    """Stored maps (T, h, w, 3) at the model's size and 30 frames a second -> offsets (T, V, 3) metres from neutral.
-
-    Raises InputError for maps of another size.
-    """
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(first frame, offsets from neutral (n, V, 3) metres) in pieces, from the animation's wrinkle maps alone; its
+    vertices are not looked at. Arguments as for `motion`."""
     source = source or TexTalkerSource.shared()
-    if wrinkle.shape[1:] != (*source.wrinkle_size, 3):
-        raise InputError(f"wrinkle maps must be (T, {source.wrinkle_size}, 3), got {wrinkle.shape}; resize them first")
-    pieces = []
-    with torch.inference_mode():
-        for start in range(0, len(wrinkle), DECODE_FRAMES):
-            values = torch.from_numpy(wrinkle[start : start + DECODE_FRAMES].astype(np.float32) / 255)
-            pieces.append(source.talker.wrinkle.encode(values.permute(0, 3, 1, 2)))
-        generator = torch.Generator().manual_seed(seed)
-        features = _features(source, None, audio)
-        made = latents_given(
-            source.talker, "wrinkle", torch.cat(pieces), style, features, steps=steps, generator=generator
-        )
-        table = bake_table(_topology(), source.talker.config.motion.img_size)
-        offsets = [
-            offsets_from_maps(source.talker.decode_motion(window.motion[0]), table, source._stats) for window in made
-        ]
-    return torch.cat(offsets).numpy()
+    given = _read(animation)
+    if given.wrinkle is None:
+        raise InputError("the animation has no wrinkle maps, from which motion is made; parlante animate writes them")
+    known = encode_wrinkles(source, given.wrinkle)
+    latents = _completed(source, "wrinkle", known, given, style, audio, steps, seed).motion
+    table = bake_table(_topology(), source.talker.config.motion.img_size)
+    for start in range(0, len(latents), DECODE_FRAMES):
+        maps = source.talker.decode_motion(latents[start : start + DECODE_FRAMES])
+        yield start, offsets_from_maps(maps, table, source.stats).numpy()
+
+
+def _completed(
+    source: TexTalkerSource,
+    kind: str,
+    known: Tensor,
+    given: Animation,
+    style: str | Style | None,
+    audio: Any,
+    steps: int,
+    seed: int,
+) -> LatentWindow:
+    """Both latents (T, C, h, w) of an animation's frames, of which `known` (T, C, h, w) are those of `kind`."""
+    frames = len(known)
+    seconds = frames / given.fps
+    count = max(1, num_frames(round(seconds * 16000), fps=source.fps))
+    known = _stretched(known, count)
+    chosen = _style(source, given, style, kind, known, seconds)
+    features = _features(source, given, audio)
+    if features is not None:  # sound and motion may differ in length by a frame or two, or by far more
+        needed = int(np.ceil(seconds * source.talker.config.feature_rate)) + 1
+        features = torch.nn.functional.pad(features, (0, 0, 0, max(0, needed - features.shape[1])))
+    generator = torch.Generator().manual_seed(seed)
+    made = list(latents_given(source.talker, kind, known, chosen, features, steps=steps, generator=generator))
+    both = (torch.cat([getattr(window, name)[0] for window in made]) for name in ("motion", "wrinkle"))
+    return LatentWindow(0, *(_stretched(latents, frames) for latents in both))
+
+
+def _rows(given: Animation, start: int, count: int, **made: NDArray[Any]) -> Chunk:
+    """`count` frames of the animation with some of their fields made anew."""
+    kept = {name: getattr(given, name) for name in ("vertices", "wrinkle", "weights", "head_pose")}
+    rows: dict[str, Any] = {name: None if x is None else x[start : start + count] for name, x in kept.items()}
+    return Chunk(start, **(rows | made))
+
+
+def _write(
+    take: Take, outputs: Sequence[Path | str], chunks: Iterable[Chunk], progress: Callable[[int], object]
+) -> None:
+    check_outputs(outputs)
+    with open_sinks(outputs, take) as sinks:
+        for chunk in chunks:
+            for sink in sinks:
+                sink.write(chunk)
+            progress(len(chunk))
 
 
 def animation_of_curves(
@@ -166,7 +200,7 @@ def animation_of_curves(
 @torch.inference_mode()
 def encode_motion(source: TexTalkerSource, offsets: NDArray[np.floating]) -> Tensor:
     """Offsets from neutral (T, V, 3) metres of the embedded head -> motion latents (T, C, h, w)."""
-    talker, stats = source.talker, source._stats
+    talker, stats = source.talker, source.stats
     table = bake_table(_topology(), talker.config.motion.img_size)
     made = []
     for start in range(0, len(offsets), DECODE_FRAMES):
@@ -175,14 +209,26 @@ def encode_motion(source: TexTalkerSource, offsets: NDArray[np.floating]) -> Ten
     return torch.cat(made)
 
 
-def _read(animation: Animation | Path | str, source: TexTalkerSource) -> Animation:
+@torch.inference_mode()
+def encode_wrinkles(source: TexTalkerSource, stored: NDArray[np.uint8]) -> Tensor:
+    """Stored wrinkle maps (T, h, w, 3) of any size -> wrinkle latents (T, C, h', w')."""
+    made = []
+    for start in range(0, len(stored), DECODE_FRAMES):
+        maps = torch.from_numpy(stored[start : start + DECODE_FRAMES].astype(np.float32) / 255).permute(0, 3, 1, 2)
+        if maps.shape[2:] != source.wrinkle_size:
+            maps = torch.nn.functional.interpolate(maps, source.wrinkle_size, mode="bilinear", antialias=True)
+        made.append(source.talker.wrinkle.encode(maps))
+    return torch.cat(made)
+
+
+def _read(animation: Animation | Path | str) -> Animation:
     given = animation if isinstance(animation, Animation) else load(animation)
     where = "the animation" if isinstance(animation, Animation) else str(animation)
     topology = _topology()
     if given.topology.num_vertices != topology.num_vertices:
         raise InputError(
             f"{where} has {given.topology.num_vertices} vertices, the embedded head {topology.num_vertices}; "
-            "the shipped model makes wrinkles for that head"
+            "the shipped model knows that head"
         )
     if not len(given.vertices):
         raise InputError(f"{where} has no frames")
@@ -200,11 +246,11 @@ def _features(source: TexTalkerSource, given: Animation | None, audio: Any) -> T
             return None
         audio = (np.asarray(given.audio), given.sample_rate)
     source.listen(np.asarray(hear(audio).audio_16k))
-    return torch.from_numpy(source._features)[None]
+    return torch.from_numpy(source.features)[None]
 
 
 def _style(
-    source: TexTalkerSource, given: Animation, wish: str | Style | None, latents: Tensor, seconds: float
+    source: TexTalkerSource, given: Animation, wish: str | Style | None, kind: str, known: Tensor, seconds: float
 ) -> Style:
     if wish is not None:
         found = find_style(wish, source)
@@ -213,7 +259,10 @@ def _style(
     if isinstance(name, str) and name in source.style_names:
         return source.style(name)
     average = source.style(None)
-    return average if seconds < MEAN_SECONDS else replace(average, motion=latents.mean(0).numpy(), name="clip")
+    if seconds < MEAN_SECONDS:
+        return average
+    mean = known.mean(0).numpy()
+    return replace(average, name="clip", **{kind: mean})  # type: ignore[arg-type]
 
 
 def _stretched(latents: Tensor, count: int) -> Tensor:

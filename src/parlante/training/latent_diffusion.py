@@ -38,6 +38,9 @@ class DiffusionTrainingConfig:
     cut_second: float = 0.4
     unheard: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
+    given: float = 0.0
+    """Chance that a window's motion, or its wrinkles, is shown without noise: the network learns to complete a face of
+    which one half is known (`models/textalker/given.py`)."""
     makes: str = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
     variance_power: float = 0.5
@@ -59,6 +62,8 @@ class DiffusionTrainingConfig:
     def __post_init__(self) -> None:
         if self.makes not in ("both", *KINDS):
             raise ValueError(f"makes must be both, motion or wrinkle, got {self.makes!r}")
+        if not 0 <= self.given <= 1 or (self.given and self.makes != "both"):
+            raise ValueError(f"given must lie in 0..1, and be 0 unless both kinds are made, got {self.given}")
 
 
 class Pairs(NamedTuple):
@@ -171,7 +176,7 @@ class DiffusionScheme(Scheme):
         blur = own.past_noise * torch.rand(len(end), 1, 1, device=end.device)
         shown = end + blur * torch.randn_like(end)
         pair = Pair(batch.coordinates, cut, audio[:, length - previous : length].detach(), batch.kept, shown)
-        answer, truth, counted = estimate_pair(model, pair, Draws.of(model, pair, own.unheard), batch.style)
+        answer, truth, counted = estimate_pair(model, pair, Draws.of(model, pair, own.unheard, own.given), batch.style)
         values = {"x0": losses.masked_mse(answer, truth, counted, self.weight)}
         total = values["x0"]
         if own.velocity:
@@ -248,7 +253,9 @@ class DiffusionScheme(Scheme):
         side_by_side(stem.with_suffix(".mp4"), head.identity(take.identity), motions, take.audio)
 
 
-def build_talker(config: dict[str, Any], store: LatentStore, makes: str = "both") -> TexTalker:
+def build_talker(
+    config: dict[str, Any], store: LatentStore, makes: str = "both", *, trained_given: bool = False
+) -> TexTalker:
     """The untrained talker of a recipe around its trained autoencoders, bases and pivots."""
     data = store.config
     one_hot = data.origin == "mean"
@@ -270,6 +277,7 @@ def build_talker(config: dict[str, Any], store: LatentStore, makes: str = "both"
                 style_input="one_hot" if one_hot else "pivots",
                 taps=data.taps,
                 styles=tuple(named),
+                trained_given=trained_given,
                 **inference,
             )
         )
@@ -306,7 +314,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if loop.one_clip:
         store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
     torch.manual_seed(loop.seed)
-    talker = build_talker(config, store, own.makes)
+    talker = build_talker(config, store, own.makes, trained_given=own.given > 0)
     scheme = DiffusionScheme(talker, store, loop, own)
     fit(scheme, run_dir)
     if not first_process():

@@ -40,14 +40,21 @@ class Draws(NamedTuple):
     """(2 B, L, M + W) standard normal."""
     unheard: Tensor
     """(2 B,) bool, new frames that lose their audio."""
+    given: Tensor | None = None
+    """(2 B, M + W) bool, numbers shown without noise: motion, wrinkles or nothing."""
 
     @classmethod
-    def of(cls, model: LatentDiffusion, pair: Pair, unheard: float) -> "Draws":
-        """Fresh draws from torch's random numbers."""
+    def of(cls, model: LatentDiffusion, pair: Pair, unheard: float, given: float = 0.0) -> "Draws":
+        """Fresh draws from torch's random numbers; unheard, given: chances of each window."""
         count, device, sizes = 2 * len(pair.latents), pair.latents.device, model.config
         step = torch.randint(1, sizes.steps + 1, (count,), device=device)
         lost = torch.rand(count, device=device) < unheard
-        return cls(step, torch.randn(count, sizes.frames, sizes.latent_dim, device=device), lost)
+        noise = torch.randn(count, sizes.frames, sizes.latent_dim, device=device)
+        if not given:
+            return cls(step, noise, lost)
+        chance = torch.rand(count, 1, device=device) / given  # below 1/2 motion, below 1 wrinkles
+        motion = torch.arange(sizes.latent_dim, device=device) < sizes.motion_dim
+        return cls(step, noise, lost, torch.where(motion, chance < 0.5, (chance >= 0.5) & (chance < 1)))
 
 
 class Answer(NamedTuple):
@@ -106,7 +113,7 @@ def estimate_pair(model: LatentDiffusion, pair: Pair, draws: Draws, style: Tenso
     clean = torch.cat(pair.latents.chunk(2, 1)) * indicator[..., None]
     heard = torch.cat(pair.heard.chunk(2, 1))
     told = None if style is None else style.repeat(2, 1)
-    estimate = model(clean, heard, past, indicator, draws.step, draws.noise, draws.unheard, told)
+    estimate = model(clean, heard, past, indicator, draws.step, draws.noise, draws.unheard, told, draws.given)
     truth = torch.cat([torch.cat([torch.zeros_like(end), end]), clean], 1)
     known = clean.new_zeros(2 * count, previous)
     known[count:] = 1.0

@@ -69,15 +69,19 @@ class LatentDiffusion(nn.Module):
         noise: Tensor,
         unheard: Tensor,
         style: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Training pass: noise the new frames, estimate them clean; (B, P + L, M + W).
 
         clean, noise (B, L, M + W); audio (B, L, D) mapped features; step (B,); unheard (B,) bool: audio of the new
-        frames replaced by the null feature; the rest as in `DenoisingNetwork`.
+        frames replaced by the null feature; given (B, M + W) bool: numbers of all new frames that are shown without
+        noise; the rest as in `DenoisingNetwork`.
         """
         past = past or self.start(len(clean))
         heard = torch.where(unheard[:, None, None], self.null_audio_feat, audio)
         noisy = self.diffusion_sched.add_noise(clean, step, noise)
+        if given is not None:
+            noisy = torch.where(given[:, None], clean, noisy)
         return self.denoising_net(noisy, heard, past.latents, past.audio, step, indicator, style)
 
     def estimator(

@@ -3,8 +3,9 @@
 Replacement sampling (RePaint: Lugmayr et al. 2022; "replacement method": Ho et al. 2022): at every level of noise the
 known half of the state is the known half itself, noised to that level, and only the other half is believed of the
 network's answer. Ours is its stochastic form: the whole estimate meets fresh noise before each step, so that what the
-first, nearly blind, steps guessed wrong is not carried along. Sound may be missing: then the network hears the null
-feature that it knows from audio dropout.
+first, nearly blind, steps guessed wrong is not carried along. A model trained to complete faces
+(`TexTalkerConfig.trained_given`) is shown the known half without noise. Sound may be missing: then the network hears
+the null feature that it knows from audio dropout.
 """
 
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def latents_given(
     device, sizes = talker.motion_pivots.device, talker.config.denoiser
     if not (sizes.motion_dim and sizes.wrinkle_dim):
         raise ValueError("this model makes motion or wrinkles alone; conditioning one on the other needs the joint one")
-    heard = None if features is None else talker._per_frame(features.to(device), len(known))
+    heard = None if features is None else talker.per_frame(features.to(device), len(known))
     pivots = [torch.from_numpy(np.asarray(getattr(style, k), np.float32)).to(device)[None] for k in KINDS]
     told = talker.style_vector(*pivots)
     if talker.config.style_input == "one_hot":
@@ -61,7 +62,7 @@ def latents_given(
     clean = torch.zeros(1, len(known), sizes.latent_dim, device=device)
     clean[0, :, own] = offsets if basis is None else basis.encode(offsets)
     for start, made in _windows(talker, clean, mask, heard, told, steps, generator):
-        motion, wrinkle = talker._offsets(made)
+        motion, wrinkle = talker.offsets(made)
         yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
 
 
@@ -115,7 +116,7 @@ def complete(
 
     audio (B, L, D) mapped features; past, indicator and told as in `LatentDiffusion.estimate`. At each of `steps`
     evenly spaced levels t: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e with fresh e, where x_0 is the last estimate
-    (nothing, at the first) outside the mask and `clean` inside.
+    (nothing, at the first) outside the mask and `clean` inside; `clean` itself with `trained_given`.
     """
     table = talker.diffusion.diffusion_sched
     estimate = torch.where(mask, clean, 0.0)
@@ -125,6 +126,8 @@ def complete(
         noisy = bar.sqrt() * estimate + (1 - bar).sqrt() * noise
         if number == 0:
             noisy = torch.where(mask, noisy, noise)
+        if talker.config.trained_given:
+            noisy = torch.where(mask, clean, noisy)
         answer = talker.diffusion.estimate(noisy, audio, past, indicator, step, style=told)
         estimate = torch.where(mask, clean, answer)
     return estimate

@@ -65,6 +65,9 @@ class TexTalkerConfig:
     guidance: float = 1.15
     styles: tuple[str, ...] = field(default=())
     """Names of the stored pivots."""
+    trained_given: bool = False
+    """Whether the denoiser met known motion and known wrinkles without noise in training; then `given.py` shows them
+    so."""
 
     def __post_init__(self) -> None:
         for name in ("style_dims", "taps", "styles"):
@@ -175,7 +178,7 @@ class TexTalker(nn.Module):
 
     # -- latents
 
-    def _offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    def offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, M + W) -> offsets from the pivots, (B, T, C, h, w) each; zero for what the model does not make."""
         split = coordinates.split([self.config.denoiser.motion_dim, self.config.denoiser.wrinkle_dim], -1)
         made = []
@@ -232,12 +235,16 @@ class TexTalker(nn.Module):
         alike = self.config.style_input == "one_hot"
         origins = [self.motion_pivots.mean(0)[None], self.wrinkle_pivots.mean(0)[None]] if alike else pivots
         for start, made in self.windows(
-            self._per_frame(features.to(device), num_frames), told, steps, guidance, generator, solver=solver
+            self.per_frame(features.to(device), num_frames), told, steps, guidance, generator, solver=solver
         ):
-            motion, wrinkle = self._offsets(made)
+            motion, wrinkle = self.offsets(made)
             yield LatentWindow(start, motion + origins[0][:, None], wrinkle + origins[1][:, None])
 
-    def _per_frame(self, features: Tensor, num_frames: int) -> Tensor:
+    def per_frame(self, features: Tensor, num_frames: int) -> Tensor:
+        """Features (B, S, D) as in `latents` -> what each frame hears, (B, num_frames, D').
+
+        Raises ValueError where features should come one per frame and do not.
+        """
         c = self.config
         if c.taps:
             return align(features, num_frames, fps=c.fps, rate=c.feature_rate, taps=c.taps)
