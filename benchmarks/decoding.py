@@ -197,7 +197,7 @@ def plan(family: str, size: str, quick: bool) -> Plan:
     if family == "codetalker":
         return Plan([8], 8, 2) if quick else Plan([60, 200, 600], 600, 6)
     if quick:
-        return Plan([600, 2000 if size == "biwi" or family == "ptalker" else 6000], 600, 4)
+        return Plan([600, 6000 if size == "vocaset" else 2000], 600, 4)
     return Plan([60, 200, 600, 1200, 2000, 6000], 600, 0)
 
 
