@@ -29,6 +29,36 @@ def test_library_visits_our_steps(steps):
     for solver in ("ddim", "dpmsolver++", "unipc"):
         times = library_scheduler(solver, TABLE, steps).timesteps
         assert [int(i) + 1 for i in times] == TABLE.few(steps)
+    for solver in ("dpmsolver++", "sde-dpmsolver++"):
+        times = library_scheduler(solver, TABLE, steps, "quadratic").timesteps
+        assert [int(i) + 1 for i in times] == TABLE.few(steps, "quadratic")
+
+
+def test_quadratic_steps_are_denser_towards_the_clean_end():
+    assert TABLE.few(5, "quadratic") == [100, 64, 36, 16, 4]
+    for count in range(1, 101):
+        steps = TABLE.few(count, "quadratic")
+        assert len(set(steps)) == count and steps == sorted(steps, reverse=True) and steps[0] == 100 and steps[-1] >= 1
+    assert TABLE.few(100, "quadratic") == TABLE.few(100)
+
+
+def test_quadratic_steps_end_nearer_to_all_steps():
+    """Where the data are narrow, as conditioned motion is, even steps skip the levels of noise that matter."""
+    pytest.importorskip("diffusers")
+    narrow = 0.05
+
+    def exact(x: torch.Tensor, step: int) -> torch.Tensor:
+        """The best estimate for numbers that are normal with deviation `narrow` about 0."""
+        bar = TABLE.alpha_bars[step]
+        return bar.sqrt() * narrow**2 / (bar * narrow**2 + 1 - bar) * x
+
+    def spread(solver: str, steps: int, spacing: str = "even") -> float:
+        torch.manual_seed(0)
+        return solve(solver, exact, TABLE, torch.randn(1, 100, 100), steps, spacing=spacing).std().item()
+
+    for few, every in (("ddim", "ddim"), ("dpmsolver++", "ddim"), ("sde-dpmsolver++", "ancestral")):
+        goal = spread(every, 100)
+        assert abs(spread(few, 20, "quadratic") - goal) < 0.5 * abs(spread(few, 20) - goal)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20, 100])
@@ -70,6 +100,10 @@ def test_misuse_is_refused(estimate, monkeypatch):
         solve("ancestral", estimate, TABLE, start, 5)
     with pytest.raises(InputError, match=r"1\.\.100, got 101"):
         solve("ddim", estimate, TABLE, start, 101)
+    with pytest.raises(InputError, match=r"'cubic'.*even, quadratic"):
+        solve("ddim", estimate, TABLE, start, 5, spacing="cubic")
+    with pytest.raises(InputError, match="unipc takes even steps"):
+        solve("unipc", estimate, TABLE, start, 5, spacing="quadratic")
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtra, match=r"parlante\[samplers\]"):
         solve("unipc", estimate, TABLE, start, 5)

@@ -171,12 +171,14 @@ class LatentDiffusion(nn.Module):
         style: Tensor | None = None,
         guidance: float | None = 1.15,
         solver: str = "ddim",
+        spacing: str = "even",
         noise: Noise | None = None,
     ) -> Tensor:
         """Clean new frames (B, L, M + W) by any of `sampling.SOLVERS` in `steps` steps.
 
         audio (B, L, D) mapped features; past of the window, or none for a first one; indicator (B, L); start
-        (B, L, M + W) is x_T: everything else follows from it, but for `ancestral`, for which `noise(t, like)` draws.
+        (B, L, M + W) is x_T: everything else follows from it, but for the stochastic solvers, for which
+        `noise(t, like)` draws; spacing: of few steps, even or quadratic.
         """
         estimate = self.estimator(audio, past, indicator, style=style, guidance=guidance)
-        return solve(solver, estimate, self.diffusion_sched, start, steps, noise)
+        return solve(solver, estimate, self.diffusion_sched, start, steps, noise, spacing)

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+SPACINGS = ("even", "quadratic")
+"""How few steps may be spread over all of them."""
+
 
 def betas(steps: int, kind: str = "cosine") -> Tensor:
     """(T,) variances of the noise added at steps 1..T."""
@@ -59,8 +62,11 @@ class DiffusionSchedule(nn.Module):
         bar = self.alpha_bars[step].view(-1, 1, 1)
         return bar.sqrt() * clean + (1 - bar).sqrt() * noise
 
-    def few(self, count: int) -> list[int]:
-        """`count` steps from T down to 1, evenly spaced, for the deterministic sampler."""
+    def few(self, count: int, spacing: str = "even") -> list[int]:
+        """`count` different steps from T down: even, the last one T / count; or quadratic, T (j / count)^2 for j from
+        `count` to 1 where these differ. Raises ValueError for a count outside 1..T."""
         if not 1 <= count <= self.steps:
             raise ValueError(f"steps must lie in 1..{self.steps}, got {count}")
+        if spacing == "quadratic":
+            return [max(j, round(self.steps * (j / count) ** 2)) for j in range(count, 0, -1)]
         return [round(float(t)) for t in torch.linspace(self.steps, 0, count + 1)[:-1]]

@@ -60,6 +60,8 @@ class TexTalkerConfig:
     """Denoising steps at inference."""
     solver: str = "ddim"
     """One of `sampling.SOLVERS`."""
+    spacing: str = "even"
+    """Of few steps: even, or quadratic, which comes closer to all steps."""
     same_noise: bool = False
     """Whether every window starts from the same noise, the published way."""
     guidance: float = 1.15
@@ -81,7 +83,7 @@ class TexTalkerConfig:
             )
         if not 0 <= self.overlap < self.denoiser.frames - self.denoiser.previous:
             raise ValueError(f"overlap must be below frames - previous, got {self.overlap}")
-        check_solver(self.solver, self.steps, self.denoiser.steps)
+        check_solver(self.solver, self.steps, self.denoiser.steps, self.spacing)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TexTalkerConfig":
@@ -267,7 +269,7 @@ class TexTalker(nn.Module):
         heard (B, T, D) features at the frames' own times; told (B, S) from `style_vector`.
         """
         solver = solver or self.config.solver
-        check_solver(solver, steps, self.config.denoiser.steps)
+        check_solver(solver, steps, self.config.denoiser.steps, self.config.spacing)
         sizes, overlap = self.config.denoiser, self.config.overlap
         batch, num_frames = heard.shape[:2]
         length, previous = sizes.frames, sizes.previous
@@ -287,7 +289,16 @@ class TexTalker(nn.Module):
             if noise is None or not self.config.same_noise:
                 noise = torch.randn(batch, length, sizes.latent_dim, generator=generator).to(piece)
             made = self.diffusion.sample(
-                audio, past, indicator, noise, steps=steps, style=told, guidance=guidance, solver=solver, noise=draw
+                audio,
+                past,
+                indicator,
+                noise,
+                steps=steps,
+                style=told,
+                guidance=guidance,
+                solver=solver,
+                spacing=self.config.spacing,
+                noise=draw,
             )
             if held is not None:
                 share = torch.arange(1, overlap + 1, device=made.device)[:, None] / (overlap + 1)
