@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from stand_in import spoken
 
 from parlante.cli import main
+from parlante.data.corpus import open_corpus
 from parlante.data.prepared import Prepared
 from parlante.export.folder import write_wav
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
@@ -88,6 +89,9 @@ def test_everything_is_done_once_and_failures_are_listed(here: Path, capsys: pyt
         (["lines", "-o", "out", "--life", "winks"], "winks"),
         (["lines", "-o", "full"], "is no output of parlante bulk"),
         (["lines", "-o", "out", "--character", "none.glb"], "no such character"),
+        (["lines", "-o", "out", "--identity", "nobody"], "nobody"),
+        (["lines", "-o", "out", "--style", "nobody.style"], "nobody.style"),
+        (["lines", "-o", "out", "--fps", "1000"], "fps must lie in"),
     ],
 )
 def test_what_cannot_be_used_is_refused_at_once(
@@ -102,6 +106,47 @@ def test_what_cannot_be_used_is_refused_at_once(
     error = capsys.readouterr().err.strip()
     assert said in error and len(error.splitlines()) == 1
     assert not (here / "out").exists() and len(list((here / "full").iterdir())) == 1
+
+
+def test_characters_get_the_parts_that_are_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import parlante.pipeline.character as module
+
+    recording(here / "lines/a.wav")
+    (here / "me.character").mkdir()
+    asked = []
+    monkeypatch.setattr(module, "animate_character", lambda *_, parts, **__: asked.append(parts))
+    assert bulk("lines", "-o", "out", "--character", "me.character", "--parts", "eyes", "-q") == 0
+    assert asked == ["eyes"]
+
+
+def test_a_clip_store_is_what_the_single_command_makes(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr")
+    (here / "mine/vertices_npy").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("ann_1", "ann_2", "bob_1", "bob_2"):
+        np.save(here / f"mine/vertices_npy/{name}.npy", rng.normal(0, 9, (15, 5, 3)).astype(np.float32))
+        recording(here / f"mine/wav/{name}.wav", 0.5)
+    np.savez(here / "mine/templates.npz", ann=np.zeros((5, 3)), bob=np.ones((5, 3)))
+    broken = here / "mine/vertices_npy/bob_2.npy"
+    np.save(broken, np.full((15, 5, 3), np.nan, np.float32))
+    assert main(["bulk", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
+    told = capsys.readouterr()
+    assert "4 done" in told.err and "bob_2" in told.out and "not finite" in told.out
+    assert main(["prepare", "own", "mine", "one", "--unit", "0.001", "-q"]) == 0
+    many, one = (open_corpus(here / name) for name in ("many", "one"))
+    changes = {"folder": "", "signature": ""}
+    assert [{**row, **changes} for row in many.rows] == [{**row, **changes} for row in one.rows] and len(one.rows) == 3
+    for index in range(3):
+        np.testing.assert_array_equal(many[index].vertices[:], one[index].vertices[:])
+    np.testing.assert_array_equal(many.identity("bob").neutral, one.identity("bob").neutral)
+
+    np.save(broken, rng.normal(0, 9, (15, 5, 3)).astype(np.float32))
+    assert main(["bulk", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
+    assert "1 done, 3 kept from before" in capsys.readouterr().err and len(open_corpus(here / "many").rows) == 4
+    assert main(["bulk", "prepare", "own", "mine", "many"]) == 2
+    assert "another" in capsys.readouterr().err
 
 
 def test_suffixes_and_places(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ EPILOG = """examples:
   parlante bulk animate lines/ -o talks/ --workers 64 --address auto       on the Ray cluster that this machine is in
   parlante bulk encode prepared/textalk4d -o latents/textalk4d --workers 8
   parlante bulk prepare textalk4d TexTalkData prepared/textalk4d --workers 8
+  parlante bulk prepare mead MEAD-3D corpora/mead --audio MEAD --workers 8
 
 What is finished is kept: an interrupted run goes on where it stopped. A file that fails does not stop the others; all
 failures are listed at the end, and the exit code is 1. A lost worker is replaced and its file begun anew. On a cluster
@@ -50,14 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     encode.configure(sub)
     sub.epilog = EPILOG
     _declare_workers(sub)
-    prepare_parser = add("prepare", "every identity of a dataset, as parlante prepare does")
+    prepare_parser = add("prepare", "every clip of a dataset, as parlante prepare does")
     datasets = prepare_parser.add_subparsers(dest="dataset", metavar="NAME", required=True)
-    sub = datasets.add_parser("textalk4d", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub.add_argument("source", metavar="SRC", help="the dataset's folder, as published")
-    sub.add_argument("target", metavar="DST", help="new folder, or one to go on with")
-    sub.add_argument("-q", "--quiet", action="store_true", help="no progress, no table")
-    prepare.declare_textalk4d(sub)
-    _declare_workers(sub)
+    for sub in prepare.declare_datasets(datasets, EPILOG):
+        _declare_workers(sub)
 
 
 def _declare_workers(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +84,7 @@ def _animate(options: argparse.Namespace) -> int:
 
     from parlante.core import InputError
     from parlante.export import check_outputs
-    from parlante.pipeline.bulk_jobs import animate_jobs, claim, find_recordings, output_suffix
+    from parlante.pipeline.bulk_jobs import animate_jobs, check_performance, claim, find_recordings, output_suffix
     from parlante.pipeline.life import Life
 
     how, picture = animate.performance(options)
@@ -101,7 +98,8 @@ def _animate(options: argparse.Namespace) -> int:
     check_outputs([f"{target / 'any'}{suffix}" for suffix in suffixes])
     for key in ("source", "style", "motion_style", "wrinkle_style", "identity"):
         how[key] = _absolute(how[key])
-    common = {"how": how, "picture": asdict(picture), "character": character}
+    check_performance(suffixes, how, character)
+    common = {"how": how, "picture": asdict(picture), "character": character, "parts": options.parts}
     claim(target, "animate", {"formats": suffixes, **common}, again=options.again)
     jobs, kept = animate_jobs(recordings, suffixes, common, again=options.again)
     return _work(jobs, kept, target, options)
@@ -120,10 +118,19 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from parlante.pipeline.bulk_jobs import prepare_jobs
+    from parlante.pipeline.bulk_jobs import clip_jobs, identity_jobs
 
     options.jobs, target = 1, Path(options.target)
-    jobs, kept = prepare_jobs(options.source, target, prepare.textalk4d_options(options))
+    options.source = str(Path(options.source).absolute())  # workers may stand elsewhere
+    if options.dataset == "textalk4d":
+        jobs, kept = identity_jobs(options.source, target, prepare.textalk4d_options(options))
+    else:
+        arguments, made = prepare.reading(options)
+        for key in ("template", "audio"):
+            if arguments.get(key) is not None:
+                arguments[key] = str(Path(arguments[key]).absolute())
+        place = options.target if "://" in options.target else str(target.absolute())
+        jobs, kept = clip_jobs(options.dataset, options.source, place, arguments, made)
     return _work(jobs, kept, target, options, lambda: prepare.run(options))
 
 

@@ -24,15 +24,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare one sub-command per dataset."""
     parser.epilog = EPILOG
     datasets = parser.add_subparsers(dest="dataset", metavar="NAME", required=True)
-    for name, (help_line, declare, _) in DATASETS.items():
+    for sub in declare_datasets(datasets, EPILOG):
+        sub.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
+
+
+def declare_datasets(datasets: Any, epilog: str) -> list[argparse.ArgumentParser]:
+    """One sub-command per dataset, with the options that say what is prepared."""
+    made = []
+    for name, (help_line, declare) in DATASETS.items():
         sub = datasets.add_parser(
-            name, help=help_line, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=help_line, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         sub.add_argument("source", metavar="SRC", help="the dataset's folder, as published")
         sub.add_argument("target", metavar="DST", help="new folder, or one to go on with (not textalk4d: or a URL)")
-        sub.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
         sub.add_argument("-q", "--quiet", action="store_true", help="no progress, no table")
         declare(sub)
+        made.append(sub)
+    return made
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs must be 1 or more, got {options.jobs}")
     with interruptible():
-        DATASETS[options.dataset][2](options)
+        if options.dataset == "textalk4d":
+            _textalk4d(options)
+        else:
+            _store(options)
     return 0
 
 
@@ -125,39 +136,14 @@ def _declare_vocaset(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _vocaset(options: argparse.Namespace) -> None:
-    from parlante.core import InputError
-    from parlante.data.vocaset import Vocaset
-
-    if options.every < 1:
-        raise InputError(f"--every must be 1 or more, got {options.every}")
-    reader = Vocaset(options.source, every=options.every, template=options.template)
-    _store(reader, options, {"every": options.every})
-
-
 def _declare_biwi(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neutral-too", action="store_true", help="also the neutral recordings 01 to 40")
-
-
-def _biwi(options: argparse.Namespace) -> None:
-    from parlante.data.biwi import Biwi
-
-    reader = Biwi(options.source, neutral_too=options.neutral_too, count=False)
-    _store(reader, options, {"neutral_too": options.neutral_too})
 
 
 def _declare_mead(parser: argparse.ArgumentParser) -> None:
     _declare_template(parser)
     parser.add_argument("--audio", type=Path, metavar="MEAD", help="MEAD itself, if the sound is not in SRC")
     parser.add_argument("--camera", default="front", help="whose reconstructions to use (default front; all)")
-
-
-def _mead(options: argparse.Namespace) -> None:
-    from parlante.data.mead import Mead
-
-    camera = None if options.camera == "all" else options.camera
-    reader = Mead(options.source, audio=options.audio, camera=camera, count=False, template=options.template)
-    _store(reader, options, {"camera": options.camera})
 
 
 def _declare_multiface(parser: argparse.ArgumentParser) -> None:
@@ -173,13 +159,6 @@ def _declare_multiface(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _multiface(options: argparse.Namespace) -> None:
-    from parlante.data.multiface import Multiface
-
-    made = {"textures": not options.no_textures, "published": options.published, "shortest": options.shortest}
-    _store(Multiface(options.source, template=options.template, **made), options, made)
-
-
 def _declare_own(parser: argparse.ArgumentParser) -> None:
     _declare_template(parser)
     parser.add_argument("--fps", type=float, metavar="F", help="frames a second (default: what fits the sound)")
@@ -187,24 +166,43 @@ def _declare_own(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="what the dataset is called (default: its folder's name)")
 
 
-def _own(options: argparse.Namespace) -> None:
+def reading(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the dataset's reader is given, and what of it the store depends on. Raises InputError for values out of
+    range."""
     from parlante.core import InputError
-    from parlante.data.own import Layout
 
-    for name in ("fps", "unit"):
-        value = getattr(options, name)
+    name = options.dataset
+    template = {"template": None if name == "biwi" or options.template is None else str(options.template)}
+    if name == "vocaset":
+        if options.every < 1:
+            raise InputError(f"--every must be 1 or more, got {options.every}")
+        made = {"every": options.every}
+        return {**made, **template}, made
+    if name == "biwi":
+        made = {"neutral_too": options.neutral_too}
+        return {**made, "count": False}, made
+    if name == "mead":
+        camera = None if options.camera == "all" else options.camera
+        audio = None if options.audio is None else str(options.audio)
+        return {"camera": camera, "audio": audio, "count": False, **template}, {"camera": options.camera}
+    if name == "multiface":
+        made = {"textures": not options.no_textures, "published": options.published, "shortest": options.shortest}
+        return {**made, **template}, made
+    for key in ("fps", "unit"):
+        value = getattr(options, key)
         if value is not None and not 0 < value < 1e4:
-            raise InputError(f"--{name} must be positive, got {value:g}")
-    reader = Layout(options.source, fps=options.fps, name=options.name, metres=options.unit, template=options.template)
-    _store(reader, options, {"unit": options.unit})
+            raise InputError(f"--{key} must be positive, got {value:g}")
+    return {"fps": options.fps, "name": options.name, "metres": options.unit, **template}, {"unit": options.unit}
 
 
-def _store(reader: Any, options: argparse.Namespace, made: dict[str, Any]) -> None:
+def _store(options: argparse.Namespace) -> None:
     """Pack what a reader gives into a clip store, with progress and a table."""
     from tqdm import tqdm
 
-    from parlante.data.prepare import write_store
+    from parlante.data.prepare import open_reader, write_store
 
+    arguments, made = reading(options)
+    reader = open_reader(options.dataset, options.source, arguments)
     with tqdm(unit=" clips", desc=options.dataset, disable=True if options.quiet else None) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -219,12 +217,12 @@ def _store(reader: Any, options: argparse.Namespace, made: dict[str, Any]) -> No
     print(f"{len(report.rows)} clips in {options.target}", file=sys.stderr)
 
 
-DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
-    "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", declare_textalk4d, _textalk4d),
-    "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset, _vocaset),
-    "biwi": ("the corpus as archived: faces, rigid_scans, audio or videos", _declare_biwi, _biwi),
-    "mead": ("FLAME meshes of MEAD (Speech4Mesh, ICCV 2023)", _declare_mead, _mead),
-    "multiface": ("tracked heads with pictures of the skin (2022)", _declare_multiface, _multiface),
-    "own": ("any folder with vertices_npy/, wav/ and templates", _declare_own, _own),
+DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "textalk4d": ("4D scans with textures (TexTalker, CVPR 2025)", declare_textalk4d),
+    "vocaset": ("FLAME meshes, official files (VOCA, CVPR 2019)", _declare_vocaset),
+    "biwi": ("the corpus as archived: faces, rigid_scans, audio or videos", _declare_biwi),
+    "mead": ("FLAME meshes of MEAD (Speech4Mesh, ICCV 2023)", _declare_mead),
+    "multiface": ("tracked heads with pictures of the skin (2022)", _declare_multiface),
+    "own": ("any folder with vertices_npy/, wav/ and templates", _declare_own),
 }
-"""name: (one line of help, what declares its own options, what prepares it)."""
+"""name: (one line of help, what declares its own options)."""

@@ -1,6 +1,7 @@
 """A corpus packed into a clip store: every clip is read, checked and written, or named with what is wrong with it."""
 
 import hashlib
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -63,6 +64,88 @@ class Report:
         return lines
 
 
+READERS = {
+    "vocaset": "parlante.data.vocaset:Vocaset",
+    "biwi": "parlante.data.biwi:Biwi",
+    "mead": "parlante.data.mead:Mead",
+    "multiface": "parlante.data.multiface:Multiface",
+    "own": "parlante.data.own:Layout",
+}
+"""Name of a dataset: its reader."""
+
+
+def open_reader(name: str, source: Path | str, arguments: Mapping[str, Any]) -> Reader:
+    """The reader of `READERS` on a folder, with keyword arguments that JSON can hold. Raises InputError as it does."""
+    module, kind = READERS[name].split(":")
+    paths = {key: Path(value) for key, value in arguments.items() if key in ("template", "audio") and value is not None}
+    reader: Reader = getattr(importlib.import_module(module), kind)(source, **{**arguments, **paths})
+    return reader
+
+
+class Packer:
+    """Packs the clips of a reader into a new clip store, or goes on with one; any number may work on one store.
+
+    options: what the store depends on beside its files. Raises InputError if the target cannot be used.
+    """
+
+    def __init__(self, reader: Reader, target: Path | str, options: Mapping[str, Any] | None = None) -> None:
+        _check_target(reader, target)
+        self.reader = reader
+        self.writer = StoreWriter(
+            target,
+            dataset=reader.dataset,
+            fps=reader.fps,
+            unit=reader.unit,
+            topology=reader.topology,
+            sample_rate=reader.sample_rate,
+            options=options,
+        )
+        self.report = Report([], reader.fps, problems=list(reader.problems))
+        self.neutrals = _Neutrals(reader, self.report)
+
+    def signature(self, index: int) -> str:
+        """What clip `index` is made from. Raises InputError if a file is gone."""
+        row = self.reader.rows[index]
+        return _signature(row, self.reader.sources(index), self.neutrals.of(row["subject"]))
+
+    def stands(self, index: int) -> bool:
+        """Whether the store has clip `index`, made from the files as they are. Raises InputError if one is gone."""
+        return self.writer.written(self.reader.rows[index]["key"], self.signature(index))
+
+    def pack(self, index: int) -> bool:
+        """Write clip `index` unless it stands there; says whether it was written. Raises InputError for a clip that
+        cannot be used, CannotWrite for a full place."""
+        reader, row = self.reader, self.reader.rows[index]
+        signature = self.signature(index)
+        if self.writer.written(row["key"], signature):
+            return False
+        pictures = reader.picture_files(index)
+        known = {k: v for k, v in row.items() if k not in ("key", "subject", "split", "sentence", "frames", "samples")}
+        self.writer.add(
+            reader[index],
+            split=row["split"],
+            sentence=row.get("sentence", ""),
+            signature=signature,
+            neutral=self.neutrals.of(row["subject"]),
+            pictures=map(_content, pictures) if pictures else None,
+            **known,
+        )
+        return True
+
+    def finish(self) -> Report:
+        """Write subjects and index, once nobody packs any more. Raises InputError if no clip can be used."""
+        reader, report = self.reader, self.report
+        keys = [row["key"] for row in reader.rows if row["key"] not in report.left_out]
+        if not keys:
+            raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
+        for subject in sorted({row["subject"] for row in reader.rows}):
+            skin = reader.albedo_file(subject)
+            content = _content(skin) if skin is not None else b""
+            self.writer.subject(subject, self.neutrals.of(subject), content, **dict(reader.subjects.get(subject, {})))
+        report.rows = self.writer.finish(keys)
+        return report
+
+
 def write_store(
     reader: Reader,
     target: Path | str,
@@ -76,62 +159,23 @@ def write_store(
     jobs: threads; options: what the store depends on beside its files; progress(done, total): called with clips. Clips
     whose files have not changed are kept. Raises InputError if no clip can be used, or if the target cannot.
     """
-    _check_target(reader, target)
-    writer = StoreWriter(
-        target,
-        dataset=reader.dataset,
-        fps=reader.fps,
-        unit=reader.unit,
-        topology=reader.topology,
-        sample_rate=reader.sample_rate,
-        options=options,
-    )
-    report = Report([], reader.fps, problems=list(reader.problems))
-    neutrals = _Neutrals(reader, report)
+    packer = Packer(reader, target, options)
     total = len(reader)
-
-    def pack(index: int) -> None:
-        row = reader.rows[index]
-        neutral = neutrals.of(row["subject"])
-        signature = _signature(row, reader.sources(index), neutral)
-        if writer.written(row["key"], signature):
-            report.kept += 1
-            return
-        pictures = reader.picture_files(index)
-        known = {k: v for k, v in row.items() if k not in ("key", "subject", "split", "sentence", "frames", "samples")}
-        writer.add(
-            reader[index],
-            split=row["split"],
-            sentence=row.get("sentence", ""),
-            signature=signature,
-            neutral=neutral,
-            pictures=map(_content, pictures) if pictures else None,
-            **known,
-        )
-
     pool = ThreadPoolExecutor(jobs)
     try:
-        futures = {pool.submit(pack, index): index for index in range(total)}
+        futures = {pool.submit(packer.pack, index): index for index in range(total)}
         for done, future in enumerate(as_completed(futures), 1):
             try:
-                future.result()
+                packer.report.kept += not future.result()
             except CannotWrite:
                 raise
             except InputError as error:
-                report.left_out[reader.rows[futures[future]]["key"]] = str(error)
+                packer.report.left_out[reader.rows[futures[future]]["key"]] = str(error)
             if progress is not None:
                 progress(done, total)
     finally:
         pool.shutdown(cancel_futures=True)
-    keys = [row["key"] for row in reader.rows if row["key"] not in report.left_out]
-    if not keys:
-        raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
-    for subject in sorted({row["subject"] for row in reader.rows}):
-        skin = reader.albedo_file(subject)
-        content = _content(skin) if skin is not None else b""
-        writer.subject(subject, neutrals.of(subject), content, **dict(reader.subjects.get(subject, {})))
-    report.rows = writer.finish(keys)
-    return report
+    return packer.finish()
 
 
 class _Neutrals:

@@ -1,17 +1,23 @@
 """The jobs of bulk work: recordings to animate, clips to encode, identities to prepare."""
 
+import json
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from parlante.core import InputError, claim_folder
 from parlante.export import check_outputs
 from parlante.export.outputs import FORMATS, Picture
 from parlante.pipeline.bulk import Job
+
+if TYPE_CHECKING:
+    from parlante.data.prepare import Packer
 
 RECORDINGS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 """Suffixes that make a file of a folder a recording; a file that is named itself may have any."""
@@ -87,7 +93,7 @@ def animate_jobs(
 ) -> tuple[list[Job], int]:
     """A job for each recording whose outputs are missing or older than it, and how many have theirs.
 
-    common: `how` (keywords of `pipeline.stream`), `picture`, `character`. The largest recordings come first.
+    common: `how` (keywords of `pipeline.stream`), `picture`, `character`, `parts`. The largest recordings come first.
     """
     jobs, kept = [], 0
     for recording, place in sorted(recordings.items(), key=lambda pair: (-pair[0].stat().st_size, pair[0])):
@@ -100,12 +106,23 @@ def animate_jobs(
     return jobs, kept
 
 
+def check_performance(suffixes: Sequence[str], how: dict[str, Any], character: str | None = None) -> None:
+    """Raises InputError where talker, identity, styles or outputs do not go together; animates nothing."""
+    from parlante.pipeline.perform import check_fit, stream
+
+    rigged = character is not None and Path(character).is_file() and Path(character).suffix.lower() in (".glb", ".vrm")
+    take, _ = stream((np.zeros(1600), 16000), skin=False, **dict(how, source=_source(how.get("source"))))
+    if not rigged:
+        check_fit([f"any{suffix}" for suffix in suffixes], take)
+
+
 def animate_recording(
     speech: str,
     outputs: list[str],
     how: dict[str, Any],
     picture: dict[str, Any],
     character: str | None = None,
+    parts: str = "auto",
     again: bool = False,
 ) -> None:
     """Write those outputs that are missing or out of date. Raises InputError as `animate_to`."""
@@ -120,7 +137,7 @@ def animate_recording(
         animate_to(speech, missing, picture=Picture(**picture), **how)
     else:
         check_outputs(missing)
-        animate_character(speech, missing, character, picture=Picture(**picture), **how)
+        animate_character(speech, missing, character, parts=parts, picture=Picture(**picture), **how)
 
 
 @lru_cache(maxsize=2)
@@ -189,7 +206,7 @@ def _corpus(data: str, model: str, device: str) -> tuple[Any, Any]:
 # -- prepare
 
 
-def prepare_jobs(source: Path | str, target: Path, options: Any) -> tuple[list[Job], int]:
+def identity_jobs(source: Path | str, target: Path, options: Any) -> tuple[list[Job], int]:
     """A job for each identity of TexTalk4D. The first usable one is done here: it tells all others the topology.
 
     options: `data.textalk4d_prepare.Options`. Raises InputError as `prepare`.
@@ -206,3 +223,48 @@ def prepare_identity(source: str, target: str, options: dict[str, Any], name: st
     from parlante.data.textalk4d_prepare import Options, prepare_person
 
     prepare_person(source, target, Options(**options), name)
+
+
+def clip_jobs(
+    dataset: str, source: str, target: str, arguments: dict[str, Any], made: dict[str, Any]
+) -> tuple[list[Job], int]:
+    """A job for each clip that a new clip store, or one to go on with, lacks, and how many it has.
+
+    dataset, arguments: see `data.prepare.open_reader`; made: what the store depends on. source and target mean the same
+    to every worker. Raises InputError as `data.prepare.Packer`.
+    """
+    common = {"dataset": dataset, "source": source, "target": target, "arguments": arguments, "made": made}
+    packer = _packer(json.dumps(common))
+    jobs = []
+    for index, row in enumerate(packer.reader.rows):
+        try:
+            stands = packer.stands(index)
+        except InputError:  # its job says why
+            stands = False
+        if not stands:
+            jobs.append(Job(row["key"], f"{__name__}:prepare_clip", {"key": row["key"], **common}))
+    return jobs, len(packer.reader.rows) - len(jobs)
+
+
+def prepare_clip(key: str, **common: Any) -> None:
+    """Verify and pack one clip, unless that is done. One that cannot be used is named when all are put together;
+    raises CannotWrite for a full place."""
+    from parlante.data.place import CannotWrite
+
+    packer = _packer(json.dumps(common))
+    (index,) = [number for number, row in enumerate(packer.reader.rows) if row["key"] == key]
+    try:
+        packer.pack(index)
+    except CannotWrite:
+        raise
+    except InputError:
+        return
+
+
+@lru_cache(maxsize=1)
+def _packer(common: str) -> "Packer":
+    from parlante.data.prepare import Packer, open_reader
+
+    how = json.loads(common)
+    reader = open_reader(how["dataset"], how["source"], how["arguments"])
+    return Packer(reader, how["target"], how["made"])

@@ -87,7 +87,7 @@ def animate_to(
     check_outputs(outputs)
     seen = keep is not None or not all(str(output).lower().endswith(SKINLESS) for output in outputs)
     take, chunks = stream(speech, skin=seen, **how)
-    _check_fit(outputs, take)
+    check_fit(outputs, take)
     with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
         fill(take, chunks, [*extra, *sinks], progress, keep)
     return take
@@ -129,7 +129,7 @@ FACELESS = (".npz", ".pc2", ".mdd", ".mc")
 """Outputs that need no triangles."""
 
 
-def _check_fit(outputs: Sequence[Path | str], take: Take) -> None:
+def check_fit(outputs: Sequence[Path | str], take: Take) -> None:
     """Raises InputError where a talker does not make what an output shows."""
     for output in map(str, outputs):
         if not take.weight_names and output.lower().endswith(".csv"):
