@@ -15,7 +15,12 @@ from parlante.head.arkit import ARKIT_NAMES, INDEX
 
 
 def rigged(
-    path: Path, names: list[str], *, bones: tuple[str, ...] = (), extensions: dict[str, Any] | None = None
+    path: Path,
+    names: list[str],
+    *,
+    bones: tuple[str, ...] = (),
+    extensions: dict[str, Any] | None = None,
+    empty: tuple[str, ...] = (),
 ) -> Path:
     """One triangle with a morph target per name, a skin with these bones, a material, an extension nobody knows."""
     data = bytearray()
@@ -33,7 +38,7 @@ def rigged(
 
     place = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     position = put(place, "VEC3", 5126, min=[0, 0, 0], max=[1, 1, 0])
-    targets = [{"POSITION": put(place * 0.1 * n, "VEC3", 5126)} for n in range(len(names))]
+    targets = [{"POSITION": put(place * (0.0 if names[n] in empty else 0.1), "VEC3", 5126)} for n in range(len(names))]
     nodes: list[Any] = [{"name": "Face", "mesh": 0}]
     root: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "somebody"},
@@ -82,6 +87,8 @@ def curves(**values: float) -> np.ndarray:
         ("mouthOpen", "mouthopen"),
         ("Basis", None),
         ("Fcl_HA_Fung1", None),
+        ("Fcl_MTH_A", "vrm:aa"),
+        ("Face.M_F00_000_00_Fcl_EYE_Close_L", None),
     ],
 )
 def test_names_in_the_wild(name: str, meant: str | None) -> None:
@@ -109,6 +116,23 @@ def test_arkit_names_are_played_as_they_are_and_nothing_else_changes(tmp_path: P
     np.testing.assert_allclose(played[:, :52], weights[:, ::-1], atol=1e-7)
     assert not played[:, 52].any()
     np.testing.assert_allclose(after.accessor(sampler["weights"]["input"]), np.arange(5) / 30, atol=1e-6)
+
+
+def test_targets_that_move_nothing_are_as_if_they_were_not_there(tmp_path: Path) -> None:
+    """VRoid's exporter writes all 52 names, the jaw's and others empty, beside vowels that do move."""
+    names = [*ARKIT_NAMES, "Fcl_MTH_A", "Fcl_MTH_U"]
+    source = rigged(tmp_path / "me.glb", names, empty=("jawOpen", "tongueOut", "mouthPucker"))
+    rig = read_rig(source)
+    assert rig.useful and rig.empty == ["jawOpen", "mouthPucker", "tongueOut"]
+    assert rig.replaced["jawOpen"] == "vrm:aa" and rig.replaced["mouthPucker"] == "vrm:ou"
+    assert rig.missing == ["tongueOut"] and any("named but empty: jawOpen" in line for line in rig.tell())
+    (tmp_path / "out.glb").write_bytes(rig.animated(curves(jawOpen=0.5), 30.0, None))
+    file = read_gltf(tmp_path / "out.glb")
+    animation = file.root["animations"][-1]
+    played = file.accessor(animation["samplers"][animation["channels"][0]["sampler"]]["output"]).reshape(5, 54)
+    assert played[-1, 52] == pytest.approx(0.8) and not played[:, INDEX["jawOpen"]].any()
+    only = read_rig(rigged(tmp_path / "shut.glb", ["jawOpen"], empty=("jawOpen",)))
+    assert not only.useful
 
 
 def test_head_bone_turns_in_the_axes_of_the_face(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from parlante.core.pose import rotation_matrices
 from parlante.head.arkit import INDEX
 
 JAW_DEGREES, EYE_DEGREES = 16.0, 26.0
+LEAST = 1e-7
+"""A target that moves no vertex farther, in the unit of the file, is empty."""
 _BONES = {
     "head": re.compile(r"(?i)(^|[^a-z])head$"),
     "jaw": re.compile(r"(?i)(^|[^a-z])jaw(root|bone|[_.]?(0?1|joint|jnt))?$"),
@@ -45,6 +47,8 @@ class Rig:
     recipes: dict[str, Any] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    """Targets that have a name and move nothing, which is as if they were not there."""
 
     def __post_init__(self) -> None:
         self.recipes, self.replaced, self.missing = plan(self.targets)
@@ -74,6 +78,8 @@ class Rig:
             lines.append(f"  also: {', '.join(others)}")
         if self.bones:
             lines.append(f"  bones: {', '.join(sorted(self.bones))}")
+        if self.empty:
+            lines.append(f"  named but empty: {', '.join(self.empty)}")
         if self.replaced:
             lines.append("  replaced: " + ", ".join(f"{curve} by {by}" for curve, by in self.replaced.items()))
         if self.missing:
@@ -174,14 +180,42 @@ def read_rig(path: Path | str) -> Rig:
     extensions = file.root.get("extensions", {})
     kind = "VRM 1" if "VRMC_vrm" in extensions else "VRM 0" if "VRM" in extensions else "glTF"
     try:
-        targets = _named_targets(file)
-        for name, spots in _expressions(file).items():
-            targets.setdefault(name, spots)
+        targets, empty = _without_empty(file, _named_targets(file))
+        expressions, _ = _without_empty(file, _expressions(file))
+        # a curve by its own name before an expression that plays it, an expression before VRoid's name for the same
+        targets |= {name: spots for name, spots in expressions.items() if name not in targets or ":" in name}
         bones = _bones(file)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         why = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"cannot read the rig of {path} ({why}); export it again") from error
-    return Rig(path, file, targets, bones, kind)
+    return Rig(path, file, targets, bones, kind, empty=empty)
+
+
+def _without_empty(
+    file: Gltf, found: dict[str, list[tuple[int, int, float]]]
+) -> tuple[dict[str, list[tuple[int, int, float]]], list[str]]:
+    """The same without spots that move nothing, and the names of which none is left."""
+    moving = {name: [spot for spot in spots if _moves(file, *spot[:2])] for name, spots in found.items()}
+    empty = sorted(name for name, spots in moving.items() if not spots)
+    return {name: spots for name, spots in moving.items() if spots}, empty
+
+
+def _moves(file: Gltf, mesh: int, number: int) -> bool:
+    for primitive in file.root["meshes"][mesh]["primitives"]:
+        targets = primitive.get("targets", ())
+        if number >= len(targets) or "POSITION" not in targets[number]:
+            continue
+        accessor = file.root["accessors"][targets[number]["POSITION"]]
+        try:
+            reach = np.abs([accessor["min"], accessor["max"]])
+        except KeyError:
+            try:
+                reach = np.abs(file.accessor(targets[number]["POSITION"]))
+            except InputError:  # compressed: not to be seen from here
+                return True
+        if reach.max(initial=0.0) > LEAST:
+            return True
+    return False
 
 
 def _named_targets(file: Gltf) -> dict[str, list[tuple[int, int, float]]]:

@@ -1,7 +1,8 @@
 """Names of morph targets in the wild, and what to do where one is missing.
 
 Understood: the 52 of ARKit in any spelling (`jawOpen`, `JawOpen`, `Face.jaw_open`, `eyeBlink_L`, `browDownL`), Oculus
-visemes (`viseme_aa`, `vrc.v_aa`), VRM 0 and 1 expressions, and Ready Player Me's extras (`mouthOpen`, `eyesClosed`).
+visemes (`viseme_aa`, `vrc.v_aa`), VRM 0 and 1 expressions, VRoid's vowels (`Fcl_MTH_A`), and Ready Player Me's extras
+(`mouthOpen`, `eyesClosed`).
 """
 
 import re
@@ -72,17 +73,25 @@ VRM_NAMES = {
     "lookright": "lookright", "joy": "happy", "happy": "happy",
 }  # fmt: skip
 """Presets of VRM 0 and 1, in lower case: their name of version 1."""
+VROID_NAMES = {
+    **{f"fcl_mth_{vowel}": f"vrm:{VRM_NAMES[vowel]}" for vowel in "aiueo"},
+    "fcl_eye_close": "vrm:blink", "fcl_eye_close_l": "vrm:blinkleft", "fcl_eye_close_r": "vrm:blinkright",
+}  # fmt: skip
+"""Targets of VRoid's faces, in lower case, which say the same outside of a VRM."""
 
 _PLAIN = {re.sub(r"[^a-z]", "", name.lower()): name for name in ARKIT_NAMES}
 
 
 def canonical(name: str) -> str | None:
-    """`jawOpen` for any spelling of a curve, `viseme:aa`, or a key of `EXTRAS`; none for a name that means neither.
+    """`jawOpen` for any spelling of a curve, `viseme:aa`, `vrm:aa` for VRoid's, or a key of `EXTRAS`; none for others.
 
     Case, separators, prefixes up to the last dot or colon (`Face.M_`, `blendShape1.`) and `_L`, `.r`, `Left` at the end
     are all the same.
     """
     text = name.strip()
+    vroid = VROID_NAMES.get(re.split(r"[.:|]", text)[-1].lower())
+    if vroid is not None:
+        return vroid
     viseme = re.fullmatch(r"(?i)(?:.*[.:_ ])?(?:viseme|v|vis)[_.\- ]?([a-z]{1,3})", text)
     if viseme and viseme[1].lower() in {v.lower() for v in VISEMES}:
         return f"viseme:{viseme[1].lower()}"
