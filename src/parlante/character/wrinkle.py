@@ -36,17 +36,18 @@ def wrinkle_table(
 
 
 def carry_wrinkles(maps: NDArray[np.uint8], table: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Stored maps (T, h, w, 3) in our layout -> (T, size, size, 3) in the user's; unchanged where we know nothing."""
+    """Stored maps (T, h, w, 3) in our layout -> (T, H, W, 3) in the user's, for a table (H, W, 2); unchanged where
+    we know nothing."""
     return np.asarray(_carry(np.ascontiguousarray(maps), np.ascontiguousarray(table), UNCHANGED))
 
 
 @njit(cache=True, nogil=True)
 def _carry(maps: Any, table: Any, unchanged: int) -> Any:  # pragma: no cover
     frames, height, width, _ = maps.shape
-    size = len(table)
-    out = np.full((frames, size, size, 3), unchanged, np.uint8)
-    for y in range(size):
-        for x in range(size):
+    rows, columns = table.shape[:2]
+    out = np.full((frames, rows, columns, 3), unchanged, np.uint8)
+    for y in range(rows):
+        for x in range(columns):
             if np.isnan(table[y, x, 0]):
                 continue
             column = min(max(table[y, x, 0] * width - 0.5, 0.0), width - 1.0)
