@@ -1,12 +1,13 @@
 """Training speed of every family at the size of its small recipe: samples per second, cached and live speech features.
 
-    python benchmarks/training.py [--quick] [--family NAME ...] [--batches 1,8,32]
+    python benchmarks/training.py [--quick] [--family NAME ...] [--batches 1,8,32] [--workers N]
 
 Random motion and features in the shipped motion basis: speed does not depend on what they say. A sample is a stretch of
 100 frames (small families), a map (autoencoders) or two windows of 90 frames (diffusion). Processor seconds of one
 thread for whole steps of the real loop: batch, losses, backward, Adam, average, Lightning; the median step counts. Live
 features: the phonetic encoder hears every sample's sound again in each step, without augmentation; its cost is measured
-on its own and added. The last line is JSON.
+on its own and added. Loader share: what this process spends between two steps, of the step; with `--workers` others
+make the batches. The last line is JSON.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="batch 1 and the recipe's, three timed steps each")
     parser.add_argument("--family", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--batches", default="", help="sizes to try, for example 1,8,32")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="loop.workers")
     options = parser.parse_args()
     torch.set_num_threads(1)
     steps = 3 if options.quick else 12
@@ -66,7 +68,7 @@ def main() -> None:
         own = recipe_batch(family)
         rows = []
         for batch in tried or ([1, own] if options.quick else [1, 4, own, 2 * own, 4 * own]):
-            step, loader = timed(scheme_of(family, batch), steps)
+            step, loader = timed(scheme_of(family, batch), steps, options.workers)
             rows.append((batch / step, batch, step, loader / step))
         one, best = rows[0], max(rows)
         heard = {"diffusion": 180, "autoencoder": 0, "stage 1": 0}
@@ -94,33 +96,35 @@ def hearing_seconds(seconds: float, repeats: int) -> float:
     return (time.process_time() - start) / repeats
 
 
-def timed(scheme: Scheme, steps: int) -> tuple[float, float]:
-    """Median processor seconds of a step, and of making a batch."""
+def timed(scheme: Scheme, steps: int, workers: int = 0) -> tuple[float, float]:
+    """Median processor seconds of a step, and of getting a batch, in this process."""
     moments: list[float] = []
     batches: list[float] = []
-    after, make = scheme.after_step, scheme.batch
+    after, ended, begun = scheme.after_step, scheme.on_train_batch_end, scheme.on_train_batch_start
 
     def marked(step: int, batch: Any) -> dict[str, float]:
         moments.append(time.process_time())
         return after(step, batch)
 
-    def clocked(step: int) -> Any:
-        start = time.process_time()
-        try:
-            return make(step)
-        finally:
-            batches.append(time.process_time() - start)
+    def end(*arguments: Any) -> None:
+        ended(*arguments)
+        batches.append(time.process_time())
 
-    scheme.after_step, scheme.batch = marked, clocked  # type: ignore[method-assign]
+    def begin(*arguments: Any) -> None:
+        if batches:
+            batches[-1] = time.process_time() - batches[-1]
+        begun(*arguments)
+
+    scheme.after_step, scheme.on_train_batch_end, scheme.on_train_batch_start = marked, end, begin  # type: ignore[method-assign]
     scheme.validate = dict  # type: ignore[method-assign]
     every = 10**9
     scheme.loop = replace(
         scheme.loop, max_steps=steps + 1, save_every=every, validate_every=every, log_every=every, threads=1,
-        accelerator="cpu", max_minutes=None,
+        accelerator="cpu", max_minutes=None, workers=workers,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         fit(scheme, Path(folder))
-    return statistics.median(np.diff(moments)), statistics.median(batches[1:])
+    return statistics.median(np.diff(moments)), statistics.median(batches[:-1])  # after the last comes no batch
 
 
 def _recipe(family: str) -> dict[str, Any]:
