@@ -1,0 +1,113 @@
+"""A character with parts of ours added, in every kind of file: read back by other people's readers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from glb_reader import Glb, assert_clean
+
+from parlante.character import Character
+from parlante.character.play import recast
+from parlante.character.pose import Similarity
+from parlante.character.surface import Surface
+from parlante.character.transfer import Carrier
+from parlante.core import Animation
+from parlante.export import Chunk, Take, chunks_of, take_of
+from parlante.export.outputs import Picture, write_all
+from parlante.head import ARKIT_NAMES, load_head
+from parlante.head.arkit import INDEX
+
+WHO, FRAMES = "wei", 9
+TEXELS = np.array([[[250, 20, 20]], [[20, 250, 20]]], np.uint8).repeat(64, 0).repeat(256, 1)
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple[Take, list[Chunk], Character]:
+    """A person of ours as if eyeballs, teeth, tongue and lashes had been added to the skin: own picture and strip."""
+    head = load_head()
+    neutral = head.neutral(WHO)
+    every = np.arange(len(neutral))
+    own = int(head.topology.regions["eyeball_left"].min())
+    carrier = Carrier(
+        every, np.repeat(every[:, None], 3, 1), np.full((len(every), 3), 1 / 3), every[:0],
+        Surface(neutral, head.topology.triangles),
+    )  # fmt: skip
+    x, y, z = (float(value) for value in head.neck_pivot(WHO))
+    character = Character(
+        head.topology, neutral, head.shapes(WHO), Similarity(1.0, np.eye(3), np.zeros(3)), (x, y, z),
+        np.ones(len(every), np.float32), every[:own], carrier, report={"like": WHO},
+        albedo=np.full((512, 512, 3), (20, 20, 250), np.uint8), added=len(every) - own, parts_texture=TEXELS,
+    )  # fmt: skip
+    weights = np.zeros((FRAMES, 52), np.float32)
+    weights[:, INDEX["jawOpen"]] = np.linspace(0, 0.8, FRAMES)
+    weights[:, INDEX["eyeLookUpLeft"]] = 0.5
+    pose = np.zeros((FRAMES, 6), np.float32)
+    pose[:, 1] = 0.1
+    said = Animation(
+        topology=head.topology, fps=30.0, neutral=neutral, vertices=head.deform(WHO, weights),
+        audio=np.zeros(4800, np.float32), sample_rate=16000, weights=weights, weight_names=ARKIT_NAMES,
+        head_pose=pose, wrinkle=np.full((FRAMES, 16, 16, 3), 118, np.uint8), provenance={"identity": WHO},
+    )  # fmt: skip
+    take, chunks = recast(take_of(said), chunks_of(said, 5), character)
+    return take, list(chunks), character
+
+
+def test_glb(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    take, chunks, character = played
+    write_all(take, chunks, [tmp_path / "a.glb"])
+    scene = trimesh.load(tmp_path / "a.glb")
+    assert sum(len(mesh.faces) for mesh in scene.geometry.values()) == len(take.topology.triangles)
+    looks = {mesh.visual.material.name: mesh for mesh in scene.geometry.values()}
+    assert {"skin", "eyes"} <= set(looks)
+    for name, blue in (("skin", True), ("eyes", False)):
+        picture = np.asarray(looks[name].visual.material.baseColorTexture).astype(int)
+        uv = looks[name].visual.uv[np.unique(looks[name].faces)]
+        rows = np.clip(((1 - uv[:, 1]) * len(picture)).astype(int), 0, len(picture) - 1)
+        texels = picture[rows, np.clip((uv[:, 0] * picture.shape[1]).astype(int), 0, picture.shape[1] - 1)]
+        share = (texels[:, 2] > 150).mean()  # of corners whose texel is the blue of the user's own picture
+        assert share > 0.95 if blue else share < 0.05, f"{name} shows the wrong half of the picture"
+    targets = Glb(tmp_path / "a.glb").root["meshes"][0]["extras"]["targetNames"]
+    assert tuple(targets) == ARKIT_NAMES and character.added > 2000
+    assert_clean(tmp_path / "a.glb")
+
+
+def test_usd(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdGeom, UsdSkel
+    from test_usd import findings
+
+    take, chunks, _ = played
+    write_all(take, chunks, [tmp_path / "a.usdz"])
+    assert not findings(tmp_path / "a.usdz")
+    stage = Usd.Stage.Open(str(tmp_path / "a.usdz"))
+    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/Face/Mesh"))
+    np.testing.assert_allclose(np.array(mesh.GetPointsAttr().Get()), take.neutral, atol=1e-6)
+    assert len(mesh.GetFaceVertexCountsAttr().Get()) == len(take.topology.triangles)
+    speech = UsdSkel.Animation(stage.GetPrimAtPath("/Face/Speech"))
+    assert speech.GetBlendShapeWeightsAttr().Get(8)[INDEX["jawOpen"]] == pytest.approx(0.8, abs=1e-6)
+
+
+def test_npz_and_video(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+    import av
+
+    take, chunks, _ = played
+    write_all(take, chunks, [tmp_path / "a.npz", tmp_path / "a.mp4"], Picture(size=128))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as saved:
+        np.testing.assert_array_equal(saved["vertices"], np.concatenate([chunk.vertices for chunk in chunks]))
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
+    assert len(pictures) == FRAMES
+    r, g, b = np.moveaxis(pictures[-1], -1, 0)
+    skin, parts = (b > r + 60) & (b > g + 60), (np.maximum(r, g) > b + 40)
+    assert skin.sum() > 2000 and parts.sum() > 40, "the blue skin, and eyes and teeth in the strip's colours"
+
+
+def test_without_parts_the_picture_is_the_users_alone(
+    played: tuple[Take, list[Chunk], Character], tmp_path: Path
+) -> None:
+    take, _, character = played
+    alone = replace(character, parts_texture=None).dressed()
+    assert alone.albedo is not None and take.albedo is not None
+    np.testing.assert_array_equal(alone.albedo, take.albedo[:512])
