@@ -73,6 +73,14 @@ def test_glb(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> Non
     assert_clean(tmp_path / "a.glb")
 
 
+def test_vrm(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+    take, chunks, _ = played
+    write_all(take, chunks, [tmp_path / "a.vrm"])
+    avatar = Glb(tmp_path / "a.vrm").root["extensions"]["VRMC_vrm"]
+    assert len(avatar["expressions"]["custom"]) == 52 and avatar["meta"]["name"] == take.provenance["identity"]
+    assert_clean(tmp_path / "a.vrm")
+
+
 def test_usd(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
     pytest.importorskip("pxr")
     from pxr import Usd, UsdGeom, UsdSkel
