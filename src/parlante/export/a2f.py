@@ -8,39 +8,29 @@ desktop application exports and its Blender, Maya and Unreal helpers import.
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 
-class _CurveText:
+class _CurveText(FileSink):
     """One line of text per frame between a head and a foot."""
 
     def __init__(self, path: Path, take: Take) -> None:
         if not take.weight_names:
             raise InputError(f"cannot write {path}: the animation has no curves")
-        self.path = Path(path)
-        self._take = take
-        self._stack = ExitStack()
+        super().__init__(path, take)
 
-    def __enter__(self) -> Any:
-        with ExitStack() as stack:
-            partial = stack.enter_context(atomic_path(self.path))
-            self._file = stack.enter_context(partial.open("w", encoding="utf-8", newline="\n"))
-            self._file.write(self._head())
-            self._stack = stack.pop_all()
-        return self
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._file = stack.enter_context(self._partial.open("w", encoding="utf-8", newline="\n"))
+        self._file.write(self._head())
 
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._file.write(self._foot())
-            else:
-                stack.__exit__(*error)
-        return None
+    def _finish(self) -> None:
+        self._file.write(self._foot())
 
     def write(self, chunk: Chunk) -> None:
         """Append one line per frame."""

@@ -5,15 +5,15 @@ about the joint J, skinning weights w, pose correctives P. Its bases are license
 an `.npz` with the model file's own arrays. Expression and jaw are found in turns, each exactly.
 """
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path, read_npz
+from parlante.core import InputError, read_npz
 from parlante.export.rows import Rows
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FlameModel:
         return np.asarray((turns - np.eye(3)).reshape(len(turns), 9) @ self._correctives.T)
 
 
-class FlameSink:
+class FlameSink(FileSink):
     """Sink for `.flame.npz`: expression (T, E), jaw_pose (T, 3) axis-angle, neutral, fps, and how far vertices are off.
 
     Raises InputError if no model is given or the mesh is not FLAME's.
@@ -117,26 +117,10 @@ class FlameSink:
                 f"cannot write {path}: the animation has {take.topology.num_vertices} vertices, FLAME has "
                 f"{self._model.num_vertices}; animate with a talker of FLAME's mesh"
             )
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._worst, self._total = 0.0, 0.0
         self._poses = Rows()
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "FlameSink":
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._finish()
-            else:
-                stack.__exit__(*error)
-        return None
 
     def write(self, chunk: Chunk) -> None:
         """Fit the frames."""

@@ -3,7 +3,7 @@
 import wave
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +12,30 @@ from parlante.core import atomic_folder
 from parlante.export.livelink_csv import LiveLinkCsv
 from parlante.export.mp4 import pictures, renderer_for
 from parlante.export.obj import save_png
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Picture
 
 
-class FolderSink:
+class FolderSink(FileSink):
     """Sink for a folder. It appears under its name when it is complete."""
 
     def __init__(self, path: Path, take: Take, picture: "Picture") -> None:
-        self.path = Path(path)
-        self._take, self._picture = take, picture
-        self._stack = ExitStack()
+        super().__init__(path, take)
+        self._picture = picture
 
-    def __enter__(self) -> "FolderSink":
-        with ExitStack() as stack:
-            self._folder = stack.enter_context(atomic_folder(self.path))
-            (self._folder / "frames").mkdir()
-            self._renderer = stack.enter_context(renderer_for(self._take, self._picture))
-            self._curves = None
-            if self._take.weight_names:
-                self._curves = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._take))
-            write_wav(self._folder / "audio.wav", self._take.audio, self._take.sample_rate)
-            if self._take.albedo is not None:
-                save_png(self._take.albedo, self._folder / "albedo.png")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+    def _open(self, stack: ExitStack) -> None:
+        self._folder = stack.enter_context(atomic_folder(self.path))
+        (self._folder / "frames").mkdir()
+        self._renderer = stack.enter_context(renderer_for(self._take, self._picture))
+        self._curves = None
+        if self._take.weight_names:
+            self._curves = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._take))
+        write_wav(self._folder / "audio.wav", self._take.audio, self._take.sample_rate)
+        if self._take.albedo is not None:
+            save_png(self._take.albedo, self._folder / "albedo.png")
 
     def write(self, chunk: Chunk) -> None:
         """Draw and store."""

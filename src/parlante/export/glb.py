@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, Topology, atomic_path
+from parlante.core import InputError, Topology
 from parlante.core.pose import neck_joint, neck_weights
 from parlante.export.basis import Basis, Frames, fit_basis
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.rows import Rows
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _MATERIALS: dict[str, tuple[tuple[str, ...], float]] = {
 SKIN_VIDEOS = (".skin.mp4", ".skin.webm")
 
 
-class GlbSink:
+class GlbSink(FileSink):
     """Sink for `.glb`. Raises InputError if the take has no shapes for its curves where curves are asked for."""
 
     def __init__(self, path: Path, take: Take, fidelity: "Fidelity", outputs: Sequence[Path] = ()) -> None:
@@ -56,31 +57,18 @@ class GlbSink:
                 raise ValueError(
                     f"shapes {take.shapes.shape} do not fit {len(take.weight_names)} names and the topology"
                 )
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._fidelity = fidelity
         self._has_rig = has_rig
         self._by_vertices = fidelity.motion == "vertices" or not has_rig
         self._video = skin_video(self.path, outputs)
         self._weights = Rows()
         self._poses = Rows()
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "GlbSink":
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            self._frames = Frames(self.path.parent, self._take.topology.num_vertices)
-            stack.callback(self._frames.close)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._partial.write_bytes(self._finished())
-            else:
-                stack.__exit__(*error)
-        return None
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._frames = Frames(self.path.parent, self._take.topology.num_vertices)
+        stack.callback(self._frames.close)
 
     def write(self, chunk: Chunk) -> None:
         """Keep the curves (52 numbers a frame), and on disk what vertices do where that is wanted."""
@@ -98,11 +86,12 @@ class GlbSink:
                 offsets = offsets - moved.reshape(offsets.shape)
             self._frames.append(offsets)
 
-    def _finished(self) -> bytes:
+    def _finish(self) -> None:
         basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
         weights = self._weights.array() if self._has_rig else None
         pose = self._poses.array() if self._poses else None
-        return build(self._take, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video).container()
+        document = build(self._take, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)
+        self._partial.write_bytes(document.container())
 
 
 def skin_video(path: Path, outputs: Sequence[Path]) -> str | None:

@@ -8,15 +8,15 @@ radians (as `Animation.head_pose`), head shifts metres.
 """
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
 from parlante.export.rows import Rows
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -45,32 +45,16 @@ def reduce_keys(values: ArrayLike, error: float | NDArray[np.floating]) -> NDArr
     return longest_lines(rows, allowed)
 
 
-class KeysSink:
+class KeysSink(FileSink):
     """Sink for `.keys.json`. Raises InputError if the take has no curves."""
 
     def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
         if not take.weight_names:
             raise InputError(f"cannot write {path}: the animation has no curves")
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._error = fidelity.reduce or DEFAULT_ERROR
         self._weights = Rows()
         self._poses = Rows()
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "KeysSink":
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._finish()
-            else:
-                stack.__exit__(*error)
-        return None
 
     def write(self, chunk: Chunk) -> None:
         """Keep the curves."""

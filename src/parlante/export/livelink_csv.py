@@ -7,12 +7,13 @@ name. Signs follow the app's own takes: pitch grows downwards, yaw grows towards
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.rig import LOOK
@@ -27,29 +28,21 @@ EYE_PITCH = {"Up": np.radians(LOOK["Up"]), "Down": np.radians(LOOK["Down"])}
 """Radians at a look weight of 1."""
 
 
-class LiveLinkCsv:
+class LiveLinkCsv(FileSink):
     """Sink for `.csv`. Raises InputError if the take has no ARKit curves."""
 
     def __init__(self, path: Path, take: Take) -> None:
         missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
         if missing:
             raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._columns = [take.weight_names.index(name) for name in CSV_ORDER]
-        self._stack = ExitStack()
         self._file: TextIO
 
-    def __enter__(self) -> "LiveLinkCsv":
-        with ExitStack() as stack:
-            partial = stack.enter_context(atomic_path(self.path))
-            self._file = stack.enter_context(partial.open("w", encoding="ascii", newline="\n"))
-            self._file.write(",".join(COLUMNS) + "\n")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._file = stack.enter_context(self._partial.open("w", encoding="ascii", newline="\n"))
+        self._file.write(",".join(COLUMNS) + "\n")
 
     def write(self, chunk: Chunk) -> None:
         """Append one row per frame."""

@@ -8,10 +8,10 @@ are Maya's ticks, 6,000 a second. Metres, y up; the head pose is in the vertices
 import struct
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from parlante.core import InputError, atomic_path
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 
 TICKS = 6000
@@ -19,7 +19,7 @@ TICKS = 6000
 CHANNEL = "FaceShape"
 
 
-class MayaCacheSink:
+class MayaCacheSink(FileSink):
     """Sink for `.mc`. Raises InputError for a frame rate that Maya's ticks cannot hold."""
 
     def __init__(self, path: Path, take: Take) -> None:
@@ -29,24 +29,17 @@ class MayaCacheSink:
                 f"cannot write {path}: Maya counts {TICKS} ticks a second, which {take.fps:g} frames do not divide; "
                 "choose 24, 25, 30, 50 or 60 with --fps"
             )
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._ticks = round(ticks)
         self._posed = Poser(take)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "MayaCacheSink":
+    def _open(self, stack: ExitStack) -> None:
         last = max(0, self._take.num_frames - 1) * self._ticks
-        with ExitStack() as stack:
-            xml = stack.enter_context(atomic_path(self.path.with_suffix(".xml")))
-            self._file = stack.enter_context(stack.enter_context(atomic_path(self.path)).open("wb"))
-            xml.write_text(_description(self._ticks, last), encoding="utf-8")
-            self._file.write(_group(b"CACH", (b"VRSN", b"0.1\0"), (b"STIM", _int(0)), (b"ETIM", _int(last))))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        xml = stack.enter_context(atomic_path(self.path.with_suffix(".xml")))
+        super()._open(stack)
+        self._file = stack.enter_context(self._partial.open("wb"))
+        xml.write_text(_description(self._ticks, last), encoding="utf-8")
+        self._file.write(_group(b"CACH", (b"VRSN", b"0.1\0"), (b"STIM", _int(0)), (b"ETIM", _int(last))))
 
     def write(self, chunk: Chunk) -> None:
         """Append frames."""

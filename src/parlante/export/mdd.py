@@ -7,33 +7,25 @@ after frame. Metres, y up; the head pose is in the vertices.
 import struct
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from parlante.core import atomic_path
 from parlante.core.timing import frame_times
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 
 
-class MddSink:
+class MddSink(FileSink):
     """Sink for `.mdd`."""
 
     def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._posed = Poser(take)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "MddSink":
+    def _open(self, stack: ExitStack) -> None:
         take = self._take
-        with ExitStack() as stack:
-            self._file = stack.enter_context(stack.enter_context(atomic_path(self.path)).open("wb"))
-            self._file.write(struct.pack(">ii", take.num_frames, take.topology.num_vertices))
-            self._file.write(frame_times(take.num_frames, take.fps).astype(">f4").tobytes())
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        super()._open(stack)
+        self._file = stack.enter_context(self._partial.open("wb"))
+        self._file.write(struct.pack(">ii", take.num_frames, take.topology.num_vertices))
+        self._file.write(frame_times(take.num_frames, take.fps).astype(">f4").tobytes())
 
     def write(self, chunk: Chunk) -> None:
         """Append frames."""

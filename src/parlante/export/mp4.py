@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
@@ -15,28 +16,21 @@ if TYPE_CHECKING:
     from parlante.render import Renderer
 
 
-class Mp4Sink:
+class Mp4Sink(FileSink):
     """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
 
     def __init__(self, path: Path, take: Take, picture: "Picture") -> None:
-        self.path = Path(path)
-        self._take, self._picture = take, picture
-        self._stack = ExitStack()
+        super().__init__(path, take)
+        self._picture = picture
 
-    def __enter__(self) -> "Mp4Sink":
+    def _open(self, stack: ExitStack) -> None:
         from parlante.render import VideoWriter
 
         take, size = self._take, self._picture.size
-        with ExitStack() as stack:
-            self._renderer = stack.enter_context(renderer_for(take, self._picture))
-            self._video = stack.enter_context(
-                VideoWriter(self.path, take.fps, size, audio=take.audio, sample_rate=take.sample_rate)
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        self._renderer = stack.enter_context(renderer_for(take, self._picture))
+        self._video = stack.enter_context(
+            VideoWriter(self.path, take.fps, size, audio=take.audio, sample_rate=take.sample_rate)
+        )
 
     def write(self, chunk: Chunk) -> None:
         """Draw and encode."""

@@ -20,9 +20,10 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import Animation, InputError, Topology, atomic_path
+from parlante.core import Animation, InputError, Topology
 from parlante.core.files import first_line
 from parlante.export._zipstream import NpzStream
+from parlante.export.sink import FileSink
 from parlante.export.take import CHUNK_FRAMES, Chunk, Take
 from parlante.head.mouth import lip_aperture, lip_width
 
@@ -30,37 +31,22 @@ REQUIRED = ("vertices", "fps", "topology", "triangles", "audio", "sample_rate", 
 _PER_FRAME = ("vertices", "wrinkle", "weights", "head_pose")
 
 
-class NpzSink:
+class NpzSink(FileSink):
     """Sink for `.npz`: vertices and wrinkles go to disk as they come."""
 
     def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
-        self._stack = ExitStack()
+        super().__init__(path, take)
         self._apertures: list[NDArray[np.float32]] = []
         self._widths: list[NDArray[np.float32]] = []
         self._small: dict[str, list[NDArray[np.float32]]] = {"weights": [], "head_pose": []}
 
-    def __enter__(self) -> "NpzSink":
+    def _open(self, stack: ExitStack) -> None:
         take = self._take
-        with ExitStack() as stack:
-            partial = stack.enter_context(atomic_path(self.path))
-            self._stream = NpzStream(stack.enter_context(partial.open("wb")))
-            self._vertices = self._stream.reserve(
-                "vertices", (take.num_frames, take.topology.num_vertices, 3), np.float32
-            )
-            if take.wrinkle_size is not None:
-                self._wrinkle = self._stream.grow("wrinkle", (take.num_frames, *take.wrinkle_size, 3), np.uint8)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._finish()
-            else:
-                stack.__exit__(*error)
-        return None
+        super()._open(stack)
+        self._stream = NpzStream(stack.enter_context(self._partial.open("wb")))
+        self._vertices = self._stream.reserve("vertices", (take.num_frames, take.topology.num_vertices, 3), np.float32)
+        if take.wrinkle_size is not None:
+            self._wrinkle = self._stream.grow("wrinkle", (take.num_frames, *take.wrinkle_size, 3), np.uint8)
 
     def write(self, chunk: Chunk) -> None:
         """Append frames."""

@@ -5,40 +5,32 @@ Vertices keep their number and order in every file. Metres, y up; the head pose 
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import Topology, atomic_folder, atomic_path
+from parlante.core import Topology, atomic_folder
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 
 _MATERIAL = "newmtl skin\nKd 0.8 0.62 0.53\nNs 40\n"
 
 
-class ObjSink:
+class ObjSink(FileSink):
     """Sink for a folder `NAME.obj/` of `000000.obj`, ..."""
 
     def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._posed = Poser(take)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "ObjSink":
-        with ExitStack() as stack:
-            self._folder = stack.enter_context(atomic_folder(self.path))
-            self._faces = faces_text(self._take.topology, "face.mtl")
-            text = _MATERIAL
-            if self._take.albedo is not None:
-                save_png(self._take.albedo, self._folder / "albedo.png")
-                text += "map_Kd albedo.png\n"
-            (self._folder / "face.mtl").write_text(text, encoding="ascii")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+    def _open(self, stack: ExitStack) -> None:
+        self._folder = stack.enter_context(atomic_folder(self.path))
+        self._faces = faces_text(self._take.topology, "face.mtl")
+        text = _MATERIAL
+        if self._take.albedo is not None:
+            save_png(self._take.albedo, self._folder / "albedo.png")
+            text += "map_Kd albedo.png\n"
+        (self._folder / "face.mtl").write_text(text, encoding="ascii")
 
     def write(self, chunk: Chunk) -> None:
         """One file per frame."""
@@ -47,25 +39,14 @@ class ObjSink:
             (self._folder / f"{frame:06d}.obj").write_text(text, encoding="ascii")
 
 
-class NeutralObjSink:
+class NeutralObjSink(FileSink):
     """Sink for `.neutral.obj`: the mesh that a vertex cache moves. Without material; import it with its order kept."""
 
-    def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "NeutralObjSink":
-        with ExitStack() as stack:
-            partial = stack.enter_context(atomic_path(self.path))
-            partial.write_text(
-                vertices_text(self._take.neutral) + faces_text(self._take.topology, None), encoding="ascii"
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._partial.write_text(
+            vertices_text(self._take.neutral) + faces_text(self._take.topology, None), encoding="ascii"
+        )
 
     def write(self, chunk: Chunk) -> None:
         """Nothing: the face at rest has no frames."""

@@ -7,31 +7,23 @@ samples; then float32 x, y, z of every point, sample after sample. Metres, y up;
 import struct
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from parlante.core import atomic_path
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 
 
-class Pc2Sink:
+class Pc2Sink(FileSink):
     """Sink for `.pc2`."""
 
     def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._posed = Poser(take)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "Pc2Sink":
-        with ExitStack() as stack:
-            self._file = stack.enter_context(stack.enter_context(atomic_path(self.path)).open("wb"))
-            points, samples = self._take.topology.num_vertices, self._take.num_frames
-            self._file.write(struct.pack("<12siiffi", b"POINTCACHE2", 1, points, 0.0, 1.0, samples))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+    def _open(self, stack: ExitStack) -> None:
+        super()._open(stack)
+        self._file = stack.enter_context(self._partial.open("wb"))
+        points, samples = self._take.topology.num_vertices, self._take.num_frames
+        self._file.write(struct.pack("<12siiffi", b"POINTCACHE2", 1, points, 0.0, 1.0, samples))
 
     def write(self, chunk: Chunk) -> None:
         """Append frames."""

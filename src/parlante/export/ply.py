@@ -6,12 +6,12 @@ the head pose is in the vertices. The colour is the skin's at the vertex's first
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import atomic_folder
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 from parlante.uv.ratio import ratio_from_bytes
 
@@ -19,39 +19,31 @@ _VERTEX = np.dtype([("at", "<f4", 3), ("colour", "u1", 3)])
 _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 
-class PlySink:
+class PlySink(FileSink):
     """Sink for a folder `NAME.ply/` of `000000.ply`, ..."""
 
     def __init__(self, path: Path, take: Take) -> None:
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._posed = Poser(take)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "PlySink":
+    def _open(self, stack: ExitStack) -> None:
         topology = self._take.topology
-        with ExitStack() as stack:
-            self._folder = stack.enter_context(atomic_folder(self.path))
-            faces = np.empty(len(topology.triangles), _FACE)
-            faces["count"], faces["corners"] = 3, topology.triangles
-            self._faces = faces.tobytes()
-            self._uv = np.zeros((topology.num_vertices, 2), np.float32)
-            self._uv[topology.triangles.reshape(-1)] = topology.uv[topology.uv_triangles.reshape(-1)]
-            self._colour = np.full((topology.num_vertices, 3), 200, np.uint8)
-            if self._take.albedo is not None:
-                self._colour = self._pick(self._take.albedo)
-            self._header = (
-                f"ply\nformat binary_little_endian 1.0\ncomment {self._take.fps:g} frames a second\n"
-                f"element vertex {topology.num_vertices}\n"
-                + "".join(f"property float {axis}\n" for axis in "xyz")
-                + "".join(f"property uchar {colour}\n" for colour in ("red", "green", "blue"))
-                + f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
-            ).encode("ascii")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        self._folder = stack.enter_context(atomic_folder(self.path))
+        faces = np.empty(len(topology.triangles), _FACE)
+        faces["count"], faces["corners"] = 3, topology.triangles
+        self._faces = faces.tobytes()
+        self._uv = np.zeros((topology.num_vertices, 2), np.float32)
+        self._uv[topology.triangles.reshape(-1)] = topology.uv[topology.uv_triangles.reshape(-1)]
+        self._colour = np.full((topology.num_vertices, 3), 200, np.uint8)
+        if self._take.albedo is not None:
+            self._colour = self._pick(self._take.albedo)
+        self._header = (
+            f"ply\nformat binary_little_endian 1.0\ncomment {self._take.fps:g} frames a second\n"
+            f"element vertex {topology.num_vertices}\n"
+            + "".join(f"property float {axis}\n" for axis in "xyz")
+            + "".join(f"property uchar {colour}\n" for colour in ("red", "green", "blue"))
+            + f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+        ).encode("ascii")
 
     def write(self, chunk: Chunk) -> None:
         """One file per frame."""

@@ -6,11 +6,11 @@ pictures, at up to 8K and with normals.
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from parlante.core import InputError
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 from parlante.uv.ratio import apply_ratio
 
@@ -18,35 +18,27 @@ LARGEST = 2048
 """Pixels; larger skins are halved until they fit."""
 
 
-class SkinVideoSink:
+class SkinVideoSink(FileSink):
     """Sink for `.skin.mp4` and `.skin.webm`. Raises InputError if the take has no skin."""
 
     def __init__(self, path: Path, take: Take) -> None:
         if take.albedo is None:
             raise InputError(f"cannot write {path}: the animation has no skin; animate it without --no-texture")
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         albedo = take.albedo[: take.albedo.shape[0] // 2 * 2, : take.albedo.shape[1] // 2 * 2]
         while max(albedo.shape) > LARGEST:
             half = albedo.reshape(albedo.shape[0] // 2, 2, albedo.shape[1] // 2, 2, 3).mean(axis=(1, 3))
             albedo = np.rint(half).astype(np.uint8)[: half.shape[0] // 2 * 2, : half.shape[1] // 2 * 2]
         self._albedo = np.ascontiguousarray(albedo)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "SkinVideoSink":
+    def _open(self, stack: ExitStack) -> None:
         from parlante.render import VideoWriter
 
         height, width = self._albedo.shape[:2]
         sound = self._take.audio if len(self._take.audio) else None
-        with ExitStack() as stack:
-            self._video = stack.enter_context(
-                VideoWriter(self.path, self._take.fps, (width, height), sound, self._take.sample_rate)
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        self._video = stack.enter_context(
+            VideoWriter(self.path, self._take.fps, (width, height), sound, self._take.sample_rate)
+        )
 
     def write(self, chunk: Chunk) -> None:
         """Colour and encode."""

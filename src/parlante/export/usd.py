@@ -23,6 +23,7 @@ from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.obj import save_png
 from parlante.export.rows import Rows
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
 from parlante.uv.ratio import apply_ratio
 
@@ -33,7 +34,7 @@ SKIN_SIZE = 1024
 """Pixels: the skin's pictures in a `.usdz` are at most this large."""
 
 
-class UsdSink:
+class UsdSink(FileSink):
     """Sink for `.usd`, `.usdc`, `.usda` and `.usdz`.
 
     Raises MissingExtra without usd-core, InputError if curves are asked for and the take has no shapes for them.
@@ -49,8 +50,7 @@ class UsdSink:
             raise InputError(
                 f"cannot write {path} by curves: the animation has no shapes for them; leave out --motion curves"
             )
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._fidelity = fidelity
         self._by_curves = has_rig and fidelity.motion != "vertices"
         self._packed = self.path.suffix.lower() == ".usdz"
@@ -58,48 +58,34 @@ class UsdSink:
         self._weights = Rows()
         self._poses = Rows()
         self._skins: dict[int, str] = {}
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "UsdSink":
+    def _open(self, stack: ExitStack) -> None:
         from pxr import Usd
 
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            if self._packed:
-                part = tempfile.TemporaryDirectory(
-                    prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent
-                )
-                self._folder = Path(stack.enter_context(part))
-                layer = self._folder / "face.usdc"
-                albedo, sound = (self._folder / name for name in ("albedo.png", "sound.wav"))
-                self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
-            else:
-                layer = self._partial
-                layer.unlink(missing_ok=True)
-                stem = self.path.name.removesuffix(self.path.suffix)
-                sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
-                albedo = None
-                if self._take.albedo is not None:
-                    albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
-                self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
+        super()._open(stack)
+        if self._packed:
+            part = tempfile.TemporaryDirectory(prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent)
+            self._folder = Path(stack.enter_context(part))
+            layer = self._folder / "face.usdc"
+            albedo, sound = (self._folder / name for name in ("albedo.png", "sound.wav"))
+            self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
+        else:
+            layer = self._partial
+            layer.unlink(missing_ok=True)
+            stem = self.path.name.removesuffix(self.path.suffix)
+            sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
+            albedo = None
             if self._take.albedo is not None:
-                assert albedo is not None
-                save_png(self._take.albedo, albedo)
-            write_wav(sound, self._take.audio, self._take.sample_rate)
-            self._small = None if self._take.albedo is None else _shrunk(self._take.albedo)
-            self._stage = Usd.Stage.CreateNew(str(layer))
-            self._layer = layer
-            self._build()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                self._finish()
-            else:
-                stack.__exit__(*error)
-        return None
+                albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
+            self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
+        if self._take.albedo is not None:
+            assert albedo is not None
+            save_png(self._take.albedo, albedo)
+        write_wav(sound, self._take.audio, self._take.sample_rate)
+        self._small = None if self._take.albedo is None else _shrunk(self._take.albedo)
+        self._stage = Usd.Stage.CreateNew(str(layer))
+        self._layer = layer
+        self._build()
 
     def write(self, chunk: Chunk) -> None:
         """Keep the curves, or store the points; in a `.usdz` the skin as well."""

@@ -7,14 +7,14 @@ Shapes: A lips closed (p b m), B teeth near (s t k ee), C open (eh ae), D wide o
 import itertools
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 
 SHAPES = "ABCDEFGHX"
@@ -25,30 +25,17 @@ IDLE_S = 0.25
 """The mouth idles when it has stood still and shut for this long."""
 
 
-class _VisemeSink:
+class _VisemeSink(FileSink):
     def __init__(self, path: Path, take: Take) -> None:
         missing = [name for name in NEEDED if name not in take.weight_names]
         if missing:
             raise InputError(f"cannot write {path}: mouth shapes need ARKit curves ({', '.join(missing)} missing)")
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._shapes: list[NDArray[np.int8]] = []
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Any:
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                cues = mouth_cues(np.concatenate(self._shapes), self._take.fps)
-                self._partial.write_text(self._text(cues), encoding="utf-8")
-            else:
-                stack.__exit__(*error)
-        return None
+    def _finish(self) -> None:
+        cues = mouth_cues(np.concatenate(self._shapes), self._take.fps)
+        self._partial.write_text(self._text(cues), encoding="utf-8")
 
     def write(self, chunk: Chunk) -> None:
         """Keep one shape per frame."""

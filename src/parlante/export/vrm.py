@@ -8,18 +8,18 @@ translation, and the head bone turns. By default these are the five vowels and t
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
 from parlante.export.keys import POSE_SHARE
 from parlante.export.rows import Rows
+from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
 from parlante.head.rig import LOOK
 from parlante.models.curves import CurveSolver
@@ -78,32 +78,19 @@ _BODY: dict[str, tuple[str | None, tuple[float, float, float]]] = {
 """bone: (parent, place from it in metres): the least that VRM asks for, in its T-pose."""
 
 
-class _CurveKeeper:
+class _CurveKeeper(FileSink):
     """Curves and poses of all frames, then one file."""
 
     def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
-        self.path = Path(path)
-        self._take = take
+        super().__init__(path, take)
         self._fidelity = fidelity
         self._weights = Rows()
         self._poses = Rows()
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Any:
-        with ExitStack() as stack:
-            self._partial = stack.enter_context(atomic_path(self.path))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        with self._stack as stack:
-            if error[0] is None:
-                weights = self._weights.array()
-                pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
-                self._partial.write_bytes(self._document(weights, pose).container())
-            else:
-                stack.__exit__(*error)
-        return None
+    def _finish(self) -> None:
+        weights = self._weights.array()
+        pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
+        self._partial.write_bytes(self._document(weights, pose).container())
 
     def write(self, chunk: Chunk) -> None:
         """Keep the curves."""

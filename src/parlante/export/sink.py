@@ -1,0 +1,44 @@
+"""What all sinks share: an output that is opened, filled, finished, and then appears under its name, or not at all."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from parlante.core import atomic_path
+from parlante.export.take import Chunk, Take
+
+_Self = TypeVar("_Self", bound="FileSink")
+
+
+class FileSink:
+    """A `Sink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        self.path = Path(path)
+        self._take = take
+        self._stack = ExitStack()
+
+    def __enter__(self: _Self) -> _Self:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        with self._stack as stack:
+            if error[0] is None:
+                self._finish()
+            else:
+                stack.__exit__(*error)
+        return None
+
+    def write(self, chunk: Chunk) -> None:
+        """Take the next frames; chunks come in order and without gaps."""
+        raise NotImplementedError
+
+    def _open(self, stack: ExitStack) -> None:
+        """Begin. What is entered into `stack` is left after `_finish`, or at once after an error, in reverse order."""
+        self._partial = stack.enter_context(atomic_path(self.path))
+
+    def _finish(self) -> None:
+        """All frames have come: write what is left."""
