@@ -46,6 +46,7 @@ class Judge:
     def speak(self, clips: list[tuple[Tensor, Tensor]], codes: Tensor) -> list[Tensor]:
         """Coordinates of each clip with codes (B, D)."""
         made = []
+        noise = {"generator": torch.Generator().manual_seed(0)} if self.talker.family == "facediffuser" else {}
         for at in range(0, len(clips), 32):
             part = clips[at : at + 32]
             lengths = torch.tensor([len(heard) for heard, _ in part])
@@ -53,7 +54,7 @@ class Judge:
             told = torch.cat(
                 [self.talker.voiced(codes[at + i, None], heard[None]) for i, (heard, _) in enumerate(part)]
             )
-            motion = self.talker.network.generate(features, told, lengths=lengths)
+            motion = self.talker.network.generate(features, told, lengths=lengths, **noise)
             made += [m[:n] for m, n in zip(motion, lengths.tolist(), strict=True)]
         return made
 
@@ -134,7 +135,7 @@ def main() -> None:
     torch.set_num_threads(1)
     store = prepare(MotionDataConfig(corpus=options.corpus, cache=options.cache))
     result = {}
-    for name in options.model or ("faceformer", "talkingstyle", "ptalker"):
+    for name in options.model or ("faceformer", "talkingstyle", "ptalker", "facediffuser"):
         judge = Judge(EmbeddedTalker.from_pretrained(name), store)
         result[name] = {"test_a": seen(judge), "test_b": unseen(judge, options.references, options.judged)}
         print(name, json.dumps(result[name], indent=1), flush=True)

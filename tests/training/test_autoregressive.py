@@ -13,11 +13,10 @@ from parlante.core import InputError
 from parlante.data.synthtalk import SynthTalk
 from parlante.models.embedded import EmbeddedTalker, build
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, lip_error
+from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme
 from parlante.training.motion_basis import MotionBasisConfig, fit_basis, spoken
 from parlante.training.motion_store import GRID, MotionDataConfig, prepare
 from parlante.training.run import LoopConfig
-from parlante.training.style_fit import StyleFitConfig, fit_style
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -130,28 +129,6 @@ def test_batches_depend_on_the_step_alone(tiny_corpus: Path, basis_file: Path, t
     assert torch.equal(first.motion, again.motion) and torch.equal(first.features, again.features)
     assert not torch.equal(first.motion, other.motion)
     assert first.motion.shape == (3, 150, len(store.basis))
-
-
-def test_a_strangers_style_is_found() -> None:
-    """A planted code between known ones explains the clips better than any known style, and is found."""
-    torch.manual_seed(1)
-    sizes = {"motion_dim": 6, "audio_dim": 4, "width": 16, "layers": 1, "subjects": 6, "period": 30}
-    model = build("faceformer", sizes).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)
-    codes = model.style_code(torch.eye(6))
-    planted = 1.2 * codes[1] + 0.5 * codes[4] - 0.7 * codes[2]
-    clips = []
-    for frames in (40, 25):
-        heard = torch.randn(frames, 4)
-        clips.append((heard, model.generate(heard[None], planted[None])[0]))
-    lips = torch.randn(6, 9)
-    fit = fit_style(model, codes, clips, lips, StyleFitConfig(steps=80, prior=1e-4))
-    assert fit.errors["found"] < 0.3 * fit.errors["nearest"] < fit.errors["mean"]
-    heard = torch.randn(1, 30, 4)
-    truth = model.generate(heard, planted[None])[0]
-    found, nearest = (model.generate(heard, code[None])[0] for code in (fit.code, codes[fit.nearest]))
-    assert lip_error(found, truth, lips).mean() < 0.6 * lip_error(nearest, truth, lips).mean()
 
 
 def _data(corpus: Path, basis: Path, tmp_path: Path) -> MotionDataConfig:
