@@ -108,7 +108,11 @@ def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
         raise InputError(f"no model was measured for {name}; evaluate with the data that it needs")
     keys = [key for key in results["clips"] if all(_has(model, key, name) for model in models.values())]
     if not keys:
-        raise InputError("the models were judged on different clips; evaluate them on the same ones")
+        told = [f"{key} on {', '.join(list(model['clips'])[:2]) or 'none'}" for key, model in models.items()]
+        raise InputError(
+            f"there is no clip that all models were judged on ({'; '.join(told[:4])}{'; ...' * (len(told) > 4)}); "
+            "evaluate them with the same --data, --split and --clips"
+        )
     kind, unit, seed = MEASURES[name], results["unit"], results["seed"]
     columns = {key: column(model, name, keys) for key, model in models.items()}
     figures = {key: interval(kind, *pair, unit=unit, seed=seed) for key, pair in columns.items()}
