@@ -1,6 +1,6 @@
 """What autoregressive decoding costs: the published loops against caches and folded feedback, same random weights.
 
-python benchmarks/decoding.py [--quick] [--threads 2] [--family NAME ...]
+python benchmarks/decoding.py [--quick] [--threads 2] [--family NAME ...] [--size NAME ...] [--lengths T ...]
 
 The published loops decode the whole prefix to vertices again for every frame (PTalker's encodes it as a style, too), so
 they are measured at T = 600 only, where the released code ends: as a whole, or (`--quick`, and CodeTalker always) from
@@ -256,12 +256,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     families = ["faceformer", "talkingstyle", "ptalker", "codetalker"]
     parser.add_argument("--family", nargs="*", choices=families, default=families)
+    parser.add_argument("--size", nargs="*", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--lengths", nargs="*", type=int, help="frames instead of the usual ones")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
     for family in args.family:
-        for size in SIZES:
+        for size in args.size:
             if args.quick and (family, size) == ("codetalker", "biwi"):
                 continue  # takes long to fill with random numbers
             wanted = Plan(args.lengths, 0, 0) if args.lengths else plan(family, size, args.quick)
