@@ -108,3 +108,19 @@ def test_formats_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["export", "--formats"])
     assert stop.value.code == 0 and ".pc2" in capsys.readouterr().out
+
+
+def test_live_sends_what_was_edited(talk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(20)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["export", str(talk), "--gain", "jaw=0", "--to", "0.3", "--live", where]) == 0
+        packets = [listener.recv(2048) for _ in range(9)]
+    assert f"9 frames sent to {where}" in capsys.readouterr().err
+    values = np.array([struct.unpack(">61f", packet[-244:]) for packet in packets])
+    assert not values[:, 14:18].any() and values.any(), "the jaw is still"
+    assert main(["export", str(talk)]) == 2 and "--live" in capsys.readouterr().err

@@ -3,9 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from parlante.cli._live import declare_live, live
+
 if TYPE_CHECKING:
-    from parlante.export import Take
-    from parlante.export.livelink_udp import LiveLinkSender, Receiver
     from parlante.export.outputs import Picture
 
 EPILOG = """examples:
@@ -36,14 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", action="append", metavar="PATH", help="file or folder/ to write; may be given several times"
     )
-    parser.add_argument(
-        "--live",
-        metavar="HOST[:PORT]",
-        help="send each frame when it is due, as the Live Link Face app does (UDP, port 11111); without -o no file is "
-        "written",
-    )
-    parser.add_argument("--live-subject", default="Parlante", metavar="NAME", help="as whom the receiver lists it")
-    parser.add_argument("--allow-remote", action="store_true", help="--live may name another machine")
+    declare_live(parser)
     declare_performance(parser)
 
 
@@ -120,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         if Path(output).exists() and Path(output).samefile(speech):
             raise InputError(f"{output} is the recording itself; name another output with -o")
     how, picture = performance(options)
-    live = _live(options)
+    sender = live(options)
 
     with interruptible():
         from tqdm import tqdm
@@ -146,46 +139,18 @@ def run(options: argparse.Namespace) -> int:
                 outputs,
                 picture=picture,
                 progress=progress,
-                live=live,
+                live=sender,
                 **how,
             )
     if not options.quiet:
         seconds = time.perf_counter() - started
-        names = ", ".join([*map(str, outputs), *([live.told()] if live else [])])
+        names = ", ".join([*map(str, outputs), *([sender.told()] if sender else [])])
         print(
             f"{take.duration:.1f} s of speech, {take.num_frames} frames of {take.provenance['identity']} "
             f"in {seconds:.1f} s: {names}",
             file=sys.stderr,
         )
     return 0
-
-
-class _Live:
-    """Makes the sender of a take, and tells what became of it."""
-
-    def __init__(self, receiver: "Receiver") -> None:
-        self.receiver = receiver
-
-    def __call__(self, take: "Take") -> "LiveLinkSender":
-        from parlante.export.livelink_udp import LiveLinkSender
-
-        self.sender = LiveLinkSender(self.receiver, take)
-        return self.sender
-
-    def told(self) -> str:
-        """One clause for the summary."""
-        pace = self.sender.pace
-        late = f", {pace.late} of them late, {pace.worst:.1f} s at most" if pace.late else ""
-        return f"{pace.sent} frames sent to {self.receiver.name} as {self.receiver.subject}{late}"
-
-
-def _live(options: argparse.Namespace) -> _Live | None:
-    """Raises InputError for a receiver that cannot be used."""
-    if not options.live:
-        return None
-    from parlante.export.livelink_udp import find_receiver
-
-    return _Live(find_receiver(options.live, subject=options.live_subject, allow_remote=options.allow_remote))
 
 
 def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]:

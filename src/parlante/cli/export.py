@@ -1,7 +1,10 @@
 """`parlante export talk.npz -o talk.glb`."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
+
+from parlante.cli._live import declare_live, live
 
 if TYPE_CHECKING:
     from parlante.export.edit import Stream
@@ -12,6 +15,7 @@ EPILOG = """examples:
   parlante export talk.npz -o talk.csv --fps 60 --gain jaw=1.2 --gain brow=0.5
   parlante export talk.npz -o talk.glb --reduce 0.01           few keys that an animator can edit
   parlante export hello.npz bye.npz -o both.glb --crossfade 0.3 --fade-in 0.2 --fade-out 0.2
+  parlante export talk.npz --live 127.0.0.1                     Unreal and others listen on this machine
   parlante export talk.npz -o talk.csv --shapes me.shapes.npz --calibration me.json
 
 edits are made in this order: join, trim, rate, curves (--shapes), gains, calibration, fades
@@ -23,9 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("animation", nargs="+", help=".npz written by parlante animate; several are joined in order")
     parser.add_argument(
-        "-o", "--output", action="append", required=True, metavar="PATH",
+        "-o", "--output", action="append", default=[], metavar="PATH",
         help="file or folder/ to write, by its suffix (list: --formats); may be given several times",
     )  # fmt: skip
+    declare_live(parser)
     parser.add_argument("--formats", action=_ListFormats, help="list the formats and leave")
     parser.add_argument("--fps", type=float, help="frames per second (default: the animation's own)")
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="begin at S seconds")
@@ -68,8 +73,11 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
-    from parlante.export.outputs import Fidelity, Picture, check_outputs, write_all
+    from parlante.export.outputs import Fidelity, Picture, check_outputs, open_sinks
+    from parlante.pipeline.perform import also
 
+    if not options.output and not options.live:
+        raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
     if not 64 <= options.size <= 4096 or options.size % 2:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
     fidelity = Fidelity(options.motion, options.error / 1000, options.reduce, options.flame_model)
@@ -79,14 +87,19 @@ def run(options: argparse.Namespace) -> int:
     named = [f"{path}/" if text.endswith("/") else path for text, path in zip(options.output, outputs)]
     _check_own_inputs(options)
     take, chunks = _edited(options)
-    with interruptible(), tqdm(total=take.num_frames, unit=" frames", disable=options.quiet or None) as bar:
-
-        def counted() -> Any:
-            for chunk in chunks:
-                yield chunk
-                bar.update(len(chunk))
-
-        write_all(take, counted(), named, picture, fidelity)
+    sender = live(options)
+    with (
+        interruptible(),
+        tqdm(total=take.num_frames, unit=" frames", disable=options.quiet or None) as bar,
+        also(sender, take) as extra,
+        open_sinks(named, take, picture, fidelity) as sinks,
+    ):
+        for chunk in chunks:
+            for sink in (*extra, *sinks):
+                sink.write(chunk)
+            bar.update(len(chunk))
+    if sender and not options.quiet:
+        print(sender.told(), file=sys.stderr)
     return 0
 
 
