@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
 from tiny_families import FAMILIES
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from parlante.core import InputError
 from parlante.models.blocks.causal import periodic_positions
 from parlante.models.codetalker import prefix
+from parlante.models.codetalker import talker as talker_module
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
 from parlante.models.codetalker.prefix import Prefix, frames_per_step
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig, talker_loss
+from parlante.models.codetalker.talker import CodeRollout, CodeTalker, CodeTalkerConfig, agreeing, talker_loss
 
 STAGE_ONE = MotionAutoencoderConfig(
     motion_dim=12, width=16, layers=2, heads=2, hidden=20, groups=4, code_dim=4, codes=32
@@ -153,7 +156,110 @@ def test_prefix_stays_close_and_its_cost_per_frame_stays_the_same() -> None:
     assert frames_per_step(0) == float("inf")
 
 
+@pytest.mark.parametrize("tail", [1, 3, 6])
+@pytest.mark.parametrize("span", [None, 20])
+@torch.no_grad()
+def test_frames_decoded_ahead_are_those_one_by_one(early: None, tail: int, span: int | None) -> None:
+    """Whatever was decoded and not kept leaves no trace; with old frames dropped, too."""
+    model = autoencoder(layers=3, span=span, norm_affine=True)
+    latent = torch.cat([sticky_codes(model, 90), sticky_codes(model, 90).flip(1)])
+    plain, ahead, t = Prefix(model.decoder, refresh=0.25, tail=tail), Prefix(model.decoder, refresh=0.25, tail=tail), 0
+    wanted = [plain.push(latent[:, t]) for t in range(90)]
+    while t < 90:
+        count = min(ahead.room(), 7, 90 - t)
+        kept = 1 + t % count
+        wrong = torch.cat([latent[:, t : t + kept], torch.randn(2, count - kept, 16).double()], 1)
+        answers = ahead.ahead(wrong)
+        ahead.keep(kept)
+        for j in range(kept):
+            torch.testing.assert_close(answers[:, j], wanted[t + j], rtol=0, atol=1e-9)
+        t += kept
+    with pytest.raises(ValueError, match="frames can be decoded ahead"):
+        Prefix(model.decoder, refresh=0.25).ahead(latent)
+
+
+@torch.no_grad()
+def test_a_prefix_longer_than_the_span_forgets() -> None:
+    """Exactly the released decoding up to the span; beyond, attention reaches back over the span, norms over all."""
+    wide, short = autoencoder(span=None), autoencoder(span=24)
+    latent = sticky_codes(wide, 200)
+    one, other = Prefix(wide.decoder, refresh=0), Prefix(short.decoder, refresh=0)
+    answers = [(one.push(latent[:, t]), other.push(latent[:, t])) for t in range(40)]
+    for ours, wanted in answers[:24]:
+        assert torch.equal(ours, wanted)
+    assert all((ours - wanted).abs().max() > 1e-6 for ours, wanted in answers[24:])
+    x = short.decoder.expander[0](latent[:, :40].mT)
+    last = short.decoder.decoder_transformer(short.decoder.embed(x[..., -24:]))[:, -1:]
+    torch.testing.assert_close(answers[-1][1], last, rtol=0, atol=1e-10)
+    frozen = Prefix(short.decoder, refresh=0.25)
+    for t in range(200):
+        frozen.push(latent[:, t])
+    assert all(frames.room.shape[2] < 150 for pair in frozen._past for frames in pair)
+
+
+# -- attention over a span
+
+
+def test_clips_within_the_span_are_not_touched_by_it() -> None:
+    motion = torch.randn(2, 40, 12).double()
+    for span in (40, 41, 600):
+        assert torch.equal(autoencoder(span=span)(motion)[0], autoencoder(span=None)(motion)[0])
+    assert (autoencoder(span=39)(motion)[0] - autoencoder(span=None)(motion)[0]).abs().max() > 1e-6
+    with pytest.raises(ValueError, match="span must be at least 2"):
+        replace(STAGE_ONE, span=1)
+
+
+@torch.no_grad()
+def test_steps_beyond_the_span_see_half_of_it_to_either_side() -> None:
+    model = autoencoder(span=10, layers=1)
+    attend = next(model.decoder.decoder_transformer.blocks())[0]
+    x = torch.randn(1, 33, 16).double()
+    seen = torch.zeros(33, 33, dtype=torch.bool)
+    for step in range(33):
+        moved = x.clone()
+        moved[:, step] += torch.randn(16)
+        seen[:, step] = (attend(moved) - attend(x))[0].abs().amax(-1) > 1e-9
+    away = (torch.arange(33)[:, None] - torch.arange(33)).abs()
+    assert seen[away <= 5].all() and not seen[away >= 10].any()
+
+
+@torch.no_grad()
+def test_lengths_do_not_matter_beyond_the_span() -> None:
+    model, motion = autoencoder(span=10), torch.randn(3, 50, 12).double()
+    lengths = torch.tensor([50, 4, 23])
+    together = model(motion, lengths)[0]
+    for item, frames in enumerate(lengths.tolist()):
+        alone = model(motion[item : item + 1, :frames])[0]
+        torch.testing.assert_close(together[item : item + 1, :frames], alone, rtol=0, atol=1e-10)
+    assert together.isfinite().all()
+
+
+@torch.no_grad()
+def test_work_grows_with_the_length_and_not_with_its_square(early: None) -> None:
+    """Products of queries and keys per frame, in the final decoding and in the fed-back one."""
+    talker = FAMILIES["codetalker"].model()
+    talker = CodeTalker(replace(talker.config, autoencoder=replace(talker.config.autoencoder, span=16))).double().eval()
+    pairs = {}
+    for frames in (40, 120):
+        features, _, code = inputs(talker, 1, frames)
+        with CountPairs() as count:
+            talker.generate(features, code)
+        pairs[frames] = count.pairs / frames
+    assert pairs[120] < 1.25 * pairs[40], pairs  # the square would make it 3
+
+
 # -- stage 2
+
+
+class CountPairs(TorchFunctionMode):
+    """Counts queries times keys of stage 1's attention."""
+
+    pairs = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.nn.functional.scaled_dot_product_attention:
+            self.pairs += args[0].shape[2] * args[1].shape[2]
+        return function(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
@@ -184,6 +290,50 @@ def test_loop_equals_the_published_one(talker: CodeTalker) -> None:
     short = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code)
     exact = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code, refresh=0)
     torch.testing.assert_close(short, exact, rtol=0, atol=1e-9)
+
+
+def rolled(model: CodeTalker, monkeypatch: pytest.MonkeyPatch, at_once: int, *given: Tensor, **more: Any) -> Any:
+    monkeypatch.setattr(talker_module, "AT_ONCE", at_once)
+    return model.roll(*given, **more)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("seed", range(2))
+@torch.no_grad()
+def test_blocks_of_guesses_give_the_frames_one_by_one(
+    talker: CodeTalker, early: None, monkeypatch: pytest.MonkeyPatch, seed: int, delay: int
+) -> None:
+    torch.manual_seed(seed)
+    for parameter in talker.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    features, _, code = inputs(talker, 3, 40)
+    features = features.cumsum(1) / 5  # mostly steady, as speech is: guesses come true now and then
+    wanted = rolled(talker, monkeypatch, 1, features, code, delay=delay, refresh=1.0)
+    monkeypatch.setattr(talker_module, "AT_ONCE", 16)
+    blocks = CodeRollout(talker, code[:1], 1.0, delay)
+    codes, tails = zip(*blocks.advance(talker.audio_feature_map(features[:1])))
+    assert blocks.passes < 38 and torch.equal(torch.stack(codes, 1)[0], wanted.codes[0]), blocks.passes
+    assert [tail.shape[1] for tail in tails] == [min(t, delay) + 1 for t in range(40)]
+    for at_once, batch in ((3, 1), (48, 3)):
+        ours = rolled(talker, monkeypatch, at_once, features[:batch], code[:batch], delay=delay, refresh=1.0)
+        assert torch.equal(ours.codes, wanted.codes[:batch])
+        torch.testing.assert_close(ours.fed_back, wanted.fed_back[:batch], rtol=0, atol=1e-9)
+    lengths = torch.tensor([40, 13, 28])
+    ours = rolled(talker, monkeypatch, 48, features, code, delay=delay, refresh=1.0, lengths=lengths)
+    for item, frames in enumerate(lengths.tolist()):
+        assert torch.equal(ours.codes[item, :frames], wanted.codes[item, :frames])
+        torch.testing.assert_close(ours.fed_back[item, : frames - delay], wanted.fed_back[item, : frames - delay])
+
+
+def test_leading_frames_that_agree() -> None:
+    codes = torch.zeros(2, 4, 3, dtype=torch.long)
+    guessed = codes[:, :3].clone()
+    assert agreeing(codes, guessed) == 3
+    guessed[1, 1, 2] = 1
+    assert agreeing(codes, guessed) == 1
+    assert agreeing(codes, guessed, torch.tensor([4, 2])) == 1
+    assert agreeing(codes, guessed, torch.tensor([4, 1])) == 3, "a frame past the end of its clip"
+    assert agreeing(codes[:, :0], guessed) == agreeing(codes, guessed[:, :0]) == 0
 
 
 @pytest.mark.parametrize("delay", [0, 2])

@@ -17,7 +17,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear: x (..., in), weight (out, in), bias (out,) -> (..., out)."""
     rows = x.numel() // max(1, x.shape[-1])
     if rows not in FEW or weight.numel() < WIDE or x.device.type != "cpu":
-        return F.linear(x, weight, bias)
+        return F.linear(x.contiguous(), weight, bias)
     y = (weight @ x.reshape(rows, -1).mT).mT.reshape(*x.shape[:-1], -1)
     return y if bias is None else y + bias
 

@@ -6,8 +6,8 @@ Encoder and decoder are mirror images: a convolution over time with instance nor
 mask. One class serves every released variant, told apart by the config: M, groups x code_dim per frame, the bias of the
 output map (`output_bias`) and the linear maps around the codes (`latent_maps`). Parameter names are the authors'.
 
-Two properties matter to whoever decodes: instance norm and attention let every frame of a clip act on every other one,
-and a clip needs at least two steps, because the norm of a single one is undefined.
+Two properties matter to whoever decodes: instance norm and attention let every frame of a clip act on every other one
+(attention within `span`), and a clip needs at least two steps, because the norm of a single one is undefined.
 """
 
 import math
@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.models.blocks import rows
+from parlante.models.blocks.causal import SPAN
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 
@@ -56,10 +58,15 @@ class MotionAutoencoderConfig:
     """Linear maps between the widths of encoder, codes and decoder; without, width = groups * code_dim."""
     positions_by_item: bool = False
     """Reproduce the released code on batches: item i of a batch gets position vector i. Default: row 0 for all."""
+    span: int | None = SPAN
+    """Clips up to so many steps attend without limits, as released; in longer ones each step sees at least half as many
+    to either side, at a cost that grows with the length and not with its square. None: no limit."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divide by heads, got {self.width} and {self.heads}")
+        if self.span is not None and self.span < 2:
+            raise ValueError(f"span must be at least 2 steps, or none for no limit, got {self.span}")
         if not self.latent_maps and self.latent_dim != self.width:
             raise ValueError(
                 f"without latent_maps, width must be groups * code_dim = {self.latent_dim}, got {self.width}"
@@ -146,27 +153,43 @@ class TimeConv(nn.Sequential):
 
 
 class Attention(nn.Module):
-    """Unmasked self-attention whose logits are divided by the square root of the *whole* width. x (B, T, C)."""
+    """Self-attention whose logits are divided by the square root of the *whole* width. x (B, T, C).
 
-    def __init__(self, width: int, heads: int) -> None:
+    Without a mask up to `span` steps. Beyond, pieces of span / 2 steps see themselves and as many steps to either side.
+    """
+
+    def __init__(self, width: int, heads: int, span: int | None) -> None:
         super().__init__()
-        self.heads, self.scale = heads, width**-0.5
+        self.heads, self.scale, self.span = heads, width**-0.5, span
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.to_out = nn.Linear(width, width)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, heads, T, C / heads) each."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = rows.apply(self.to_qkv, x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Answers (B, n, C) to queries (B, heads, n, .) over keys and values (B, heads, T, .); kept (B, T) bool."""
-        mask = None if kept is None else kept[:, None, None]
+    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Answers (B, n, C) to queries (B, heads, n, .) over keys and values (B, heads, T, .); mask (..., n, T): what
+        is seen (bool), or added to the logits."""
         seen = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
-        return self.to_out(seen.transpose(1, 2).flatten(2))
+        return rows.apply(self.to_out, seen.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
-        return self.look(*self.project(x), kept)
+        """kept (B, T) bool: steps that may be looked at."""
+        mask = None if kept is None else kept[:, None, None]
+        (q, k, v), frames = self.project(x), x.shape[1]
+        if self.span is None or frames <= self.span:
+            return self.look(q, k, v, mask)
+        half = self.span // 2
+        done = []
+        for i in range(0, frames, half):
+            near = slice(max(0, i - half), i + 2 * half)
+            piece = None if mask is None else mask[..., near]
+            if piece is not None:  # nothing but steps past the end: they may see each other, for a mean of none is none
+                piece = piece | ~piece.any(-1, keepdim=True)
+            done.append(self.look(q[:, :, i : i + half], k[:, :, near], v[:, :, near], piece))
+        return torch.cat(done, 1)
 
 
 class MLP(nn.Module):
@@ -178,7 +201,7 @@ class MLP(nn.Module):
         self.l2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.l2(F.gelu(self.l1(x), approximate="tanh"))
+        return rows.apply(self.l2, F.gelu(rows.apply(self.l1, x), approximate="tanh"))
 
 
 class PreNorm(nn.Module):
@@ -208,7 +231,7 @@ class Transformer(nn.Module):
         super().__init__()
         parts: list[nn.Module] = []
         for _ in range(config.layers):
-            parts += [Attention(config.width, config.heads), MLP(config.width, config.hidden)]
+            parts += [Attention(config.width, config.heads, config.span), MLP(config.width, config.hidden)]
         self.net = nn.ModuleList(Residual(PreNorm(config.width, part)) for part in parts)
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:

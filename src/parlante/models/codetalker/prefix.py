@@ -9,39 +9,60 @@ length, and no cache is exact. `Prefix` does it exactly (`refresh=0`), or freeze
   new, or at the last refresh;
 - whenever the prefix has grown by the share `refresh`, all keys and values are computed anew. These refreshes form a
   geometric series, so the work per frame stays the same: about 1 / refresh + 2 frames.
+
+Attention reaches back over the `span` of stage 1 at most, so that neither a step nor a refresh grows without end.
+
+With a frozen past each frame depends only on those before it, so some frames can be decoded at once (`ahead`) and some
+of them kept (`keep`): each matrix is read once for all of them.
 """
 
 import math
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from parlante.models.codetalker.autoencoder import KERNEL, Attention, InstanceNorm, MotionDecoder, TimeConv
+from parlante.models.blocks import rows
+from parlante.models.codetalker.autoencoder import (
+    KERNEL,
+    Attention,
+    InstanceNorm,
+    MotionDecoder,
+    TimeConv,
+    position_rows,
+)
 
 ALWAYS_ANEW = 32
 """Prefixes up to this length are decoded exactly in any case."""
+HALF = KERNEL // 2
 
 
 class Frames:
-    """A sequence that grows along one axis, doubling its room when it must."""
+    """A sequence that grows along one axis; what lies more than `span` frames back may be dropped."""
 
-    def __init__(self, axis: int) -> None:
-        self.axis, self.room = axis, torch.empty(0)
+    def __init__(self, axis: int, span: int | None) -> None:
+        self.axis, self.span = axis, span
+        self.first = 0
+        """The oldest frame held."""
+        self.room = torch.empty(0)
 
-    def write(self, first: int, values: Tensor) -> Tensor:
-        """Put `values` at `first`; returns everything up to their end."""
+    def write(self, first: int, values: Tensor) -> int:
+        """Put `values` at frame `first`, no later than the end; forgets what followed. Returns the end."""
         axis, end = self.axis, first + values.shape[self.axis]
-        if self.room.ndim == 1 or self.room.shape[axis] < end:
+        if self.room.ndim == 1 or self.room.shape[axis] < end - self.first:
+            kept = first - self.first if self.span is None else min(first - self.first, self.span)
             shape = list(values.shape)
-            shape[axis] = max(64, 2 * end)
+            shape[axis] = max(64, 2 * (kept + values.shape[axis]))
             grown = values.new_empty(shape)
-            if first:
-                grown.narrow(axis, 0, first).copy_(self.room.narrow(axis, 0, first))
-            self.room = grown
-        self.room.narrow(axis, first, end - first).copy_(values)
-        return self.room.narrow(axis, 0, end)
+            if kept:
+                grown.narrow(axis, 0, kept).copy_(self.room.narrow(axis, first - self.first - kept, kept))
+            self.room, self.first = grown, first - kept
+        self.room.narrow(axis, first - self.first, end - first).copy_(values)
+        return end
+
+    def read(self, first: int, last: int) -> Tensor:
+        """Frames `first`..`last - 1`."""
+        return self.room.narrow(self.axis, first - self.first, last - first)
 
 
 class Prefix:
@@ -58,16 +79,17 @@ class Prefix:
             raise ValueError(f"refresh must be at least 0 and tail at least 1, got {refresh} and {tail}")
         first = cast(TimeConv, decoder.expander[0])
         self.decoder, self.refresh, self.tail = decoder, refresh, tail
+        self.span = None if decoder.config.span is None else max(decoder.config.span, tail)
         self.length = 0
         self._conv = (first[0], first[1], cast(InstanceNorm, first[2]))
-        self._recent: Tensor | None = (
-            None  # (B, C, <= 5) last inputs of the convolution, two copies of the first before
-        )
-        self._convolved = Frames(2)  # (B, C, T)
-        self._sum: Tensor | float = 0.0  # (B, C) over frames that no longer change, double precision
-        self._squares: Tensor | float = 0.0
-        self._past = [(Frames(2), Frames(2)) for _ in decoder.decoder_transformer.blocks()]
+        self._kernel = cast(Tensor, first[0].weight).flatten(1)  # (C, C * KERNEL)
+        self._recent: Tensor | None = None  # (B, KERNEL, C): last inputs of the convolution, the first one repeated
+        margin = None if self.span is None else self.span + tail + KERNEL
+        self._convolved = Frames(1, margin)  # (B, T, C)
+        self._sums: Tensor | None = None  # (2, B, C): x and x^2 over frames that no longer change, double precision
+        self._past = [(Frames(2, margin), Frames(2, margin)) for _ in decoder.decoder_transformer.blocks()]
         self._refreshed = 0
+        self._open: tuple[Tensor, Tensor] | None = None  # inputs and sums after each frame decoded ahead
 
     def push(self, latent: Tensor) -> Tensor:
         """Code vectors of the next frame (B, groups * code_dim) -> hidden (B, n, C) of the last n <= `tail` frames.
@@ -75,48 +97,146 @@ class Prefix:
         The first frame cannot be normalised alone: it is doubled, as in the released loop, and since two equal frames
         normalise to zero, its answer depends on nothing.
         """
-        x, mean, scale = self._convolve(self.decoder.widen(latent)[..., None])
-        self.length += 1
-        if self.length == 1:
-            return self.decoder.hidden(torch.stack([latent, latent], 1))[:, :1]
-        exact = not self.refresh or self.length <= ALWAYS_ANEW
-        anew = exact or self.length >= self._refreshed * (1 + self.refresh)
-        if anew:
-            self._refreshed = self.length
-        first = 0 if anew else max(0, self.length - self.tail)
-        return self._attend(self.decoder.embed(self._conv[2].scaled(x[..., first:], mean, scale)), first)
+        answer = self.ahead(latent[:, None])[:, 0]
+        self.keep(1)
+        return answer
 
-    def _convolve(self, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """new (B, C, 1) -> convolution of the prefix (B, C, T), its mean and its reciprocal deviation (B, C, 1)."""
-        half = KERNEL // 2
-        recent = new.expand(-1, -1, half + 1) if self._recent is None else torch.cat([self._recent, new], 2)
-        self._recent = recent = recent[..., -KERNEL:]
+    def room(self) -> int:
+        """How many frames can be decoded ahead at once: those up to the next one that computes the past anew."""
+        if not self.refresh or self.length < max(ALWAYS_ANEW, self.tail, KERNEL):
+            return 1
+        return max(1, math.ceil(self._next_refresh()) - 1 - self.length)
+
+    def ahead(self, latent: Tensor) -> Tensor:
+        """What `push` would answer to n <= `room()` frames one after the other, (B, n, groups * code_dim) ->
+        (B, n, <= tail, C). Follow with `keep`."""
+        count = latent.shape[1]
+        if not 1 <= count <= self.room():
+            raise ValueError(f"up to {self.room()} frames can be decoded ahead now, got {count}")
+        if self.length == 0:
+            self._convolve(latent)
+            return self.decoder.hidden(latent.expand(-1, 2, -1))[:, None, :1]
+        changed, mean, scale = self._convolve(latent)
+        now = self.length + 1
+        if count > 1 or (now > max(ALWAYS_ANEW, self.tail) and self.refresh and now < self._next_refresh()):
+            return self._attend_ahead(self._embed(self._tails(changed), mean, scale))
+        self._refreshed = now
+        first = 0 if self.span is None else max(0, now - self.span)
+        self._convolved.write(now - changed.shape[2], changed[:, 0])
+        whole = self._convolved.read(first, now)[:, None]
+        return self._attend_anew(self._embed(whole, mean, scale)[:, 0], first)[:, None]
+
+    def keep(self, frames: int) -> None:
+        """Keep the first `frames` of those decoded ahead; the others are forgotten."""
+        assert self._open is not None
+        inputs, sums = self._open
+        self._open = None
+        self._recent, self._sums = inputs[:, frames : frames + KERNEL], sums[:, :, frames]
+        self.length += frames
+
+    def _next_refresh(self) -> float:
+        """The length from which on everything is computed anew."""
+        grown = self._refreshed if self.span is None else min(self._refreshed, self.span)
+        return self._refreshed + self.refresh * grown
+
+    def _convolve(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """latent (B, n, .) -> for each of n prefixes: its last <= 3 convolved frames, those that the newest one changed
+        (B, n, <= 3, C), and mean and reciprocal deviation over all its frames, (B, n, C) each."""
+        new = self.decoder.widen(latent)
+        count = new.shape[1]
+        recent = new[:, :1].expand(-1, KERNEL, -1) if self._recent is None else self._recent
+        inputs = torch.cat([recent, new], 1)  # (B, KERNEL + n, C)
+        newest = torch.arange(KERNEL, KERNEL + count, device=new.device)[:, None, None]
+        output, tap = torch.arange(-HALF, 1, device=new.device), torch.arange(-HALF, HALF + 1, device=new.device)
+        place = torch.minimum(newest + output[:, None] + tap, newest)  # (n, 3, KERNEL): the newest frame is repeated
+        seen = inputs[:, place].transpose(-1, -2).flatten(-2)  # (B, n, 3, C * KERNEL)
         conv, activation, norm = self._conv
-        y = activation(conv(F.pad(recent, (0, half), "replicate")))  # (B, C, <= 3): those whose surroundings changed
-        frames = self.length + 1
-        everything = self._convolved.write(frames - y.shape[2], y)
-        exact = y.double()
-        mean = (self._sum + exact.sum(2)) / frames
-        var = ((self._squares + exact.square().sum(2)) / frames - mean.square()).clamp(min=0)
-        if y.shape[2] > half:  # the oldest of them is final
-            self._sum = self._sum + exact[..., 0]
-            self._squares = self._squares + exact[..., 0].square()
-        return everything, mean.to(y.dtype)[..., None], (var + norm.eps).rsqrt().to(y.dtype)[..., None]
+        y = activation(rows.linear(seen, self._kernel, cast(Tensor, conv.bias)))
+        y = y[:, :, -min(HALF + 1, self.length + count) :]
+        exact = torch.stack([y.double(), y.double().square()])  # (2, B, n, <= 3, C)
+        final = exact[:, :, :, 0]
+        if y.shape[2] <= HALF:  # none of them is final yet
+            final = torch.zeros_like(final)
+        sums = torch.zeros_like(final[:, :, 0]) if self._sums is None else self._sums
+        before = torch.cat([sums[:, :, None], final], 2).cumsum(2)  # (2, B, n + 1, C): after 0..n frames
+        frames = torch.arange(self.length + 1, self.length + count + 1, device=new.device)[:, None]
+        mean, square = (before[:, :, :-1] + exact.sum(3)) / frames
+        var = (square - mean.square()).clamp(min=0)
+        self._open = inputs, before
+        return y, mean.to(y), (var + norm.eps).rsqrt().to(y)
 
-    def _attend(self, x: Tensor, first: int) -> Tensor:
-        """Run the Transformer on frames `first`.. x (B, T - first, C); only the tail leaves its final block."""
+    def _tails(self, changed: Tensor) -> Tensor:
+        """changed (B, n, 3, C) -> convolved tails (B, n, tail, C) of the n prefixes."""
+        count, older = changed.shape[1], self.tail - changed.shape[2]
+        self._convolved.write(self.length - HALF, changed[:, :, 0])
+        if older <= 0:
+            return changed[:, :, -self.tail :]
+        first = self.length + 1 - self.tail
+        final = self._convolved.read(first, first + older + count - 1).unfold(1, older, 1)  # (B, n, C, older)
+        return torch.cat([final.mT, changed], 2)
+
+    def _embed(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        """What the Transformer reads of convolved frames: x (B, n, t, C) of n prefixes, moments (B, n, C)."""
+        norm, config = self._conv[2], self.decoder.config
+        x = norm.scaled(x.mT, mean[..., None], scale[..., None]).mT
+        x = rows.apply(self.decoder.decoder_linear_embedding.net, x)
+        return x + position_rows(len(x), config.width, by_item=config.positions_by_item, like=x)[:, None]
+
+    def _attend_anew(self, x: Tensor, first: int) -> Tensor:
+        """Run the Transformer on frames `first`.. x (B, t, C) of one prefix; only the tail leaves its final block."""
         for number, (attend, think) in enumerate(self.decoder.decoder_transformer.blocks()):
-            attention = attend.fn
-            assert isinstance(attention, Attention)
+            attention = cast(Attention, attend.fn)
             q, k, v = attention.project(attend.norm(x))
             if self.refresh:
-                keys, values = self._past[number]
-                k, v = keys.write(first, k), values.write(first, v)
+                for frames, part in zip(self._past[number], (k, v)):
+                    frames.write(first, part)
             if number + 1 == len(self._past):
                 q, x = q[:, :, -self.tail :], x[:, -self.tail :]
             x = x + attention.look(q, k, v)
             x = x + think(x)
         return x
+
+    def _attend_ahead(self, x: Tensor) -> Tensor:
+        """Run the Transformer on the tails of n prefixes (B, n, tail, C), each before a frozen past.
+
+        The oldest frame of a tail is not computed again, so its keys and values are the past of later prefixes.
+        """
+        count, tail = x.shape[1:3]
+        frozen = self.length + 1 - tail  # frames whose keys and values are final
+        end = frozen + count * tail
+        first = 0 if self.span is None else max(0, self.length + 1 - self.span)
+        hidden = self._hidden(count, first, frozen).to(x.device)
+        bias = None if count == 1 else x.new_zeros(hidden.shape).masked_fill(hidden, -math.inf)
+        order = torch.arange(count * tail, device=x.device).view(count, tail)
+        order = torch.cat([order[:, 0], order[:, 1:].flatten()])  # what becomes the past comes first
+        x = x.flatten(1, 2)[:, order]
+        for number, (attend, think) in enumerate(self.decoder.decoder_transformer.blocks()):
+            attention = cast(Attention, attend.fn)
+            q, k, v = attention.project(attend.norm(x))
+            keys, values = self._past[number]
+            keys.write(frozen, k)
+            values.write(frozen, v)
+            x = x + attention.look(q, keys.read(first, end), values.read(first, end), bias)
+            x = x + think(x)
+        return x[:, order.argsort()].unflatten(1, (count, tail))
+
+    def _hidden(self, count: int, first: int, frozen: int) -> Tensor:
+        """(n * tail, frozen - first + n * tail) bool, True where a row of `_attend_ahead` does not look.
+
+        Rows are the oldest frames of all tails, then the others, prefix by prefix.
+        """
+        tail, prefix = self.tail, torch.arange(count)
+        prefix = torch.cat([prefix, prefix.repeat_interleave(tail - 1)])
+        oldest = torch.arange(len(prefix)) < count
+        same = prefix[:, None] == prefix
+        seen = same | (oldest & (prefix < prefix[:, None]))
+        age = torch.arange(first, frozen + count)  # frames of the past, then the oldest of each tail
+        newest = self.length + prefix
+        seen = torch.cat([torch.ones(len(prefix), frozen - first, dtype=torch.bool), seen], 1)
+        if self.span is not None:
+            far = age < newest[:, None] - self.span + 1
+            seen[:, : len(age)] &= ~far
+        return ~seen
 
 
 def frames_per_step(refresh: float, tail: int = 1) -> float:
