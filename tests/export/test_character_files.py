@@ -13,7 +13,7 @@ from parlante.character.pose import Similarity
 from parlante.character.surface import Surface
 from parlante.character.transfer import Carrier
 from parlante.core import Animation
-from parlante.export import Chunk, Take, chunks_of, take_of
+from parlante.export import Chunk, Take, chunks_of, npz, take_of
 from parlante.export.outputs import Picture, write_all
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.head.arkit import INDEX
@@ -38,6 +38,7 @@ def played() -> tuple[Take, list[Chunk], Character]:
         head.topology, neutral, head.shapes(WHO), Similarity(1.0, np.eye(3), np.zeros(3)), (x, y, z),
         np.ones(len(every), np.float32), every[:own], carrier, report={"like": WHO},
         albedo=np.full((512, 512, 3), (20, 20, 250), np.uint8), added=len(every) - own, parts_texture=TEXELS,
+        wrinkle_table=np.full((64, 64, 2), 0.5, np.float32),
     )  # fmt: skip
     weights = np.zeros((FRAMES, 52), np.float32)
     weights[:, INDEX["jawOpen"]] = np.linspace(0, 0.8, FRAMES)
@@ -104,6 +105,8 @@ def test_npz_and_video(played: tuple[Take, list[Chunk], Character], tmp_path: Pa
     write_all(take, chunks, [tmp_path / "a.npz", tmp_path / "a.mp4"], Picture(size=128))
     with np.load(tmp_path / "a.npz", allow_pickle=False) as saved:
         np.testing.assert_array_equal(saved["vertices"], np.concatenate([chunk.vertices for chunk in chunks]))
+    wrinkle = npz.load(tmp_path / "a.npz").wrinkle
+    assert wrinkle is not None and wrinkle.shape == (FRAMES, *take.wrinkle_size, 3) and take.wrinkle_size != (64, 64)
     with av.open(str(tmp_path / "a.mp4")) as file:
         pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
     assert len(pictures) == FRAMES
