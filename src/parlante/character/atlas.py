@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from parlante.character.parts import EYES, TEXTURE_SHARE
+from parlante.character.parts import EYES, LINING, TEXTURE_SHARE
 from parlante.core import Topology
 from parlante.head import load_head
 
@@ -49,7 +49,7 @@ def dress(
     mine = albedo
     if mine is None:
         if neutral is not None:
-            topology, looking = _with_irises(topology, own, neutral)
+            topology, looking = _with_own_parts(topology, own, neutral)
             stripped = stripped | looking
         mine = np.full((_LEAST, _LEAST, 3), _PLAIN, np.uint8)
     while min(mine.shape[:2]) < _LEAST:  # each texel as a block of texels: a tiny picture would blur the eyes
@@ -70,21 +70,19 @@ def dress(
     return Dressed(replace(topology, uv=uv), picture, table)
 
 
-def _with_irises(topology: Topology, own: int, neutral: NDArray[np.floating]) -> tuple[Topology, NDArray[np.bool_]]:
-    """The user's own eyeballs with corners of their own in the strip, laid out as ours are; and (F,) their triangles.
+def _with_own_parts(topology: Topology, own: int, neutral: NDArray[np.floating]) -> tuple[Topology, NDArray[np.bool_]]:
+    """The user's own eyeballs and mouth with corners of their own in the strip; and (F,) their triangles.
 
-    Ours are laid out as seen from the front: a texel's distance from the middle is the angle from straight ahead.
+    Eyeballs are laid out as ours, as seen from the front: a texel's distance from the middle is the angle from straight
+    ahead. All of the mouth takes one texel of ours.
     """
     uv, laid = [topology.uv], topology.uv_triangles.copy()
     looking = np.zeros(len(laid), bool)
     for name in EYES:
-        ball = np.zeros(topology.num_vertices, bool)
-        ball[topology.regions.get(name, ())] = True
-        ball[own:] = False
-        inside = ball[topology.triangles].all(1)
+        inside = _own_triangles(topology, own, name)
         if not inside.any():
             continue
-        number = np.flatnonzero(ball)
+        number = np.unique(topology.triangles[inside])
         middle, per_radian = _iris_layout(name)
         arm = neutral[number] - _centre(neutral[number].astype(np.float64))
         across = np.linalg.norm(arm[:, :2], axis=1)
@@ -94,7 +92,23 @@ def _with_irises(topology: Topology, own: int, neutral: NDArray[np.floating]) ->
         laid[inside] = start + np.searchsorted(number, topology.triangles[inside])
         uv.append((place / [1, TEXTURE_SHARE]).astype(np.float32))
         looking |= inside
+    inside = _own_triangles(topology, own, LINING)
+    if inside.any():
+        laid[inside] = sum(map(len, uv))
+        ours = load_head().topology
+        corner = np.isin(ours.triangles, ours.regions[LINING]).all(1)
+        uv.append((np.median(ours.uv[ours.uv_triangles[corner]], axis=(0, 1))[None] / [1, TEXTURE_SHARE]).astype("f4"))
+        looking |= inside
     return replace(topology, uv=np.concatenate(uv), uv_triangles=laid), looking
+
+
+def _own_triangles(topology: Topology, own: int, region: str) -> NDArray[np.bool_]:
+    """(F,) triangles of the user's in a region."""
+    held = np.zeros(topology.num_vertices, bool)
+    if region in topology.regions:
+        held[topology.regions[region]] = True
+    held[own:] = False
+    return np.asarray(held[topology.triangles].all(1))
 
 
 def _centre(points: NDArray[np.float64]) -> NDArray[np.float64]:

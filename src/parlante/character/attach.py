@@ -9,14 +9,14 @@ from scipy import sparse
 from parlante.character.fit import Registered
 from parlante.character.prior import FacePrior
 from parlante.character.surface import Nearest, Surface
-from parlante.character.transfer import Carrier, graph_of
+from parlante.character.transfer import Carrier, graph_of, smoothing_of
 from parlante.head import rig
 from parlante.head.arkit import INDEX
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
-_NEAR, _HUGGING, _SLAB = 0.004, 0.0025, 0.007
+_NEAR, _HUGGING, _SLAB, _JOIN = 0.004, 0.0025, 0.007, 0.002
 
 
 class Attachment(NamedTuple):
@@ -31,7 +31,12 @@ class Attachment(NamedTuple):
     """(U,) seen, near the mouth, above the line between the lips"""
     lower: Bools
     inside: Bools
-    """(U,) in the mouth, behind the lips"""
+    """(U,) in the mouth or on the inner side of the lips: not seen at rest"""
+    above: Bools
+    """(U,) follow the upper lip, seen or not"""
+    under: Bools
+    inner: Bools
+    """(U,) near the mouth and not seen at rest"""
 
 
 def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Numbers, main: int) -> Attachment:
@@ -77,13 +82,31 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
     free = free[np.isin(connected[free], np.unique(connected[known]))]
     side = near_mouth & seen & good & ~inner
     return Attachment(
-        Carrier(known, skin[triangle[known]], share[known], free, surface),
+        Carrier(known, skin[triangle[known]], share[known], free, surface, smoothing_of(surface, near_mouth & ~rigid)),
         eyeballs,
         jaw,
         side & ~below,
         side & below,
-        inner & ~good,
+        inner & _within(vertices, registered, layout),
+        near_mouth & good & ~below,
+        near_mouth & good & below,
+        inner,
     )
+
+
+def loosened(attached: Attachment, surface: Surface) -> Attachment:
+    """The same on a surface of the same vertices, some triangles cut away; without tears in the corners of the mouth.
+
+    There the inner sides of both lips join, and would be torn between them: they follow what is around.
+    """
+    carry = attached.carrier
+    join = _between(surface, attached.above, attached.under) & attached.inner
+    part = sparse.csgraph.connected_components(graph_of(surface), directed=False)[1]
+    kept = ~join[carry.known]
+    free = np.union1d(carry.free, carry.known[~kept])
+    free = free[np.isin(part[free], np.unique(part[carry.known[kept]]))]
+    loose = Carrier(carry.known[kept], carry.index[kept], carry.weights[kept], free, surface, carry.smoothing)
+    return attached._replace(carrier=loose)
 
 
 def user_shapes(
@@ -116,6 +139,24 @@ def user_shapes(
         for number, shape in enumerate(shapes):
             out[number, attached.jaw] = own_places @ np.linalg.lstsq(place, shape[teeth], rcond=None)[0]
     return out
+
+
+def _between(surface: Surface, first: Bools, second: Bools) -> Bools:
+    """(U,) within `_JOIN` along the mesh of an edge from the one set to the other."""
+    graph = graph_of(surface)
+    rows, columns = graph.nonzero()
+    crossing = rows[(first[rows] & second[columns]) | (second[rows] & first[columns])]
+    if not len(crossing):
+        return np.zeros(len(first), bool)
+    graph.data = 1 / graph.data
+    way = sparse.csgraph.dijkstra(graph, directed=False, indices=np.unique(crossing), min_only=True, limit=_JOIN)
+    return np.asarray(np.isfinite(way))
+
+
+def _within(vertices: Floats, registered: Registered, layout: rig.Layout) -> Bools:
+    """(U,) at the height of the lips: nostrils lie near the mouth too."""
+    line = (registered.neutral - registered.seal)[layout.lips[rig.LIP_LINE]]
+    return np.asarray(np.abs(vertices[:, 1] - line[:, 1].mean()) < 0.012)
 
 
 def outer_triangles(prior: FacePrior) -> Bools:

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.character.attach import Attachment, attach, outer_triangles, user_shapes
+from parlante.character.attach import Attachment, attach, loosened, outer_triangles, user_shapes
 from parlante.character.character import Character
-from parlante.character.fit import Registered, register
+from parlante.character.fit import SEAL_FROM, Registered, register
+from parlante.character.lips import Met, meeting, torn
 from parlante.character.mesh import UserMesh, parts_of, read_character_mesh, texture_of, weld
 from parlante.character.parts import (
     MOUTH,
@@ -23,17 +25,20 @@ from parlante.character.parts import (
     wanted_eyes,
     wanted_mouth,
 )
-from parlante.character.pose import Pose, PoseSearch, Similarity, umeyama
+from parlante.character.pose import LEAST_LIKENESS, Pose, PoseSearch, Similarity, umeyama
 from parlante.character.prior import FacePrior, face_prior
 from parlante.character.surface import Surface
 from parlante.character.transfer import carry_shapes
 from parlante.character.wrinkle import wrinkle_table
 from parlante.core import InputError, Topology
 from parlante.core.pose import neck_weights
+from parlante.head import rig
+from parlante.head.arkit import INDEX
 
 Steps = Callable[[str], None]
 WRINKLE_SIZE = 512
 _WORST = 0.0025
+_PARTED = 0.0003
 _REGIONS = ("lips", "upper_lip", "lower_lip", "face", "upper_face", "lower_face", "neck", "ears", "forehead", "cheeks")
 
 
@@ -62,6 +67,8 @@ def build_character(
     surface = Surface(mesh.vertices[first], place[mesh.triangles])
     step("looking for the face")
     pose, surface = _find(surface, prior, mesh, landmarks, refused)
+    if (surface.triangles != place[mesh.triangles]).any():  # it was inside out
+        mesh = replace(mesh, triangles=mesh.triangles[:, ::-1], uv_triangles=mesh.uv_triangles[:, ::-1])
     turned = pose.similarity
     part = parts_of(surface.triangles, len(surface.vertices))
     canonical = Surface(turned.apply(surface.vertices), surface.triangles)
@@ -77,6 +84,20 @@ def build_character(
     if eyes:
         registered = seat_eyes(canonical, registered, prior)
     ours = carry_shapes(prior, person, registered)
+    lips = prior.head.layout.lips[rig.LIP_LINE]
+    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
+    barred = np.zeros(len(canonical.triangles), bool)
+    if parts not in ("none", "eyes"):
+        jaw = ours[INDEX["jawOpen"]]
+        closed = registered.neutral[lips]
+        sides = attached.above, attached.under
+        barred = torn(canonical, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
+        canonical = Surface(canonical.vertices, canonical.triangles[~barred])
+        mesh = replace(mesh, triangles=mesh.triangles[~barred], uv_triangles=mesh.uv_triangles[~barred])
+    attached = loosened(attached, canonical)
+    met = meeting(canonical, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
+    registered = replace(registered, neutral=registered.neutral + met.seal, seal=registered.seal + met.seal)
+    ours = met.shapes
     shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
     neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
     for number, blink in blinks_that_cover(canonical, neutral, registered, ours, attached.carrier, prior, eyes).items():
@@ -109,7 +130,9 @@ def build_character(
         "relief": round(pose.relief, 3),
         "fit_mm": round(1000 * registered.residual, 3),
         "followed": round(len(attached.carrier.known) / len(surface.vertices), 3),
-        "mouth": _told(registered),
+        "mouth": _told(registered, met),
+        "cut_apart": int(barred.sum()),
+        "lips_apart_mm": _apart(met),
         "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
         "own_eyeballs": [len(ball) for ball in attached.eyeballs],
         "own_lower_teeth": len(attached.jaw),
@@ -154,7 +177,8 @@ def _find(
         _refuse(
             mesh, canonical, refused,
             f"at best nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's and lie "
-            f"{1000 * pose.error:.1f} mm from it, a likeness of {max(pose.likeness, 0):.2f} where 0.35 is the least",
+            f"{1000 * pose.error:.1f} mm from it, a likeness of {max(pose.likeness, 0):.2f} "
+            f"where {LEAST_LIKENESS} is the least",
         )  # fmt: skip
     return pose, best
 
@@ -173,6 +197,12 @@ def read_landmarks(path: Path | str, prior: FacePrior, mesh: UserMesh) -> Simila
     """The similarity that takes the named places of the file to ours. Raises InputError if they cannot be used."""
     path = Path(path)
     marks = prior.head.topology.landmarks
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "no such file"
+        raise InputError(
+            f"cannot use the landmarks in {path}: {found}; wanted a JSON file such as "
+            '{"nose_tip": [x, y, z], "chin": 1375, "mouth_left": ..., "mouth_right": ...}'
+        )
     try:
         named = json.loads(path.read_text())
         if not isinstance(named, dict):
@@ -264,11 +294,23 @@ def _topology(
     )  # fmt: skip
 
 
-def _told(registered: Registered) -> str:
+def _told(registered: Registered, met: Met) -> str:
     if registered.mouth is None:
         return "estimated"
-    parted = float(np.abs(registered.seal).max()) > 0
-    return f"parted by {1000 * registered.mouth.gap:.1f} mm, closed" if parted else "seen"
+    gap = registered.mouth.gap if registered.mouth.gap > SEAL_FROM else met.before["rest"]
+    return f"parted by {1000 * gap:.1f} mm, closed" if gap > _PARTED else "seen"
+
+
+def _apart(met: Met) -> dict[str, float]:
+    """The opening that is left where lips should meet, millimetres: at rest, in the worst shape, and before mending."""
+    shapes = [name for name in met.after if name != "rest"]
+    worst = max(shapes, key=met.after.__getitem__)
+    return {
+        "rest": round(1000 * met.after["rest"], 3),
+        "rest_before": round(1000 * met.before["rest"], 3),
+        worst: round(1000 * met.after[worst], 3),
+        "worst_before": round(1000 * max(met.before[name] for name in shapes), 3),
+    }
 
 
 def _refuse(mesh: UserMesh, canonical: Surface, refused: Path | None, reason: str) -> None:

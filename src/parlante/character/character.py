@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.character.atlas import Dressed, dress
 from parlante.character.mesh import texture_of
-from parlante.character.parts import EYES, MOUTH, check_choice
+from parlante.character.parts import EYES, LINING, MOUTH, check_choice
 from parlante.character.pose import Similarity
 from parlante.character.surface import Surface
 from parlante.character.transfer import Carrier
@@ -84,8 +84,8 @@ class Character:
             return replace(self, parts_texture=None) if parts == "none" else self
         regions = self.topology.regions
         kept = np.arange(len(self.neutral)) < self.own
-        for name in {"none": (), "eyes": EYES, "mouth": MOUTH}[parts]:
-            kept[regions.get(name, ())] = True
+        for name in {"none": (), "eyes": EYES, "mouth": (*MOUTH, LINING)}[parts]:
+            kept[regions.get(name, np.zeros(0, np.int32))] = True
         number = np.cumsum(kept) - 1
         faces = kept[self.topology.triangles].all(1)
         laid = self.topology.uv_triangles[(self.topology.triangles >= self.own).all(1)]
@@ -145,6 +145,7 @@ class Character:
             "weights": carry.weights.astype(np.float32),
             "free": carry.free.astype(np.int32),
             "added": np.int32(self.added),
+            "smoothing": np.int32(carry.smoothing),
             **{f"region:{name}": value for name, value in topology.regions.items()},
             **{f"landmark:{name}": np.int32(value) for name, value in topology.landmarks.items()},
         }
@@ -174,6 +175,13 @@ class Character:
     def load(cls, folder: Path | str) -> "Character":
         """A folder written by `save`. Raises InputError if it is missing, damaged or of a newer kind."""
         folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            found = "it does not exist" if not folder.exists() else "it is a file"
+            found = "it has no config.json" if folder.is_dir() else found
+            raise InputError(
+                f"{folder} is no character: {found}; wanted a folder made with: "
+                "parlante character build me.obj -o me.character"
+            )
         try:
             config = json.loads((folder / "config.json").read_text())
             similarity = Similarity(float(config["scale"]), np.array(config["rotation"]), np.array(config["shift"]))
@@ -209,7 +217,8 @@ class Character:
         mine = (topology.triangles < len(place)).all(1)
         surface = welded(neutral[: len(place)], topology.triangles[mine], place)
         known, free = arrays["known"].astype(np.int64), arrays["free"].astype(np.int64)
-        carrier = Carrier(known, arrays["index"].astype(np.int64), arrays["weights"].astype(np.float64), free, surface)
+        index, weights = arrays["index"].astype(np.int64), arrays["weights"].astype(np.float64)
+        carrier = Carrier(known, index, weights, free, surface, int(arrays.get("smoothing", 0)))
         albedo, parts_texture = (
             texture_of(folder / name) if (folder / name).is_file() else None for name in ("albedo.png", "parts.png")
         )

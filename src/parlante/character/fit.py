@@ -21,7 +21,8 @@ from parlante.head import rig
 
 Floats = NDArray[np.float64]
 _STIFFNESS = (300.0, 120.0, 50.0, 20.0, 8.0, 4.0, 2.0, 1.0, 0.6)
-_SEAL_FROM = 0.0008
+SEAL_FROM = 0.0008
+"""Metres between the lips from which on they are closed while fitting; less is closed by what is seen, see `lips`."""
 _PART_OF_LIPS = np.interp(np.arange(16), [0, 2, 5, 9, 13], [0.12, 0.4, 1.0, 1.0, 0.0])
 
 
@@ -70,7 +71,7 @@ def register(surface: Surface, pose: Pose, prior: FacePrior, loose: NDArray[np.b
     residual = float(distance[core].mean()) if len(core) else np.inf
     whole, anatomy = _parts(start, moved, prior, pose)
     seal = np.zeros_like(whole)
-    if mouth is not None and mouth.gap > _SEAL_FROM:
+    if mouth is not None and mouth.gap > SEAL_FROM:
         line = whole[layout.lips[rig.LIP_LINE]]
         gap = layout.across @ line - line
         gap[[0, rig.LIP_CORNER]] = 0

@@ -38,6 +38,11 @@ class UserMesh:
 def read_character_mesh(path: Path | str) -> UserMesh:
     """A `.obj`, `.ply`, `.glb` or `.vrm`. Raises InputError for another or damaged file, or one without triangles."""
     path = Path(path)
+    kinds = ".obj, .ply, .glb or .vrm"
+    if path.is_dir():
+        raise InputError(f"cannot read {path}: it is a folder; give the mesh in it, a {kinds} file")
+    if path.suffix.lower() not in (".obj", ".ply", ".glb", ".vrm"):
+        raise InputError(f"cannot read {path}: its name must end in {kinds}; export the mesh as one of these")
     if path.suffix.lower() in (".glb", ".vrm"):
         try:
             mesh = _from_gltf(read_gltf(path))
@@ -68,6 +73,9 @@ def texture_of(path: Path | str) -> NDArray[np.uint8]:
     """(H, W, 3) sRGB of a picture file. Raises InputError if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
+    if not Path(path).is_file():
+        found = "it is a folder" if Path(path).is_dir() else "no such file"
+        raise InputError(f"cannot read the texture {path}: {found}; give a PNG or JPEG")
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Eyeballs, teeth, gums and tongue of ours for a mesh that has none: what is missing, and how it is seated.
+"""Eyeballs, teeth, gums, tongue and the mouth's lining of ours for a mesh without: what is missing, how it is seated.
 
 Whether something is missing is seen, not guessed from names: our part is drawn behind the user's lids or lips, and it
 is missing where it shows and nothing of the user's lies at its place. A mouth that cannot open, eyes that are one
@@ -26,11 +26,13 @@ Numbers = NDArray[np.int64]
 CHOICES = ("auto", "none", "eyes", "mouth", "all")
 EYES = ("eyeball_left", "eyeball_right")
 MOUTH = ("teeth_upper", "gum_upper", "teeth_lower", "gum_lower", "tongue")
+LINING = "inner_mouth"
+"""Of ours: cheeks, palate and throat from behind the lips on; part of the skin."""
 TEXTURE_SHARE = 0.1640625
 """Share of our texture's height, from below, that holds the parts: 168 rows of 1024."""
 _SIZE = 144
 _VIEWS = (-40.0, 0.0, 40.0)
-_OWN = 0.003
+_OWN, _OWN_LINING = 0.003, 0.03
 """Metres: a surface this near behind our part is the user's own part."""
 _MISSING = 0.5
 _OVERLAPS = (0.0, 0.0004, 0.0008, 0.0012)
@@ -55,10 +57,13 @@ class Added(NamedTuple):
 
 
 def added(prior: FacePrior, names: Sequence[str]) -> Added:
-    """The mesh of these parts. names: of `EYES` and `MOUTH`."""
+    """The mesh of these parts. names: of `EYES`, `MOUTH` and `LINING`."""
     topology, ranges = prior.head.topology, prior.head.layout.ranges
-    chosen = tuple(name for name in (*EYES, *MOUTH) if name in names)
-    index = np.concatenate([np.zeros(0, np.int64), *(np.arange(*ranges[name]) for name in chosen)])
+    chosen = tuple(name for name in (*EYES, *MOUTH, LINING) if name in names)
+    numbers = [
+        topology.regions[LINING].astype(np.int64) if name == LINING else np.arange(*ranges[name]) for name in chosen
+    ]
+    index = np.concatenate([np.zeros(0, np.int64), *numbers])
     inside = np.isin(topology.triangles, index).all(1)
     corners, uv_triangles = np.unique(topology.uv_triangles[inside], return_inverse=True)
     place = np.full(topology.num_vertices, -1, np.int64)
@@ -128,16 +133,20 @@ def wanted_mouth(
     ours: NDArray[np.floating],
     prior: FacePrior,
 ) -> tuple[str, ...]:
-    """Teeth, gums and tongue, or nothing. neutral (U, 3), shapes (52, U, 3): of the user; ours: of our fitted head."""
+    """Teeth, gums, tongue and lining, what is missing. neutral (U, 3), shapes (52, U, 3): of the user; ours: of our
+    fitted head."""
     if parts in ("none", "eyes"):
         return ()
-    if parts in ("mouth", "all"):
-        return MOUTH
     mine = Surface(posed(neutral, shapes, _OPENED), surface.triangles)
     head = posed(registered.neutral, ours, _OPENED)
-    teeth = added(prior, ("teeth_upper", "teeth_lower"))
-    share = _missing(mine, Surface(head[teeth.number], teeth.triangles), head[prior.head.layout.lips[rig.LIP_LINE]])
-    return MOUTH if share > _MISSING else ()
+    line = head[prior.head.layout.lips[rig.LIP_LINE]]
+
+    def missing(names: tuple[str, ...], own: float) -> bool:
+        part = added(prior, names)
+        return _missing(mine, Surface(head[part.number], part.triangles), line, own) > _MISSING
+
+    names = MOUTH if parts in ("mouth", "all") or missing(("teeth_upper", "teeth_lower"), _OWN) else ()
+    return (*names, LINING) if missing((LINING,), _OWN_LINING) else names
 
 
 def seat_eyes(surface: Surface, registered: Registered, prior: FacePrior) -> Registered:
@@ -285,14 +294,16 @@ def _socket_empty(surface: Surface, registered: Registered, prior: FacePrior, si
     return _missing(surface, Surface(registered.neutral[ball.number], ball.triangles), margin)
 
 
-def _missing(mine: Surface, part: Surface, opening: Floats) -> float:
-    """Share of `part`, as seen from the front through `opening` (N, 3), that shows and has nothing of `mine` behind."""
+def _missing(mine: Surface, part: Surface, opening: Floats, own: float = _OWN) -> float:
+    """Share of `part`, as seen from the front through `opening` (N, 3), that shows and has nothing of `mine` behind
+    it within `own` metres."""
     low, high = opening.min(0)[:2], opening.max(0)[:2]
     hole = _fan(opening).seen(_SIZE, low, high)[0] >= 0
     owner, depth = part.seen(_SIZE, low, high)
     before = mine.seen(_SIZE, low, high)[1]
     there = hole & (owner >= 0)
-    return float((there & (before < depth - _OWN)).sum() / max(there.sum(), 1))
+    shown = there & (before < depth + _OWN)  # full lips stand well before teeth, and say nothing
+    return float((there & (before < depth - own)).sum() / max(shown.sum(), 0.05 * there.sum(), 1))
 
 
 def _beside(mine: Surface, part: Surface, opening: Floats | None) -> float:

@@ -17,7 +17,7 @@ from parlante.character.surface import Nearest, Surface, vertex_normals
 Floats = NDArray[np.float64]
 _POINTS, _TARGETS = 300, 5000
 _REACH = 0.012
-_SURE, _FACE, _PER_METRE = 0.8, 0.35, 100.0
+_SURE, LEAST_LIKENESS, _PER_METRE = 0.8, 0.4, 100.0
 """Agreement in relief above which the search stops; likeness below which it is no face, and how much of it each metre
 of mean distance costs: a ball or the edge of a box has something of a nose, but lies far from any face."""
 
@@ -60,7 +60,7 @@ class Pose:
     @property
     def is_face(self) -> bool:
         """Whether the mesh has a face here."""
-        return self.likeness > _FACE
+        return self.likeness > LEAST_LIKENESS
 
     @property
     def likeness(self) -> float:

@@ -1,0 +1,75 @@
+"""Do lips that meet in our head meet in a character's? `python benchmarks/closures.py speech.wav me.character ...`
+
+The height of what is open between lips is read off depth images taken from the front: of the embedded person nearest
+in form, and, in every frame in which nothing is open there, of the character.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.character import Character
+from parlante.character.lips import opening
+from parlante.character.play import recast
+from parlante.character.surface import Surface
+from parlante.export import Chunk
+from parlante.head import load_head, rig
+from parlante.pipeline.perform import stream
+
+
+def ring(points: NDArray[np.floating], marks: dict[str, int]) -> NDArray[np.float64]:
+    """(38, 3) a line through the corners and the middles of both lips, ordered as the ring between our lips."""
+    right, left = (points[marks[f"mouth_{side}"]].astype(float) for side in ("right", "left"))
+    banks = []
+    for lip in ("upper", "lower"):
+        middle = points[marks[f"{lip}_lip_inner"]]
+        x = np.array([right[0], middle[0], left[0]])
+        curve = [np.polyfit(x, (right[axis], middle[axis], left[axis]), 2) for axis in (1, 2)]
+        count = rig.LIP_CORNER + 1 if lip == "upper" else 38 - rig.LIP_CORNER + 1
+        across = np.linspace(right[0], left[0], count)
+        banks.append(np.stack([across, *(np.polyval(c, across) for c in curve)], 1))
+    return np.concatenate([banks[0], banks[1][::-1][1:-1]])
+
+
+def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
+    """How many frames have closed lips, and the openings (frames, places) of the character in them, metres."""
+    character, head = Character.load(folder).only("none"), load_head()
+    who = (character.report or {})["like"]
+    take, chunks = stream(speech, identity=who, liveliness=False)
+    lips = head.layout.lips[rig.LIP_LINE]
+    skin = head.topology.triangles[(head.topology.triangles < head.layout.ranges["skin"][1]).all(1)]
+    source: list[float] = []
+
+    def heard() -> Iterator[Chunk]:
+        for chunk in chunks:
+            for points in chunk.vertices:
+                source.append(float(opening(Surface(points, skin), points[lips])[1].max()))
+            yield chunk
+
+    _, frames = recast(take, heard(), character)
+    found = []
+    for chunk in frames:
+        for number, points in enumerate(chunk.vertices):
+            if source[chunk.start + number] == 0:
+                line = ring(points, dict(character.topology.landmarks))
+                found.append(opening(Surface(points, character.topology.triangles), line)[1])
+    return len(source), np.asarray(found)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("speech")
+    parser.add_argument("characters", nargs="+")
+    options = parser.parse_args()
+    print("| character | frames | closed in ours | 95th percentile mm | largest mm |\n| --- | --- | --- | --- | --- |")
+    for folder in options.characters:
+        frames, found = measure(options.speech, folder)
+        told = (f"{1000 * np.quantile(found, 0.95):.2f} | {1000 * found.max():.2f}") if len(found) else "- | -"
+        print(f"| {folder} | {frames} | {len(found)} | {told} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
