@@ -29,7 +29,12 @@ def test_extract_mix_and_use(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["style", "extract", str(tmp_path / "none.npz"), "-o", str(tmp_path / "a.style")]) == 2
+    missing = [str(tmp_path / "none.npz"), str(tmp_path / "nor.npz")]
+    assert main(["style", "extract", *missing, "-o", str(tmp_path / "a.style")]) == 2
+    told = capsys.readouterr().err
+    assert "none.npz is not there, wanted an animation with sound (.npz); make one" in told and "1 more clips" in told
+    assert main(["style", "extract", str(tmp_path), "-o", str(tmp_path / "a.style")]) == 2
+    assert "is a folder, wanted an animation" in capsys.readouterr().err
     assert main(["style", "extract", "x.npz", "-o", str(tmp_path / "a.txt")]) == 2
     assert ".style" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -49,7 +54,7 @@ def test_parts_are_mixed_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["style", "mix", *files, "--amount", "1.5", "-o", str(out)]) == 0
     np.testing.assert_allclose(load_style(out).wrinkle, 1.5 * b.wrinkle - 0.5 * a.wrinkle, atol=1e-6)
     assert main(["style", "mix", *files, "--wrinkle-amount", "nan", "-o", str(out)]) == 2
-    assert "amounts must lie" in capsys.readouterr().err
+    assert "must be a finite number, got nan" in capsys.readouterr().err
 
 
 def test_strength_of_a_known_style(tmp_path: Path) -> None:

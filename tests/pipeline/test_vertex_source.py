@@ -101,9 +101,30 @@ def test_mixtures(source: VertexSource) -> None:
     loud = find_style(f"{first}:1.5", source)
     mean = source.style(None).motion
     assert isinstance(loud, Style) and np.allclose(loud.motion, mean + 1.5 * (a.motion - mean), atol=1e-5)
-    for wrong in (f"{first}:a", f"{first}:1,{second}:-1", "nobody:0.5", "nobody", f"{first}:1e9,{second}:1"):
-        with pytest.raises(InputError):
+    for amount, wanted in ((0, mean), (-1, 2 * mean - a.motion), (20, 20 * a.motion - 19 * mean)):
+        found = find_style(f"{first}:{amount}", source)
+        assert isinstance(found, Style) and np.allclose(found.motion, wanted, atol=1e-4)
+
+
+def test_what_is_no_style_is_said(source: VertexSource, tmp_path: Path) -> None:
+    first, second, _ = source.style_names
+    for amount in ("a", "nan", "inf", "-inf", ""):
+        with pytest.raises(InputError, match=r"has no amount: got .*, wanted a number; write"):
+            find_style(f"{first}:{amount}", source)
+    for wrong, wanted in (
+        (f"{first}:1,{second}:-1", "sum to zero"),
+        (f"{first}:1,2", "'2' in .* is no NAME:AMOUNT; write"),
+        (f"{first}:1e300", "no finite numbers"),
+        ("nobody:0.5", "unknown style 'nobody'"),
+        ("nobody", "unknown style 'nobody'"),
+        ("a.npz", r"a\.npz is an animation, wanted a style: .*parlante style extract a\.npz -o a\.style --model talk"),
+        ("a.npz:0.5", "is an animation"),
+    ):
+        with pytest.raises(InputError, match=wanted):
             find_style(wrong, source)
+    (tmp_path / "me.txt").write_text("x")
+    with pytest.raises(InputError, match=r"me\.txt is no \.style file; wanted"):
+        find_style(str(tmp_path / "me.txt"), source)
 
 
 def test_style_files(source: VertexSource, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--style",
         metavar="NAME",
-        help="in whose manner: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); default: the identity's own",
+        help="in whose manner: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); amounts are any numbers, "
+        "a single one counts from the average (NAME:0), so that NAME:1.5 exaggerates; default: the identity's own",
     )
     parser.add_argument("--motion-style", metavar="NAME", help="in whose manner the face moves")
     parser.add_argument("--wrinkle-style", metavar="NAME", help="in whose manner the skin wrinkles")

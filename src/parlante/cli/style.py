@@ -6,6 +6,7 @@ from pathlib import Path
 EPILOG = """examples:
   parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
+  parlante style extract clip*.npz -o me.style --model textalker         for another model: its own extraction
   parlante style mix a.style b.style --amount 0.5 -o half.style          beyond 1 exaggerates the difference
   parlante style mix a.style b.style --amount 0 --wrinkle-amount 1 -o both.style   moves like a, wrinkles like b
   parlante style mix mean a.style --amount 1.5 --model textalker -o strong.style   a, half as strong again
@@ -28,12 +29,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="talkingstyle",
         metavar="NAME",
-        help="talkingstyle (default), ptalker, faceformer, textalker, or a checkpoint folder",
+        help="whose style: talkingstyle (default), ptalker, faceformer, facediffuser, textalker, or a folder that "
+        "parlante train wrote",
     )
     extract.add_argument("--name", help="what to call the style (default: the output's name)")
     mix = actions.add_parser("mix", help="a style between two, or beyond one")
     mix.add_argument("styles", nargs=2, metavar="STYLE", help="style file, a known style's name, or mean")
-    mix.add_argument("--amount", type=float, default=0.5, metavar="X", help="0: the first, 1: the second (default 0.5)")
+    mix.add_argument(
+        "--amount", type=float, default=0.5, metavar="X", help="0: the first, 1: the second (default 0.5); any number"
+    )
     mix.add_argument(
         "--wrinkle-amount", type=float, metavar="X", help="the same for wrinkles alone (default: --amount)"
     )
@@ -83,8 +87,10 @@ def _mix(options: argparse.Namespace) -> int:
     from parlante.core.style import load_style, save_style
 
     for amount in (options.amount, options.wrinkle_amount or 0.0):
-        if not math.isfinite(amount) or abs(amount) > 10:
-            raise InputError(f"amounts must lie in -10..10, got {amount:g}; 0.5 is half way")
+        if not math.isfinite(amount):
+            raise InputError(
+                f"an amount must be a finite number, got {amount:g}; 0.5 is half way, 1.5 beyond the second"
+            )
     output = _writable(options.output, [])
     files = [text for text in options.styles if text.endswith(".style")]
     model = options.model or (load_style(files[0]).model if files else "talkingstyle")
@@ -93,8 +99,11 @@ def _mix(options: argparse.Namespace) -> int:
         if text.endswith(".style"):
             return load_style(text)
         from parlante.pipeline.sources import find_source
+        from parlante.pipeline.styles import find_style
 
-        return find_source(model).style(None if text == "mean" else text)
+        source = find_source(model)
+        found = None if text == "mean" else find_style(text, source)
+        return found if isinstance(found, Style) else source.style(found)
 
     first, second = (read(text) for text in options.styles)
     save_style(replace(first.mix(second, options.amount, options.wrinkle_amount), name=output.stem), output)

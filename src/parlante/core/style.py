@@ -45,7 +45,10 @@ class Style:
 
 
 def blend(styles: Sequence[Style], amounts: Sequence[float], name: str = "") -> Style:
-    """The sum of `amounts` times `styles`; negative amounts lead away. Raises InputError for different models."""
+    """The sum of `amounts` times `styles`; negative amounts lead away.
+
+    Raises InputError for different models, and for amounts too large for single precision.
+    """
     first = styles[0]
     for other in styles[1:]:
         same = (first.model, first.checkpoint) == (other.model, other.checkpoint)
@@ -54,9 +57,13 @@ def blend(styles: Sequence[Style], amounts: Sequence[float], name: str = "") -> 
                 f"styles {first.name!r} of {_whose(first)} and {other.name!r} of {_whose(other)} cannot be mixed; "
                 "extract both with the same model"
             )
-    weights = np.asarray(amounts, np.float32)
-    motion = np.tensordot(weights, np.stack([s.motion for s in styles]), 1).astype(np.float32)
-    wrinkle = np.tensordot(weights, np.stack([s.wrinkle for s in styles]), 1).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.asarray(amounts, np.float32)
+        motion = np.tensordot(weights, np.stack([s.motion for s in styles]), 1).astype(np.float32)
+        wrinkle = np.tensordot(weights, np.stack([s.wrinkle for s in styles]), 1).astype(np.float32)
+    if not (np.isfinite(weights).all() and np.isfinite(motion).all() and np.isfinite(wrinkle).all()):
+        told = ", ".join(f"{amount:g}" for amount in amounts)
+        raise InputError(f"styles mixed in the amounts {told} are no finite numbers; amounts of -2..3 look like faces")
     names = name or ",".join(f"{s.name}:{amount:g}" for s, amount in zip(styles, amounts, strict=True))
     return Style(motion, wrinkle, names, first.model, first.checkpoint)
 

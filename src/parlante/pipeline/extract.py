@@ -42,7 +42,18 @@ def extract_style(clips: Sequence[Path | str | Animation], source: Source, name:
         raise InputError("no clips given; name at least one .npz animation of the person")
     learn = getattr(source, "extract", None)
     if learn is None:
-        raise InputError(f"{source.provenance.get('model', 'this model')} learns no styles from clips")
+        raise InputError(
+            f"this {source.provenance.get('model', 'model')} learns no styles from clips; wanted a talker of the "
+            "embedded head: talkingstyle, ptalker, faceformer, facediffuser, textalker, or a folder of parlante train"
+        )
+    files = [Path(clip) for clip in clips if not isinstance(clip, Animation)]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        what = "a folder" if Path(missing[0]).is_dir() else "not there"
+        more = f"; {len(missing) - 1} more clips are missing" if len(missing) > 1 else ""
+        raise InputError(
+            f"{missing[0]} is {what}, wanted an animation with sound (.npz); make one with parlante animate line.wav "
+            f"-o clip.npz{more}"
+        )
     read = [_clip(clip, source.fps) for clip in clips]
     seconds = sum(len(clip.offsets) for clip in read) / source.fps
     if seconds < 1:
