@@ -104,6 +104,11 @@ def _tell(path: Path) -> None:
     print(
         f"  our face lies {report.get('fit_mm', 0):.2f} mm from it on average; {report.get('followed', 0):.0%} followed"
     )
-    print(f"  lips: {report.get('mouth', '?')}; eyes: {', '.join(report.get('eyes', []))}; wrinkles: {wrinkles}")
+    apart = report.get("lips_apart_mm", {})
+    left = [value for name, value in apart.items() if not name.endswith("before")]
+    lips = f"{report.get('mouth', '?')}, {max(left):.2f} mm apart at most where ours meet" if left else "?"
+    if report.get("cut_apart"):
+        lips += f", cut apart along {report['cut_apart']} triangles"
+    print(f"  lips: {lips}; eyes: {', '.join(report.get('eyes', []))}; wrinkles: {wrinkles}")
     print(f"  added parts of ours: {', '.join(report.get('added', [])) or 'none'}")
     print(f"  see {path / 'preview.png'}")
