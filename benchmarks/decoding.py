@@ -37,8 +37,8 @@ WANTED = {"vocaset": 50.0, "biwi": 60.0}
 
 def codetalker(size: str) -> CodeTalker:
     """Both stages at the released sizes."""
-    sizes, more = SIZES[size], {"groups": 16, "code_dim": 64} if size == "vocaset" else {"groups": 8, "code_dim": 128}
-    biwi = size == "biwi"
+    sizes, biwi = SIZES[size], size == "biwi"
+    more: dict[str, Any] = {"groups": 8, "code_dim": 128} if biwi else {"groups": 16, "code_dim": 64}
     stage = MotionAutoencoderConfig(motion_dim=sizes["motion_dim"], output_bias=not biwi, latent_maps=biwi, **more)
     model = CodeTalker(CodeTalkerConfig(**sizes, layers=12 if biwi else 6, autoencoder=stage))
     nn.init.normal_(model.feat_map.weight, std=0.03)
