@@ -135,6 +135,29 @@ def test_targets_that_move_nothing_are_as_if_they_were_not_there(tmp_path: Path)
     assert not only.useful
 
 
+@pytest.mark.parametrize("aside", [0.0, 3.0])
+def test_eyeballs_of_their_own_turn_about_their_middle(aside: float, tmp_path: Path) -> None:
+    """As in files whose eyeLook targets move lids only; a mesh far from the node's origin would fly about."""
+    source = read_gltf(rigged(tmp_path / "me.glb", list(ARKIT_NAMES)))
+    root = source.root
+    root["meshes"].append({"primitives": [{"attributes": dict(root["meshes"][0]["primitives"][0]["attributes"])}]})
+    root["nodes"] += [
+        {"name": "eyeLeft", "translation": [4.0, 5.0, 6.0], "children": [2]},
+        {"mesh": 1, "translation": [aside - 0.5, -0.5, 0.0]},
+    ]
+    (tmp_path / "eyes.glb").write_bytes(source.container())
+    rig = read_rig(tmp_path / "eyes.glb")
+    assert rig.rigid == ({"leftEye"} if not aside else set()) and not rig.missing
+    (tmp_path / "out.glb").write_bytes(rig.animated(curves(eyeLookUpLeft=1.0), 30.0, None))
+    file = read_gltf(tmp_path / "out.glb")
+    animation = file.root["animations"][-1]
+    turned = [c for c in animation["channels"] if c["target"]["path"] == "rotation"]
+    assert [c["target"]["node"] for c in turned] == ([1] if not aside else [])
+    if not aside:
+        x, y, z, w = file.accessor(animation["samplers"][turned[0]["sampler"]]["output"])[-1]
+        assert np.degrees(2 * np.arcsin(x)) == pytest.approx(-26, abs=0.1) and abs(y) + abs(z) < 1e-6 and w > 0
+
+
 def test_head_bone_turns_in_the_axes_of_the_face(tmp_path: Path) -> None:
     """A yaw of the head commutes with a bone that is itself turned about y: only the angle grows."""
     rig = read_rig(rigged(tmp_path / "me.glb", ["jawOpen"], bones=("mixamorig:Head",)))

@@ -47,6 +47,8 @@ class Rig:
     recipes: dict[str, Any] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    rigid: frozenset[str] = frozenset()
+    """Of leftEye and rightEye those that are eyeballs of their own: they turn, whatever the targets of the lids do."""
     empty: list[str] = field(default_factory=list)
     """Targets that have a name and move nothing, which is as if they were not there."""
 
@@ -147,7 +149,7 @@ class Rig:
             turns[self.bones["jaw"]] = rotation_matrices(angles)
         for side, outwards in (("Left", 1.0), ("Right", -1.0)):
             bone = f"{side.lower()}Eye"
-            if self.replaced.get(f"eyeLookUp{side}") != f"bone {bone}":
+            if bone not in self.rigid and self.replaced.get(f"eyeLookUp{side}") != f"bone {bone}":
                 continue
             look = {way: weights[:, INDEX[f"eyeLook{way}{side}"]] for way in ("Up", "Down", "In", "Out")}
             angles = np.zeros((len(weights), 3))
@@ -185,10 +187,11 @@ def read_rig(path: Path | str) -> Rig:
         # a curve by its own name before an expression that plays it, an expression before VRoid's name for the same
         targets |= {name: spots for name, spots in expressions.items() if name not in targets or ":" in name}
         bones = _bones(file)
+        balls = {eye: node for eye, node in _eyeballs(file).items() if eye not in bones}
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         why = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"cannot read the rig of {path} ({why}); export it again") from error
-    return Rig(path, file, targets, bones, kind, empty=empty)
+    return Rig(path, file, targets, {**bones, **balls}, kind, empty=empty, rigid=frozenset(balls))
 
 
 def _without_empty(
@@ -274,6 +277,39 @@ def _bones(file: Gltf) -> dict[str, int]:
                 bones[name] = joint
                 break
     return {name: node for name, node in bones.items() if "matrix" not in file.root["nodes"][node]}
+
+
+def _eyeballs(file: Gltf) -> dict[str, int]:
+    """leftEye, rightEye -> a node of that name about whose origin a mesh of its own, without skin or targets, lies."""
+    nodes, found = file.root.get("nodes", []), {}
+    world = world_matrices(file.root)
+    for eye in ("leftEye", "rightEye"):
+        for number, node in enumerate(nodes):
+            if not _BONES[eye].search(str(node.get("name", ""))) or "matrix" in node:
+                continue
+            below = [number]
+            for one in below:
+                below += [child for child in nodes[one].get("children", ()) if child not in below]
+            worn = [one for one in below if "mesh" in nodes[one]]
+            if worn and all(_centred(file, one, world[one], world[number][:3, 3]) for one in worn):
+                found[eye] = number
+                break
+    return found
+
+
+def _centred(file: Gltf, node: int, world: NDArray[np.float64], origin: NDArray[np.float64]) -> bool:
+    """Whether the node's mesh is rigid and has `origin` near its middle."""
+    mesh = file.root["meshes"][file.root["nodes"][node]["mesh"]]
+    if "skin" in file.root["nodes"][node] or any(primitive.get("targets") for primitive in mesh["primitives"]):
+        return False
+    places = [file.root["accessors"][primitive["attributes"]["POSITION"]] for primitive in mesh["primitives"]]
+    if not all("min" in place and "max" in place for place in places):
+        return False
+    low = np.min([place["min"] for place in places], axis=0).astype(float)
+    high = np.max([place["max"] for place in places], axis=0).astype(float)
+    scale = np.abs(np.linalg.det(world[:3, :3])) ** (1 / 3)
+    middle = world[:3, :3] @ ((low + high) / 2) + world[:3, 3]
+    return bool(np.linalg.norm(middle - origin) < 0.3 * scale * np.linalg.norm(high - low) / np.sqrt(3))
 
 
 class _Appended:
