@@ -246,7 +246,7 @@ def seat_mouth(
             )
             for pose in _SHUT
         ]
-        if max(shown) < 0.002:
+        if max(shown) < 0.0004:
             break
         shift[2] -= 0.0005
     return shift
