@@ -61,7 +61,7 @@ def test_eyes_look_and_teeth_follow_the_jaw(built: Built) -> None:
 
 
 EYE_WITHIN, RADIUS_WITHIN, TEETH_WITHIN = 2.3, 1.5, 3.0
-"""Millimetres. Measured of mateo, wei, zola and freya: 0.9-1.7, 0.1-1.1 and 0.2-2.6; lids and lips tell no more."""
+"""Millimetres. Measured of six people: 0.9-1.7, 0.1-1.1 and 0.2-2.9; lids and lips tell no more."""
 
 
 def apart_from_truth(character: Character, who: str, turn: np.ndarray, scale: float) -> dict[str, float]:
