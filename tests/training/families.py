@@ -18,7 +18,16 @@ from parlante.uv import MotionStats
 RECIPES = Path(__file__).parents[2] / "recipes"
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "facediffuser", "codetalker_stage1", "codetalker", "motion_vqgan",
             "latent_diffusion", "speech_diffusion")  # fmt: skip
-LOOP = ("max_steps=6", "save_every=2", "log_every=1", "validate_every=3", "threads=1", "accelerator=cpu", "warmup=2")
+LOOP = (
+    "max_steps=6",
+    "save_every=2",
+    "log_every=1",
+    "validate_every=3",
+    "threads=1",
+    "workers=0",
+    "accelerator=cpu",
+    "warmup=2",
+)
 
 
 @dataclass
