@@ -11,26 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.character import Character
-from parlante.character.lips import opening
+from parlante.character.lips import line_between, opening
 from parlante.character.play import recast
 from parlante.character.surface import Surface
 from parlante.export import Chunk
 from parlante.head import load_head, rig
 from parlante.pipeline.perform import stream
-
-
-def ring(points: NDArray[np.floating], marks: dict[str, int]) -> NDArray[np.float64]:
-    """(38, 3) a line through the corners and the middles of both lips, ordered as the ring between our lips."""
-    right, left = (points[marks[f"mouth_{side}"]].astype(float) for side in ("right", "left"))
-    banks = []
-    for lip in ("upper", "lower"):
-        middle = points[marks[f"{lip}_lip_inner"]]
-        x = np.array([right[0], middle[0], left[0]])
-        curve = [np.polyfit(x, (right[axis], middle[axis], left[axis]), 2) for axis in (1, 2)]
-        count = rig.LIP_CORNER + 1 if lip == "upper" else 38 - rig.LIP_CORNER + 1
-        across = np.linspace(right[0], left[0], count)
-        banks.append(np.stack([across, *(np.polyval(c, across) for c in curve)], 1))
-    return np.concatenate([banks[0], banks[1][::-1][1:-1]])
 
 
 def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
@@ -53,7 +39,7 @@ def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
     for chunk in frames:
         for number, points in enumerate(chunk.vertices):
             if source[chunk.start + number] == 0:
-                line = ring(points, dict(character.topology.landmarks))
+                line = line_between(points, dict(character.topology.landmarks))
                 found.append(opening(Surface(points, character.topology.triangles), line)[1])
     return len(source), np.asarray(found)
 

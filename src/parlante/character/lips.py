@@ -19,7 +19,7 @@ Carry = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 _SIZE = 256
 _TALL = 0.012
 """Metres above and below the lips' line that are looked at."""
-_DEEP = 0.004
+DEEP = 0.004
 """Metres behind the line between our lips: what is seen there is no lip."""
 _TIGHT = 0.0001
 _MOST = 0.003
@@ -106,8 +106,25 @@ def opening(surface: Surface, line: Floats) -> tuple[Floats, Floats, Floats]:
     y = (high[1] - (np.arange(_SIZE) + 0.5) * step[1])[:, None]
     upper, lower = _bank(x, line, np.arange(rig.LIP_CORNER + 1)), _bank(x, line, np.arange(rig.LIP_CORNER - 38, 1))
     near = np.minimum(upper[:, 1], lower[:, 1])
-    open_ = (depth[:, inside] < near - _DEEP) & (y < upper[:, 0] + 0.5 * _TALL) & (y > lower[:, 0] - 0.5 * _TALL)
+    open_ = (depth[:, inside] < near - DEEP) & (y < upper[:, 0] + 0.5 * _TALL) & (y > lower[:, 0] - 0.5 * _TALL)
     return x, open_.sum(0) * step[1], np.maximum(upper[:, 0] - lower[:, 0], 0)
+
+
+def line_between(points: NDArray[np.floating], marks: Mapping[str, int]) -> Floats:
+    """(38, 3) a line through the corners and the middles of both lips, ordered as the ring between our lips.
+
+    marks: vertices named mouth_right, mouth_left, upper_lip_inner, lower_lip_inner.
+    """
+    right, left = (points[marks[f"mouth_{side}"]].astype(float) for side in ("right", "left"))
+    banks = []
+    for lip in ("upper", "lower"):
+        middle = points[marks[f"{lip}_lip_inner"]]
+        x = np.array([right[0], middle[0], left[0]])
+        curve = [np.polyfit(x, (right[axis], middle[axis], left[axis]), 2) for axis in (1, 2)]
+        count = rig.LIP_CORNER + 1 if lip == "upper" else 38 - rig.LIP_CORNER + 1
+        across = np.linspace(right[0], left[0], count)
+        banks.append(np.stack([across, *(np.polyval(c, across) for c in curve)], 1))
+    return np.concatenate([banks[0], banks[1][::-1][1:-1]])
 
 
 def torn(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.character.character import Character
+from parlante.character.contact import LipContact
 from parlante.character.wrinkle import carry_wrinkles
 from parlante.core import InputError
 from parlante.export import Chunk, Take
@@ -41,12 +42,16 @@ def _frames(
 ) -> Iterator[Chunk]:
     assert take.shapes is not None
     basis = take.shapes.reshape(len(take.shapes), -1)
+    contact = LipContact(character, take.neutral)
     for chunk in chunks:
         assert chunk.weights is not None
         residual = chunk.vertices - take.neutral - (chunk.weights @ basis).reshape(chunk.vertices.shape)
+        vertices = character.vertices(chunk.weights, residual.astype(np.float32))
+        for theirs, ours in zip(vertices, chunk.vertices, strict=True):
+            contact.close(theirs, ours)
         yield Chunk(
             chunk.start,
-            character.vertices(chunk.weights, residual.astype(np.float32)),
+            vertices,
             carry_wrinkles(chunk.wrinkle, table) if table is not None and chunk.wrinkle is not None else None,
             chunk.weights,
             chunk.head_pose,

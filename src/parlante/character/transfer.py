@@ -87,13 +87,18 @@ class Carrier:
         self.smoothing = smoothing
         self._surface = surface
 
+    @property
+    def places(self) -> int:
+        """U: how many vertices the user's mesh has."""
+        return len(self._surface.vertices)
+
     @cached_property
     def _harmonic(self) -> Any:
         return harmonic(self._surface, self.known, self.free)
 
     def __call__(self, motion: NDArray[np.floating]) -> NDArray[np.float32]:
         """(T, V, 3) displacements of our head -> (T, U, 3) of the user's mesh. Canonical metres."""
-        out = np.zeros((len(motion), len(self._surface.vertices), 3), np.float32)
+        out = np.zeros((len(motion), self.places, 3), np.float32)
         for number, frame in enumerate(np.asarray(motion, np.float64)):
             known = np.einsum("nk,nki->ni", self.weights, frame[self.index])
             out[number, self.known] = known
