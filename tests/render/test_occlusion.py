@@ -1,9 +1,11 @@
-"""Where a cut-off neck fades."""
+"""Where a cut-off neck fades, and where lips do not shine."""
 
 import numpy as np
 
 from parlante.core import Topology
-from parlante.render.occlusion import neck_fade
+from parlante.head import load_head
+from parlante.render import Camera
+from parlante.render.occlusion import CORNER, CORNER_GLOSS, GLOSS, Occlusion, neck_fade
 from parlante.render.surface import Surface
 
 
@@ -26,3 +28,18 @@ def test_a_hole_near_the_hem_does_not_fade() -> None:
     assert fade[points[:, 1] == 0].max() == 0.0
     far = points[lips][:, 1] > 0.0301
     assert fade[lips][far].min() > 0.9
+
+
+def test_the_corners_of_the_mouth_do_not_glint() -> None:
+    head = load_head()
+    marks, neutral = head.topology.landmarks, head.neutral("hugo")
+    surface = Surface(head.topology)
+    Occlusion(surface, neutral, Camera((0.0, 0.0, 0.6), (0.0, 0.0, 0.0)).view)
+    gloss = np.zeros(len(neutral))
+    gloss[surface.corner_vertex] = surface.look[:, 2]
+    corner, middle = marks["mouth_left"], marks["lower_lip_bottom"]
+    assert gloss[corner] <= 1.01 * CORNER_GLOSS * GLOSS["lips"] < 0.2 * gloss[middle]
+    lips = head.topology.regions["lips"]
+    ends = neutral[[marks["mouth_left"], marks["mouth_right"]]]
+    away = np.linalg.norm(neutral[lips][:, None] - ends, axis=2).min(1)
+    assert (gloss[lips[away > CORNER]] == GLOSS["lips"]).all()

@@ -24,6 +24,9 @@ MOUTH_FLOOR = 0.12
 """Light that reaches everywhere in the mouth: through the cheeks and from wall to wall."""
 GLOSS = {"scalp": 0.35, "brows": 0.5, "ears": 0.7, "neck": 0.7, "lips": 2.0}
 """Shine of regions of the skin; 1 elsewhere."""
+CORNER, CORNER_GLOSS = 0.006, 0.15
+"""Metres about the corners of the mouth over which the lips' shine fades, and what is left: folds finer than the depth
+maps, in which a highlight would glint."""
 LID_SHADOW = 0.0045
 """Metres below the upper lid over which its shadow fades."""
 
@@ -44,6 +47,10 @@ class Occlusion:
         gloss = np.ones(len(neutral), dtype=np.float32)
         for name, shine in GLOSS.items():
             gloss[np.asarray(regions.get(name, ()), dtype=np.int64)] = shine
+        for name in ("mouth_left", "mouth_right"):
+            if name in surface.topology.landmarks:
+                away = np.linalg.norm(neutral - neutral[surface.topology.landmarks[name]], axis=1)
+                gloss *= CORNER_GLOSS + (1 - CORNER_GLOSS) * np.clip(away / CORNER, 0, 1) ** 2
         self._base = np.stack([ambient, key, gloss, neck_fade(surface, neutral)], axis=1)
         surface.look[:] = self._base[surface.corner_vertex]
         used = {name for name in shading.REGION_MATERIAL if name in regions}
