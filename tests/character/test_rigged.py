@@ -82,13 +82,13 @@ def curves(**values: float) -> np.ndarray:
         ("Mouth_Smile.R", "mouthSmileRight"),
         ("browInnerUp_L", "browInnerUp"),
         ("viseme_aa", "viseme:aa"),
-        ("vrc.v_ou", None),
+        ("vrc.v_ou", "viseme:u"),
         ("viseme_PP", "viseme:pp"),
         ("mouthOpen", "mouthopen"),
         ("Basis", None),
         ("Fcl_HA_Fung1", None),
         ("Fcl_MTH_A", "vrm:aa"),
-        ("Face.M_F00_000_00_Fcl_EYE_Close_L", None),
+        ("Face.M_F00_000_00_Fcl_EYE_Close_L", "vrm:blinkleft"),
     ],
 )
 def test_names_in_the_wild(name: str, meant: str | None) -> None:
@@ -147,7 +147,7 @@ def test_eyeballs_of_their_own_turn_about_their_middle(aside: float, tmp_path: P
     ]
     (tmp_path / "eyes.glb").write_bytes(source.container())
     rig = read_rig(tmp_path / "eyes.glb")
-    assert rig.rigid == ({"leftEye"} if not aside else set()) and not rig.missing
+    assert rig.parts.turned == ({"leftEye"} if not aside else set()) and not rig.missing
     (tmp_path / "out.glb").write_bytes(rig.animated(curves(eyeLookUpLeft=1.0), 30.0, None))
     file = read_gltf(tmp_path / "out.glb")
     animation = file.root["animations"][-1]

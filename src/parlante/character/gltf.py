@@ -1,14 +1,17 @@
-"""glTF 2.0 binaries as plain dictionaries and bytes: read, look inside, and write back with nothing else changed."""
+"""glTF 2.0 as plain dictionaries and bytes: read, look inside, and write back with nothing else changed."""
 
 import base64
 import binascii
+import copy
 import json
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from parlante.core import InputError
 
@@ -18,10 +21,21 @@ _PACKED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt
 
 
 class Gltf:
-    """The JSON chunk as `root`, the binary chunk as `data`, any other chunks as they came."""
+    """The JSON chunk as `root`, the binary chunk as `data`, any other chunks as they came.
 
-    def __init__(self, root: dict[str, Any], data: bytes, others: bytes = b"", name: str = "glTF") -> None:
-        self.root, self.data, self.others, self.name = root, data, others, name
+    `folder`: where files that it names lie. `text`: a `.gltf`, which has no chunks.
+    """
+
+    def __init__(
+        self,
+        root: dict[str, Any],
+        data: bytes,
+        others: bytes = b"",
+        name: str = "glTF",
+        folder: Path | None = None,
+        text: bool = False,
+    ) -> None:
+        self.root, self.data, self.others, self.name, self.folder, self.text = root, data, others, name, folder, text
 
     def accessor(self, number: int) -> NDArray[Any]:
         """(N,) or (N, width) values of an accessor, normalised integers as floats, sparse ones filled in.
@@ -72,20 +86,38 @@ class Gltf:
         return rows
 
     def buffer(self, number: int) -> bytes:
-        """The bytes of a buffer: the binary chunk, or a data URI."""
+        """The bytes of a buffer: the binary chunk, a data URI, or a file beside it."""
         uri = self.root["buffers"][number].get("uri")
         if uri is None:
             return self.data
         if not uri.startswith("data:"):
-            raise InputError(f"{self.name} keeps its data in {uri!r}; export it as one .glb file")
+            if self.folder is None or ":" in uri:
+                raise InputError(f"{self.name} keeps its data in {uri!r}; export it as one .glb file")
+            try:
+                return (self.folder / unquote(uri)).read_bytes()
+            except OSError as error:
+                raise InputError(
+                    f"{self.name} keeps its data in {uri!r}, which cannot be read ({error.strerror or error}); put it "
+                    "beside it, or export one .glb file"
+                ) from error
         try:
             return base64.b64decode(uri.partition(",")[2], validate=True)
         except binascii.Error as error:
             raise InputError(f"{self.name}: a damaged data URI; export the file again") from error
 
+    def beside(self) -> list[str]:
+        """Files that it names and does not hold: data and pictures."""
+        named = [one.get("uri", "data:") for kind in ("buffers", "images") for one in self.root.get(kind) or ()]
+        return [uri for uri in named if not uri.startswith("data:")]
+
     def container(self) -> bytes:
-        """The file, JSON chunk renewed, binary chunk padded to four bytes."""
-        text = json.dumps(self.root, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        """The file, JSON chunk renewed, binary chunk padded to four bytes; of a `.gltf` the JSON alone."""
+        try:
+            text = json.dumps(self.root, separators=(",", ":"), ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half of a pair of surrogates in a name that somebody cut
+            text = json.dumps(self.root, separators=(",", ":")).encode()
+        if self.text:
+            return text
         text += b" " * (-len(text) % 4)
         data = self.data + bytes(-len(self.data) % 4)
         body = struct.pack("<I4s", len(text), b"JSON") + text
@@ -96,17 +128,23 @@ class Gltf:
 
 
 def read_gltf(path: Path | str) -> Gltf:
-    """A `.glb` or `.vrm`. Raises InputError if it is missing, damaged, or no glTF 2.0 binary."""
+    """A `.glb`, `.vrm` or `.gltf`. Raises InputError if it is missing, damaged, or no glTF 2.0."""
     path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
     try:
+        if text:
+            root = json.loads(content.rstrip(b"\0"))
+            if not isinstance(root, dict) or not str(root.get("asset", {}).get("version", "")).startswith("2"):
+                raise ValueError("it is no glTF 2.0")
+            return Gltf(root, b"", b"", path.name, path.parent, text=True)
         magic, version, total = struct.unpack_from("<4sII", content)
         if magic != b"glTF" or version != 2 or total > len(content):
             raise ValueError("it is no glTF 2.0 binary")
-        root: Any = None
+        root = None
         data, others, at = b"", b"", 12
         while at + 8 <= total:
             length, kind = struct.unpack_from("<I4s", content, at)
@@ -114,7 +152,7 @@ def read_gltf(path: Path | str) -> Gltf:
             if len(chunk) < length:
                 raise ValueError("it ends too early")
             if kind == b"JSON" and root is None:
-                root = json.loads(chunk)
+                root = json.loads(chunk.rstrip(b"\0"))
             elif kind == b"BIN\0" and not data:
                 data = chunk
             else:
@@ -122,9 +160,52 @@ def read_gltf(path: Path | str) -> Gltf:
             at += 8 + length
         if not isinstance(root, dict):
             raise ValueError("it has no JSON object")
-    except (ValueError, struct.error, RecursionError) as error:
+    except (ValueError, AttributeError, struct.error, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}; export it again as .glb") from error
-    return Gltf(root, data, others, path.name)
+    return Gltf(root, data, others, path.name, path.parent)
+
+
+class Appended:
+    """A file that grows at the end; what is there keeps its place and its bytes.
+
+    New numbers go behind the binary chunk; where there is none, into a buffer of their own within the JSON.
+    """
+
+    def __init__(self, file: Gltf) -> None:
+        self._file = file
+        self.root: dict[str, Any] = copy.deepcopy(file.root)
+        self._data = bytearray()
+        buffers = self.root.setdefault("buffers", [])
+        own = not buffers or ("uri" not in buffers[0] and len(file.data) >= buffers[0]["byteLength"])
+        self._chunk = own and not file.text
+        self._buffer = 0 if self._chunk else len(buffers)
+        if self._buffer == len(buffers):
+            buffers.append({"byteLength": 0})
+        else:
+            self._data += file.data[: buffers[0]["byteLength"]]
+
+    def numbers(self, array: NDArray[np.float32], kind: str, bounds: bool = False) -> int:
+        """An accessor of float32 numbers; returns its place."""
+        array = np.ascontiguousarray(array, np.float32)
+        self._data += bytes(-len(self._data) % 4)
+        views, accessors = self.root.setdefault("bufferViews", []), self.root.setdefault("accessors", [])
+        views.append({"buffer": self._buffer, "byteOffset": len(self._data), "byteLength": array.nbytes})
+        self._data += array.tobytes()
+        count = array.size if kind == "SCALAR" else len(array)
+        accessor = {"bufferView": len(views) - 1, "componentType": 5126, "count": count, "type": kind}
+        if bounds:
+            accessor |= {"min": [float(array.min())], "max": [float(array.max())]}
+        accessors.append(accessor)
+        return len(accessors) - 1
+
+    def container(self) -> bytes:
+        """The file."""
+        file, buffer = self._file, self.root["buffers"][self._buffer]
+        buffer["byteLength"] = len(self._data)
+        if not self._chunk:
+            buffer["uri"] = "data:application/octet-stream;base64," + base64.b64encode(self._data).decode()
+        data = bytes(self._data) if self._chunk else file.data
+        return Gltf(self.root, data, file.others, file.name, file.folder, file.text).container()
 
 
 def world_matrices(root: dict[str, Any]) -> list[NDArray[np.float64]]:
@@ -147,15 +228,34 @@ def world_matrices(root: dict[str, Any]) -> list[NDArray[np.float64]]:
 def _local(node: dict[str, Any]) -> NDArray[np.float64]:
     if "matrix" in node:
         return np.asarray(node["matrix"], np.float64).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
-    turn = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
     matrix = np.eye(4)
-    matrix[:3, :3] = turn * np.asarray(node.get("scale", (1, 1, 1)), np.float64)
+    quaternion = np.asarray(node.get("rotation", (0, 0, 0, 1)), np.float64)
+    x, y, z, w = quaternion / max(float(np.linalg.norm(quaternion)), 1e-12)
+    turn = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, :3] = np.array(turn) * np.asarray(node.get("scale", (1, 1, 1)), np.float64)
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
+
+
+def unlocked(node: dict[str, Any]) -> dict[str, Any] | None:
+    """The node with translation, rotation and scale in place of its matrix, which no animation may move.
+
+    The node itself where it has no matrix; None for a matrix that is sheared or flat.
+    """
+    if "matrix" not in node:
+        return node
+    matrix = _local(node)
+    scale = np.linalg.norm(matrix[:3, :3], axis=0)
+    if scale.min() < 1e-9:
+        return None
+    scale[0] *= np.sign(np.linalg.det(matrix[:3, :3]))
+    turn = matrix[:3, :3] / scale
+    if np.abs(turn.T @ turn - np.eye(3)).max() > 1e-3:
+        return None
+    out = {key: value for key, value in node.items() if key != "matrix"}
+    quaternion = Rotation.from_matrix(turn).as_quat()
+    return {**out, "translation": matrix[:3, 3].tolist(), "rotation": quaternion.tolist(), "scale": scale.tolist()}

@@ -57,8 +57,8 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--character",
         metavar="PATH",
-        help="your own: a folder of parlante character build, a mesh (.obj, .ply), or a rigged .glb or .vrm, of which "
-        "a copy with the animation is written",
+        help="your own: a folder of parlante character build, a mesh (.obj, .ply), or a rigged .glb, .vrm or .gltf, "
+        "of which a copy with the animation is written",
     )
     parser.add_argument(
         "--parts",

@@ -37,8 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which eyeballs, teeth and tongue of ours the mesh gets (default auto: those it has not)",
     )
     build.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
-    info = actions.add_parser("info", help="what a character, or the rig of a .glb or .vrm, can do")
-    info.add_argument("character", type=Path, help="a folder made by build, a .glb or a .vrm")
+    info = actions.add_parser("info", help="what a character, or the rig of a .glb, .vrm or .gltf, can do")
+    info.add_argument("character", type=Path, help="a folder made by build, a .glb, .vrm or .gltf")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _info(path: Path) -> int:
-    if path.suffix.lower() in (".glb", ".vrm") and path.is_file():
+    if path.suffix.lower() in (".glb", ".vrm", ".gltf") and path.is_file():
         from parlante.character.rigged import read_rig
 
         for line in read_rig(path).tell():

@@ -14,7 +14,7 @@ from parlante.export.rows import Rows
 from parlante.export.take import Chunk, Sink
 from parlante.pipeline.perform import also, fill, stream
 
-RIGGED = (".glb", ".vrm")
+RIGGED = (".glb", ".vrm", ".gltf")
 
 
 def animate_character(
@@ -31,9 +31,9 @@ def animate_character(
     """Write `character` saying `speech` to `outputs`.
 
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
-    built on the spot, or a rigged .glb or .vrm, of which a copy with one more animation is written. parts: which parts
-    of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `animate_to`. `how`: the
-    keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
+    built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
+    parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `animate_to`. `how`:
+    the keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
     """
     path = Path(character)
     if path.suffix.lower() in RIGGED and path.is_file():
@@ -80,11 +80,17 @@ def _animate_rig(
     live: Callable[[Take], Sink] | None,
     how: dict[str, Any],
 ) -> Take:
+    kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
     for output in outputs:
-        if Path(output).suffix.lower() not in RIGGED:
+        if Path(output).suffix.lower() not in kinds:
             raise InputError(
-                f"a rigged character is written as .glb or .vrm, not {output}; for pictures make one of its mesh with "
-                "parlante character build"
+                f"{rig.path.name} is rigged and written as {' or '.join(kinds)}, not {output}; for pictures make a "
+                "character of its mesh with parlante character build"
+            )
+        if beside and Path(output).resolve().parent != rig.path.resolve().parent:
+            raise InputError(
+                f"{rig.path.name} needs {beside[0]} beside it ({len(beside)} files); write the output into that "
+                "folder too, or make one file of it first, for example with: gltf-transform copy in.gltf out.glb"
             )
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
