@@ -17,6 +17,15 @@ def test_one_lip_vertex_moved_one_millimetre() -> None:
     assert metrics.mean_vertex_error([pred], [true], [2, 3]) == pytest.approx(0.0005)
 
 
+def test_lip_errors_of_several_sequences_weigh_frames_alike() -> None:
+    draw = np.random.default_rng(1)
+    true = [draw.normal(size=(frames, 6, 3)).astype(np.float32) for frames in (5, 9)]
+    pred = [draw.normal(size=(frames, 6, 3)).astype(np.float32) for frames in (7, 4)]  # longer, shorter than the truth
+    worst = [((p[:n, [4, 1]] - t[:n, [4, 1]]) ** 2).sum(-1).max(-1) for p, t, n in zip(pred, true, (5, 4))]
+    wanted = np.concatenate(worst).mean()
+    assert metrics.lip_vertex_error_m2(pred, true, np.array([4, 1])) == pytest.approx(float(wanted), rel=1e-6)
+
+
 def test_a_still_prediction_is_less_lively() -> None:
     rng = np.random.default_rng(0)
     true = rng.normal(size=(20, 5, 3))

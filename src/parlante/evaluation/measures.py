@@ -109,8 +109,8 @@ def _against(case: "Case", p: NDArray[Any], t: NDArray[Any]) -> dict[str, float]
     rules = case.rules
     found = {"mve": metrics.mean_vertex_error([p], [t], rules.skin)}
     if rules.lips is not None:
-        worst = metrics.frame_lip_error(p, t, rules.lips)
-        found |= {"lip_mm": worst.mean(), "lve": np.square(worst).mean()}
+        found["lip_mm"] = metrics.frame_lip_error(p, t, rules.lips).mean()
+        found["lve"] = metrics.lip_vertex_error_m2([p], [t], rules.lips)
         if len(p) > 1:
             found["lip_dynamics"] = metrics.lip_dynamics(p, t, rules.lips)
     if rules.upper is not None:
@@ -145,7 +145,7 @@ def _pictures(case: "Case", made: "Prediction", frames: int) -> dict[str, float]
     assert case.pictures is not None and made.picture is not None and case.rest is not None
     lists: dict[str, list[float]] = {}
     moving = case.moving
-    inside = moving[5:-5, 5:-5]
+    inside = metrics.without_border(moving, metrics.BORDER)
     for frame, true in case.pictures.items():
         if frame >= frames:
             continue

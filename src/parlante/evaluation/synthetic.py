@@ -152,10 +152,12 @@ def _score(
     frames = min(len(made.offsets), len(truth.offsets))
     p, t = made.offsets[:frames], truth.offsets[:frames]
     lists["lip"].append(metrics.frame_lip_error(p, t, regions["lips"]))
+    lists["lve"].append(metrics.lip_vertex_error_m2([p], [t], regions["lips"]))
     lists["mean"].append(np.linalg.norm(p[:, skin] - t[:, skin], axis=-1).mean(-1))
     rest = np.zeros_like(t[0])
     lists["fdd"].append(metrics.upper_face_dynamics_deviation([p], [t], [rest], upper))
     moving = np.abs(np.log(np.arctanh(truth.wrinkle[:frames].clip(0, 0.9999)) * 2)).max((0, 3)) > MOVING
+    inside = metrics.without_border(moving, metrics.BORDER)
     lists["moving"].append(moving.mean())
     for frame in range(0, frames, every):
         picture, true = (apply_ratio(albedo, which.wrinkle[frame]) for which in (made, truth))
@@ -164,7 +166,7 @@ def _score(
         lists["mse_moving"].append(error[moving].mean() if moving.any() else 0.0)
         similarity = metrics.ssim_map(picture, true)
         lists["ssim"].append(similarity.mean())
-        lists["ssim_moving"].append(similarity[moving[5:-5, 5:-5]].mean() if moving.any() else 1.0)
+        lists["ssim_moving"].append(similarity[inside].mean() if inside.any() else 1.0)
 
 
 def _summary(lists: dict[str, list[Any]]) -> dict[str, float]:
@@ -177,7 +179,7 @@ def _summary(lists: dict[str, list[Any]]) -> dict[str, float]:
 
     return {
         "lip_vertex_error_mm": float(1000 * lip.mean()),
-        "lve_1e-5_m2": float(1e5 * np.square(lip).mean()),
+        "lve_1e-5_m2": float(1e5 * np.average(lists["lve"], weights=[len(frames) for frames in lists["lip"]])),
         "mean_vertex_error_mm": float(1000 * np.concatenate(lists["mean"]).mean()),
         "fdd_1e-7_m2": float(1e7 * np.mean(lists["fdd"])),
         "abs_fdd_1e-7_m2": float(1e7 * np.mean(np.abs(lists["fdd"]))),

@@ -1,6 +1,6 @@
 """What is measured: one function per published number, named by its formula."""
 
-from parlante.metrics.images import luma, psnr, ssim, ssim_map, without_border
+from parlante.metrics.images import BORDER, luma, psnr, ssim, ssim_map, without_border
 from parlante.metrics.motion import (
     closure_recall,
     lag_and_correlation,
@@ -26,6 +26,7 @@ from parlante.metrics.vertices import (
 
 __all__ = [
     "BEAT",
+    "BORDER",
     "UUDAMM",
     "RigRegions",
     "closure_recall",
