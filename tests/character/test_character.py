@@ -132,8 +132,8 @@ def round_box(power: float) -> Surface:
     return Surface(places, np.concatenate([np.stack([a, b, c], 1), np.stack([c, b, d], 1)]))
 
 
-def faceless() -> Surface:
-    """Our head whose front is the smooth dome that fits it best; no holes."""
+def faceless(share: float = 1.0, *, holes: bool = False) -> Surface:
+    """Our head, its front brought by `share` to the smooth dome that fits it best; without holes, or with them."""
     whole, triangles, used = outer_face()
     head = load_head()
     outside = ~np.isin(used, head.topology.regions["inner_mouth"])
@@ -143,8 +143,9 @@ def faceless() -> Surface:
     x, y, z = places.T
     front = (z > 0.03) & (np.abs(x) < 0.07)
     dome = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
-    places[front, 2] = dome[front] @ np.linalg.lstsq(dome[front & outside], z[front & outside], rcond=None)[0]
-    return Surface(places, triangles[outside[triangles].all(1)])
+    smooth = dome[front] @ np.linalg.lstsq(dome[front & outside], z[front & outside], rcond=None)[0]
+    places[front, 2] += share * (smooth - places[front, 2])
+    return Surface(places, triangles if holes else triangles[outside[triangles].all(1)])
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,15 @@ def test_what_has_no_face_is_told(shape: Callable[[], Surface], monkeypatch: pyt
     monkeypatch.setattr(pose, "_everywhere", lambda: turns[:0])
     found = pose.PoseSearch(shape(), face_prior()).run(starts=2)
     assert max(f.likeness for f in found) < pose.LEAST_LIKENESS - 0.1
+
+
+@pytest.mark.parametrize(("share", "is_face"), [(1.0, False), (0.85, False), (0.5, True), (0.0, True)])
+def test_holes_for_eyes_make_no_face(share: float, is_face: bool) -> None:
+    upright = pose.Similarity(1.0, np.eye(3), np.zeros(3))
+    found = pose.PoseSearch(faceless(share, holes=True), face_prior()).refine(upright)
+    assert found.likeness > pose.LEAST_LIKENESS, "the sockets alone agree"
+    assert found.is_face == is_face
+    assert abs(found.prominence - pose.LEAST_PROMINENCE) > 0.05
 
 
 def test_nearest_points_are_those_of_brute_force() -> None:

@@ -25,7 +25,7 @@ from parlante.character.parts import (
     wanted_eyes,
     wanted_mouth,
 )
-from parlante.character.pose import LEAST_LIKENESS, Pose, PoseSearch, Similarity, umeyama
+from parlante.character.pose import LEAST_LIKENESS, LEAST_PROMINENCE, Pose, PoseSearch, Similarity, umeyama
 from parlante.character.prior import FacePrior, face_prior
 from parlante.character.surface import Surface
 from parlante.character.transfer import carry_shapes
@@ -128,6 +128,7 @@ def build_character(
     still = np.concatenate([neutral[place], its]).astype(np.float32)
     report = {
         "relief": round(pose.relief, 3),
+        "prominence": round(pose.prominence, 3),
         "fit_mm": round(1000 * registered.residual, 3),
         "followed": round(len(attached.carrier.known) / len(surface.vertices), 3),
         "mouth": _told(registered, met),
@@ -178,7 +179,10 @@ def _find(
             mesh, canonical, refused,
             f"at best nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's and lie "
             f"{1000 * pose.error:.1f} mm from it, a likeness of {max(pose.likeness, 0):.2f} "
-            f"where {LEAST_LIKENESS} is the least",
+            f"where {LEAST_LIKENESS} is the least"
+            if pose.likeness <= LEAST_LIKENESS
+            else f"it has sockets, but nose and mouth stand out {pose.prominence:.2f} times as far as a face's, where "
+            f"{LEAST_PROMINENCE} is the least",
         )  # fmt: skip
     return pose, best
 

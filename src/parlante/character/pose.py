@@ -20,6 +20,8 @@ _REACH = 0.012
 _SURE, LEAST_LIKENESS, _PER_METRE = 0.8, 0.4, 100.0
 """Agreement in relief above which the search stops; likeness below which it is no face, and how much of it each metre
 of mean distance costs: a ball or the edge of a box has something of a nose, but lies far from any face."""
+LEAST_PROMINENCE = 0.3
+"""Below it no face either: holes for the eyes alone agree with the sockets of any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,13 @@ class Pose:
     relief: float
     """Correlation -1..1 of what stands out of the best-fitting smooth dome: nose, lips, brows, sockets."""
 
+    prominence: float
+    """How far nose and mouth stand out of the smooth dome that fits them best, as a share of the prior's."""
+
     @property
     def is_face(self) -> bool:
         """Whether the mesh has a face here."""
-        return self.likeness > LEAST_LIKENESS
+        return self.likeness > LEAST_LIKENESS and self.prominence > LEAST_PROMINENCE
 
     @property
     def likeness(self) -> float:
@@ -93,7 +98,7 @@ class PoseSearch:
         topology = prior.head.topology
         normals = vertex_normals(prior.mean, topology.triangles)
         hidden = np.concatenate([topology.regions[name] for name in ("inner_mouth", "ears")])
-        self._nose = topology.landmarks["nose_tip"]
+        self._marks = topology.landmarks
         self._skin = np.flatnonzero((topology.triangles < prior.head.layout.ranges["skin"][1]).all(1))
         self.face = _spread(prior.mean, np.setdiff1d(_outer(prior), hidden), _POINTS)
         self._face_normals = normals[self.face]
@@ -240,25 +245,50 @@ class PoseSearch:
             grow = float(np.clip(grow, 0.8, 1.25))
             similarity = Similarity(grow, rotation, middle + shift - grow * rotation @ middle).after(similarity)
         return Pose(
-            similarity, coefficients, self.error(similarity, coefficients), self.relief(similarity, coefficients)
+            similarity,
+            coefficients,
+            self.error(similarity, coefficients),
+            self.relief(similarity, coefficients),
+            self.prominence(similarity, coefficients),
         )
 
-    def relief(self, similarity: Similarity, coefficients: Floats, size: int = 48) -> float:
+    def relief(self, similarity: Similarity, coefficients: Floats) -> float:
         """See `Pose.relief`; both are looked at from the front, in the box of the middle of the face."""
+        middle, half = self._prior.shape(coefficients)[self._marks["nose_tip"]][:2], np.array([0.045, 0.05])
+        found = self._standing_out(similarity, coefficients, middle - half, middle + half)
+        if found is None:
+            return -1.0
+        ours, theirs = found
+        size_of = [np.linalg.norm(z) for z in found]
+        return float(ours @ theirs / max(size_of[0] * size_of[1], 0.25 * size_of[0] ** 2, 1e-20))
+
+    def prominence(self, similarity: Similarity, coefficients: Floats) -> float:
+        """See `Pose.prominence`; in the box from the middle of the nose to below the lips, without the eyes."""
+        shape = self._prior.shape(coefficients)
+        tip, bridge, lip = (shape[self._marks[name]] for name in ("nose_tip", "nose_bridge", "lower_lip_bottom"))
+        low = np.array([tip[0] - 0.028, lip[1] - 0.006])
+        high = np.array([tip[0] + 0.028, 0.4 * tip[1] + 0.6 * bridge[1]])
+        found = self._standing_out(similarity, coefficients, low, high)
+        return 0.0 if found is None else float(np.linalg.norm(found[1]) / np.linalg.norm(found[0]))
+
+    def _standing_out(
+        self, similarity: Similarity, coefficients: Floats, low: Floats, high: Floats, size: int = 48
+    ) -> tuple[Floats, Floats] | None:
+        """What stands out of the best-fitting smooth dome, (n,) metres of the prior and of the mesh; none without it.
+
+        low, high (2,): the box that is looked at.
+        """
         model = Surface(self._prior.shape(coefficients), self._prior.head.topology.triangles[self._skin])
         mesh = Surface(similarity.apply(self._surface.vertices), self._surface.triangles)
-        middle, half = model.vertices[self._nose][:2], np.array([0.045, 0.05])
-        ours = model.seen(size, middle - half, middle + half)[1]
-        theirs = mesh.seen(size, middle - half, middle + half)[1]
+        ours, theirs = (surface.seen(size, low, high)[1] for surface in (model, mesh))
         both = np.isfinite(ours) & np.isfinite(theirs)
         both[both] = np.abs(ours[both] - theirs[both]) < 0.03
         if both.mean() < 0.6:
-            return -1.0
+            return None
         y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
         dome = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)[both]
-        left = [z[both] - dome @ np.linalg.lstsq(dome, z[both], rcond=None)[0] for z in (ours, theirs)]
-        size_of = [np.linalg.norm(z) for z in left]
-        return float(left[0] @ left[1] / max(size_of[0] * size_of[1], 0.25 * size_of[0] ** 2, 1e-20))
+        left, right = (z[both] - dome @ np.linalg.lstsq(dome, z[both], rcond=None)[0] for z in (ours, theirs))
+        return left, right
 
     def _pairs(self, similarity: Similarity, face: Floats) -> tuple[Floats, Floats, Floats]:
         """Nearest places of the mesh, their normals and distances (infinite for none), all canonical."""
