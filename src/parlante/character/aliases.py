@@ -63,7 +63,7 @@ PLAIN: dict[str, str] = {
 """Other plain names."""
 WHOLE_NAMES: dict[str, str] = {
     "あ": "vrm:aa", "い": "vrm:ih", "う": "vrm:ou", "え": "vrm:ee", "お": "vrm:oh",
-    "まばたき": "vrm:blink", "口角上げ": "mouthsmile", "上": "browsup",
+    "まばたき": "vrm:blink", "口角上げ": "mouthsmile",
 }  # fmt: skip
 """Names as they are written, of MikuMikuDance."""
 VROID = {

@@ -17,9 +17,9 @@ WAYS = ("In", "Out", "Up", "Down")
 _END = r"(_?(bone|joint|jnt)|[_.](m|x|\d+))*$"
 _BONES = {
     "head": re.compile(rf"(?i:(^|[^a-z])head{_END})|(?<=[a-z])Head{_END}|^頭$"),
-    "jaw": re.compile(rf"(?i:(^|[^a-z])jaw(root)?{_END})|(?<=[a-z])Jaw{_END}|^あご$"),
-    "leftEye": re.compile(rf"(?i:(left_?eye|(^|[^a-z])eye[_.]?l(eft)?|(^|[^a-z])l_?eye){_END})|^左目$"),
-    "rightEye": re.compile(rf"(?i:(right_?eye|(^|[^a-z])eye[_.]?r(ight)?|(^|[^a-z])r_?eye){_END})|^右目$"),
+    "jaw": re.compile(rf"(?i:(^|[^a-z])m?jaw(root)?{_END})|(?<=[a-z])Jaw{_END}|^あご$"),
+    "leftEye": re.compile(rf"(?i:(left_?eye|(^|[^a-z])eye[_.]?l(eft)?|(^|[^a-z])l_?(face)?eye){_END})|^左目$"),
+    "rightEye": re.compile(rf"(?i:(right_?eye|(^|[^a-z])eye[_.]?r(ight)?|(^|[^a-z])r_?(face)?eye){_END})|^右目$"),
 }
 
 Spots = dict[str, list[tuple[int, int, float]]]
@@ -92,14 +92,16 @@ def _reaches(file: Gltf, mesh: int, number: int) -> Iterator[float | None]:
         if number >= len(targets) or "POSITION" not in targets[number]:
             continue
         accessor = file.root["accessors"][targets[number]["POSITION"]]
-        bounds = np.abs([accessor["min"], accessor["max"]]).max() if "min" in accessor and "max" in accessor else 0.0
-        if bounds > LEAST and not accessor.get("normalized"):
-            yield float(bounds)
+        bounds = None
+        if "min" in accessor and "max" in accessor:
+            bounds = float(np.abs([accessor["min"], accessor["max"]]).max())
+        if bounds and bounds > LEAST and not accessor.get("normalized"):
+            yield bounds
             continue
         try:
             yield float(np.abs(file.accessor(targets[number]["POSITION"])).max(initial=0.0))
-        except InputError:  # compressed: not to be seen from here
-            yield None
+        except InputError:  # compressed: only the bounds are to be seen from here
+            yield bounds
 
 
 def _names(shape: dict[str, Any], accessors: list[dict[str, Any]]) -> list[str]:

@@ -98,7 +98,10 @@ class Rig:
         if self.parts.nameless:
             lines.append(f"  {self.parts.nameless} targets have no names (extras.targetNames): they are left alone")
         if self.replaced:
-            lines.append("  replaced: " + ", ".join(f"{curve} by {by}" for curve, by in self.replaced.items()))
+            by: dict[str, list[str]] = {}
+            for curve, other in self.replaced.items():
+                by.setdefault(other, []).append(curve)
+            lines.append("  replaced: " + "; ".join(f"{', '.join(names)} by {other}" for other, names in by.items()))
         if self.missing:
             lines.append(f"  missing, left out: {', '.join(self.missing)}")
         if not self.useful:

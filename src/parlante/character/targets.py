@@ -26,7 +26,7 @@ EXTRAS: dict[str, Recipe] = {
 }
 # What a missing curve is played by, where the file has that instead: curve -> (target, factor), first found wins.
 REPLACED: dict[str, tuple[tuple[str, float], ...]] = {
-    "jawOpen": (("mouthopen", 1.0), ("viseme:aa", 1.0), ("vrm:aa", 1.0)),
+    "jawOpen": (("mouthopen", 1.5), ("viseme:aa", 1.0), ("vrm:aa", 1.0)),
     "eyeBlinkLeft": (("vrm:blinkleft", 1.0), ("eyesclosed", 0.5), ("vrm:blink", 0.5)),
     "eyeBlinkRight": (("vrm:blinkright", 1.0), ("eyesclosed", 0.5), ("vrm:blink", 0.5)),
     "mouthPucker": (("viseme:u", 1.0), ("vrm:ou", 1.0)),
@@ -40,7 +40,7 @@ for _extra, _recipe in EXTRAS.items():
             REPLACED[_curve] = (*REPLACED.get(_curve, ()), (_extra, _factor))
 # Rigs that have only vowels and visemes: how much of each a face shows, read off the curves.
 SPOKEN: dict[str, Recipe] = {
-    "viseme:pp": {SHUT: 0.9},
+    "viseme:pp": {SHUT: 0.7},
     "viseme:ff": {"mouthRollLower": 2.0, SHUT: -0.5},
     "viseme:th": {"tongueOut": 1.0},
     "viseme:aa": {"jawOpen": 1.6, "mouthClose": -1.6, "mouthFunnel": -0.5},
@@ -221,7 +221,11 @@ def plan(present: Iterable[str]) -> tuple[dict[str, Recipe], dict[str, str], lis
             used = {curve: factor for curve, factor in recipe.items() if curve not in here}
             if used:
                 recipes[target] = used
-                replaced.update({curve: target for curve, factor in used.items() if factor > 0 and curve in INDEX})
+                for curve, factor in used.items():
+                    if factor > 0 and curve in INDEX:
+                        replaced.setdefault(curve, target)
+            if SHUT in used and target == "viseme:pp":
+                replaced.update({name: target for name in ("mouthPressLeft", "mouthPressRight") if name not in here})
     for curve in ARKIT_NAMES:
         if curve in here or curve in replaced:
             continue
@@ -232,14 +236,12 @@ def plan(present: Iterable[str]) -> tuple[dict[str, Recipe], dict[str, str], lis
                 break
         else:
             missing.append(curve)
-    if "mouthClose" in missing:
+    if "mouthClose" in missing and "jawOpen" in (*here, *replaced):
         # lips that nothing else can bring together are kept closed by a jaw that stays shut
-        for opener in ("jawOpen", "mouthopen"):
-            if "jawOpen" in recipes.get(opener, ()):
-                recipes[opener]["mouthClose"] = -1.0
-                replaced["mouthClose"] = f"less {opener}"
-        if "mouthClose" in replaced:
-            missing.remove("mouthClose")
+        opener = replaced.get("jawOpen", "jawOpen")
+        recipes[opener].setdefault("mouthClose", -recipes[opener]["jawOpen"])
+        replaced["mouthClose"] = f"less {opener}"
+        missing.remove("mouthClose")
     return dict(recipes), replaced, missing
 
 
