@@ -1,4 +1,4 @@
-"""Layouts of rigged files as other programs write them, made on the spot: what is played, what is left, what is told."""
+"""Layouts of rigged files as other programs write them: what is played, what is left, what is told."""
 
 import base64
 import copy
