@@ -64,19 +64,27 @@ class MotionBasis:
 
     @classmethod
     def fit(
-        cls, motions: Iterable[NDArray[np.floating]], size: int, *, weight: NDArray[np.floating], topology: str
+        cls,
+        motions: Iterable[NDArray[np.floating]],
+        size: int,
+        *,
+        weight: NDArray[np.floating],
+        topology: str,
+        fewer: bool = False,
     ) -> "MotionBasis":
         """The `size` rows that keep most of `motions` (n_i, V, 3) when vertex v's error counts `weight` (V,) times.
 
         Principal directions about rest, so that the neutral face is all zeros; weighting moves the subspace, after
         which the rows are made orthonormal in plain metres and sorted by variance. `scale` makes coordinates of unit
-        size. Raises InputError with fewer independent motions than rows.
+        size. With fewer independent motions than rows InputError is raised, or, if `fewer`, there are fewer rows.
         """
         data = np.concatenate([np.asarray(m, np.float64).reshape(len(m), -1) for m in motions])
         root = np.repeat(np.sqrt(np.asarray(weight, np.float64)), 3)
         heavy = data * root
         variance, mixtures = np.linalg.eigh(heavy @ heavy.T)  # ascending; far fewer motions than coordinates
-        if (known := int((variance > 1e-10 * variance[-1]).sum())) < size:
+        known = int((variance > max(1e-10 * variance[-1], 0.0)).sum())
+        size = min(size, known) if fewer and known else size
+        if known < size:
             raise InputError(f"{known} independent motions cannot give {size} rows; ask for fewer")
         plain, _ = np.linalg.qr((mixtures[:, -size:].T @ data).T)  # (3 V, R), the same span in plain metres
         coordinates = data @ plain

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
-from parlante.core.timing import FPS
 from parlante.losses import masked_mse
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
 from parlante.models.ptalker.motion_encoders import real_frames
+from parlante.training import mesh_motion
 from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
 from parlante.training.scheme import one_clip
@@ -79,8 +79,6 @@ class AutoregressiveScheme(Scheme):
 
     def __init__(self, model: nn.Module, store: MotionStore, loop: LoopConfig, own: AutoregressiveConfig) -> None:
         super().__init__(loop)
-        from parlante.head import load_head
-
         self.network, self.store, self.own = model, store, own
         self.names = store.subjects()
         self.streams: list[NDArray[np.int64]] = []
@@ -90,7 +88,7 @@ class AutoregressiveScheme(Scheme):
         if not self.names:
             raise InputError("the corpus has no training clips; write a larger one")
         self.lengths = np.array([spans[:, 1].sum() for spans in self.streams], float)
-        part = torch.from_numpy(store.basis.part(np.asarray(load_head().topology.regions["lips"])))
+        part = torch.from_numpy(store.lips())
         sample = torch.from_numpy(np.concatenate([store.motion[s : s + n] for spans in self.streams for s, n in spans]))
         steps = sample.diff(dim=0)
         self.register_buffer("lips", part, persistent=False)
@@ -231,16 +229,14 @@ class AutoregressiveScheme(Scheme):
 
     def sample(self, stem: Path) -> None:
         """The truth and what the model makes of it, side by side with their sound."""
-        from parlante.data.synthtalk import SynthTalk
-        from parlante.head import load_head
         from parlante.training.samples import side_by_side
 
         clip = self.held_out()[0]
-        take = SynthTalk(self.store.config.corpus).take(clip["number"])
-        head, basis = load_head(), self.store.basis
+        basis = self.store.basis
         motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.perform([clip])[0])]
-        identity = head.identity(take.identity)
-        side_by_side(stem.with_suffix(".mp4"), identity, motions, take.audio)
+        identity, audio = self.store.shown(clip)
+        if len(identity.topology.triangles):
+            side_by_side(stem.with_suffix(".mp4"), identity, motions, audio, fps=self.store.fps)
 
     def mean_motion(self, subject: str) -> Tensor:
         """(R,) mean over the subject's training clips."""
@@ -304,7 +300,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         "audio_dim": store.features.shape[-1] * len(own.taps),
         "subjects": len(subjects),
         "steps_per_frame": 1,
-        "period": round(FPS),
+        "period": round(store.fps),
     }
     scheme: AutoregressiveScheme
     if family == "ptalker":
@@ -331,11 +327,20 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         figures = scheme.validate()
     with atomic_path(run_dir / "figures.json") as path:
         path.write_text(json.dumps(figures, indent=1) + "\n")
+    export(family, model, store, own, run_dir / "export")
+
+
+def export(family: str, model: nn.Module, store: MotionStore, own: AutoregressiveConfig, folder: Path) -> None:
+    """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh."""
+    taps = tuple(tap / (GRID * store.fps) for tap in own.taps)
+    if store.mouth is not None:
+        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder)
+        return
     around = Surroundings(
-        taps=tuple(tap / (GRID * FPS) for tap in own.taps),
-        subjects=subjects,
-        fps=FPS,
+        taps=taps,
+        subjects=store.subjects(),
+        fps=store.fps,
         basis_scale=store.basis.scale,
         topology=store.basis.topology,
     )
-    EmbeddedTalker(family, model, around).save(run_dir / "export")
+    EmbeddedTalker(family, model, around).save(folder)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from parlante.core import InputError, atomic_path
-from parlante.core.timing import FPS
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.talker import CodeTalker, talker_loss
-from parlante.models.embedded import EmbeddedTalker, Surroundings, build
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, prepare_for
-from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore
+from parlante.models.embedded import build
+from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, export, prepare_for
+from parlante.training.motion_store import MotionDataConfig, MotionStore
 from parlante.training.run import LoopConfig, first_process, fit, section
 from parlante.training.scheme import all_together, same_everywhere
 
@@ -186,7 +185,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         "audio_dim": int(np.prod(store.features.shape[2:])) * len(own.taps),
         "subjects": len(store.subjects()),
         "steps_per_frame": 1,
-        "period": round(FPS),
+        "period": round(store.fps),
         "autoencoder": asdict(first.config),
     }
     model = build("codetalker", common | sizes)
@@ -197,11 +196,4 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if not first_process():
         return
     _figures(scheme, run_dir)
-    around = Surroundings(
-        taps=tuple(tap / (GRID * FPS) for tap in own.taps),
-        subjects=store.subjects(),
-        fps=FPS,
-        basis_scale=store.basis.scale,
-        topology=store.basis.topology,
-    )
-    EmbeddedTalker("codetalker", model, around).save(run_dir / "export")
+    export("codetalker", model, store, own, run_dir / "export")

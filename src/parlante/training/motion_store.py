@@ -1,6 +1,7 @@
-"""Preparation for the autoregressive models: every clip of a corpus as motion coordinates and speech features.
+"""Preparation for the small models: every clip of a corpus as motion coordinates and speech features.
 
-Motion is written in the motion basis, without blinks and glances, which no speech foretells. Speech is heard by the
+SynthTalk's motion is written in the shipped motion basis, without blinks and glances, which no speech foretells; that
+of any other corpus in a basis fitted to it (`mesh_motion`). Speech is heard by the
 frozen phonetic encoder, once as it is and several times recoloured and re-recorded; its features are kept at twice the
 frame rate, locked to the frames, so that any stretch of clips reads its taps by index. The cache folder's name carries
 a hash of everything it was made from.
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from parlante.audio.align import align
-from parlante.core import InputError
+from parlante.core import Identity, InputError
 from parlante.core.timing import FPS
 from parlante.data.synthtalk import SynthTalk
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
+from parlante.training.mesh_motion import MeshMotion
 from parlante.training.motion_basis import spoken
 from parlante.training.run import one_at_a_time
 
@@ -36,9 +38,11 @@ class MotionDataConfig:
     """The `data:` part of a recipe."""
 
     corpus: str
-    """Folder written by `parlante synth`."""
+    """Folder written by `parlante synth`, or any other corpus."""
     basis: str = ""
-    """File of a motion basis; empty: the shipped one."""
+    """File of a motion basis; empty: the shipped one for SynthTalk, one that is fitted for other corpora."""
+    rows: int = 64
+    """Of a basis that is fitted, at most."""
     encoder: str = ""
     """Folder of a phonetic encoder; empty: the shipped one."""
     cache: str = "runs/cache"
@@ -63,7 +67,26 @@ class MotionStore:
     features: NDArray[np.float16]
     """(variants + 1, GRID N, F); hearing 0 is the clean one, the others exist for training clips only."""
     clips: list[dict[str, Any]]
-    """Of each clip: key, subject, split, start, frames."""
+    """Of each clip: key, subject, split, number in the corpus, start, frames."""
+    fps: float = FPS
+    mouth: NDArray[np.int64] | None = None
+    """Vertices that the lips' loss looks at, of a mesh of its own; none: the embedded head's."""
+
+    def lips(self) -> NDArray[np.float32]:
+        """(R, 3 n): coordinates -> offsets of the lips in thousandths of the unit, flattened."""
+        from parlante.head import load_head
+
+        return self.basis.part(np.asarray(load_head().topology.regions["lips"]) if self.mouth is None else self.mouth)
+
+    def shown(self, clip: dict[str, Any]) -> tuple[Identity, NDArray[np.float32]]:
+        """Who speaks in a clip, and the sound (N,) at 16 kHz."""
+        if self.mouth is not None:
+            motion = MeshMotion(self.config.corpus)
+            return motion.identity(clip["subject"]), motion.audio(clip)
+        from parlante.head import load_head
+
+        take = SynthTalk(self.config.corpus).take(clip["number"])
+        return load_head().identity(take.identity), take.audio
 
     def subjects(self) -> tuple[str, ...]:
         """Those with training clips, sorted: the order of the one-hots."""
@@ -86,79 +109,134 @@ class MotionStore:
 
 def prepare(config: MotionDataConfig) -> MotionStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
-    basis = MotionBasis.load(config.basis or BASIS_FILE)
-    folder = Path(config.cache) / f"motion-{_fingerprint(config)}"
+    source = HeadMotion(config) if _of_the_head(config.corpus) else OtherMotion(config)
+    folder = Path(config.cache) / f"motion-{_fingerprint(config, source.digest)}"
     with one_at_a_time(folder):
         if not (folder / "index.json").is_file():
             partial = folder.with_name(folder.name + ".part")
             shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
             partial.mkdir(parents=True)
-            _make(config, basis, partial)
+            _make(config, source, partial)
             partial.rename(folder)
     return MotionStore(
         config=config,
-        basis=basis,
+        basis=source.basis(folder),
+        fps=source.fps,
+        mouth=source.mouth,
         motion=np.load(folder / "motion.npy", allow_pickle=False),
         features=np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False),
         clips=json.loads((folder / "index.json").read_text()),
     )
 
 
-def _fingerprint(config: MotionDataConfig) -> str:
+def _of_the_head(corpus: Path | str) -> bool:
+    return "://" not in str(corpus) and (Path(corpus) / "index.json").is_file()
+
+
+def _fingerprint(config: MotionDataConfig, own: bytes) -> str:
     from parlante.audio.phonetic import ASSET
 
-    digest = hashlib.sha256()
-    encoder = Path(config.encoder or ASSET) / "model.safetensors"
-    for path in (Path(config.corpus) / "index.json", Path(config.basis or BASIS_FILE), encoder):
-        if not path.is_file():
-            raise InputError(f"the recipe needs {path}, which is missing; make it or correct the recipe's data")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache")}
+    digest = hashlib.sha256(own)
+    digest.update(_digest(Path(config.encoder or ASSET) / "model.safetensors"))
+    numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache", "rows")}
     digest.update(json.dumps(numbers, sort_keys=True).encode())
     return digest.hexdigest()[:12]
 
 
-def _choose(data: SynthTalk, most: int | None) -> list[dict[str, Any]]:
+def _digest(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"the recipe needs {path}, which is missing; make it or correct the recipe's data")
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+class HeadMotion:
+    """SynthTalk's clips, on the embedded head."""
+
+    fps, mouth = FPS, None
+
+    def __init__(self, config: MotionDataConfig) -> None:
+        self._file = Path(config.basis or BASIS_FILE)
+        self.digest = _digest(Path(config.corpus) / "index.json") + _digest(self._file)
+        self._data = SynthTalk(config.corpus)
+        self.rows: Any = self._data.rows
+        self._shapes: dict[str, NDArray[np.float32]] = {}
+
+    def basis(self, folder: Path) -> MotionBasis:
+        """The shipped one, or the recipe's."""
+        return MotionBasis.load(self._file)
+
+    def clip(self, clip: dict[str, Any], basis: MotionBasis) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Coordinates (T, R) and sound (N,)."""
+        from parlante.head import load_head
+
+        take = self._data.take(clip["number"])
+        if take.identity not in self._shapes:
+            self._shapes[take.identity] = basis.shapes(load_head().shapes(take.identity))
+        return spoken(take.curves) @ self._shapes[take.identity], take.audio
+
+
+class OtherMotion:
+    """Clips of any other corpus, on its own mesh."""
+
+    def __init__(self, config: MotionDataConfig) -> None:
+        if config.encoder:
+            raise InputError("data.encoder is for SynthTalk; models of other meshes hear the shipped encoder")
+        self._config, self._motion = config, MeshMotion(config.corpus)
+        self.fps, self.mouth, self.rows = self._motion.fps, self._motion.lips(), self._motion.rows
+        self.digest = f"{self._motion.fingerprint(config.corpus)} {config.rows}".encode()
+        if config.basis:
+            self.digest += _digest(Path(config.basis))
+
+    def basis(self, folder: Path) -> MotionBasis:
+        """The recipe's, or the one in `folder`, which is fitted if there is none."""
+        if self._config.basis:
+            return MotionBasis.load(self._config.basis)
+        path = folder / "basis.npz"
+        if not path.is_file():
+            self._motion.fit(self._config.rows).save(path)
+        return MotionBasis.load(path)
+
+    def clip(self, clip: dict[str, Any], basis: MotionBasis) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Coordinates (T, R) and sound (N,)."""
+        return basis.encode(self._motion.offsets(clip)), self._motion.audio(clip)
+
+
+def _choose(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
     used: dict[str, int] = {}
     clips, start = [], 0
-    for number, row in enumerate(data.rows):
+    for number, row in enumerate(rows):
         if row["split"] == "train":
             used[row["subject"]] = used.get(row["subject"], 0) + 1
             if most is not None and used[row["subject"]] > most:
                 continue
         keep = {key: row[key] for key in ("key", "subject", "split", "frames")}
-        clips.append({**keep, "number": number, "start": start})
+        clips.append({**keep, "number": row.get("number", number), "start": start})
         start += row["frames"]
     return clips
 
 
-def _make(config: MotionDataConfig, basis: MotionBasis, folder: Path) -> None:
+def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Path) -> None:
     from parlante.audio.augment import recolour, record
     from parlante.audio.phonetic import ASSET, PhoneticEncoder
-    from parlante.head import load_head
 
-    data, head = SynthTalk(config.corpus), load_head()
-    clips = _choose(data, config.clips_per_subject)
+    basis = source.basis(folder)
+    clips = _choose(source.rows, config.clips_per_subject)
     total = sum(clip["frames"] for clip in clips)
     encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
     shape = (config.variants + 1, GRID * total, encoder.dim)
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
     motion = np.zeros((total, len(basis)), np.float32)
-    shapes: dict[str, NDArray[np.float32]] = {}
     for clip in tqdm(clips, desc="hearing clips", disable=None):
-        take = data.take(clip["number"])
-        if take.identity not in shapes:
-            shapes[take.identity] = basis.shapes(head.shapes(take.identity))
         first, count = clip["start"], clip["frames"]
-        motion[first : first + count] = spoken(take.curves) @ shapes[take.identity]
+        motion[first : first + count], audio = source.clip(clip, basis)
         for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
-            heard, speed = take.audio, 1.0
+            heard, speed = audio, 1.0
             if variant:
                 rng = np.random.default_rng([config.seed, clip["number"], variant])
-                coloured, speed = recolour(take.audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
+                coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
                 heard = record(coloured, rng, strength=config.strength)
             values = torch.from_numpy(encoder.encode(heard))[None]
-            aligned = align(values, GRID * count, fps=GRID * FPS * speed, rate=encoder.rate)
+            aligned = align(values, GRID * count, fps=GRID * source.fps * speed, rate=encoder.rate)
             features[variant, GRID * first : GRID * (first + count)] = aligned[0].half().numpy()
     features.flush()
     np.save(folder / "motion.npy", motion, allow_pickle=False)
