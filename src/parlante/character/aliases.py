@@ -53,14 +53,14 @@ PLAIN: dict[str, str] = {
     "openmouth": "mouthopen", "mouthopened": "mouthopen",
     "blink": "eyesclosed", "eyeblink": "eyesclosed", "eyesblink": "eyesclosed", "eyeclose": "eyesclosed",
     "eyeclosed": "eyesclosed", "closeeyes": "eyesclosed", "eyesclose": "eyesclosed",
-    "smile": "mouthsmile", "frown": "mouthfrown", "mouthsad": "mouthfrown", "sneer": "nosesneer",
+    "mouthsad": "mouthfrown",
     "browup": "browsup", "browsup": "browsup", "browraise": "browsup", "browsraise": "browsup",
     "browsdown": "browdown", "eyeswide": "eyewide",
     "eyelookup": "eyeslookup", "eyelookdown": "eyeslookdown",
     "lookup": "vrm:lookup", "lookdown": "vrm:lookdown", "lookleft": "vrm:lookleft", "lookright": "vrm:lookright",
     "eyeslookleft": "vrm:lookleft", "eyeslookright": "vrm:lookright",
 }  # fmt: skip
-"""Other plain names."""
+"""Other plain names. A mere `smile` is not among them: it may be a mood of the whole face."""
 WHOLE_NAMES: dict[str, str] = {
     "あ": "vrm:aa", "い": "vrm:ih", "う": "vrm:ou", "え": "vrm:ee", "お": "vrm:oh",
     "まばたき": "vrm:blink", "口角上げ": "mouthsmile",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.character.gltf import Gltf, unlocked, world_matrices
-from parlante.character.targets import VRM_NAMES, canonical, named
+from parlante.character.targets import EXTRAS, VRM_NAMES, canonical, named
 from parlante.core import InputError
 
 LEAST = 1e-7
@@ -165,6 +165,8 @@ def _expressions(file: Gltf) -> tuple[Spots, frozenset[str]]:
         ]  # fmt: skip
         known = VRM_NAMES.get(preset.lower()) or VRM_NAMES.get(name.lower())
         meant = f"vrm:{known}" if known else canonical(name)
+        if meant in EXTRAS and meant not in ("eyesclosed", "mouthopen"):  # a mood of the whole face
+            meant = None
         if not spots or meant is None or (meant in found and preset.lower() not in VRM_NAMES):
             continue
         found[meant] = spots

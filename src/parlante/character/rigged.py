@@ -84,7 +84,7 @@ class Rig:
             lines.append(f"  also: {', '.join(others)}")
         idle = sorted(name for name in others if name not in self.recipes)
         if idle and self.useful:
-            lines.append(f"  of these not played, the others say the same: {', '.join(idle)}")
+            lines.append(f"  of these left at rest, others move the same: {', '.join(idle)}")
         if self.bones:
             lines.append(f"  bones: {', '.join(sorted(self.bones))}")
         if "head" not in self.bones:
