@@ -63,8 +63,9 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
             )
     good = (distance < _NEAR) & ~(near_mouth & ~seen)
     rigid = _separate(part, main, good, vertices)
-    eyeballs = _eyeballs(vertices, part, rigid, registered)
-    jaw = _jaw(vertices, part, rigid, registered, layout)
+    drawn = rigid & np.isin(np.arange(len(vertices)), surface.triangles)  # no eyes of vertices without a triangle
+    eyeballs = _eyeballs(vertices, part, drawn, registered)
+    jaw = _jaw(vertices, part, drawn, registered, layout)
     # hair cards, lashes, brows that lie on the skin go with it; the rest of the loose parts stays with the skull
     hugging = rigid & good & (distance < _HUGGING)
     for group in (*eyeballs, jaw):
