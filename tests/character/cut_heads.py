@@ -54,11 +54,13 @@ class Built(NamedTuple):
 def build_cut(folder: Path, who: str = WHO, turn: np.ndarray = TURN, scale: float = SCALE) -> Built:
     """The skin of `who`, each triangle cut in four, without eyes and teeth, as a file and built of it.
 
-    The file's last two vertices are in no triangle, left behind where the eyes were cut out.
+    The file's last five vertices: two in no triangle, left behind where the eyes were cut out, and the corners of the
+    first triangle, doubled.
     """
     whole, triangles, used = outer_face(who)
     vertices, cut = refined(whole[used], triangles)
-    vertices = np.concatenate([vertices, load_head().anatomy(who).eyes])
+    vertices = np.concatenate([vertices, load_head().anatomy(who).eyes, vertices[cut[0]]])
+    cut[0] = len(vertices) - 3 + np.arange(3)
     place = vertices @ turn.T * scale + 5.0
     return Built(build_character(write_obj(folder / f"{who}.obj", place, cut)), used, place)
 

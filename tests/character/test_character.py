@@ -70,6 +70,15 @@ def test_lips_that_meet_still_meet(built: Built) -> None:
     assert gap[2].max() < 0.12 * gap[1].max()
 
 
+def test_doubled_vertices_move_and_are_drawn_as_one(built: Built) -> None:
+    character, _, place = built
+    doubled = np.arange(3) + len(place) - 3
+    assert not np.isin(doubled, character.topology.triangles).any(), "shading would break at them"
+    drawn = character.topology.triangles[0]
+    np.testing.assert_array_equal(character.neutral[drawn], character.neutral[doubled])
+    np.testing.assert_array_equal(character.shapes[:, drawn], character.shapes[:, doubled])
+
+
 def test_saved_and_loaded(built: Built, tmp_path: Path) -> None:
     character = built.character
     character.save(tmp_path / "him.character")

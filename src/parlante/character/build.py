@@ -292,8 +292,10 @@ def _topology(
         distance = np.linalg.norm(surface.vertices[candidates] - rest[number], axis=1)
         if distance.min() < 0.015:
             landmarks[name] = int(first[candidates[int(distance.argmin())]])
+    # of doubled vertices the first is drawn, or shading would break along texture seams
+    triangles = first[place[mesh.triangles]]
     return Topology(
-        mesh.name, len(place), mesh.triangles.astype(np.int32), mesh.uv, mesh.uv_triangles.astype(np.int32), regions,
+        mesh.name, len(place), triangles.astype(np.int32), mesh.uv, mesh.uv_triangles.astype(np.int32), regions,
         landmarks,
     )  # fmt: skip
 
