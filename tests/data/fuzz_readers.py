@@ -402,8 +402,8 @@ def _mead(root: Path) -> None:
     for person, clip in (("M003", "front/neutral/level_1/002"), ("M032", "front/happy/level_3/001")):
         path = root / person / "video" / f"{clip}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, {"verts": _motion(5023, 2), "beta": np.zeros((2, 9))}, allow_pickle=True)  # type: ignore[arg-type]
-        _wav(root / person / "audio" / f"{clip.partition('/')[2]}.wav", 1067)
+        np.save(path, {"verts": _motion(5023, 4), "beta": np.zeros((4, 9))}, allow_pickle=True)  # type: ignore[arg-type]
+        _wav(root / person / "audio" / f"{clip.partition('/')[2]}.wav", 2134)
 
 
 def _multiface(root: Path) -> None:

@@ -64,6 +64,18 @@ def test_the_rate_is_that_of_the_sound(folder: Path) -> None:
         open_corpus(folder)
 
 
+def test_own_people_on_a_published_mesh_are_not_the_published_dataset(tmp_path: Path) -> None:
+    mesh = np.zeros((FRAMES, 6172, 3), np.float32)
+    for folder, people in (("mine", ("ann", "bob")), ("theirs", ("2", "13"))):
+        (tmp_path / folder / "vertices_npy").mkdir(parents=True)
+        for key in (f"{name}_{number:02}" for name in people for number in range(1, 5)):
+            np.save(tmp_path / folder / f"vertices_npy/{key}.npy", mesh)
+            wav(tmp_path / folder / f"wav/{key}.wav", FRAMES / 30)
+    mine, theirs = open_corpus(tmp_path / "mine"), open_corpus(tmp_path / "theirs")
+    assert (mine.dataset, mine.unit) == ("mine", "unknown") and {row["split"] for row in mine.rows} > {"val", "test_a"}
+    assert theirs.dataset == "multiface" and {row["split"] for row in theirs.rows} == {"train"}
+
+
 def test_splits_by_subject_unless_they_are_listed(folder: Path) -> None:
     found = {row["key"]: row["split"] for row in open_corpus(folder).rows}
     assert found == {

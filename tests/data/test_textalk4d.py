@@ -153,6 +153,15 @@ def test_a_second_run_keeps_what_is_done(source: Path, tmp_path: Path, monkeypat
         prepare(source, out, Options(shortest=3, held_out=2))
 
 
+def test_a_damaged_face_at_rest_is_refused(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(source, out, Options(shortest=3, held_out=1))
+    path = out / "ID001" / "neutral.npy"
+    np.save(path, np.load(path)[:, :0])
+    with pytest.raises(InputError, match=r"neutral.npy is .* prepare the corpus again"):
+        Prepared(out).identity("ID001")
+
+
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(source / "ID001" / "Models" / "000005")
     arguments = ["--shortest", "3", "--held-out", "1", "--jobs", "2"]

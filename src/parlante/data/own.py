@@ -62,7 +62,7 @@ CONVENTIONS = (
     Convention("mead", r"([MW]\d{3})_(.+)", 5023, 30.0, 1, "m", splits.mead_split),
     Convention(
         "multiface",
-        r"(.+)_(\d+)",
+        r"(\d+)_(\d+)",
         6172,
         30.0,
         1,

@@ -72,6 +72,8 @@ class Prepared:
         if subject not in self.subjects:
             raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
         neutral = read_array(self.root / subject / "neutral.npy")
+        if neutral.shape != (self.topology.num_vertices, 3):
+            raise InputError(f"{self.root / subject}/neutral.npy is {neutral.shape}, no face; prepare the corpus again")
         pictures = self._pictures(subject)
         albedo = None if pictures is None else pictures(0)
         return Identity(subject, self.topology, np.asarray(neutral, np.float32), albedo)

@@ -84,6 +84,8 @@ class MeshMotion:
         clips = [row for row in self.rows if row["split"] == "train"]
         every = max(1, -(-sum(row["frames"] for row in clips) // FITTED))
         motions = [self.offsets(row, slice(place % every, None, every)) for place, row in enumerate(clips)]
+        if not any(np.ptp(moved, 0).any() for moved in motions):
+            raise InputError("the faces of the training clips do not move; see parlante check")
         weight = np.ones(self.topology.num_vertices)
         weight[_lips(self.topology)] = LIP_WEIGHT
         return MotionBasis.fit(motions, size, weight=weight, topology=self.topology.name, fewer=True)
