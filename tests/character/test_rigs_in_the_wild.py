@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from test_rigged import curves, rigged
 
-from parlante.character.gltf import Gltf, read_gltf
+from parlante.character.gltf import Gltf, read_gltf, world_matrices
 from parlante.character.rigged import read_rig
 from parlante.character.targets import canonical, mouth_shared, named, plan, played
 from parlante.core import InputError
@@ -464,3 +465,34 @@ def test_a_jaw_bone_alone_shuts_for_closed_lips(tmp_path: Path) -> None:
     assert read_rig(path).replaced["mouthClose"] == "less bone jaw"
     turned = spoken(path, curves(jawOpen=0.3, mouthClose=0.3))[1][2, "rotation"]
     assert np.ptp(turned, axis=0).max() < 1e-6
+
+
+@pytest.mark.parametrize("body", [False, True])
+def test_a_head_without_bones_nods_as_a_whole_and_a_statue_does_not(tmp_path: Path, body: bool) -> None:
+    """The triangle, its children too, turns about the height of what opens its mouth: where that is stays."""
+
+    def change(root: dict[str, Any]) -> None:
+        root["nodes"][0]["translation"] = [1.0, 2.0, 3.0]
+        root["meshes"].append({"primitives": [{"attributes": root["meshes"][0]["primitives"][0]["attributes"]}]})
+        root["nodes"] += [
+            {"name": "all", "children": [0, 2], "rotation": [0, 0, 0.6, 0.8], "translation": [5, 0, 0]},
+            {"name": "rest", "mesh": 1, "scale": [10, 10, 1] if body else [1, 1, 1], "translation": [1, 2, 3]},
+        ]
+
+    path = changed(rigged(tmp_path / "a.glb", ["jawOpen"]), change)
+    rig = read_rig(path)
+    assert any(("will not nod" if body else "as a whole") in line for line in rig.tell())
+    if rig.parts.bust is None:
+        assert body
+        return
+    pose = np.zeros((5, 6))
+    pose[:, 0] = np.linspace(0, 0.3, 5)
+    file, said = spoken(path, curves(), pose)
+    assert {key for key in said if key[1] != "weights"} == {(1, "rotation"), (1, "translation")}
+    before, node = world_matrices(file.root)[1], file.root["nodes"][1]
+    node["rotation"], node["translation"] = said[1, "rotation"][-1].tolist(), said[1, "translation"][-1].tolist()
+    after = world_matrices(file.root)[1]
+    still = np.linalg.inv(before) @ np.array([*rig.parts.bust[1], 1.0])
+    np.testing.assert_allclose((after @ still)[:3], rig.parts.bust[1], atol=1e-5)
+    nod = Rotation.from_rotvec([0.3, 0, 0]).as_matrix()
+    np.testing.assert_allclose((after @ np.linalg.inv(before))[:3, :3], nod, atol=1e-5)

@@ -46,6 +46,8 @@ class Parts(NamedTuple):
     """The jaw's target only mends what its bone does: both are played."""
     facing: NDArray[np.float64]
     """(3, 3) columns: the left of the face, up, and forward."""
+    bust: tuple[int, NDArray[np.float64]] | None
+    """Of a head without bones: the node that holds all of it, and the place (3,) in the world about which it nods."""
 
 
 def find_parts(file: Gltf) -> Parts:
@@ -65,7 +67,8 @@ def find_parts(file: Gltf) -> Parts:
     turned = set(balls) | {eye for eye in ("leftEye", "rightEye") if _left_alone(file, eye, bones.get(eye), targets)}
     return Parts(
         kind, targets, empty, _nameless(file, targets, empty), bones, frozenset(turned), limits, binary,
-        _helped(file, bones.get("jaw"), targets), _facing(file, kind),
+        _helped(file, bones.get("jaw"), targets), _facing(file, kind, balls),
+        None if "head" in bones else _bust(file, targets),
     )  # fmt: skip
 
 
@@ -293,13 +296,14 @@ def _helped(file: Gltf, jaw: int | None, targets: Spots) -> bool:
     return 0 < opens < 1.2 * reach("eyeBlinkLeft", "eyesclosed")
 
 
-def _facing(file: Gltf, kind: str) -> NDArray[np.float64]:
-    """Files of VRM 0 look along -z and of VRM 1 along +z; of others the names of left and right bones tell."""
+def _facing(file: Gltf, kind: str, balls: dict[str, int]) -> NDArray[np.float64]:
+    """Files of VRM 0 look along -z and of VRM 1 along +z; of others the names of left and right bones or eyes tell."""
     if kind != "glTF":
         return np.diag([-1.0, 1.0, -1.0]) if kind == "VRM 0" else np.eye(3)
     nodes, world = file.root.get("nodes") or [], world_matrices(file.root)
     joints = {joint for skin in file.root.get("skins") or () for joint in skin.get("joints", ())}
     places = {str(nodes[joint].get("name", "")).lower(): world[joint][:3, 3] for joint in joints}
+    places |= {eye.lower(): world[node][:3, 3] for eye, node in balls.items()}
     left = np.zeros(3)
     for name, place in places.items():
         for word, other in (("left", "right"), (r"(?<![a-z])l(?![a-z])", "r")):
@@ -311,3 +315,45 @@ def _facing(file: Gltf, kind: str) -> NDArray[np.float64]:
     quarter = round(np.arctan2(-left[2], left[0]) / (np.pi / 2)) * np.pi / 2
     cos, sin = round(np.cos(quarter)), round(np.sin(quarter))
     return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], float)
+
+
+def _bust(file: Gltf, targets: Spots) -> tuple[int, NDArray[np.float64]] | None:
+    """What turns of a head without a skin, and about where; none for a file that holds more than a head.
+
+    A head it is where the vertices that open the mouth take up a fifth of the file's height or more.
+    """
+    nodes, world = file.root.get("nodes") or [], world_matrices(file.root)
+    opens = next((targets[name] for name in ("jawOpen", "mouthopen", "viseme:aa", "vrm:aa") if name in targets), [])
+    wearing = [number for number, node in enumerate(nodes) if "mesh" in node]
+    if not opens or any("skin" in nodes[number] for number in wearing):
+        return None
+    above: dict[int, int] = {child: number for number, node in enumerate(nodes) for child in node.get("children", ())}
+    ways = [_ancestors(number, above) for number in wearing]
+    common = [number for number in ways[0] if all(number in way for way in ways)]
+    if not common or unlocked(nodes[common[0]]) is None:
+        return None
+    every, jaw = [], []
+    for number in wearing:
+        for primitive in file.root["meshes"][nodes[number]["mesh"]]["primitives"]:
+            try:
+                places = np.asarray(file.accessor(primitive["attributes"]["POSITION"]), float)
+                every.append(places @ world[number][:3, :3].T + world[number][:3, 3])
+                for mesh, target, _ in opens:
+                    if mesh == nodes[number]["mesh"]:
+                        far = np.linalg.norm(file.accessor(primitive["targets"][target]["POSITION"]), axis=1)
+                        jaw.append(every[-1][far > 0.05 * far.max(initial=0.0)])
+            except (InputError, KeyError):  # compressed
+                return None
+    whole, moved = np.concatenate(every), np.concatenate([*jaw, np.zeros((0, 3))])
+    low, high = whole.min(0), whole.max(0)
+    if not len(moved) or np.ptp(moved[:, 1]) < 0.2 * (high - low)[1]:
+        return None
+    return common[0], np.array([moved[:, 0].mean(), moved[:, 1].min(), (low + high)[2] / 2])
+
+
+def _ancestors(node: int, above: dict[int, int]) -> list[int]:
+    """The node, its parent, and so on to the root."""
+    way = [node]
+    while way[-1] in above and above[way[-1]] not in way:
+        way.append(above[way[-1]])
+    return way

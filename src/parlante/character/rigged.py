@@ -87,7 +87,9 @@ class Rig:
             lines.append(f"  of these left at rest, others move the same: {', '.join(idle)}")
         if self.bones:
             lines.append(f"  bones: {', '.join(sorted(self.bones))}")
-        if "head" not in self.bones:
+        if self.parts.bust is not None:
+            lines.append("  a head without bones: it nods as a whole, about its chin's height")
+        elif "head" not in self.bones:
             lines.append("  no bone of the head was found: it will not nod")
         if self.parts.helped:
             lines.append("  jawOpen is played by its target and by the bone jaw together")
@@ -132,6 +134,8 @@ class Rig:
             assert moved is not None
             file.root["nodes"][node] = moved
             tracks.append((node, "rotation", file.numbers(self._local(node, turns), "VEC4")))
+            if self.parts.bust is not None and node == self.parts.bust[0]:
+                tracks.append((node, "translation", file.numbers(self._about(*self.parts.bust, turns), "VEC3")))
         animations = file.root.setdefault("animations", [])
         taken = {one.get("name") for one in animations}
         names = (name, *(f"{name} {number}" for number in range(2, len(taken) + 3)))
@@ -177,6 +181,8 @@ class Rig:
         turns: dict[int, NDArray[np.float64]] = {}
         if head_pose is not None and "head" in self.bones:
             turns[self.bones["head"]] = rotation_matrices(np.asarray(head_pose)[:, :3])
+        elif head_pose is not None and self.parts.bust is not None:
+            turns[self.parts.bust[0]] = rotation_matrices(np.asarray(head_pose)[:, :3])
         if self.replaced.get("jawOpen") == "bone jaw" or self.parts.helped:
             closed = 0.0 if "mouthClose" in self.targets else 1.0
             angles = np.zeros((len(weights), 3))
@@ -208,6 +214,15 @@ class Rig:
         signs = np.ones(len(quaternions))
         signs[1:] = np.cumprod(np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0))
         return np.asarray(quaternions * signs[:, None], np.float32)
+
+    def _about(self, node: int, pivot: NDArray[np.float64], turns: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(T, 3) translations of a node that turns about `pivot` instead of its own origin."""
+        world = world_matrices(self.file.root)[node]
+        bare = world_matrices({"nodes": [self.file.root["nodes"][node] | {"children": []}]})[0]
+        axes = self.parts.facing
+        origin = pivot + (axes @ turns @ axes.T) @ (world[:3, 3] - pivot)
+        parent = world @ np.linalg.inv(bare)
+        return np.asarray((origin - parent[:3, 3]) @ np.linalg.inv(parent[:3, :3]).T, np.float32)
 
 
 def read_rig(path: Path | str) -> Rig:
