@@ -1,0 +1,106 @@
+"""Training on meshes of one's own: the basis fits them, and what is exported says what was trained."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parlante.core import InputError
+from parlante.models.embedded import build
+from parlante.models.talker import VertexTalker
+from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
+from parlante.training.mesh_motion import MeshMotion
+from parlante.training.motion_store import MotionDataConfig, prepare
+from parlante.training.run import LoopConfig
+
+COUNT, FPS = 30, 25
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Two people with four clips of 1.2 to 1.8 s each, moved by three shapes; no triangles."""
+    root, rng = tmp_path / "mine", np.random.default_rng(0)
+    (root / "vertices_npy").mkdir(parents=True)
+    (root / "wav").mkdir()
+    faces = {name: rng.normal(0, 0.05, (COUNT, 3)) for name in ("ann", "bob")}
+    shapes = rng.normal(0, 0.002, (3, COUNT, 3))
+    for place, key in enumerate(f"{name}_{number:02}" for number in range(4) for name in faces):
+        frames = 30 + 2 * place
+        moved = faces[key[:3]] + np.tensordot(rng.normal(0, 1, (frames, 3)).cumsum(0) / 3, shapes, 1)
+        np.save(root / f"vertices_npy/{key}.npy", moved.reshape(frames, -1).astype(np.float32))
+        with wave.open(str(root / f"wav/{key}.wav"), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(rng.integers(-9000, 9000, frames * 16000 // FPS).astype("<i2").tobytes())
+    np.savez(root / "templates.npz", **faces)
+    return root
+
+
+def test_the_basis_keeps_the_motion_and_no_more_rows_than_there_is(corpus: Path) -> None:
+    motion = MeshMotion(corpus)
+    basis = motion.fit(64)
+    # single precision leaves rows of rounding errors at the end, the three shapes come first
+    assert 3 <= len(basis) <= 64 and basis.num_vertices == COUNT
+    moved = motion.offsets(motion.rows[0])
+    coordinates = basis.encode(moved)
+    np.testing.assert_allclose(basis.decode(coordinates), moved, atol=2e-5)
+    coordinates[:, 3:] = 0
+    np.testing.assert_allclose(basis.decode(coordinates), moved, atol=2e-5)
+
+
+def test_only_training_and_validation_clips_are_heard(corpus: Path, tmp_path: Path) -> None:
+    store = prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=1, rows=3))
+    assert {clip["split"] for clip in store.clips} == {"train", "val"} and store.fps == FPS
+    assert store.subjects() == ("ann", "bob") and len(store.basis) == 3
+    assert store.features.shape[:2] == (2, 2 * len(store.motion))
+    again = prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=1, rows=3))
+    np.testing.assert_array_equal(again.basis.rows, store.basis.rows)
+    assert len(list((tmp_path / "cache").glob("motion-*[!k]"))) == 1, "one folder for one corpus"
+    other = np.load(corpus / "vertices_npy/ann_00.npy")
+    np.save(corpus / "vertices_npy/ann_00.npy", other[:-1])
+    prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=1, rows=3))
+    assert len(list((tmp_path / "cache").glob("motion-*[!k]"))) == 2, "changed data are prepared anew"
+
+
+@pytest.mark.parametrize("family", ["faceformer", "ptalker"])
+def test_the_export_says_what_the_training_said(corpus: Path, tmp_path: Path, family: str) -> None:
+    store = prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=0, rows=3))
+    own = AutoregressiveConfig(taps=(-1, 0, 1))
+    torch.manual_seed(0)
+    width = store.features.shape[-1] * len(own.taps)
+    sizes = {
+        "motion_dim": 3, "audio_dim": width, "subjects": 2, "steps_per_frame": 1, "period": FPS, "width": 16, "heads": 2
+    }  # fmt: skip
+    extra = {"emotion_dim": width, "audio_style_hidden": 8} if family == "ptalker" else {}
+    network = build(family, sizes | extra).eval()
+    with torch.no_grad():  # so that an untrained model moves visibly
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    scheme = AutoregressiveScheme(network, store, LoopConfig(max_steps=1), own)
+    clip = scheme.held_out()[0]
+    identity, audio = store.shown(clip)
+    export(family, network, store, own, tmp_path / "export")
+    talker = VertexTalker.from_pretrained(tmp_path / "export")
+    assert talker.fps == FPS and talker.config.subjects == ("ann", "bob") and talker.num_vertices == COUNT
+    neutral = torch.from_numpy(identity.neutral)
+    code = talker.voiced(talker.style(clip["subject"]), torch.from_numpy(audio)[None])
+    heard, _ = talker.hear(torch.from_numpy(audio)[None])
+    said = (talker.generate(heard, neutral, code)[0] - neutral).numpy()
+    codes = scheme.codes(torch.tensor([store.subjects().index(clip["subject"])]), heard)
+    if family == "ptalker":
+        codes = codes + network.AudioStyle(heard)
+    trained = store.basis.decode(scheme.perform([clip], codes)[0].detach().numpy())[: len(said)]
+    assert np.ptp(trained, 0).max() > 1e-5
+    np.testing.assert_allclose(said, trained, atol=0.03 * np.abs(trained).max())  # features in half precision
+
+
+def test_still_faces_and_lost_templates_are_told(corpus: Path, tmp_path: Path) -> None:
+    for path in (corpus / "vertices_npy").glob("*.npy"):
+        array = np.load(path)
+        np.save(path, np.repeat(array[:1], len(array), 0))
+    with pytest.raises(InputError, match="do not move; see parlante check"):
+        prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=0))
+    np.savez(corpus / "templates.npz", cat=np.zeros((COUNT, 3)))
+    with pytest.raises(InputError, match="no training clips of subjects with a face at rest"):
+        prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=0))
