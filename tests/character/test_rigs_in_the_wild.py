@@ -411,6 +411,14 @@ def test_bones_with_a_matrix_are_moved_too(tmp_path: Path) -> None:
     assert not rig.bones and any("will not nod" in line for line in rig.tell())
 
 
+def test_eyes_before_the_head_say_more_than_their_names(tmp_path: Path) -> None:
+    """Some rigs name the sides as the viewer sees them; along the head's height they say nothing."""
+    for eyes, forward in (((0, 6, 2), 1), ((0, 6, -2), -1), ((2, 6, 0), 0)):
+        places = {"Head": (0, 5, 0), "LeftEye": np.add(eyes, (-1, 0, 0)), "RightEye": np.add(eyes, (1, 0, 0))}
+        path = skeleton(tmp_path / "a.glb", {name: tuple(map(float, place)) for name, place in places.items()})
+        assert read_rig(path).parts.facing[2, 2] == forward
+
+
 def weighted(path: Path, held: list[int]) -> Path:
     """One triangle; of its corners, of which the targets move all but the first, these follow the eye's bone."""
     file = read_gltf(rigged(path, list(ARKIT_NAMES), bones=("Head", "LeftEye")))

@@ -65,10 +65,10 @@ def find_parts(file: Gltf) -> Parts:
     balls = {eye: node for eye, node in _eyeballs(file).items() if eye not in bones}
     bones |= balls
     turned = set(balls) | {eye for eye in ("leftEye", "rightEye") if _left_alone(file, eye, bones.get(eye), targets)}
+    bust, forward = (None, None) if "head" in bones else _bust(file, targets)
     return Parts(
         kind, targets, empty, _nameless(file, targets, empty), bones, frozenset(turned), limits, binary,
-        _helped(file, bones.get("jaw"), targets), _facing(file, kind, balls),
-        None if "head" in bones else _bust(file, targets),
+        _helped(file, bones.get("jaw"), targets), _facing(file, kind, bones, forward), bust,
     )  # fmt: skip
 
 
@@ -296,29 +296,36 @@ def _helped(file: Gltf, jaw: int | None, targets: Spots) -> bool:
     return 0 < opens < 1.2 * reach("eyeBlinkLeft", "eyesclosed")
 
 
-def _facing(file: Gltf, kind: str, balls: dict[str, int]) -> NDArray[np.float64]:
-    """Files of VRM 0 look along -z and of VRM 1 along +z; of others the names of left and right bones or eyes tell."""
+def _facing(file: Gltf, kind: str, bones: dict[str, int], forward: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Files of VRM 0 look along -z and of VRM 1 along +z; of others eyes before the head tell, or names of bones."""
     if kind != "glTF":
         return np.diag([-1.0, 1.0, -1.0]) if kind == "VRM 0" else np.eye(3)
     nodes, world = file.root.get("nodes") or [], world_matrices(file.root)
+    if {"head", "leftEye", "rightEye"} <= bones.keys():
+        eyes = (world[bones["leftEye"]] + world[bones["rightEye"]])[:3, 3] / 2
+        forward = eyes - world[bones["head"]][:3, 3]
+    if forward is not None and np.hypot(forward[0], forward[2]) > 0.1 * np.linalg.norm(forward):
+        return _quarter(float(np.arctan2(forward[0], forward[2])))
     joints = {joint for skin in file.root.get("skins") or () for joint in skin.get("joints", ())}
     places = {str(nodes[joint].get("name", "")).lower(): world[joint][:3, 3] for joint in joints}
-    places |= {eye.lower(): world[node][:3, 3] for eye, node in balls.items()}
     left = np.zeros(3)
     for name, place in places.items():
         for word, other in (("left", "right"), (r"(?<![a-z])l(?![a-z])", "r")):
             twin = re.sub(word, other, name)
             if twin != name and twin in places:
                 left += place - places[twin]
-    if np.hypot(left[0], left[2]) < 1e-6:
-        return np.eye(3)
-    quarter = round(np.arctan2(-left[2], left[0]) / (np.pi / 2)) * np.pi / 2
-    cos, sin = round(np.cos(quarter)), round(np.sin(quarter))
+    return _quarter(float(np.arctan2(-left[2], left[0]))) if np.hypot(left[0], left[2]) > 1e-6 else np.eye(3)
+
+
+def _quarter(angle: float) -> NDArray[np.float64]:
+    """The turn about y by the nearest multiple of 90 degrees."""
+    quarters = round(angle / (np.pi / 2))
+    cos, sin = round(np.cos(quarters * np.pi / 2)), round(np.sin(quarters * np.pi / 2))
     return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], float)
 
 
-def _bust(file: Gltf, targets: Spots) -> tuple[int, NDArray[np.float64]] | None:
-    """What turns of a head without a skin, and about where; none for a file that holds more than a head.
+def _bust(file: Gltf, targets: Spots) -> tuple[tuple[int, NDArray[np.float64]] | None, NDArray[np.float64] | None]:
+    """What turns of a head without a skin, about where, and the way it looks; none of a file with more than a head.
 
     A head it is where the vertices that open the mouth take up a fifth of the file's height or more.
     """
@@ -326,12 +333,12 @@ def _bust(file: Gltf, targets: Spots) -> tuple[int, NDArray[np.float64]] | None:
     opens = next((targets[name] for name in ("jawOpen", "mouthopen", "viseme:aa", "vrm:aa") if name in targets), [])
     wearing = [number for number, node in enumerate(nodes) if "mesh" in node]
     if not opens or any("skin" in nodes[number] for number in wearing):
-        return None
+        return None, None
     above: dict[int, int] = {child: number for number, node in enumerate(nodes) for child in node.get("children", ())}
     ways = [_ancestors(number, above) for number in wearing]
     common = [number for number in ways[0] if all(number in way for way in ways)]
     if not common or unlocked(nodes[common[0]]) is None:
-        return None
+        return None, None
     every, jaw = [], []
     for number in wearing:
         for primitive in file.root["meshes"][nodes[number]["mesh"]]["primitives"]:
@@ -343,12 +350,13 @@ def _bust(file: Gltf, targets: Spots) -> tuple[int, NDArray[np.float64]] | None:
                         far = np.linalg.norm(file.accessor(primitive["targets"][target]["POSITION"]), axis=1)
                         jaw.append(every[-1][far > 0.05 * far.max(initial=0.0)])
             except (InputError, KeyError):  # compressed
-                return None
+                return None, None
     whole, moved = np.concatenate(every), np.concatenate([*jaw, np.zeros((0, 3))])
     low, high = whole.min(0), whole.max(0)
     if not len(moved) or np.ptp(moved[:, 1]) < 0.2 * (high - low)[1]:
-        return None
-    return common[0], np.array([moved[:, 0].mean(), moved[:, 1].min(), (low + high)[2] / 2])
+        return None, None
+    middle = (low + high) / 2
+    return (common[0], np.array([middle[0], moved[:, 1].min(), middle[2]])), moved.mean(0) - middle
 
 
 def _ancestors(node: int, above: dict[int, int]) -> list[int]:
