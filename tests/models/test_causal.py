@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from parlante.models.blocks import causal
+from parlante.models.blocks import memory as memory_module
 from parlante.models.blocks.autoregression import Rollout, fold
 from parlante.models.blocks.causal import CausalDecoder, memory_mask, periodic_positions, temporal_bias
 
@@ -63,7 +64,8 @@ def test_a_clip_within_the_span_is_not_touched_by_it(monkeypatch):
 def test_a_past_of_any_length_takes_the_same_room(monkeypatch):
     """Pushed singly or many at once; with all of the past in view, room grows."""
     monkeypatch.setattr(causal, "BLOCK", 64)
-    monkeypatch.setattr(causal, "uneven", lambda frames: frames)
+    for module in (causal, memory_module):
+        monkeypatch.setattr(module, "uneven", lambda frames: frames)
     decoder, _, _ = tiny(1, span=20)
     weight, offset = torch.eye(16).double(), torch.zeros(16).double()
     memory = torch.randn(1, 1000, 16).double()
@@ -105,7 +107,8 @@ def test_rewinding_forgets(steps, span):
 
 def test_what_was_reserved_can_be_rewound(monkeypatch):
     """Room is made for several frames, they are tried, and tried again: the frames before them are still there."""
-    monkeypatch.setattr(causal, "uneven", lambda frames: frames)
+    for module in (causal, memory_module):
+        monkeypatch.setattr(module, "uneven", lambda frames: frames)
     decoder, tokens, memory = tiny(1, span=3)
     with torch.no_grad():
         wanted, heard, state = decoder(tokens, memory), decoder.hear(memory), decoder.start(2, capacity=4)

@@ -309,6 +309,7 @@ def test_blocks_of_guesses_give_the_frames_one_by_one(
     features, _, code = inputs(talker, 3, 40)
     features = features.cumsum(1) / 5  # mostly steady, as speech is: guesses come true now and then
     wanted = rolled(talker, monkeypatch, 1, features, code, delay=delay, refresh=1.0)
+    monkeypatch.setattr(talker_module, "PIECE", 15)
     monkeypatch.setattr(talker_module, "AT_ONCE", 16)
     blocks = CodeRollout(talker, code[:1], 1.0, delay)
     codes, tails = zip(*blocks.advance(talker.audio_feature_map(features[:1])))

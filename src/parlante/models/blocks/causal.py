@@ -15,7 +15,6 @@ time in proportion to its frames, and a session the same memory for ever. The pu
 import functools
 import importlib
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.blocks import rows
+from parlante.models.blocks.memory import Heard, State, first_seen, uneven
 
 COMPILED = True
 """Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
-WIDEST = 512  # past this width the work outweighs the calls
+WIDEST = 512
+"""Past this width the work outweighs the calls, and reading matrices is what costs: those of cross-attention are used
+on the memory beforehand, for all frames at once."""
 SPAN = 600
 """Frames in the published bias and positional tables: as far back as any published model has ever looked."""
 BLOCK = 512  # frames worked on at once: their queries share one piece of bias, their past one piece of storage
@@ -49,11 +51,6 @@ def attention_slopes(heads: int) -> list[float]:
         return [2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)]
     lower = 2 ** int(math.log2(heads))
     return attention_slopes(lower) + attention_slopes(2 * lower)[0::2][: heads - lower]
-
-
-def first_seen(frame: int, span: int | None) -> int:
-    """The oldest frame that `frame` attends to."""
-    return 0 if span is None else max(0, frame - span + 1)
 
 
 def bias_rows(first: int, last: int, period: int, heads: int, span: int | None = None) -> Tensor:
@@ -94,96 +91,6 @@ def periodic_positions(first: int, frames: int, width: int, period: int) -> Tens
     """
     with torch.device("cpu"):
         return _one_period(width, period)[torch.arange(first, first + frames) % period]
-
-
-@dataclass
-class Heard:
-    """What cross-attention needs of the memory, computed once for all frames. L layers, w steps a frame."""
-
-    answers: Tensor | None
-    """(L, B, T, D): the layer's whole answer, where a frame hears a single step and nothing is dropped."""
-    keys: Tensor | None
-    """(L, B, T, w, D)."""
-    values: Tensor | None
-    """(L, B, T, w, D)."""
-
-    @property
-    def frames(self) -> int:
-        """Frames that can be decoded."""
-        held = self.answers if self.answers is not None else self.keys
-        assert held is not None
-        return held.shape[2]
-
-
-def uneven(frames: int) -> int:
-    """At least `frames`, and such that rows of this length do not all start in the same place of the cache."""
-    return frames // 32 * 32 + 48
-
-
-class State:
-    """Keys and values of the newest frames, (L, B, H, D / H, capacity) each: frames lie side by side for reading.
-
-    Frame n lies at place n - `origin`. Frames that no later one sees are dropped when room is needed, all at once, so
-    that with a span the capacity stays below 2 * span + `BLOCK`, unless more room is reserved at once.
-    """
-
-    def __init__(self, keys: Tensor, values: Tensor, growing: bool, span: int | None = None) -> None:
-        self.keys, self.values, self.span = keys, values, span
-        self.length = 0
-        """Frames so far."""
-        self.origin = 0
-        """The oldest frame still held."""
-        self.growing = growing
-        """Gradients are wanted: new frames are concatenated instead of written in place."""
-        self.pairs: list[tuple[Tensor, Tensor]] = []
-        self.packed: tuple[Any, ...] | None = None
-        """The decoder's weights as the compiled steps read them."""
-        self.falling: Any = None
-        """Ages of the frames before the last place of the capacity, as the compiled steps read them."""
-
-    def rewind(self, length: int) -> None:
-        """Forget all frames from `length` on; always possible for those that the last `reserve` made room for.
-
-        Raises ValueError if there are no such frames, or if those that frame `length` would see were dropped.
-        """
-        oldest = first_seen(length, self.span)
-        if not 0 <= length <= self.length or oldest < min(self.origin, length):
-            raise ValueError(f"can rewind to frames {self.origin}..{self.length} with their span kept, not to {length}")
-        self.length, self.origin = length, min(self.origin, length)
-        held = length - self.origin
-        self.pairs = [(k[..., :held], v[..., :held]) for k, v in self.pairs] if held else []
-
-    def reserve(self, frames: int) -> None:
-        """Make room for `frames` more: drop what they do not see, and where that is not enough, at least double."""
-        held = self.length - self.origin
-        if self.growing or held + frames <= self.keys.shape[-1]:
-            return
-        first = first_seen(self.length, self.span)
-        kept = self.length - first
-        needed = kept + max(kept, frames)
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = old.new_zeros(*old.shape[:-1], uneven(needed)) if needed > old.shape[-1] else old
-            new[..., :kept] = old[..., held - kept : held].clone()
-            setattr(self, name, new)
-        self.origin = first
-
-    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, D / H) of the frame at `length`; returns what it sees, (B, H, D / H, <= span) keys and values."""
-        first = first_seen(self.length, self.span)
-        if self.growing:
-            key, value = key[..., None], value[..., None]
-            if layer < len(self.pairs):
-                gone = self.pairs[layer][0].shape[-1] - (self.length - first)  # 1 once the span is full
-                old = [x[..., gone:] for x in self.pairs[layer]]
-                key, value = torch.cat([old[0], key], -1), torch.cat([old[1], value], -1)
-            self.pairs[layer : layer + 1] = [(key, value)]
-            self.origin = first
-            return key, value
-        place = self.length - self.origin
-        self.keys[layer, ..., place], self.values[layer, ..., place] = key, value
-        seen = slice(first - self.origin, place + 1)
-        return self.keys[layer, ..., seen], self.values[layer, ..., seen]
 
 
 class CausalLayer(nn.TransformerDecoderLayer):
@@ -244,23 +151,47 @@ class CausalLayer(nn.TransformerDecoderLayer):
         share = F.dropout(share, self.rate, self.training)
         return rows.apply(self.multihead_attn.out_proj, (share * values).sum(-3).flatten(-2))
 
-    def step(self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], state: State, layer: int, bias: Tensor) -> Tensor:
-        """One frame: x (B, D); answer (B, D), or keys and values (B, w, D); bias (heads, seen) -> (B, D)."""
+    def folded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Keys and values (B, T, w, D) taken through the maps of queries and answers, so that `answer` needs neither.
+
+        -> what a frame is multiplied with, for each further step and head (B, T, w - 1, H, D); what is added
+        (B, T, w - 1, H); the answer to the first step (B, T, D); what it changes by (B, T, w - 1, H, D).
+        """
+        attention, split = self.multihead_attn, (self.heads, keys.shape[-1] // self.heads)
+        query = attention.in_proj_weight[: keys.shape[-1]].unflatten(0, split)  # (H, D / H, D)
+        shift = attention.in_proj_bias[: keys.shape[-1]].unflatten(0, split)
+        out = attention.out_proj.weight.unflatten(1, split)  # (D, H, D / H)
+        key, value = ((x[:, :, 1:] - x[:, :, :1]).unflatten(-1, split) for x in (keys, values))
+        key = key / math.sqrt(split[1])
+        rise, offset = torch.einsum("btwhs,hsd->btwhd", key, query), torch.einsum("btwhs,hs->btwh", key, shift)
+        change = torch.einsum("btwhs,dhs->btwhd", value, out)
+        return rise, offset, attention.out_proj(values[:, :, 0]), change
+
+    def answer(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
+        """Cross-attention of frames x (B, T, D), by `Heard.of`: known, folded, or from keys and values."""
+        if len(heard) == 1:
+            return heard[0]
+        if len(heard) == 2:
+            return self.listen(x, *heard)
+        rise, offset, first, change = heard
+        logits = (rise @ x[:, :, None, :, None])[..., 0] + offset  # (B, T, w - 1, H), over those of the first step
+        share = torch.cat([torch.zeros_like(logits[:, :, :1]), logits], 2).softmax(2)[:, :, 1:]
+        return first + (share.flatten(2)[:, :, None] @ change.flatten(2, 3))[:, :, 0]
+
+    def step(self, x: Tensor, heard: tuple[Tensor, ...], state: State, layer: int, bias: Tensor) -> Tensor:
+        """One frame: x (B, D); heard as `Heard.of` a frame; bias (heads, seen) -> (B, D)."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self._project(x))  # (B, heads, D / heads)
         keys, values = state.append(layer, k, v)
         logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, seen)
         share = F.dropout(logits.softmax(-1), self.rate, self.training)
         seen = (values @ share.mT)[..., 0].flatten(-2)
         x = self.norm1(x + self.dropout1(self.self_attn.out_proj(seen)))
-        if isinstance(answer, tuple):
-            answer = self.listen(x[:, None], answer[0][:, None], answer[1][:, None])[:, 0]
+        answer = self.answer(x[:, None], tuple(part[:, None] for part in heard))[:, 0]
         x = self.norm2(x + self.dropout2(answer))
         return self.norm3(x + self.dropout3(self._think(x)))
 
-    def block(
-        self, x: Tensor, answer: Tensor | tuple[Tensor, Tensor], keys: Tensor, values: Tensor, bias: Tensor
-    ) -> Tensor:
-        """Some frames, no dropout: x (B, n, D); answer (B, n, D), or keys and values (B, n, w, D) -> (B, n, D).
+    def block(self, x: Tensor, heard: tuple[Tensor, ...], keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """Some frames, no dropout: x (B, n, D); heard as `Heard.of` a slice of frames -> (B, n, D).
 
         keys, values (B, heads, D / heads, seen): a piece of the past, whose last n places receive these frames; bias
         (heads, n, seen).
@@ -272,7 +203,7 @@ class CausalLayer(nn.TransformerDecoderLayer):
         share = (q @ keys / math.sqrt(q.shape[-1]) + bias).softmax(-1)
         seen = (values @ share.mT).permute(0, 3, 1, 2).flatten(-2)
         x = self.norm1(x + rows.apply(own.out_proj, seen))
-        x = self.norm2(x + (self.listen(x, *answer) if isinstance(answer, tuple) else answer))
+        x = self.norm2(x + self.answer(x, heard))
         return self.norm3(x + rows.apply(self.linear2, F.relu(rows.apply(self.linear1, x))))
 
 
@@ -337,6 +268,9 @@ class CausalDecoder(nn.Module):
         if self.steps_per_frame == 1 and not self.training:
             answers = [layer.multihead_attn.out_proj(value[:, :, 0]) for layer, (_, value) in zip(self.layers, pairs)]  # type: ignore[operator, union-attr]
             return Heard(torch.stack(answers), None, None)
+        if self.width > WIDEST and not self.training:
+            folded = [layer.folded(*pair) for layer, pair in zip(self.layers, pairs)]  # type: ignore[operator]
+            return Heard(None, None, None, tuple(torch.stack(part) for part in zip(*folded)))
         return Heard(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
 
     def start(self, batch: int, capacity: int = 64) -> State:
@@ -359,12 +293,7 @@ class CausalDecoder(nn.Module):
         bias = self.bias(now, now + 1)[:, 0].to(token)
         x = token
         for number, layer in enumerate(self.layers):
-            if heard.answers is not None:
-                x = layer.step(x, heard.answers[number, :, t], state, number, bias)  # type: ignore[operator]
-            else:
-                assert heard.keys is not None and heard.values is not None
-                pair = (heard.keys[number, :, t], heard.values[number, :, t])
-                x = layer.step(x, pair, state, number, bias)  # type: ignore[operator]
+            x = layer.step(x, heard.of(number, t), state, number, bias)  # type: ignore[operator]
         state.length += 1
         return x
 
@@ -381,10 +310,8 @@ class CausalDecoder(nn.Module):
         seen = slice(end - bias.shape[-1], end)
         x = tokens
         for number, layer in enumerate(self.layers):
-            parts = [part for part in (heard.answers, heard.keys, heard.values) if part is not None]
-            answer = [part[number, :, t : t + count] for part in parts]
             past = (state.keys[number, ..., seen], state.values[number, ..., seen])
-            x = layer.block(x, tuple(answer) if len(answer) == 2 else answer[0], *past, bias)  # type: ignore[operator]
+            x = layer.block(x, heard.of(number, slice(t, t + count)), *past, bias)  # type: ignore[operator]
         state.length += count
         return x
 

@@ -316,7 +316,11 @@ class MotionDecoder(nn.Module):
 
     def widen(self, latent: Tensor) -> Tensor:
         """(..., groups * code_dim) -> (..., C)."""
-        return self.decoder_linear_embedding_pre(latent) if self.config.latent_maps else latent
+        return rows.apply(self.decoder_linear_embedding_pre.net, latent) if self.config.latent_maps else latent
+
+    def taps(self) -> Tensor:
+        """The convolution as one matrix (KERNEL * C, C): what a frame gives to the output at each distance."""
+        return self.expander[0][0].weight.detach().permute(2, 0, 1).flatten(0, 1)  # type: ignore[index]
 
     def embed(self, x: Tensor) -> Tensor:
         """What the Transformer reads of normalised x (B, C, T): (B, T, C)."""

@@ -82,8 +82,8 @@ class Prefix:
         self.span = None if decoder.config.span is None else max(decoder.config.span, tail)
         self.length = 0
         self._conv = (first[0], first[1], cast(InstanceNorm, first[2]))
-        self._kernel = cast(Tensor, first[0].weight).flatten(1)  # (C, C * KERNEL)
-        self._recent: Tensor | None = None  # (B, KERNEL, C): last inputs of the convolution, the first one repeated
+        self._taps = decoder.taps()
+        self._recent: Tensor | None = None  # (B, KERNEL, KERNEL, C): what the last inputs give to each tap
         margin = None if self.span is None else self.span + tail + KERNEL
         self._convolved = Frames(1, margin)  # (B, T, C)
         self._sums: Tensor | None = None  # (2, B, C): x and x^2 over frames that no longer change, double precision
@@ -144,14 +144,14 @@ class Prefix:
         (B, n, <= 3, C), and mean and reciprocal deviation over all its frames, (B, n, C) each."""
         new = self.decoder.widen(latent)
         count = new.shape[1]
-        recent = new[:, :1].expand(-1, KERNEL, -1) if self._recent is None else self._recent
-        inputs = torch.cat([recent, new], 1)  # (B, KERNEL + n, C)
+        products = rows.linear(new, self._taps).unflatten(-1, (KERNEL, -1))  # (B, n, KERNEL, C)
+        recent = products[:, :1].expand(-1, KERNEL, -1, -1) if self._recent is None else self._recent
+        inputs = torch.cat([recent, products], 1)  # (B, KERNEL + n, KERNEL, C)
         newest = torch.arange(KERNEL, KERNEL + count, device=new.device)[:, None, None]
         output, tap = torch.arange(-HALF, 1, device=new.device), torch.arange(-HALF, HALF + 1, device=new.device)
         place = torch.minimum(newest + output[:, None] + tap, newest)  # (n, 3, KERNEL): the newest frame is repeated
-        seen = inputs[:, place].transpose(-1, -2).flatten(-2)  # (B, n, 3, C * KERNEL)
         conv, activation, norm = self._conv
-        y = activation(rows.linear(seen, self._kernel, cast(Tensor, conv.bias)))
+        y = activation(inputs[:, place, tap + HALF].sum(3) + cast(Tensor, conv.bias))
         y = y[:, :, -min(HALF + 1, self.length + count) :]
         exact = torch.stack([y.double(), y.double().square()])  # (2, B, n, <= 3, C)
         final = exact[:, :, :, 0]

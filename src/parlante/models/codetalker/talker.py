@@ -27,6 +27,8 @@ from parlante.models.codetalker.prefix import Prefix
 AT_ONCE = 3
 """Frames that are decoded in one pass, over all items of a batch; 1: one after the other. With so few rows a matrix
 product takes no longer than with one (measured; from four on it takes twice as long)."""
+PIECE = 256
+"""Frames whose cross-attention is prepared at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +230,12 @@ class CodeRollout:
 
         lengths (B,): frames of each item that matter; whatever follows may be wrong.
         """
+        piece = PIECE * self.model.config.steps_per_frame
+        for first in range(0, memory.shape[1], piece):
+            yield from self._advance(memory[:, first : first + piece], lengths)
+            lengths = None if lengths is None else lengths - PIECE
+
+    def _advance(self, memory: Tensor, lengths: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         decoder, quantizer, prefix = self.model.transformer_decoder, self.model.autoencoder.quantize, self.prefix
         heard = decoder.hear(memory)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
