@@ -52,3 +52,14 @@ def test_worse_is_told_by_the_measure() -> None:
     assert difference(MEASURES["ssim"], loud, quiet).value < 0 < difference(MVE, loud, quiet).value
     assert difference(JITTER, loud, quiet).value == pytest.approx(1.0)
     assert difference(JITTER, ([0.5, 0.5], [1, 1]), ([1.5, 1.5], [1, 1])).value == pytest.approx(0.0)
+
+
+def test_lengths_of_unknown_units_keep_their_digits() -> None:
+    """BIWI's published unit makes faces one unit long: two decimals would make all models equal."""
+    found = {"lve": [0.00004], "lip_mm": [0.006]}
+    for name, values in found.items():
+        measure = MEASURES[name]
+        shown = interval(measure, values, [1.0], unit="normalised")
+        assert float(f"{shown.value:.{measure.digits_in('normalised')}f}") == pytest.approx(values[0])
+        assert measure.digits_in("m") == measure.digits
+    assert PSNR.digits_in("normalised") == PSNR.digits

@@ -95,6 +95,11 @@ def test_the_export_says_what_the_training_said(corpus: Path, tmp_path: Path, fa
     np.testing.assert_allclose(said, trained, atol=0.03 * np.abs(trained).max())  # features in half precision
 
 
+def test_a_basis_has_rows(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rows must be at least 1, got 0"):
+        prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), rows=0))
+
+
 def test_still_faces_and_lost_templates_are_told(corpus: Path, tmp_path: Path) -> None:
     for path in (corpus / "vertices_npy").glob("*.npy"):
         array = np.load(path)

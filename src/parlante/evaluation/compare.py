@@ -135,7 +135,7 @@ def _having(models: Mapping[str, Any], measure: str) -> set[str]:
 
 def table(ranking: Ranking) -> list[Sequence[str]]:
     """Rows of text: place, name, figure with interval, difference to the next, what it beats beyond noise."""
-    digits = ranking.measure.digits
+    digits = ranking.measure.digits_in("m" if ranking.unit == ranking.measure.unit else "")
     rows: list[Sequence[str]] = []
     for number, place in enumerate(ranking.places):
         to_next = ""

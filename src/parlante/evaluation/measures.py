@@ -50,6 +50,10 @@ class Measure:
         """The unit of the figure shown for data in `unit`."""
         return self.unit if unit == "m" or not self.length else "data units"
 
+    def digits_in(self, unit: str) -> int:
+        """Decimals of the figure shown for data in `unit`; what the size of a data unit is, nobody knows."""
+        return self.digits if unit == "m" or not self.length else 6
+
     def badness(self, shown: Any) -> Any:
         """Figures as numbers of which the smaller is the better."""
         if self.better.startswith("near:"):

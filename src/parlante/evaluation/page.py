@@ -125,7 +125,7 @@ def _figures(results: Mapping[str, Any], names: Sequence[str]) -> str:
                 cells.append("")
                 continue
             low, high = (float("nan") if one[key] is None else one[key] for key in ("low", "high"))
-            text = spread(Interval(one["value"], low, high, one["clips"]), measure.digits)
+            text = spread(Interval(one["value"], low, high, one["clips"]), measure.digits_in(results["unit"]))
             value, _, rest = text.partition(" ")
             cells.append(("\0" if who == best else "") + f"{value} <small>{_text(rest)}</small>")
         rows.append(cells)
@@ -182,7 +182,8 @@ def _subjects(results: Mapping[str, Any], names: Sequence[str]) -> str:
             values = [results["models"][who]["subjects"][person].get(name) for who in names]
             clips = sum(clip["subject"] == person for clip in results["clips"].values())
             if any(value is not None for value in values):
-                cells = ["" if value is None else f"{value:.{measure.digits}f}" for value in values]
+                digits = measure.digits_in(results["unit"])
+                cells = ["" if value is None else f"{value:.{digits}f}" for value in values]
                 rows.append([_text(person), str(clips), *cells])
         if rows:
             parts.append(f"<h3>{_text(measure.label)} <small>{_text(measure.unit_in(results['unit']))}</small></h3>")

@@ -181,6 +181,8 @@ class OtherMotion:
     def __init__(self, config: MotionDataConfig) -> None:
         if config.encoder:
             raise InputError("data.encoder is for SynthTalk; models of other meshes hear the shipped encoder")
+        if config.rows < 1:
+            raise InputError(f"data.rows must be at least 1, got {config.rows}")
         self._config, self._motion = config, MeshMotion(config.corpus)
         self.fps, self.mouth, self.rows = self._motion.fps, self._motion.lips(), self._motion.rows
         self.digest = f"{self._motion.fingerprint(config.corpus)} {config.rows}".encode()
