@@ -10,7 +10,7 @@ import torch
 from parlante.core import InputError
 from parlante.models.embedded import build
 from parlante.models.talker import VertexTalker
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
+from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export, tapped
 from parlante.training.mesh_motion import MeshMotion
 from parlante.training.motion_store import MotionDataConfig, prepare
 from parlante.training.run import LoopConfig
@@ -63,24 +63,48 @@ def test_only_training_and_validation_clips_are_heard(corpus: Path, tmp_path: Pa
     assert len(list((tmp_path / "cache").glob("motion-*[!k]"))) == 2, "changed data are prepared anew"
 
 
-@pytest.mark.parametrize("family", ["faceformer", "ptalker"])
-def test_the_export_says_what_the_training_said(corpus: Path, tmp_path: Path, family: str) -> None:
-    store = prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=0, rows=3))
-    own = AutoregressiveConfig(taps=(-1, 0, 1))
+@pytest.fixture
+def hubert(tmp_path: Path) -> Path:
+    """A tiny speech network, as `save_pretrained` writes it."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = transformers.HubertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.HubertModel(sizes).save_pretrained(tmp_path / "hubert")
+    return tmp_path / "hubert"
+
+
+@pytest.mark.parametrize(("family", "network"), [("faceformer", False), ("ptalker", False), ("ptalker", True)])
+def test_the_export_says_what_the_training_said(
+    corpus: Path, tmp_path: Path, hubert: Path, family: str, network: bool
+) -> None:
+    store = prepare(
+        MotionDataConfig(
+            corpus=str(corpus),
+            cache=str(tmp_path / "cache"),
+            variants=0,
+            rows=3,
+            encoder=str(hubert) if network else "",
+        )
+    )
+    own = tapped(AutoregressiveConfig(taps=(-1, 0, 1)), store)
+    assert own.taps == ((0,) if network else (-1, 0, 1))
     torch.manual_seed(0)
     width = store.features.shape[-1] * len(own.taps)
     sizes = {
         "motion_dim": 3, "audio_dim": width, "subjects": 2, "steps_per_frame": 1, "period": FPS, "width": 16, "heads": 2
     }  # fmt: skip
     extra = {"emotion_dim": width, "audio_style_hidden": 8} if family == "ptalker" else {}
-    network = build(family, sizes | extra).eval()
+    model = build(family, sizes | extra).eval()
     with torch.no_grad():  # so that an untrained model moves visibly
-        for parameter in network.parameters():
+        for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
-    scheme = AutoregressiveScheme(network, store, LoopConfig(max_steps=1), own)
+    scheme = AutoregressiveScheme(model, store, LoopConfig(max_steps=1), own)
     clip = scheme.held_out()[0]
     identity, audio = store.shown(clip)
-    export(family, network, store, own, tmp_path / "export")
+    export(family, model, store, own, tmp_path / "export")
     talker = VertexTalker.from_pretrained(tmp_path / "export")
     assert talker.fps == FPS and talker.config.subjects == ("ann", "bob") and talker.num_vertices == COUNT
     neutral = torch.from_numpy(identity.neutral)
@@ -89,10 +113,25 @@ def test_the_export_says_what_the_training_said(corpus: Path, tmp_path: Path, fa
     said = (talker.generate(heard, neutral, code)[0] - neutral).numpy()
     codes = scheme.codes(torch.tensor([store.subjects().index(clip["subject"])]), heard)
     if family == "ptalker":
-        codes = codes + network.AudioStyle(heard)
+        codes = codes + model.AudioStyle(heard)
     trained = store.basis.decode(scheme.perform([clip], codes)[0].detach().numpy())[: len(said)]
     assert np.ptp(trained, 0).max() > 1e-5
     np.testing.assert_allclose(said, trained, atol=0.03 * np.abs(trained).max())  # features in half precision
+
+
+def test_hearings_by_a_network_differ_and_fit_the_frames(corpus: Path, tmp_path: Path, hubert: Path) -> None:
+    cache = str(tmp_path / "cache")
+    store = prepare(MotionDataConfig(corpus=str(corpus), cache=cache, variants=1, rows=3, encoder=str(hubert)))
+    assert store.features.shape == (2, 2 * len(store.motion), 16)
+    trained = np.concatenate(
+        [np.arange(c["start"], c["start"] + c["frames"]) for c in store.clips if c["split"] == "train"]
+    )
+    clean, coloured = store.hear(trained[None], np.zeros((1, len(trained)), int), (0,)), store.features[1, 2 * trained]
+    assert np.abs(clean[0] - coloured).max() > 0.01 and np.ptp(coloured, 0).min() > 0
+    prepare(MotionDataConfig(corpus=str(corpus), cache=cache, variants=1, rows=3))
+    assert len(list((tmp_path / "cache").glob("motion-*[!k]"))) == 2, "one folder for each encoder"
+    with pytest.raises(InputError, match="cannot load a speech network from hub name 'no/such-network'"):
+        prepare(MotionDataConfig(corpus=str(corpus), cache=cache, variants=0, encoder="no/such-network"))
 
 
 def test_a_basis_has_rows(corpus: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from parlante.losses import masked_mse
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
 from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training import mesh_motion
-from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
+from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare, speech_network
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
 from parlante.training.scheme import one_clip
 
@@ -281,6 +281,11 @@ def prepare_for(data: MotionDataConfig, loop: LoopConfig) -> MotionStore:
     return store
 
 
+def tapped(own: AutoregressiveConfig, store: MotionStore) -> AutoregressiveConfig:
+    """Without taps where a speech network heard, which looks around by itself."""
+    return replace(own, taps=(0,)) if store.network else own
+
+
 def main(config: dict[str, Any], run_dir: Path) -> None:
     """Prepare the corpus (or find it), train a family, write `run_dir/export` and figures.json."""
     if not (config.get("data") or {}).get("corpus"):
@@ -294,6 +299,7 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if loop.threads:
         torch.set_num_threads(loop.threads)
     store = prepare_for(data, loop)
+    own = tapped(own, store)
     torch.manual_seed(loop.seed)
     subjects = store.subjects()
     common = {
@@ -335,7 +341,8 @@ def export(family: str, model: nn.Module, store: MotionStore, own: Autoregressiv
     """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh."""
     taps = tuple(tap / (GRID * store.fps) for tap in own.taps)
     if store.mouth is not None:
-        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder)
+        hearing = speech_network(store.network, store.fps) if store.network else None
+        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder, hearing)
         return
     around = Surroundings(
         taps=taps,

@@ -18,7 +18,14 @@ from parlante.core import InputError, atomic_path
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.talker import CodeTalker, talker_loss
 from parlante.models.embedded import build
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, export, prepare_for
+from parlante.training.autoregressive import (
+    AutoregressiveConfig,
+    AutoregressiveScheme,
+    Stretches,
+    export,
+    prepare_for,
+    tapped,
+)
 from parlante.training.motion_store import MotionDataConfig, MotionStore
 from parlante.training.run import LoopConfig, first_process, fit, section
 from parlante.training.scheme import all_together, same_everywhere
@@ -140,7 +147,7 @@ def _opened(config: dict[str, Any]) -> tuple[MotionStore, LoopConfig, Autoregres
         torch.set_num_threads(loop.threads)
     store = prepare_for(data, loop)
     torch.manual_seed(loop.seed)
-    return store, loop, own
+    return store, loop, tapped(own, store)
 
 
 def _figures(scheme: AutoregressiveScheme, run_dir: Path) -> dict[str, float]:

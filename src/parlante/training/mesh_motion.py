@@ -1,7 +1,7 @@
 """The small talkers on meshes of their own: clips of any corpus as coordinates of a basis that is fitted to it.
 
 `VOCASET`, `BIWI`, own recordings: whatever `open_corpus` opens. What is trained becomes a checkpoint folder like those
-of `parlante convert`: the family, the basis, the faces of the training speakers, the shipped phonetic encoder.
+of `parlante convert`: the family, the basis, the faces of the training speakers, who hears.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from parlante.audio.speech import SpeechEncoder
 from parlante.core import Identity, InputError, Topology
 from parlante.data.corpus import open_corpus
 from parlante.models.motion_basis import MotionBasis
@@ -104,15 +105,20 @@ def _lips(topology: Topology) -> NDArray[np.int64]:
 
 def export(
     family: str, network: nn.Module, corpus: Path | str, basis: MotionBasis, taps: tuple[float, ...],
-    subjects: tuple[str, ...], folder: Path,
+    subjects: tuple[str, ...], folder: Path, hearing: SpeechEncoder | None = None,
 ) -> Path:  # fmt: skip
-    """Write what was trained as a checkpoint folder of a `VertexTalker`. taps: seconds beside a frame."""
+    """Write what was trained as a checkpoint folder of a `VertexTalker`.
+
+    taps: seconds beside a frame at which the shipped phonetic encoder hears; `hearing`: the network that hears instead.
+    """
     from parlante.models.talker import TalkerConfig, VertexTalker
     from parlante.models.templates import Templates
 
     motion = MeshMotion(corpus)
     mesh = motion.topology
-    speech = {"encoder": "phonetic", "fps": motion.fps, "steps_per_frame": 1, "taps": list(taps)}
+    speech: dict[str, Any] = {"encoder": "phonetic", "fps": motion.fps, "steps_per_frame": 1, "taps": list(taps)}
+    if hearing is not None:
+        speech = hearing.spec()
     sizes: Any = network.config
     config = TalkerConfig(
         model=family,
@@ -128,4 +134,7 @@ def export(
     templates = Templates(faces, mesh.triangles, mesh.uv, mesh.uv_triangles)
     talker = VertexTalker(config, basis=torch.from_numpy(basis.scale * basis.rows), templates=templates)
     talker.family.load_state_dict(network.state_dict())
+    for encoder in (talker.audio_encoder, talker.emotion_encoder):
+        if hearing is not None and encoder is not None:
+            encoder.load_state_dict(hearing.state_dict())
     return talker.save(folder)

@@ -1,8 +1,8 @@
 """Preparation for the small models: every clip of a corpus as motion coordinates and speech features.
 
 SynthTalk's motion is written in the shipped motion basis, without blinks and glances, which no speech foretells; that
-of any other corpus in a basis fitted to it (`mesh_motion`). Speech is heard by the
-frozen phonetic encoder, once as it is and several times recoloured and re-recorded; its features are kept at twice the
+of any other corpus in a basis fitted to it (`mesh_motion`). Speech is heard by a
+frozen encoder, once as it is and several times recoloured and re-recorded; its features are kept at twice the
 frame rate, locked to the frames, so that any stretch of clips reads its taps by index. The cache folder's name carries
 a hash of everything it was made from.
 """
@@ -10,6 +10,7 @@ a hash of everything it was made from.
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from parlante.audio.align import align
+from parlante.audio.rates import RateRule
+from parlante.audio.speech import SpeechEncoder
 from parlante.core import Identity, InputError
 from parlante.core.timing import FPS
 from parlante.data.synthtalk import SynthTalk
@@ -44,7 +48,8 @@ class MotionDataConfig:
     rows: int = 64
     """Of a basis that is fitted, at most."""
     encoder: str = ""
-    """Folder of a phonetic encoder; empty: the shipped one."""
+    """Who hears, frozen; empty: the shipped phonetic encoder. SynthTalk: folder of another one. Other corpora:
+    hub name or local folder of a wav2vec 2.0, HuBERT or WavLM; `scheme.taps` then do not apply."""
     cache: str = "runs/cache"
     """Where prepared folders are kept."""
     variants: int = 2
@@ -71,6 +76,11 @@ class MotionStore:
     fps: float = FPS
     mouth: NDArray[np.int64] | None = None
     """Vertices that the lips' loss looks at, of a mesh of its own; none: the embedded head's."""
+
+    @property
+    def network(self) -> str:
+        """Hub name or folder of the speech network that heard the clips; empty: a phonetic encoder."""
+        return "" if self.mouth is None else self.config.encoder
 
     def lips(self) -> NDArray[np.float32]:
         """(R, 3 n): coordinates -> offsets of the lips in thousandths of the unit, flattened."""
@@ -137,7 +147,10 @@ def _fingerprint(config: MotionDataConfig, own: bytes) -> str:
     from parlante.audio.phonetic import ASSET
 
     digest = hashlib.sha256(own)
-    digest.update(_digest(Path(config.encoder or ASSET) / "model.safetensors"))
+    if config.encoder and not Path(config.encoder).is_dir():
+        digest.update(config.encoder.encode())  # a hub name
+    else:
+        digest.update(_digest(Path(config.encoder or ASSET) / "model.safetensors"))
     numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache", "rows")}
     digest.update(json.dumps(numbers, sort_keys=True).encode())
     return digest.hexdigest()[:12]
@@ -149,6 +162,39 @@ def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
+Hear = Callable[[NDArray[np.float32], int, float], Tensor]
+"""Sound (N,) at 16 kHz, that goes `speed` times as fast as `count` frames do -> features (GRID count, F)."""
+
+
+def _phonetic(folder: str, fps: float) -> Hear:
+    from parlante.audio.phonetic import ASSET, PhoneticEncoder
+
+    encoder = PhoneticEncoder.from_pretrained(folder or ASSET)
+
+    def hear(audio: NDArray[np.float32], count: int, speed: float) -> Tensor:
+        values = torch.from_numpy(encoder.encode(audio))[None]
+        return align(values, GRID * count, fps=GRID * fps * speed, rate=encoder.rate)[0]
+
+    return hear
+
+
+def _network(name: str, fps: float) -> Hear:
+    encoder = speech_network(name, fps)
+
+    @torch.no_grad()
+    def hear(audio: NDArray[np.float32], count: int, speed: float) -> Tensor:
+        heard = encoder(torch.from_numpy(audio)[None], None if speed == 1 else count)[0]
+        heard = heard[torch.arange(count).clamp(max=len(heard) - 1)]  # as long as the motion
+        return heard.repeat_interleave(GRID, 0)
+
+    return hear
+
+
+def speech_network(name: str, fps: float) -> SpeechEncoder:
+    """By hub name or local folder, with a step a frame (FaceFormer's rule), frozen. Raises InputError, MissingExtra."""
+    return SpeechEncoder.from_hub(name, RateRule(kind="aligned", fps=fps), frozen="all")
+
+
 class HeadMotion:
     """SynthTalk's clips, on the embedded head."""
 
@@ -157,7 +203,7 @@ class HeadMotion:
     def __init__(self, config: MotionDataConfig) -> None:
         self._file = Path(config.basis or BASIS_FILE)
         self.digest = _digest(Path(config.corpus) / "index.json") + _digest(self._file)
-        self._data = SynthTalk(config.corpus)
+        self._data, self._encoder = SynthTalk(config.corpus), config.encoder
         self.rows: Any = self._data.rows
         self._shapes: dict[str, NDArray[np.float32]] = {}
 
@@ -174,13 +220,15 @@ class HeadMotion:
             self._shapes[take.identity] = basis.shapes(load_head().shapes(take.identity))
         return spoken(take.curves) @ self._shapes[take.identity], take.audio
 
+    def hearer(self) -> Hear:
+        """The shipped phonetic encoder, or the recipe's."""
+        return _phonetic(self._encoder, self.fps)
+
 
 class OtherMotion:
     """Clips of any other corpus, on its own mesh."""
 
     def __init__(self, config: MotionDataConfig) -> None:
-        if config.encoder:
-            raise InputError("data.encoder is for SynthTalk; models of other meshes hear the shipped encoder")
         if config.rows < 1:
             raise InputError(f"data.rows must be at least 1, got {config.rows}")
         self._config, self._motion = config, MeshMotion(config.corpus)
@@ -202,6 +250,11 @@ class OtherMotion:
         """Coordinates (T, R) and sound (N,)."""
         return basis.encode(self._motion.offsets(clip)), self._motion.audio(clip)
 
+    def hearer(self) -> Hear:
+        """As the exported talker will hear."""
+        name = self._config.encoder
+        return _network(name, self.fps) if name else _phonetic("", self.fps)
+
 
 def _choose(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
     used: dict[str, int] = {}
@@ -219,13 +272,12 @@ def _choose(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]
 
 def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Path) -> None:
     from parlante.audio.augment import recolour, record
-    from parlante.audio.phonetic import ASSET, PhoneticEncoder
 
     basis = source.basis(folder)
     clips = _choose(source.rows, config.clips_per_subject)
     total = sum(clip["frames"] for clip in clips)
-    encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
-    shape = (config.variants + 1, GRID * total, encoder.dim)
+    hear = source.hearer()
+    shape = (config.variants + 1, GRID * total, hear(np.zeros(16000, np.float32), 1, 1.0).shape[1])
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
     motion = np.zeros((total, len(basis)), np.float32)
     for clip in tqdm(clips, desc="hearing clips", disable=None):
@@ -237,9 +289,7 @@ def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Pa
                 rng = np.random.default_rng([config.seed, clip["number"], variant])
                 coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
                 heard = record(coloured, rng, strength=config.strength)
-            values = torch.from_numpy(encoder.encode(heard))[None]
-            aligned = align(values, GRID * count, fps=GRID * source.fps * speed, rate=encoder.rate)
-            features[variant, GRID * first : GRID * (first + count)] = aligned[0].half().numpy()
+            features[variant, GRID * first : GRID * (first + count)] = hear(heard, count, speed).half().numpy()
     features.flush()
     np.save(folder / "motion.npy", motion, allow_pickle=False)
     (folder / "index.json").write_text(json.dumps(clips))
