@@ -167,9 +167,26 @@ def _infinite(state: dict[str, Any], folder: Path) -> str:
     return "vertice_map_r.bias holds numbers that are not finite"
 
 
+def _speech_axes(state: dict[str, Any], folder: Path) -> str:
+    state["audio_encoder.feature_projection.projection.weight"] = torch.tensor(1.0)
+    torch.save(state, folder / "bad.pth")
+    return "feature_projection.projection.weight is (), wanted 2 axes"
+
+
+def _speech_empty(state: dict[str, Any], folder: Path) -> str:
+    state["audio_encoder.encoder.pos_conv_embed.conv.weight_v"] = torch.zeros(0, 3)
+    torch.save(state, folder / "bad.pth")
+    return "(0, 3), wanted 3 axes"
+
+
+def _folder(state: dict[str, Any], folder: Path) -> str:
+    (folder / "bad.pth").mkdir()
+    return "bad.pth is no file"
+
+
 DAMAGE = [
     _malicious, _malicious_stream, _pickled, _truncated, _truncated_stream, _text, _shape, _speech_shape, _keys,
-    _speech_keys, _other_family, _table, _no_table, _both_spellings, _infinite,
+    _speech_keys, _other_family, _table, _no_table, _both_spellings, _infinite, _speech_axes, _speech_empty, _folder,
 ]  # fmt: skip
 
 
@@ -216,6 +233,18 @@ def test_an_existing_folder_is_never_touched(tmp_path: Path, capsys: pytest.Capt
         ("faceformer", [*RATE, "--set", "heads"], "--set wants a name and a whole number"),
         ("faceformer", [*RATE, "--set", "nose=3"], "nose"),
         ("faceformer", [*RATE, "--set", "heads=3"], "heads"),
+        ("faceformer", [*RATE, "--set", "heads=0"], "heads must be at least 1, got 0"),
+        ("faceformer", [*RATE, "--set", "heads=true"], "heads is a whole number"),
+        ("faceformer", [*RATE, "--set", "speech.heads=0"], "8 wide with 0 heads"),
+        ("faceformer", [*RATE, "--set", "emotion.heads=2"], "no setting 'emotion.heads'"),
+        ("codetalker", [*RATE, "--set", "autoencoder.heads=0"], "8 and 0"),
+        ("ptalker", [*RATE, "--set", "motion_heads=0"], "motion_heads must divide"),
+        ("faceformer", [*RATE, "--set", "period=7"], "has a period of 30, got --set period=7"),
+        ("faceformer", ["--rate", "aligned", "--fps", "inf"], "--fps must be positive and at most 1000, got inf"),
+        ("faceformer", ["--rate", "aligned", "--fps", "0"], "--fps must be positive"),
+        ("faceformer", [*RATE, "--subjects", "Ann,"], "subjects must be 2 different names"),
+        ("faceformer", [*RATE, "--subjects", ""], "subjects must be 2 different names"),
+        ("faceformer", [*RATE, "--stats", "stats.json"], "--stats is for textalker"),
         ("faceformer", [*RATE, "--topology", "absent.ply"], "no such file: absent.ply"),
         ("faceformer", [*RATE, "--topology", "face.stl"], "face.stl as a template"),
     ],
@@ -253,6 +282,37 @@ def test_a_template_of_another_mesh_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert convert("faceformer", files, tmp_path / "made", *RATE, "--topology", str(tmp_path / "templates.pkl")) == 2
     assert "refused, nothing was executed" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists() and not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("mesh", "wanted"),
+    [
+        ({"triangles": np.array([[0, 1, -3]])}, "triangles name corners beyond the 7"),
+        ({"triangles": np.array([[0, 1, 7]])}, "triangles name corners beyond the 7"),
+        ({"triangles": np.array([[0, 1, 2, 3]])}, "wanted (F, 3)"),
+        ({"triangles": np.array([0, 1, 2])}, "wanted (F, 3)"),
+        ({"triangles": np.array([[0, 1, np.nan]])}, "triangles are no whole numbers"),
+        ({"uv": np.zeros((2, 2)), "uv_triangles": np.array([[0, 1, 9]])}, "uv_triangles name corners beyond the 2"),
+    ],
+)
+def test_a_template_whose_mesh_cannot_be_drawn_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mesh: dict[str, Any], wanted: str
+) -> None:
+    files = publish(tiny_talker("faceformer"), tmp_path)
+    np.savez(tmp_path / "face.npz", neutral=np.zeros((VERTICES, 3), np.float32), **mesh)
+    assert convert("faceformer", files, tmp_path / "made", *RATE, "--topology", str(tmp_path / "face.npz")) == 2
+    assert wanted in capsys.readouterr().err and not (tmp_path / "made").exists()
+
+
+def test_a_model_with_a_longer_table_looks_as_far_back_as_it_did(tmp_path: Path) -> None:
+    """Its authors' advice for speech of more than 20 s: a longer bias and table. Published files keep the default."""
+    from parlante.models.blocks.causal import SPAN, periodic_positions
+
+    state = published_state(tiny_talker("faceformer"))
+    for rows, span in ((630, SPAN), (930, 930)):
+        torch.save(state | {"PPE.pe": periodic_positions(0, rows, 8, 30)[None]}, tmp_path / "long.pth")
+        assert convert("faceformer", [tmp_path / "long.pth"], tmp_path / str(rows), *RATE) == 0
+        assert VertexTalker.from_pretrained(tmp_path / str(rows)).config.family.span == span
 
 
 # -- FaceDiffuser: no positional table, and rigs under other names

@@ -37,6 +37,7 @@ WRAPPINGS = {
     "bare": lambda w: w,
     "state_dict": lambda w: {"state_dict": w},
     "model": lambda w: {"model": w, "epoch": 12},
+    "model_state_dict": lambda w: {"model_state_dict": w, "optimizer_state_dict": {"state": {}}, "loss": 0.1},
     "params": lambda w: {"params": w},
     "params_ema": lambda w: {"params": {k: v + 1 for k, v in w.items()}, "params_ema": w},
     "data parallel": lambda w: {"state_dict": {f"module.{k}": v for k, v in w.items()}},

@@ -102,10 +102,13 @@ def infer_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict[
     """
     state = to_new(state)
 
-    def shape(name: str) -> torch.Size:
+    def shape(name: str, axes: int) -> torch.Size:
         if name not in state:
             raise InputError(f"no speech network: {name} is missing from the {len(state)} weights of the checkpoint")
-        return state[name].shape
+        found = state[name].shape
+        if len(found) != axes or 0 in found:
+            raise InputError(f"no speech network: {name} is {tuple(found)}, wanted {axes} axes, none of them empty")
+        return found
 
     def count(stem: str) -> int:
         found = {int(k[len(stem) :].split(".")[0]) for k in state if k.startswith(stem)}
@@ -114,21 +117,21 @@ def infer_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict[
         return len(found)
 
     convolutions, layers = count("feature_extractor.conv_layers."), count("encoder.layers.")
-    kernels = [shape(f"feature_extractor.conv_layers.{i}.conv.weight") for i in range(convolutions)]
-    if convolutions != 7 or any(len(k) != 3 for k in kernels):
-        raise InputError(f"no speech network: {convolutions} convolution layers, wanted 7 with weights (out, in, taps)")
+    kernels = [shape(f"feature_extractor.conv_layers.{i}.conv.weight", 3) for i in range(convolutions)]
+    if convolutions != 7:
+        raise InputError(f"no speech network: {convolutions} convolution layers, wanted 7")
     if not layers:
         raise InputError("no speech network: encoder.layers.* are missing")
-    width = shape("feature_projection.projection.weight")[0]
+    width = shape("feature_projection.projection.weight", 2)[0]
     positional = "encoder.pos_conv_embed.conv"
     normed = f"{positional}.parametrizations.weight.original1" in state
-    position = shape(f"{positional}.parametrizations.weight.original1" if normed else f"{positional}.weight")
+    position = shape(f"{positional}.parametrizations.weight.original1" if normed else f"{positional}.weight", 3)
     layered = "feature_extractor.conv_layers.1.layer_norm.weight" in state
     network: dict[str, Any] = {
         "model_type": "wav2vec2",
         "hidden_size": width,
         "num_hidden_layers": layers,
-        "intermediate_size": shape("encoder.layers.0.feed_forward.intermediate_dense.weight")[0],
+        "intermediate_size": shape("encoder.layers.0.feed_forward.intermediate_dense.weight", 2)[0],
         "conv_dim": [k[0] for k in kernels],
         "conv_kernel": [k[2] for k in kernels],
         "conv_stride": [5, 2, 2, 2, 2, 2, 2],
@@ -145,11 +148,11 @@ def infer_config(state: Mapping[str, Tensor], heads: int | None = None) -> dict[
         network.update(model_type="hubert", conv_pos_batch_norm=True)
     relative = "encoder.layers.0.attention.rel_attn_embed.weight"
     if relative in state:
-        buckets, heads = shape(relative)
+        buckets, heads = shape(relative, 2)
         network.update(model_type="wavlm", num_buckets=buckets)
     if heads is None:
         heads = HEADS.get(width) or (width // 64 if width % 64 == 0 else None)
-    if heads is None or width % heads:
+    if heads is None or heads < 1 or width % heads:
         raise InputError(f"speech network: {width} wide with {heads} heads; give heads=, a divisor of {width}")
     network["num_attention_heads"] = heads
     return network

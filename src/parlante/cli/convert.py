@@ -54,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     settings = dict(_setting(text) for text in options.set)
     if options.model == "textalker":
         return _textalker(options, settings)
-    subjects = options.subjects.split(",") if options.subjects else None
+    if options.stats is not None:
+        raise InputError(f"--stats is for textalker; a {options.model} has no motion statistics")
+    subjects = None if options.subjects is None else [name.strip() for name in options.subjects.split(",")]
     templates = read_templates(options.topology)
     talker = import_released(
         options.model,

@@ -26,6 +26,8 @@ from parlante.models.checkpoint import differences, load_checkpoint, save_checkp
 from parlante.models.templates import Templates
 
 SAMPLE_RATE = 16000
+FASTEST = 1000
+"""Frames per second; more is a slip of the keyboard."""
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser")
 """Models that speak the contract of this file; a config class stands beside each, with `Config` behind the name."""
 SPEECH, EMOTION, BASIS = "audio_encoder.", "AudioStyle.wav2vec2_emo.", "motion_basis."
@@ -66,7 +68,7 @@ class TalkerConfig:
         if isinstance(self.family, Mapping):
             object.__setattr__(self, "family", config_class(self.model)(**self.family))
         names = tuple(self.subjects) or tuple(f"subject-{i + 1}" for i in range(self.family.subjects))
-        if len(names) != self.family.subjects or len(set(names)) != len(names):
+        if len(names) != self.family.subjects or len(set(names)) != len(names) or not all(names):
             raise ValueError(f"subjects must be {self.family.subjects} different names, got {', '.join(names)}")
         object.__setattr__(self, "subjects", names)
         object.__setattr__(self, "controls", tuple(self.controls))
@@ -77,8 +79,8 @@ class TalkerConfig:
             raise ValueError(
                 f"motion_dim is {self.family.motion_dim}; wanted as many basis rows, or 3 for each vertex and no basis"
             )
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {self.fps}")
+        if not 0 < self.fps <= FASTEST:
+            raise ValueError(f"fps must be positive and at most {FASTEST}, got {self.fps}")
 
 
 def config_class(model: str) -> Any:

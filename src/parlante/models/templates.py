@@ -23,6 +23,19 @@ class Templates:
     uv_triangles: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     """(F, 3), or (0, 3)."""
 
+    def check(self, where: str) -> "Templates":
+        """Itself. Raises InputError, `where` being its file, if a triangle names a corner that is not there."""
+        vertices = len(next(iter(self.neutrals.values()))) if self.neutrals else None
+        for name, count in (("triangles", vertices), ("uv_triangles", len(self.uv))):
+            corners = getattr(self, name)
+            if corners.ndim != 2 or corners.shape[1] != 3:
+                raise InputError(f"{where}: {name} are {corners.shape}, wanted (F, 3)")
+            if corners.size and (corners.min() < 0 or (count is not None and corners.max() >= count)):
+                raise InputError(f"{where}: {name} name corners beyond the {count} that are there")
+        if self.uv.ndim != 2 or self.uv.shape[1] != 2 or not np.isfinite(self.uv).all():
+            raise InputError(f"{where}: uv is no table of finite numbers (U, 2)")
+        return self
+
     def save(self, path: Path) -> None:
         """One `.npz` of plain arrays."""
         names = list(self.neutrals)
@@ -39,4 +52,4 @@ class Templates:
         if len(arrays["neutrals"]) != len(names):
             raise InputError(f"{path} names {len(names)} faces and holds {len(arrays['neutrals'])}; convert it again")
         faces = dict(zip(names, arrays["neutrals"]))
-        return cls(faces, arrays["triangles"], arrays["uv"], arrays["uv_triangles"])
+        return cls(faces, arrays["triangles"], arrays["uv"], arrays["uv_triangles"]).check(str(path))

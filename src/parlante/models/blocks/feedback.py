@@ -44,6 +44,9 @@ class FeedbackConfig:
     def __post_init__(self) -> None:
         if self.span is not None and self.span < 1:
             raise ValueError(f"span must be at least 1 frame, or none for all of the past, got {self.span}")
+        for name in ("motion_dim", "audio_dim", "width", "period", "layers", "heads", "steps_per_frame"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
 

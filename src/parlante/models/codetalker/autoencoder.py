@@ -63,7 +63,7 @@ class MotionAutoencoderConfig:
     to either side, at a cost that grows with the length and not with its square. None: no limit."""
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.width % 2:
+        if self.heads < 1 or self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divide by heads, got {self.width} and {self.heads}")
         if self.span is not None and self.span < 2:
             raise ValueError(f"span must be at least 2 steps, or none for no limit, got {self.span}")

@@ -63,7 +63,7 @@ class PTalkerConfig(FeedbackConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if 2 * self.width % self.motion_heads:
+        if self.motion_heads < 1 or 2 * self.width % self.motion_heads:
             raise ValueError(f"motion_heads must divide twice the width, got {self.motion_heads} and {self.width}")
         if self.spatial_edges and self.motion_dim % 3:
             raise ValueError(

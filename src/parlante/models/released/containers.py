@@ -1,7 +1,8 @@
 """Files of named tensors as other people's training scripts leave them, read without running anything from them.
 
 Accepted: torch's zip format (1.6 and later), its older stream format, and safetensors; in each a bare state dict or one
-under `state_dict`, `model`, `params` or `params_ema`, with or without the prefix `module.` of data-parallel training.
+under `state_dict`, `model`, `model_state_dict`, `params` or `params_ema`, with or without the prefix `module.` of
+data-parallel training.
 
 Before torch sees a file, its pickle is read by `core.restricted_pickle` into descriptions of tensors: what it names
 must be on a short list, and what it claims must fit inside the bytes that are there. Then `torch.load` reads it with
@@ -24,7 +25,7 @@ from torch import Tensor
 from parlante.core import InputError
 from parlante.core.restricted_pickle import Buffer, Builder, Machine, Refused
 
-_WRAPPERS = ("state_dict", "params_ema", "params", "model")
+_WRAPPERS = ("state_dict", "params_ema", "params", "model", "model_state_dict")
 """Entries under which training scripts keep the state dict, best first."""
 _PREFIX = "module."
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -46,7 +47,7 @@ def read_tensors(path: Path | str, *, entry: str | None = None, without: Collect
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no such file: {path}")
+        raise InputError(f"{path} is no file; give the .pth itself" if path.exists() else f"no such file: {path}")
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(16)

@@ -20,10 +20,11 @@ from parlante.audio.speech import SpeechConfig, infer_config
 from parlante.audio.weight_norm import to_new
 from parlante.core import InputError
 from parlante.models import resolve
+from parlante.models.blocks.causal import SPAN
 from parlante.models.checkpoint import differences
 from parlante.models.released import facediffuser, keys
 from parlante.models.released.containers import read_tensors
-from parlante.models.talker import TalkerConfig, VertexTalker, config_class
+from parlante.models.talker import FASTEST, TalkerConfig, VertexTalker, config_class
 from parlante.models.templates import Templates
 
 RATES = {
@@ -93,7 +94,10 @@ def import_released(
     else:
         raise InputError(f"a {model} is one file, got {len(files)}: {source}")
 
+    if fps is not None and not 0 < fps <= FASTEST:
+        raise InputError(f"--fps must be positive and at most {FASTEST}, got {fps:g}")
     diffuses = model == "facediffuser"
+    longest = len(tensors["PPE.pe"].flatten(0, -2)) if "PPE.pe" in tensors else 0
     period, tensors = (None, tensors) if diffuses else keys.take_tables(tensors, source)
     speech, family = keys.split(to_new_names(tensors, source), keys.SPEECH)
     emotion, family = keys.split(family, keys.EMOTION)
@@ -102,8 +106,12 @@ def import_released(
         known = next((each for each in (*_SETS, _MULTIFACE) if sizes["motion_dim"] == each.motion_dim), None)
     else:
         sizes = keys.INFER[model](tensors) | autoencoder
+        if period is not None and settings.get("period", period) != period:
+            raise InputError(f"{source} has a period of {period}, got --set period={settings['period']}; leave it out")
         if period is not None:
             sizes["period"] = period
+            if longest // period > SPAN // period + 1:  # its authors let it look further back than the published ones
+                sizes["span"] = longest
         elif "period" not in settings:
             raise _not_published(model, tensors, source, ["missing (1): PPE.pe"])
         seen = (sizes["motion_dim"], sizes.get("period", settings.get("period")))
@@ -125,17 +133,19 @@ def import_released(
     if subjects is None and known is not None and len(known.subjects) == sizes["subjects"]:
         subjects = known.subjects
 
-    heads = {name: settings.pop(f"{name}.heads", None) for name in ("speech", "emotion")}
+    heads = {name: settings.pop(f"{name}.heads", None) for name in ("speech", *(["emotion"] * (model == "ptalker")))}
     for name, value in settings.items():
         outer, _, inner = name.rpartition(".")
         place = sizes.get(outer) if outer else sizes
         if not isinstance(place, dict):
             raise InputError(f"no setting {name!r}; {outer or 'this model'} has no sizes of its own")
+        if isinstance(value, bool) and inner.endswith("heads"):
+            raise InputError(f"{name} is a whole number, got {value}")
         place[inner] = value
     try:
         sizes_of_family = config_class(model)(**sizes)
         network = infer_config(speech, heads["speech"])
-        second = infer_config(emotion, heads["emotion"]) if model == "ptalker" else None
+        second = infer_config(emotion, heads["emotion"]) if "emotion" in heads else None
         config = TalkerConfig(
             model=model,
             family=sizes_of_family,

@@ -24,6 +24,7 @@ def read_templates(paths: Iterable[Path | str], name: str = "template") -> Templ
     """
     neutrals: dict[str, NDArray[np.float32]] = {}
     mesh: dict[str, Any] = {}
+    found = Templates()
     for path in map(Path, paths):
         kind = path.suffix.lower()
         if kind not in _KINDS:
@@ -41,8 +42,16 @@ def read_templates(paths: Iterable[Path | str], name: str = "template") -> Templ
         counts = {face.shape for face in neutrals.values()}
         if len(counts) > 1:
             raise InputError(f"{path}: faces of {' and '.join(map(str, sorted(counts)))}, wanted one mesh")
-        if np.size(mesh.get("triangles", ())) and counts and mesh["triangles"].max() >= next(iter(counts))[0]:
-            raise InputError(f"{path}: triangles name vertices beyond the {next(iter(counts))[0]} of the faces")
+        found = _templates(neutrals, mesh, path).check(str(path))
+    return found
+
+
+def _templates(neutrals: dict[str, NDArray[np.float32]], mesh: dict[str, Any], path: Path) -> Templates:
+    """`neutrals` with the triangles and texture corners of `mesh`, as far as it has them."""
+    for key, wanted in (("triangles", "iu"), ("uv_triangles", "iu"), ("uv", "f")):
+        kind = np.asarray(mesh.get(key, ())).dtype.kind
+        if key in mesh and kind not in wanted:
+            raise InputError(f"{path}: {key} are no {'whole ' * (wanted == 'iu')}numbers")
     none = Templates()
     return Templates(
         neutrals,
