@@ -178,3 +178,33 @@ def test_a_folder_with_other_weights_is_refused(tmp_path: Path) -> None:
     (folder / "config.json").write_text(text.replace('"width": 8', '"breadth": 8'))
     with pytest.raises(InputError, match=r"config\.json cannot be used"):
         VertexTalker.from_pretrained(folder)
+
+
+@each_family
+def test_pieces_that_do_not_fit_are_refused(model: str) -> None:
+    talker = tiny_talker(model, "pairs")
+    session = talker.session(face(), "subject-1")
+    for features in (torch.zeros(1, 4, 5), torch.zeros(2, 4, 8), torch.zeros(4, 8), torch.zeros(1, 3, 8)):
+        with pytest.raises(InputError, match=r"whole frames of one clip|wide|speech must be"):
+            session.push(features)
+    with pytest.raises(InputError, match="no finite numbers"):
+        session.push(torch.full((1, 4, 8), torch.nan))
+    with pytest.raises(InputError, match="the face has shape"):
+        talker.session(face()[:5], "subject-1")
+
+
+@each_family
+def test_lengths_and_sound_that_cannot_be_are_refused(model: str) -> None:
+    talker = tiny_talker(model)
+    for lengths in ([9000], [9000, 9001], [9000, -1]):
+        with pytest.raises(InputError, match=r"lengths .* wanted one each, at most 9000"):
+            talker.generate(sound(2, 9000), face(), "subject-1", lengths=lengths)
+    with pytest.raises(InputError, match="no finite numbers"):
+        talker.generate(sound(1, 9000) * torch.inf, face(), "subject-1")
+
+
+def test_a_reference_clip_of_another_mesh_is_refused() -> None:
+    talker = tiny_talker("ptalker")
+    for clip in (torch.zeros(9, 5, 3), torch.zeros(0, VERTICES, 3), torch.zeros(VERTICES, 3)):
+        with pytest.raises(InputError, match="a clip of this face"):
+            talker.style_of_motion(clip, face())

@@ -54,6 +54,7 @@ def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
         layers=sizes["decoder_layers"],
         heads=sizes["decoder_heads"],
         steps_per_frame=steps_per_frame(golden),
+        span=golden.span,
     )
 
 

@@ -17,6 +17,8 @@ from discover import ROOT, described
 from safetensors.torch import load_file
 from torch import Tensor
 
+from parlante.models.blocks.causal import SPAN
+
 FORMAT = "golden-ar/1"
 EXACT = 1e-9
 """Relative, in double precision."""
@@ -45,6 +47,11 @@ class Golden:
     def dataset(self) -> str:
         """Whose frame-rate rule the original applied: `vocaset` or `BIWI`."""
         return self.head["dataset"]
+
+    @property
+    def span(self) -> int:
+        """Frames that a frame attends to: the original sees all of a clip, which it limits to `max_seq_len`."""
+        return max(SPAN, self.sizes.get("max_seq_len", SPAN))
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

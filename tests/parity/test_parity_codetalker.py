@@ -65,6 +65,7 @@ def build_talker(golden: Golden, dtype: torch.dtype) -> CodeTalker:
         layers=sizes["decoder_layers"],
         heads=sizes["decoder_heads"],
         steps_per_frame=STEPS_PER_FRAME[golden.dataset],
+        span=golden.span,
         autoencoder=autoencoder_config(sizes["stage1"], state, "autoencoder."),
     )
     model = CodeTalker(config).to(dtype).eval()

@@ -35,6 +35,7 @@ def build(golden: Golden, dtype: torch.dtype) -> PTalker:
         heads=sizes["decoder_heads"],
         motion_heads=sizes["motion_encoder_heads"],
         steps_per_frame=STEPS[golden.dataset],
+        span=golden.span,
     )
     model = PTalker(config).to(dtype)
     model.load_state_dict(state, strict=True)

@@ -23,6 +23,7 @@ from parlante.audio.speech import load_speech_encoder
 from parlante.core import InputError, Style
 from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
+from parlante.models.talker_session import TalkerSession, check_speech
 from parlante.models.templates import Templates
 
 SAMPLE_RATE = 16000
@@ -197,6 +198,9 @@ class VertexTalker(nn.Module):
         """PTalker's code of a reference clip: vertices (T, V, 3), neutral (V, 3) -> (D,). InputError elsewhere."""
         if self.emotion_encoder is None:
             raise InputError(f"{self.config.model} reads no style from motion; fit a code to the clip instead")
+        self._check_face(neutral)
+        if vertices.ndim != 3 or not len(vertices) or vertices.shape[1:] != neutral.shape:
+            raise InputError(f"a clip of this face is (T, {self.num_vertices}, 3), got {tuple(vertices.shape)}")
         with torch.no_grad():
             return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
 
@@ -293,11 +297,7 @@ class VertexTalker(nn.Module):
         """
         if self.config.controls:
             raise InputError(f"this {self.config.model} moves {len(self.config.controls)} rig controls, no vertices")
-        if neutral.shape[-2:] != (self.num_vertices, 3):
-            raise InputError(
-                f"the face has shape {tuple(neutral.shape)}, this model moves {self.num_vertices} vertices: "
-                f"({self.num_vertices}, 3); give a template of its topology"
-            )
+        self._check_face(neutral)
         motion, frames = self.coordinates(
             speech,
             neutral,
@@ -335,17 +335,18 @@ class VertexTalker(nn.Module):
         Arguments and errors as in `generate`; neutral is needed by FaceDiffuser's vertex models alone.
         """
         family, config = self.family, self.config.family
-        if speech.ndim not in (2, 3):
-            raise InputError(f"speech must be sound (B, N) or features (B, S, A), got {tuple(speech.shape)}")
+        check_speech(speech, None if speech.ndim == 2 else config.audio_dim)
         speech = speech.to(self._like)
         count = None if lengths is None else torch.as_tensor(lengths, device=speech.device)
+        if count is not None:
+            most = speech.shape[1] if speech.ndim == 2 else speech.shape[1] // config.steps_per_frame
+            if count.shape != speech.shape[:1] or count.min() < 0 or count.max() > most:
+                raise InputError(f"lengths {count.tolist()} of {len(speech)} clips, wanted one each, at most {most}")
         features, frames = (
             self.hear(speech, count, released=released and self.rate is not None, normalised=normalised)
             if speech.ndim == 2
             else (speech, count)
         )
-        if features.shape[-1] != config.audio_dim:
-            raise InputError(f"features are {features.shape[-1]} wide, this model hears {config.audio_dim}")
         if self.emotion_encoder is not None:
             own = {"normalised": True} if normalised else {}
             return self._with_voice(speech, features, style, count, frames, voice, released, own), frames
@@ -355,6 +356,13 @@ class VertexTalker(nn.Module):
             return family.generate(features, codes, lengths=frames, **own), frames
         exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
         return family.generate(features, codes, lengths=frames, **exact), frames
+
+    def _check_face(self, neutral: Tensor) -> None:
+        if neutral.shape[-2:] != (self.num_vertices, 3):
+            raise InputError(
+                f"the face has shape {tuple(neutral.shape)}, this model moves {self.num_vertices} vertices: "
+                f"({self.num_vertices}, 3); give a template of its topology"
+            )
 
     def _sampling(
         self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None
@@ -412,8 +420,9 @@ class VertexTalker(nn.Module):
         *,
         steps: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> "TalkerSession":
+    ) -> TalkerSession:
         """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
+        self._check_face(neutral)
         own = self._sampling(neutral, 1, steps, generator) if self.config.model == "facediffuser" else {}
         return TalkerSession(self, self.family.session(self._codes(style, 1), **own), neutral.to(self._like))
 
@@ -490,14 +499,3 @@ def _without_weights(
         return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
     with torch.device("meta"):
         return cls(config, basis=own.get("basis"), mean=own.get("mean"), templates=templates)
-
-
-class TalkerSession:
-    """Vertices as features arrive."""
-
-    def __init__(self, talker: VertexTalker, session: Any, neutral: Tensor) -> None:
-        self._talker, self._session, self._neutral = talker, session, neutral
-
-    def push(self, features: Tensor) -> Tensor:
-        """The next n * steps_per_frame features (1, n * w, A) -> the frames that are ready, (n, V, 3)."""
-        return self._neutral + self._talker.decode(self._session.push(features.to(self._neutral))[0])
