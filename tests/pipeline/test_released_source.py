@@ -159,3 +159,71 @@ def test_a_real_template(tmp_path: Path, shared: Path) -> None:
     path = talker.save(tmp_path / "talker")
     take = animate_to(SPEECH, [tmp_path / "talk.npz", tmp_path / "talk.mp4"], source=path)
     assert take.topology.num_vertices == 5023 and (tmp_path / "talk.mp4").stat().st_size > 2000
+
+
+@pytest.mark.parametrize("rule", ["aligned", "pairs"])
+@pytest.mark.parametrize("model", ["faceformer", "talkingstyle"])
+def test_a_stranger_s_style_is_found_in_clips(tmp_path: Path, model: str, rule: str) -> None:
+    """Clips said by a mixture of the known: its style is found again, far from both."""
+    from parlante.core.style import save_style
+    from parlante.pipeline.extract import extract_style
+
+    _, path = folder(tmp_path / "talker", model, rule)
+    source = find_source(path)
+    mixture = "subject-1:0.3,subject-2:0.7"
+    clip = animate((spoken(6.0), 16000), source=path, style=mixture)
+    found = extract_style([clip], source, "stranger")
+    save_style(found.style, tmp_path / "stranger.style")
+    wanted = animate(SPEECH, source=path, style=mixture).vertices
+    error = np.abs(animate(SPEECH, source=path, style=str(tmp_path / "stranger.style")).vertices - wanted).max()
+    nearest = min(np.abs(animate(SPEECH, source=path, style=n).vertices - wanted).max() for n in source.style_names)
+    assert error < 0.25 * nearest and found.style.model == model
+
+
+def test_a_model_s_own_space_is_the_model() -> None:
+    from parlante.training.style_fit import in_own_space
+
+    for model in ("faceformer", "talkingstyle"):
+        family = tiny_talker(model).family.double()
+        small, basis, centre = in_own_space(family)
+        features, code = torch.randn(2, 9, 8).double(), torch.rand(2, 8).double()
+        wanted = family.generate(features, code)
+        coordinates = small.double().generate(features, code)
+        torch.testing.assert_close(coordinates @ basis + centre, wanted)
+        torch.testing.assert_close(small(features, coordinates, code) @ basis + centre, family(features, wanted, code))
+
+
+def test_ptalker_reads_a_stranger_s_clip_and_the_others_say_no(tmp_path: Path) -> None:
+    from parlante.pipeline.extract import extract_style
+
+    talker, path = folder(tmp_path / "talker", "ptalker")
+    clip = animate(SPEECH, source=path, style="subject-1")
+    code = extract_style([clip], find_source(path), "stranger").style.motion
+    offsets, rest = torch.from_numpy(clip.vertices - clip.neutral), torch.zeros(VERTICES, 3)
+    torch.testing.assert_close(torch.from_numpy(code), talker.style_of_motion(offsets, rest))
+    _, other = folder(tmp_path / "other", "codetalker")
+    with pytest.raises(InputError, match="learns no styles from clips"):
+        extract_style([clip], find_source(other), "stranger")
+
+
+def test_clips_that_teach_nothing_are_refused(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from parlante.core import Topology
+    from parlante.pipeline.extract import extract_style
+
+    _, path = folder(tmp_path / "talker")
+    five = Topology("five", 5, FACES[:3], np.zeros((1, 2), np.float32), np.zeros((3, 3), np.int32))
+    source = find_source(path)
+    clip = animate(SPEECH, source=path)
+    for change, wanted in (
+        ({"audio": np.zeros_like(clip.audio)}, "silent"),
+        ({"audio": clip.audio[:2000]}, "0.1 s of motion with sound"),
+        ({"vertices": np.repeat(clip.vertices[:1], len(clip.vertices), 0)}, "does not move"),
+        (
+            {"topology": five, "vertices": clip.vertices[:, :5], "neutral": clip.neutral[:5]},
+            "5 vertices, this .* moves 7",
+        ),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            extract_style([replace(clip, **change)], source, "stranger")

@@ -12,6 +12,12 @@ from parlante.export.npz import load
 from parlante.pipeline.source import Source
 from parlante.pipeline.speech import hear
 
+SAMPLE_RATE = 16000
+SILENT = 1e-4
+"""Largest sample of a clip without speech."""
+STILL = 1e-5
+"""Movement of a face at rest, in sizes of the face."""
+
 
 @dataclass(frozen=True, eq=False)
 class StyleClip:
@@ -44,7 +50,8 @@ def extract_style(clips: Sequence[Path | str | Animation], source: Source, name:
     if learn is None:
         raise InputError(
             f"this {source.provenance.get('model', 'model')} learns no styles from clips; wanted a talker of the "
-            "embedded head: talkingstyle, ptalker, faceformer, facediffuser, textalker, or a folder of parlante train"
+            "embedded head: talkingstyle, ptalker, faceformer, facediffuser, textalker, a folder of parlante train, or "
+            "a converted talkingstyle, ptalker or faceformer"
         )
     files = [Path(clip) for clip in clips if not isinstance(clip, Animation)]
     if missing := [str(file) for file in files if not file.is_file()]:
@@ -54,33 +61,42 @@ def extract_style(clips: Sequence[Path | str | Animation], source: Source, name:
             f"{missing[0]} is {what}, wanted an animation with sound (.npz); make one with parlante animate line.wav "
             f"-o clip.npz{more}"
         )
-    read = [_clip(clip, source.fps) for clip in clips]
-    seconds = sum(len(clip.offsets) for clip in read) / source.fps
+    read = [_clip(clip, source) for clip in clips]
+    seconds = sum(min(len(clip.offsets) / source.fps, len(clip.audio) / SAMPLE_RATE) for clip in read)
     if seconds < 1:
-        raise InputError(f"the clips hold {seconds:.1f} s of motion, a style needs at least 1 s; 10 s or more are good")
+        raise InputError(
+            f"the clips hold {seconds:.1f} s of motion with sound, a style needs at least 1 s; 10 s or more are good"
+        )
     found: Extracted = learn(read, name)
     return found
 
 
-def _clip(clip: Path | str | Animation, fps: float) -> StyleClip:
-    from parlante.head import load_head
-
+def _clip(clip: Path | str | Animation, source: Source) -> StyleClip:
     where = "the animation" if isinstance(clip, Animation) else str(clip)
     animation = clip if isinstance(clip, Animation) else load(clip)
-    topology = load_head().topology
-    if animation.vertices.shape[1] != topology.num_vertices:
-        raise InputError(
-            f"{where} has {animation.vertices.shape[1]} vertices, the embedded head {topology.num_vertices}; "
-            "give clips of that head, written by parlante animate or parlante synth"
-        )
+    own, count = getattr(source, "num_vertices", None), animation.vertices.shape[1]
+    if own is None:
+        from parlante.head import load_head
+
+        if count != load_head().topology.num_vertices:
+            raise InputError(
+                f"{where} has {count} vertices, the embedded head {load_head().topology.num_vertices}; "
+                "give clips of that head, written by parlante animate or parlante synth"
+            )
+    elif count != own:
+        raise InputError(f"{where} has {count} vertices, this checkpoint moves {own}; give clips of its own mesh")
     if len(animation.vertices) < 2:
         raise InputError(f"{where} has {len(animation.vertices)} frames; give a longer clip")
     if not np.isfinite(animation.vertices).all():
         raise InputError(f"{where} holds vertices that are no finite numbers")
     speech = hear((np.asarray(animation.audio), animation.sample_rate))
+    if not np.abs(speech.audio_16k).max() > SILENT:
+        raise InputError(f"{where} is silent; a style is learned from how speech moves the face")
     offsets = np.asarray(animation.vertices, np.float32) - animation.neutral
-    if abs(animation.fps - fps) > 1e-6:
-        offsets = _resample(offsets, animation.fps / fps)
+    if np.ptp(offsets, 0).max() <= STILL * np.ptp(animation.neutral):
+        raise InputError(f"{where} does not move; give a clip in which the person speaks")
+    if abs(animation.fps - source.fps) > 1e-6:
+        offsets = _resample(offsets, animation.fps / source.fps)
     return StyleClip(np.asarray(speech.audio_16k), offsets, animation.wrinkle)
 
 

@@ -4,7 +4,7 @@ Such a talker moves vertices and nothing else: no curves, no head pose, no skin,
 What comes out is what the authors' model says, in the unit and axes of its training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,20 @@ from torch import Tensor
 from parlante.audio.speech import SpeechEncoder
 from parlante.core import Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
+from parlante.models.blocks.feedback import FeedbackModel
 from parlante.models.checkpoint import digest
 from parlante.models.released.templates import read_templates
 from parlante.models.talker import VertexTalker
 from parlante.models.templates import Templates
 from parlante.pipeline.blocks import in_blocks
+from parlante.pipeline.extract import Extracted, StyleClip
 from parlante.pipeline.source import Request, Window, unknown_name
+from parlante.training.style_fit import StyleFitConfig, fit_style, in_own_space
 
 LONG_S, WINDOW_S = 60.0, 30.0
 """Seconds: from the first on, speech is heard in windows of the second, so that memory does not grow as its square."""
+FIT_FRAMES, FIT_PIECES = 120, 8
+"""A style is searched on at most so many pieces of about so many frames, spread over the clips."""
 SHORTEST = 1600
 """Samples; shorter recordings are lengthened with silence."""
 MESH_FILES = (".ply", ".obj", ".npz", ".pkl")
@@ -44,6 +49,10 @@ class ReleasedSource:
         self.max_steps: int = talker.config.family.steps if talker.config.model == "facediffuser" else 0
         self._audio = torch.zeros(1, SHORTEST)
         self._frames = 0
+        if isinstance(talker.family, FeedbackModel):
+            self.extract = self._search
+        elif talker.emotion_encoder is not None:
+            self.extract = self._read
 
     @classmethod
     def load(cls, folder: Path | str) -> "ReleasedSource":
@@ -100,10 +109,48 @@ class ReleasedSource:
         if name is not None and name not in self.style_names:
             raise unknown_name("style", name, self.style_names)
         names = self.style_names if name is None else (name,)
-        code = self.talker.style({each: 1 / len(names) for each in names})
-        nothing = np.zeros(0, np.float32)
+        return self._style_of(self.talker.style({each: 1 / len(names) for each in names}), name or "mean")
+
+    @property
+    def num_vertices(self) -> int:
+        """Of the mesh that it moves."""
+        return self.talker.num_vertices
+
+    def _read(self, clips: Sequence[StyleClip], name: str) -> Extracted:
+        """PTalker's way: a stranger's style as its encoder of motion reads it from the whole clips."""
+        rest = torch.zeros(self.num_vertices, 3)
+        codes = torch.stack([self.talker.style_of_motion(torch.from_numpy(clip.offsets), rest) for clip in clips])
+        lengths = torch.tensor([len(clip.offsets) for clip in clips], dtype=codes.dtype)
+        code = (codes * (lengths / lengths.sum())[:, None]).sum(0)
+        return Extracted(self._style_of(code, name), float(lengths.sum()) / self.fps, {"read by": "encoder of motion"})
+
+    def _search(self, clips: Sequence[StyleClip], name: str) -> Extracted:
+        """FaceFormer and TalkingStyle: the style under which the model says the clips' speech as they do."""
+        family: FeedbackModel = self.talker.family
+        network, basis, centre = in_own_space(family)
+        per_frame, period = family.config.steps_per_frame, family.config.period
+        size = period * max(1, round(FIT_FRAMES / period))  # so that a piece begins at the position it had in its clip
+        pieces: list[tuple[Tensor, Tensor]] = []
+        for clip in clips:
+            self.listen(clip.audio)
+            heard = self.talker.hear(self._audio)[0][0]
+            count = min(len(heard) // per_frame, len(clip.offsets))
+            motion = (self.talker.encode(torch.from_numpy(clip.offsets[:count])) - centre) @ basis.T
+            parts = heard[: count * per_frame].split(size * per_frame), motion.split(size)
+            pieces += zip(*parts, strict=True)
+        pieces = [piece for piece in pieces if len(piece[1]) >= size // 4] or pieces
+        chosen = pieces[:: -(-len(pieces) // FIT_PIECES)]
+        known = torch.stack([self.talker.style(each) for each in self.style_names])
+        everywhere = StyleFitConfig(lips=0.0)  # no published checkpoint tells which vertices the lips are
+        fit = fit_style(network, known, chosen, torch.zeros(len(basis), 1), everywhere)
+        facts: dict[str, float | str] = {"nearest known style": self.style_names[fit.nearest]}
+        facts |= {f"relative error, {what}": value for what, value in fit.errors.items()}
+        seconds = sum(len(motion) for _, motion in chosen) / self.fps
+        return Extracted(self._style_of(fit.code, name), seconds, facts)
+
+    def _style_of(self, code: Tensor, name: str) -> Style:
         model, checkpoint = (str(self.provenance[key]) for key in ("model", "checkpoint_sha256"))
-        return Style(code.numpy().copy(), nothing, name or "mean", model, checkpoint)
+        return Style(code.numpy().copy(), np.zeros(0, np.float32), name, model, checkpoint)
 
     # -- what is said
 

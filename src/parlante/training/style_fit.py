@@ -9,12 +9,13 @@ What is found is never worse on the clips than the nearest known style, which is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from parlante.models.blocks.feedback import FeedbackModel
 from parlante.models.facediffuser import FaceDiffuser
 
 AT_ONCE = 16
@@ -59,6 +60,25 @@ class StyleFit:
     errors: dict[str, float]
     """Relative squared error, running free: of the mean code, the nearest known style, and the code found, which is
     never worse than the nearest."""
+
+
+def in_own_space(network: FeedbackModel) -> tuple[FeedbackModel, Tensor, Tensor]:
+    """(the same model, basis (K, M), centre (M,)): what it can show is centre + coordinates (K,) @ basis.
+
+    Its motion is an affine function of D hidden features, so K <= D numbers a frame hold it, however many vertices
+    move; rows of the basis are orthonormal, so that distances stay. Exact for what the model itself has made.
+    """
+    decode, encode = network.decode, network.encode
+    basis, back = torch.linalg.qr(decode.weight)  # (M, K), (K, D)
+    folded = {
+        f"{network.motion_out}.weight": back,
+        f"{network.motion_out}.bias": torch.zeros(len(back)),
+        f"{network.motion_in}.weight": encode.weight @ basis,
+        f"{network.motion_in}.bias": encode.weight @ decode.bias + encode.bias,
+    }
+    small = type(network)(replace(network.config, motion_dim=len(back)))
+    small.load_state_dict(network.state_dict() | folded)
+    return small.eval().requires_grad_(False), basis.T, decode.bias
 
 
 class Judge:
