@@ -13,7 +13,7 @@ EPILOG = """examples:
   parlante style predict face.obj face.png --from latents/textalk4d -o new.style   from a face at rest, no recording
   parlante style info me.style
 
-A clip is a .npz with sound and vertices on the embedded head, as parlante animate writes it. Ten seconds are good.
+A clip is a .npz with sound and vertices of the model's own mesh, as parlante animate writes it. Ten seconds are good.
 A style belongs to the model it was extracted with.
 """
 
@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="talkingstyle",
         metavar="NAME",
-        help="whose style: talkingstyle (default), ptalker, faceformer, facediffuser, textalker, or a folder that "
-        "parlante train wrote",
+        help="whose style: talkingstyle (default), ptalker, faceformer, facediffuser, textalker, a folder that "
+        "parlante train wrote, or a talkingstyle, ptalker or faceformer that parlante convert wrote",
     )
     extract.add_argument("--name", help="what to call the style (default: the output's name)")
     mix = actions.add_parser("mix", help="a style between two, or beyond one")
