@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -208,3 +209,31 @@ def test_a_reference_clip_of_another_mesh_is_refused() -> None:
     for clip in (torch.zeros(9, 5, 3), torch.zeros(0, VERTICES, 3), torch.zeros(VERTICES, 3)):
         with pytest.raises(InputError, match="a clip of this face"):
             talker.style_of_motion(clip, face())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: {"neutrals": arrays["neutrals"] * np.nan}, "finite"),
+        (lambda arrays: {"triangles": -arrays["triangles"] - 1}, "triangles name corners"),
+        (lambda arrays: None, "no archive of plain arrays"),
+    ],
+)
+def test_damaged_faces_of_a_folder_are_refused(tmp_path: Path, change, message: str) -> None:
+    talker = tiny_talker("faceformer")
+    talker.templates = Templates({"F2": face().numpy()}, np.array([[0, 1, 2]], np.int32))
+    file = talker.save(tmp_path / "talker") / "topology.npz"
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    changed = change(arrays)
+    file.write_bytes(b"PK") if changed is None else np.savez(file, **(arrays | changed))
+    with pytest.raises(InputError, match=message):
+        VertexTalker.from_pretrained(tmp_path / "talker")
+
+
+def test_impossible_heads_of_a_stored_network_are_one_error(tmp_path: Path) -> None:
+    folder = tiny_talker("faceformer").save(tmp_path / "talker")
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"num_attention_heads": 2', '"num_attention_heads": 0'))
+    with pytest.raises(InputError, match="cannot build a wav2vec2 speech network"):
+        VertexTalker.from_pretrained(folder)

@@ -47,7 +47,7 @@ def build(network: Mapping[str, Any]) -> nn.Module:
     try:
         config = getattr(library, stem + "Config")(**fields)
         model: nn.Module = getattr(library, stem + "Model")(config)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"cannot build a {network['model_type']} speech network: {error}") from error
     return model
 

@@ -24,7 +24,9 @@ class Templates:
     """(F, 3), or (0, 3)."""
 
     def check(self, where: str) -> "Templates":
-        """Itself. Raises InputError, `where` being its file, if a triangle names a corner that is not there."""
+        """Itself. Raises InputError, `where` being its file, if a face or a triangle cannot be."""
+        if any(face.ndim != 2 or face.shape[1] != 3 or not np.isfinite(face).all() for face in self.neutrals.values()):
+            raise InputError(f"{where}: a face at rest is no table of finite numbers (V, 3)")
         vertices = len(next(iter(self.neutrals.values()))) if self.neutrals else None
         for name, count in (("triangles", vertices), ("uv_triangles", len(self.uv))):
             corners = getattr(self, name)
