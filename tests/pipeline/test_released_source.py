@@ -162,7 +162,7 @@ def test_a_real_template(tmp_path: Path, shared: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", ["aligned", "pairs"])
-@pytest.mark.parametrize("model", ["faceformer", "talkingstyle"])
+@pytest.mark.parametrize("model", ["faceformer", "talkingstyle", "codetalker"])
 def test_a_stranger_s_style_is_found_in_clips(tmp_path: Path, model: str, rule: str) -> None:
     """Clips said by a mixture of the known: its style is found again, far from both."""
     from parlante.core.style import save_style
@@ -175,15 +175,20 @@ def test_a_stranger_s_style_is_found_in_clips(tmp_path: Path, model: str, rule: 
     found = extract_style([clip], source, "stranger")
     save_style(found.style, tmp_path / "stranger.style")
     wanted = animate(SPEECH, source=path, style=mixture).vertices
-    error = np.abs(animate(SPEECH, source=path, style=str(tmp_path / "stranger.style")).vertices - wanted).max()
-    nearest = min(np.abs(animate(SPEECH, source=path, style=n).vertices - wanted).max() for n in source.style_names)
-    assert error < 0.25 * nearest and found.style.model == model
+
+    def error(style: str) -> float:
+        away = np.abs(animate(SPEECH, source=path, style=style).vertices - wanted)
+        return float(away.mean() if model == "codetalker" else away.max())  # codes flip: a frame is right or it is not
+
+    share = 0.7 if model == "codetalker" else 0.25
+    nearest = min(error(name) for name in source.style_names)
+    assert error(str(tmp_path / "stranger.style")) < share * nearest and found.style.model == model
 
 
 def test_a_model_s_own_space_is_the_model() -> None:
     from parlante.training.style_fit import in_own_space
 
-    for model in ("faceformer", "talkingstyle"):
+    for model in ("faceformer", "talkingstyle", "codetalker"):
         family = tiny_talker(model).family.double()
         small, basis, centre = in_own_space(family)
         features, code = torch.randn(2, 9, 8).double(), torch.rand(2, 8).double()
@@ -201,7 +206,7 @@ def test_ptalker_reads_a_stranger_s_clip_and_the_others_say_no(tmp_path: Path) -
     code = extract_style([clip], find_source(path), "stranger").style.motion
     offsets, rest = torch.from_numpy(clip.vertices - clip.neutral), torch.zeros(VERTICES, 3)
     torch.testing.assert_close(torch.from_numpy(code), talker.style_of_motion(offsets, rest))
-    _, other = folder(tmp_path / "other", "codetalker")
+    _, other = folder(tmp_path / "other", "facediffuser")
     with pytest.raises(InputError, match="learns no styles from clips"):
         extract_style([clip], find_source(other), "stranger")
 

@@ -51,7 +51,7 @@ def extract_style(clips: Sequence[Path | str | Animation], source: Source, name:
         raise InputError(
             f"this {source.provenance.get('model', 'model')} learns no styles from clips; wanted a talker of the "
             "embedded head: talkingstyle, ptalker, faceformer, facediffuser, textalker, a folder of parlante train, or "
-            "a converted talkingstyle, ptalker or faceformer"
+            "a converted talkingstyle, ptalker, faceformer or codetalker"
         )
     files = [Path(clip) for clip in clips if not isinstance(clip, Animation)]
     if missing := [str(file) for file in files if not file.is_file()]:

@@ -19,6 +19,7 @@ from parlante.core import Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
 from parlante.models.blocks.feedback import FeedbackModel
 from parlante.models.checkpoint import digest
+from parlante.models.codetalker.talker import CodeTalker
 from parlante.models.released.templates import read_templates
 from parlante.models.talker import VertexTalker
 from parlante.models.templates import Templates
@@ -31,6 +32,8 @@ LONG_S, WINDOW_S = 60.0, 30.0
 """Seconds: from the first on, speech is heard in windows of the second, so that memory does not grow as its square."""
 FIT_FRAMES, FIT_PIECES = 120, 8
 """A style is searched on at most so many pieces of about so many frames, spread over the clips."""
+FEWER_STEPS, FEWER_PIECES = 16, 3
+"""For CodeTalker, which has a hundred times the weights."""
 SHORTEST = 1600
 """Samples; shorter recordings are lengthened with silence."""
 MESH_FILES = (".ply", ".obj", ".npz", ".pkl")
@@ -49,7 +52,7 @@ class ReleasedSource:
         self.max_steps: int = talker.config.family.steps if talker.config.model == "facediffuser" else 0
         self._audio = torch.zeros(1, SHORTEST)
         self._frames = 0
-        if isinstance(talker.family, FeedbackModel):
+        if isinstance(talker.family, FeedbackModel | CodeTalker):
             self.extract = self._search
         elif talker.emotion_encoder is not None:
             self.extract = self._read
@@ -125,8 +128,8 @@ class ReleasedSource:
         return Extracted(self._style_of(code, name), float(lengths.sum()) / self.fps, {"read by": "encoder of motion"})
 
     def _search(self, clips: Sequence[StyleClip], name: str) -> Extracted:
-        """FaceFormer and TalkingStyle: the style under which the model says the clips' speech as they do."""
-        family: FeedbackModel = self.talker.family
+        """FaceFormer, TalkingStyle, CodeTalker: the style under which the model says the clips' speech as they do."""
+        family: FeedbackModel | CodeTalker = self.talker.family
         network, basis, centre = in_own_space(family)
         per_frame, period = family.config.steps_per_frame, family.config.period
         size = period * max(1, round(FIT_FRAMES / period))  # so that a piece begins at the position it had in its clip
@@ -139,9 +142,12 @@ class ReleasedSource:
             parts = heard[: count * per_frame].split(size * per_frame), motion.split(size)
             pieces += zip(*parts, strict=True)
         pieces = [piece for piece in pieces if len(piece[1]) >= size // 4] or pieces
-        chosen = pieces[:: -(-len(pieces) // FIT_PIECES)]
+        most = FEWER_PIECES if isinstance(family, CodeTalker) else FIT_PIECES
+        chosen = pieces[:: -(-len(pieces) // most)]
         known = torch.stack([self.talker.style(each) for each in self.style_names])
         everywhere = StyleFitConfig(lips=0.0)  # no published checkpoint tells which vertices the lips are
+        if isinstance(family, CodeTalker):
+            everywhere = replace(everywhere, steps=FEWER_STEPS, passes=1, renew=FEWER_STEPS // 2)
         fit = fit_style(network, known, chosen, torch.zeros(len(basis), 1), everywhere)
         facts: dict[str, float | str] = {"nearest known style": self.style_names[fit.nearest]}
         facts |= {f"relative error, {what}": value for what, value in fit.errors.items()}

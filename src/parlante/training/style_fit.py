@@ -10,12 +10,14 @@ What is found is never worse on the clips than the nearest known style, which is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from parlante.models.blocks.feedback import FeedbackModel
+from parlante.models.codetalker.talker import CodeTalker
 from parlante.models.facediffuser import FaceDiffuser
 
 AT_ONCE = 16
@@ -62,23 +64,35 @@ class StyleFit:
     never worse than the nearest."""
 
 
-def in_own_space(network: FeedbackModel) -> tuple[FeedbackModel, Tensor, Tensor]:
+def in_own_space(network: FeedbackModel | CodeTalker) -> tuple[FeedbackModel | CodeTalker, Tensor, Tensor]:
     """(the same model, basis (K, M), centre (M,)): what it can show is centre + coordinates (K,) @ basis.
 
     Its motion is an affine function of D hidden features, so K <= D numbers a frame hold it, however many vertices
     move; rows of the basis are orthonormal, so that distances stay. Exact for what the model itself has made.
     """
-    decode, encode = network.decode, network.encode
-    basis, back = torch.linalg.qr(decode.weight)  # (M, K), (K, D)
-    folded = {
-        f"{network.motion_out}.weight": back,
-        f"{network.motion_out}.bias": torch.zeros(len(back)),
-        f"{network.motion_in}.weight": encode.weight @ basis,
-        f"{network.motion_in}.bias": encode.weight @ decode.bias + encode.bias,
-    }
-    small = type(network)(replace(network.config, motion_dim=len(back)))
+    if isinstance(network, CodeTalker):
+        stage, made = network.autoencoder, "autoencoder.decoder.vertice_map_reverse"
+        decode = stage.decoder.vertice_map_reverse
+        readers = {"vertice_map": network.vertice_map}
+        readers["autoencoder.encoder.vertice_mapping.0"] = cast(nn.Linear, stage.encoder.vertice_mapping[0])
+    else:
+        decode, made, readers = network.decode, network.motion_out, {network.motion_in: network.encode}
+    basis, back = torch.linalg.qr(decode.weight.detach())  # (M, K), (K, D)
+    centre = torch.zeros(len(basis)).to(basis) if decode.bias is None else decode.bias.detach()
+    folded = {f"{made}.weight": back}
+    if decode.bias is not None:
+        folded[f"{made}.bias"] = torch.zeros(len(back))
+    for name, reader in readers.items():
+        folded[f"{name}.weight"] = reader.weight @ basis
+        folded[f"{name}.bias"] = reader.weight @ centre + reader.bias
+    sizes: Any = network.config
+    if isinstance(network, CodeTalker):
+        sizes = replace(sizes, autoencoder=replace(sizes.autoencoder, motion_dim=len(back)), motion_dim=len(back))
+    else:
+        sizes = replace(sizes, motion_dim=len(back))
+    small = type(network)(sizes)
     small.load_state_dict(network.state_dict() | folded)
-    return small.eval().requires_grad_(False), basis.T, decode.bias
+    return small.eval().requires_grad_(False), basis.T, centre
 
 
 class Judge:
@@ -162,7 +176,7 @@ def _by_gradient(speaker: "_Speaker", judge: Judge, space: _Space, place: Tensor
     place = place.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([place], config.lr, (0.8, 0.95))
     best, found = float("inf"), space.mean
-    for step in range(config.steps + 1):
+    for step in tqdm(range(config.steps + 1), desc="searching the style", disable=None, leave=False):
         code = space.code(place)
         if step % config.renew == 0:
             past = speaker.free(code.detach()[None])[0]
