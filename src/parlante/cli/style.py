@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="talkingstyle",
         metavar="NAME",
         help="whose style: talkingstyle (default), ptalker, faceformer, facediffuser, textalker, a folder that "
-        "parlante train wrote, or a talkingstyle, ptalker or faceformer that parlante convert wrote",
+        "parlante train wrote, or a talkingstyle, ptalker, faceformer or codetalker that parlante convert wrote",
     )
     extract.add_argument("--name", help="what to call the style (default: the output's name)")
     mix = actions.add_parser("mix", help="a style between two, or beyond one")

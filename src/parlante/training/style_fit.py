@@ -9,7 +9,7 @@ What is found is never worse on the clips than the nearest known style, which is
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -70,27 +70,18 @@ def in_own_space(network: FeedbackModel | CodeTalker) -> tuple[FeedbackModel | C
     Its motion is an affine function of D hidden features, so K <= D numbers a frame hold it, however many vertices
     move; rows of the basis are orthonormal, so that distances stay. Exact for what the model itself has made.
     """
-    if isinstance(network, CodeTalker):
-        stage, made = network.autoencoder, "autoencoder.decoder.vertice_map_reverse"
-        decode = stage.decoder.vertice_map_reverse
-        readers = {"vertice_map": network.vertice_map}
-        readers["autoencoder.encoder.vertice_mapping.0"] = cast(nn.Linear, stage.encoder.vertice_mapping[0])
-    else:
-        decode, made, readers = network.decode, network.motion_out, {network.motion_in: network.encode}
+    made, readers = network.motion_maps
+    decode = cast(nn.Linear, network.get_submodule(made))
     basis, back = torch.linalg.qr(decode.weight.detach())  # (M, K), (K, D)
     centre = torch.zeros(len(basis)).to(basis) if decode.bias is None else decode.bias.detach()
     folded = {f"{made}.weight": back}
     if decode.bias is not None:
         folded[f"{made}.bias"] = torch.zeros(len(back))
-    for name, reader in readers.items():
-        folded[f"{name}.weight"] = reader.weight @ basis
-        folded[f"{name}.bias"] = reader.weight @ centre + reader.bias
-    sizes: Any = network.config
-    if isinstance(network, CodeTalker):
-        sizes = replace(sizes, autoencoder=replace(sizes.autoencoder, motion_dim=len(back)), motion_dim=len(back))
-    else:
-        sizes = replace(sizes, motion_dim=len(back))
-    small = type(network)(sizes)
+    for name in readers:
+        reader = cast(nn.Linear, network.get_submodule(name))
+        folded |= {f"{name}.weight": reader.weight @ basis, f"{name}.bias": reader.weight @ centre + reader.bias}
+    config: Any = network.config.resized(len(back))
+    small = type(network)(config)
     small.load_state_dict(network.state_dict() | folded)
     return small.eval().requires_grad_(False), basis.T, centre
 

@@ -6,7 +6,7 @@ E and D are linear maps from and to the displacements of all vertices. A family 
 style code s comes from; training, generation and streaming are here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,10 @@ class FeedbackConfig:
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
 
+    def resized(self, motion_dim: int) -> "FeedbackConfig":
+        """The same sizes for motion of so many numbers a frame."""
+        return replace(self, motion_dim=motion_dim)
+
     def decoder(self) -> CausalDecoder:
         """A decoder of these sizes."""
         sizes = {"heads": self.heads, "period": self.period, "steps_per_frame": self.steps_per_frame}
@@ -72,6 +76,11 @@ class FeedbackModel(nn.Module):
     def __init__(self, config: FeedbackConfig) -> None:
         super().__init__()
         self.config = config
+
+    @property
+    def motion_maps(self) -> tuple[str, tuple[str, ...]]:
+        """Names of the linear map that makes motion, and of those that read it."""
+        return self.motion_out, (self.motion_in,)
 
     @property
     def encode(self) -> nn.Linear:

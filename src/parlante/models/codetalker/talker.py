@@ -9,7 +9,7 @@ does the other half, exactly or at constant cost. Stage 1 is frozen here. Parame
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -57,6 +57,10 @@ class CodeTalkerConfig(FeedbackConfig):
         if not self.refresh >= 0:
             raise ValueError(f"refresh must be at least 0, got {self.refresh}")
 
+    def resized(self, motion_dim: int) -> "CodeTalkerConfig":
+        """The same sizes, of both stages, for motion of so many numbers a frame."""
+        return replace(self, motion_dim=motion_dim, autoencoder=replace(self.autoencoder, motion_dim=motion_dim))
+
 
 class Taught(NamedTuple):
     """One pass of teacher forcing: what the losses compare."""
@@ -80,6 +84,9 @@ class Rolled(NamedTuple):
 
 class CodeTalker(nn.Module):
     """Motion is the displacement from the template, (B, T, M), in the unit of training."""
+
+    motion_maps = "autoencoder.decoder.vertice_map_reverse", ("vertice_map", "autoencoder.encoder.vertice_mapping.0")
+    """As `FeedbackModel.motion_maps`."""
 
     def __init__(self, config: CodeTalkerConfig) -> None:
         super().__init__()
