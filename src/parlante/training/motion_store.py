@@ -144,13 +144,7 @@ def _of_the_head(corpus: Path | str) -> bool:
 
 
 def _fingerprint(config: MotionDataConfig, own: bytes) -> str:
-    from parlante.audio.phonetic import ASSET
-
     digest = hashlib.sha256(own)
-    if config.encoder and not Path(config.encoder).is_dir():
-        digest.update(config.encoder.encode())  # a hub name
-    else:
-        digest.update(_digest(Path(config.encoder or ASSET) / "model.safetensors"))
     numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache", "rows")}
     digest.update(json.dumps(numbers, sort_keys=True).encode())
     return digest.hexdigest()[:12]
@@ -164,6 +158,12 @@ def _digest(path: Path) -> bytes:
 
 Hear = Callable[[NDArray[np.float32], int, float], Tensor]
 """Sound (N,) at 16 kHz, that goes `speed` times as fast as `count` frames do -> features (GRID count, F)."""
+
+
+def _phonetic_digest(folder: str) -> bytes:
+    from parlante.audio.phonetic import ASSET
+
+    return _digest(Path(folder or ASSET) / "model.safetensors")
 
 
 def _phonetic(folder: str, fps: float) -> Hear:
@@ -202,7 +202,9 @@ class HeadMotion:
 
     def __init__(self, config: MotionDataConfig) -> None:
         self._file = Path(config.basis or BASIS_FILE)
-        self.digest = _digest(Path(config.corpus) / "index.json") + _digest(self._file)
+        self.digest = (
+            _digest(Path(config.corpus) / "index.json") + _digest(self._file) + _phonetic_digest(config.encoder)
+        )
         self._data, self._encoder = SynthTalk(config.corpus), config.encoder
         self.rows: Any = self._data.rows
         self._shapes: dict[str, NDArray[np.float32]] = {}
@@ -236,6 +238,12 @@ class OtherMotion:
         self.digest = f"{self._motion.fingerprint(config.corpus)} {config.rows}".encode()
         if config.basis:
             self.digest += _digest(Path(config.basis))
+        if not config.encoder:
+            self.digest += _phonetic_digest("")
+        elif Path(config.encoder).is_dir():
+            self.digest += b"".join(_digest(path) for path in sorted(Path(config.encoder).iterdir()) if path.is_file())
+        else:
+            self.digest += config.encoder.encode()  # a hub name
 
     def basis(self, folder: Path) -> MotionBasis:
         """The recipe's, or the one in `folder`, which is fitted if there is none."""
