@@ -80,7 +80,9 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _info(path: Path) -> int:
-    if path.suffix.lower() in (".glb", ".vrm", ".gltf") and path.is_file():
+    from parlante.pipeline.character import is_rigged
+
+    if is_rigged(path):
         from parlante.character.rigged import read_rig
 
         for line in read_rig(path).tell():

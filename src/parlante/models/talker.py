@@ -23,7 +23,7 @@ from parlante.audio.speech import load_speech_encoder
 from parlante.core import InputError, Style
 from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
-from parlante.models.talker_session import TalkerSession, check_speech
+from parlante.models.talker_session import TalkerSession, check_face, check_speech
 from parlante.models.templates import Templates
 
 SAMPLE_RATE = 16000
@@ -198,7 +198,7 @@ class VertexTalker(nn.Module):
         """PTalker's code of a reference clip: vertices (T, V, 3), neutral (V, 3) -> (D,). InputError elsewhere."""
         if self.emotion_encoder is None:
             raise InputError(f"{self.config.model} reads no style from motion; fit a code to the clip instead")
-        self._check_face(neutral)
+        check_face(neutral, self.num_vertices)
         if vertices.ndim != 3 or not len(vertices) or vertices.shape[1:] != neutral.shape:
             raise InputError(f"a clip of this face is (T, {self.num_vertices}, 3), got {tuple(vertices.shape)}")
         with torch.no_grad():
@@ -297,7 +297,7 @@ class VertexTalker(nn.Module):
         """
         if self.config.controls:
             raise InputError(f"this {self.config.model} moves {len(self.config.controls)} rig controls, no vertices")
-        self._check_face(neutral)
+        check_face(neutral, self.num_vertices)
         motion, frames = self.coordinates(
             speech,
             neutral,
@@ -357,13 +357,6 @@ class VertexTalker(nn.Module):
         exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
         return family.generate(features, codes, lengths=frames, **exact), frames
 
-    def _check_face(self, neutral: Tensor) -> None:
-        if neutral.shape[-2:] != (self.num_vertices, 3):
-            raise InputError(
-                f"the face has shape {tuple(neutral.shape)}, this model moves {self.num_vertices} vertices: "
-                f"({self.num_vertices}, 3); give a template of its topology"
-            )
-
     def _sampling(
         self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None
     ) -> dict[str, Any]:
@@ -422,7 +415,7 @@ class VertexTalker(nn.Module):
         generator: torch.Generator | None = None,
     ) -> TalkerSession:
         """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
-        self._check_face(neutral)
+        check_face(neutral, self.num_vertices)
         own = self._sampling(neutral, 1, steps, generator) if self.config.model == "facediffuser" else {}
         return TalkerSession(self, self.family.session(self._codes(style, 1), **own), neutral.to(self._like))
 

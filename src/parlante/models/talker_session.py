@@ -1,4 +1,4 @@
-"""What a talker hears, checked; and vertices as it is heard."""
+"""What a talker is given, checked; and vertices as it is heard."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,15 @@ def check_speech(speech: Tensor, width: int | None) -> None:
         raise InputError(f"features are {speech.shape[-1]} wide, this model hears {width}")
     if not speech.isfinite().all():
         raise InputError("the speech holds values that are no finite numbers")
+
+
+def check_face(neutral: Tensor, num_vertices: int) -> None:
+    """Raises InputError unless this is a face (..., V, 3) of so many vertices."""
+    if neutral.shape[-2:] != (num_vertices, 3):
+        raise InputError(
+            f"the face has shape {tuple(neutral.shape)}, this model moves {num_vertices} vertices: "
+            f"({num_vertices}, 3); give a template of its topology"
+        )
 
 
 class TalkerSession:

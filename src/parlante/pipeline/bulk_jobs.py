@@ -108,10 +108,10 @@ def animate_jobs(
 
 def check_performance(suffixes: Sequence[str], how: dict[str, Any], character: str | None = None) -> None:
     """Raises InputError where talker, identity, styles or outputs do not go together; animates nothing."""
+    from parlante.pipeline.character import is_rigged
     from parlante.pipeline.perform import check_fit, stream
 
-    rigs = (".glb", ".vrm", ".gltf")
-    rigged = character is not None and Path(character).is_file() and Path(character).suffix.lower() in rigs
+    rigged = character is not None and is_rigged(character)
     take, _ = stream((np.zeros(1600), 16000), skin=False, **dict(how, source=_source(how.get("source"))))
     if not rigged:
         check_fit([f"any{suffix}" for suffix in suffixes], take)

@@ -17,6 +17,11 @@ from parlante.pipeline.perform import also, fill, stream
 RIGGED = (".glb", ".vrm", ".gltf")
 
 
+def is_rigged(path: Path | str) -> bool:
+    """Whether this is a file of the kind that rigged characters come in."""
+    return Path(path).suffix.lower() in RIGGED and Path(path).is_file()
+
+
 def animate_character(
     speech: Path | str | tuple[NDArray[np.floating], int],
     outputs: Sequence[Path | str],
@@ -36,7 +41,7 @@ def animate_character(
     the keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
     """
     path = Path(character)
-    if path.suffix.lower() in RIGGED and path.is_file():
+    if is_rigged(path):
         from parlante.character.rigged import read_rig
 
         rig = read_rig(path)
