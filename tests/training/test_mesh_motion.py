@@ -1,6 +1,5 @@
 """Training on meshes of one's own: the basis fits them, and what is exported says what was trained."""
 
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,6 @@ from parlante.training.motion_store import MotionDataConfig, prepare
 from parlante.training.run import LoopConfig
 
 COUNT, FPS = 30, 25
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Two people with four clips of 1.2 to 1.8 s each, moved by three shapes; no triangles."""
-    root, rng = tmp_path / "mine", np.random.default_rng(0)
-    (root / "vertices_npy").mkdir(parents=True)
-    (root / "wav").mkdir()
-    faces = {name: rng.normal(0, 0.05, (COUNT, 3)) for name in ("ann", "bob")}
-    shapes = rng.normal(0, 0.002, (3, COUNT, 3))
-    for place, key in enumerate(f"{name}_{number:02}" for number in range(4) for name in faces):
-        frames = 30 + 2 * place
-        moved = faces[key[:3]] + np.tensordot(rng.normal(0, 1, (frames, 3)).cumsum(0) / 3, shapes, 1)
-        np.save(root / f"vertices_npy/{key}.npy", moved.reshape(frames, -1).astype(np.float32))
-        with wave.open(str(root / f"wav/{key}.wav"), "wb") as file:
-            file.setparams((1, 2, 16000, 0, "NONE", ""))
-            file.writeframes(rng.integers(-9000, 9000, frames * 16000 // FPS).astype("<i2").tobytes())
-    np.savez(root / "templates.npz", **faces)
-    return root
 
 
 def test_the_basis_keeps_the_motion_and_no_more_rows_than_there_is(corpus: Path) -> None:
@@ -61,19 +41,6 @@ def test_only_training_and_validation_clips_are_heard(corpus: Path, tmp_path: Pa
     np.save(corpus / "vertices_npy/ann_00.npy", other[:-1])
     prepare(MotionDataConfig(corpus=str(corpus), cache=str(tmp_path / "cache"), variants=1, rows=3))
     assert len(list((tmp_path / "cache").glob("motion-*[!k]"))) == 2, "changed data are prepared anew"
-
-
-@pytest.fixture
-def hubert(tmp_path: Path) -> Path:
-    """A tiny speech network, as `save_pretrained` writes it."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    sizes = transformers.HubertConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
-        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    transformers.HubertModel(sizes).save_pretrained(tmp_path / "hubert")
-    return tmp_path / "hubert"
 
 
 @pytest.mark.parametrize(("family", "network"), [("faceformer", False), ("ptalker", False), ("ptalker", True)])

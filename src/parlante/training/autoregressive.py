@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from parlante.audio.speech import SpeechEncoder
 from parlante.core import InputError, atomic_path
 from parlante.losses import masked_mse
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
 from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training import mesh_motion
+from parlante.training.finetuning import Listener, trained_along
 from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare, speech_network
 from parlante.training.run import LoopConfig, Scheme, first_process, fit, section
 from parlante.training.scheme import one_clip
@@ -50,11 +52,15 @@ class AutoregressiveConfig:
     """Deviation of the noise on the past, in deviations of the motion."""
     clean_share: float = 0.3
     """Share of hearings without re-recording."""
+    speech_lr: float | None = None
+    """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`."""
     check_clips: int = 32
     """Validation clips."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))
+        if self.speech_lr is not None and not self.speech_lr > 0:
+            raise ValueError(f"speech_lr must be positive, got {self.speech_lr}; leave out data.finetune instead")
 
 
 class Stretches(NamedTuple):
@@ -63,11 +69,13 @@ class Stretches(NamedTuple):
     motion: Tensor
     """(B, T, R)."""
     features: Tensor
-    """(B, T, A)."""
+    """(B, T, A), or the sound (B, N) for a network that is trained along."""
     subjects: Tensor
     """(B,) numbers."""
     lengths: Tensor | None = None
     """(B,) frames that count, or none for all."""
+    samples: Tensor | None = None
+    """(B,) of sound that count; none: it has been heard."""
 
 
 class AutoregressiveScheme(Scheme):
@@ -77,9 +85,18 @@ class AutoregressiveScheme(Scheme):
     lips: Tensor
     scale: Tensor
 
-    def __init__(self, model: nn.Module, store: MotionStore, loop: LoopConfig, own: AutoregressiveConfig) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        store: MotionStore,
+        loop: LoopConfig,
+        own: AutoregressiveConfig,
+        speech: SpeechEncoder | None = None,
+    ) -> None:
+        """`speech` is trained along with the family `model`, from the sound that the store then holds."""
         super().__init__(loop)
-        self.network, self.store, self.own = model, store, own
+        self.network = model if speech is None else Listener(model, speech)
+        self.store, self.own = store, own
         self.names = store.subjects()
         self.streams: list[NDArray[np.int64]] = []
         for name in self.names:
@@ -99,6 +116,19 @@ class AutoregressiveScheme(Scheme):
         few = slice(None, None, 7 if len(sample) > 700 else 1)
         variances = [spread(sample), spread(steps), spread(sample[few] @ part), spread(steps[few] @ part)]
         self.register_buffer("scale", torch.tensor(variances), persistent=False)
+
+    @property
+    def family(self) -> Any:
+        """The network without the one that hears for it."""
+        return self.network.family if isinstance(self.network, Listener) else self.network
+
+    def groups(self) -> list[dict[str, Any]]:
+        """A speech network that is trained along has a learning rate of its own."""
+        if not isinstance(self.network, Listener):
+            return super().groups()
+        share = 1.0 if self.own.speech_lr is None else self.own.speech_lr / self.loop.lr
+        parts = ((self.network.family, 1.0), (self.network.speech, share))
+        return [{"params": [p for p in part.parameters() if p.requires_grad], "share": share} for part, share in parts]
 
     # -- data
 
@@ -121,7 +151,7 @@ class AutoregressiveScheme(Scheme):
     def batch(self, step: int) -> Stretches:
         """Stretches of `batch` random subjects, or whole clips."""
         rng = np.random.default_rng([self.loop.seed, step])
-        if self.own.whole:
+        if self.own.whole or self.store.sound is not None:
             return self._clips(rng)
         subjects, frames, hearings = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
         at = np.stack(frames)
@@ -132,36 +162,50 @@ class AutoregressiveScheme(Scheme):
         )
 
     def _clips(self, rng: np.random.Generator) -> Stretches:
-        """Random training clips as they are, padded with their last frames."""
+        """Random training clips, whole or a stretch of each, padded with their last frames."""
         spans = np.concatenate(self.streams)
         owner = np.repeat(np.arange(len(self.streams)), [len(stream) for stream in self.streams])
         chosen = rng.integers(len(spans), size=self.own.batch)
-        lengths = spans[chosen, 1]
+        lengths = spans[chosen, 1] if self.own.whole else spans[chosen, 1].clip(max=self.own.frames)
         variants = self.store.config.variants
         motion, heard = [], []
-        for start, count in spans[chosen]:
-            at = np.arange(start, start + count)
+        for (start, every), count in zip(spans[chosen], lengths, strict=True):
+            at = start + np.arange(count) + (rng.integers(every - count + 1) if count < every else 0)
             clean = variants == 0 or rng.random() < self.own.clean_share
-            hearing = np.full_like(at, 0 if clean else rng.integers(1, variants + 1))
+            hearing = 0 if clean else int(rng.integers(1, variants + 1))
             padded = np.minimum(np.arange(lengths.max()), count - 1)
             motion.append(self.store.motion[at[padded]])
-            heard.append(self.store.hear(at, hearing, self.own.taps)[padded])
+            if self.store.sound is not None:
+                heard.append(torch.from_numpy(self.store.cut(at, hearing)))
+            else:
+                features = self.store.hear(at, np.full_like(at, hearing), self.own.taps)
+                heard.append(torch.from_numpy(features[padded]))
+        sound = self.store.sound is not None
         return Stretches(
             torch.from_numpy(np.stack(motion)),
-            torch.from_numpy(np.stack(heard)),
+            nn.utils.rnn.pad_sequence(heard, batch_first=True),
             torch.from_numpy(owner[chosen]),
             torch.from_numpy(lengths),
+            torch.tensor([len(each) for each in heard]) if sound else None,
         )
+
+    def heard(self, batch: Stretches) -> Stretches:
+        """A batch of sounds as one of features, cut to the frames that they last for."""
+        if batch.samples is None:
+            return batch
+        assert batch.lengths is not None
+        features, lengths = self.network.hear(batch.features, batch.samples, batch.lengths)
+        return Stretches(batch.motion[:, : int(lengths.max())], features, batch.subjects, lengths)
 
     # -- losses
 
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
         """(B, D) codes of subjects (B,)."""
-        return self.network.style_code(nn.functional.one_hot(subjects, len(self.names)).to(features))
+        return self.family.style_code(nn.functional.one_hot(subjects, len(self.names)).to(features))
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Teacher forcing on a past that is partly the model's own."""
-        model = self.network
+        model, batch = self.family, self.heard(batch)
         code = self.codes(batch.subjects, batch.features)
         share = self.share()
         past = batch.motion
@@ -250,13 +294,17 @@ class AutoregressiveScheme(Scheme):
         heard = []
         for clip in clips:
             at = np.arange(clip["start"], clip["start"] + clip["frames"])
-            heard.append(torch.from_numpy(self.store.hear(at, np.zeros_like(at), self.own.taps)))
-        lengths = torch.tensor([len(h) for h in heard])
+            if isinstance(self.network, Listener):
+                sound = torch.from_numpy(self.store.cut(at, 0)).to(device)
+                heard.append(self.network.hear_clip(sound, clip["frames"]))
+            else:
+                heard.append(torch.from_numpy(self.store.hear(at, np.zeros_like(at), self.own.taps)))
+        lengths = torch.tensor([clip["frames"] for clip in clips])
         features = nn.utils.rnn.pad_sequence(heard, batch_first=True).to(device)
         if codes is None:
             codes = self.codes(torch.tensor([self.names.index(c["subject"]) for c in clips], device=device), features)
         with torch.inference_mode():
-            made = self.network.generate(features, codes, lengths=lengths.to(device))
+            made = self.family.generate(features, codes, lengths=lengths.to(device))
         return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]
 
 
@@ -286,25 +334,34 @@ def tapped(own: AutoregressiveConfig, store: MotionStore) -> AutoregressiveConfi
     return replace(own, taps=(0,)) if store.network else own
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Prepare the corpus (or find it), train a family, write `run_dir/export` and figures.json."""
+def opened(config: dict[str, Any]) -> tuple[MotionStore, LoopConfig, AutoregressiveConfig]:
+    """What every stage of the small models begins with. Raises InputError."""
     if not (config.get("data") or {}).get("corpus"):
         raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
+    data, loop = section(MotionDataConfig, config, "data"), section(LoopConfig, config, "loop")
+    own = section(AutoregressiveConfig, config, "scheme")
+    if own.speech_lr is not None and not data.finetune:
+        raise InputError("scheme.speech_lr is that of a speech network that is trained along; add data.finetune=true")
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    store = prepare_for(data, loop)
+    torch.manual_seed(loop.seed)
+    return store, loop, tapped(own, store)
+
+
+def main(config: dict[str, Any], run_dir: Path) -> None:
+    """Prepare the corpus (or find it), train a family, write `run_dir/export` and figures.json."""
     sizes = dict(config.get("model") or {})
     family = sizes.pop("family", None)
     if not family:
         raise InputError("the recipe needs model.family, for example talkingstyle")
-    data, loop = section(MotionDataConfig, config, "data"), section(LoopConfig, config, "loop")
-    own = section(AutoregressiveConfig, config, "scheme")
-    if loop.threads:
-        torch.set_num_threads(loop.threads)
-    store = prepare_for(data, loop)
-    own = tapped(own, store)
+    store, loop, own = opened(config)
+    speech = trained_along(store, sizes.get("steps_per_frame", 1))
     torch.manual_seed(loop.seed)
     subjects = store.subjects()
     common = {
         "motion_dim": len(store.basis),
-        "audio_dim": store.features.shape[-1] * len(own.taps),
+        "audio_dim": store.features.shape[-1] * len(own.taps) if speech is None else speech.dim,
         "subjects": len(subjects),
         "steps_per_frame": 1,
         "period": round(store.fps),
@@ -314,17 +371,17 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         from parlante.training.ptalker import PTalkerScheme
 
         model = build(family, common | {"emotion_dim": common["audio_dim"]} | sizes)
-        scheme = PTalkerScheme(model, store, loop, own)
+        scheme = PTalkerScheme(model, store, loop, own, speech)
     elif family == "facediffuser":
         from parlante.training.facediffuser import FaceDiffuserScheme
 
         del common["period"]
         heard = [store.motion[c["start"] : c["start"] + c["frames"]] for c in store.clips if c["split"] == "train"]
         model = build(family, common | {"unit": float(np.concatenate(heard).std())} | sizes)
-        scheme = FaceDiffuserScheme(model, store, loop, own)
+        scheme = FaceDiffuserScheme(model, store, loop, own, speech)
     else:
         model = build(family, common | sizes)
-        scheme = AutoregressiveScheme(model, store, loop, own)
+        scheme = AutoregressiveScheme(model, store, loop, own, speech)
     fit(scheme, run_dir)
     if not first_process():
         return
@@ -334,15 +391,24 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
         figures = scheme.validate()
     with atomic_path(run_dir / "figures.json") as path:
         path.write_text(json.dumps(figures, indent=1) + "\n")
-    export(family, model, store, own, run_dir / "export")
+    export(family, model, store, own, run_dir / "export", speech)
 
 
-def export(family: str, model: nn.Module, store: MotionStore, own: AutoregressiveConfig, folder: Path) -> None:
-    """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh."""
+def export(
+    family: str,
+    model: nn.Module,
+    store: MotionStore,
+    own: AutoregressiveConfig,
+    folder: Path,
+    speech: SpeechEncoder | None = None,
+) -> None:
+    """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh with the network that heard
+    it, `speech` where that was trained along."""
     taps = tuple(tap / (GRID * store.fps) for tap in own.taps)
     if store.mouth is not None:
-        hearing = speech_network(store.network, store.fps) if store.network else None
-        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder, hearing)
+        if speech is None and store.network:
+            speech = speech_network(store.network, store.fps)
+        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder, speech)
         return
     around = Surroundings(
         taps=taps,

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from parlante.audio.speech import SpeechEncoder
 from parlante.core import InputError, atomic_path
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.talker import CodeTalker, talker_loss
@@ -23,9 +23,9 @@ from parlante.training.autoregressive import (
     AutoregressiveScheme,
     Stretches,
     export,
-    prepare_for,
-    tapped,
+    opened,
 )
+from parlante.training.finetuning import Listener, trained_along
 from parlante.training.motion_store import MotionDataConfig, MotionStore
 from parlante.training.run import LoopConfig, first_process, fit, section
 from parlante.training.scheme import all_together, same_everywhere
@@ -116,16 +116,24 @@ class AutoencoderScheme(AutoregressiveScheme):
 class CodeTalkerScheme(AutoregressiveScheme):
     """Stage 2: the published losses, each relative to the variance of what it judges, and those of the lips."""
 
-    network: CodeTalker
+    network: CodeTalker | Listener
     spread: Tensor
 
-    def __init__(self, model: CodeTalker, store: MotionStore, loop: LoopConfig, own: AutoregressiveConfig) -> None:
-        super().__init__(model, store, loop, own)
+    def __init__(
+        self,
+        model: CodeTalker,
+        store: MotionStore,
+        loop: LoopConfig,
+        own: AutoregressiveConfig,
+        speech: SpeechEncoder | None = None,
+    ) -> None:
+        super().__init__(model, store, loop, own, speech)
         self.register_buffer("spread", model.autoencoder.quantize.embedding.weight.var().clone(), persistent=False)
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Teacher forcing on a past that is partly the model's own."""
-        model, past = self.network, batch.motion
+        model, batch = self.family, self.heard(batch)
+        past = batch.motion
         code = self.codes(batch.subjects, batch.features)
         share = self.share()
         if share > 0:
@@ -136,18 +144,6 @@ class CodeTalkerScheme(AutoregressiveScheme):
         values = self.judge(taught.motion, batch.motion, batch.lengths)
         coded = talker_loss(taught, batch.motion, batch.lengths)[1] / self.spread
         return values | {"codes": coded, "loss": values["loss"] + coded}
-
-
-def _opened(config: dict[str, Any]) -> tuple[MotionStore, LoopConfig, AutoregressiveConfig]:
-    if not (config.get("data") or {}).get("corpus"):
-        raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
-    data, loop = section(MotionDataConfig, config, "data"), section(LoopConfig, config, "loop")
-    own = section(AutoregressiveConfig, config, "scheme")
-    if loop.threads:
-        torch.set_num_threads(loop.threads)
-    store = prepare_for(data, loop)
-    torch.manual_seed(loop.seed)
-    return store, loop, tapped(own, store)
 
 
 def _figures(scheme: AutoregressiveScheme, run_dir: Path) -> dict[str, float]:
@@ -162,7 +158,9 @@ def _figures(scheme: AutoregressiveScheme, run_dir: Path) -> dict[str, float]:
 def autoencoder(config: dict[str, Any], run_dir: Path) -> None:
     """Stage 1 (`stage: codetalker_autoencoder`): writes `run_dir/export`, a `MotionAutoencoder`, and figures.json."""
     codebook = section(CodebookConfig, config, "codebook")
-    store, loop, own = _opened(config)
+    if section(MotionDataConfig, config, "data").finetune:
+        raise InputError("stage 1 hears nothing; leave out data.finetune, which is for stage 2")
+    store, loop, own = opened(config)
     sizes = {**config, "model": {"motion_dim": len(store.basis), **(config.get("model") or {})}}
     model = MotionAutoencoder(section(MotionAutoencoderConfig, sizes, "model"))
     if own.whole:
@@ -184,12 +182,14 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     if not isinstance(folder, str):
         raise InputError("the recipe needs the export of stage 1: --set model.autoencoder=FOLDER")
     first = MotionAutoencoder.from_pretrained(folder)
-    store, loop, own = _opened(config)
+    store, loop, own = opened(config)
+    speech = trained_along(store, sizes.get("steps_per_frame", 1))
+    torch.manual_seed(loop.seed)
     if first.config.motion_dim != len(store.basis):
         raise InputError(f"{folder} codes {first.config.motion_dim} coordinates, the basis has {len(store.basis)}")
     common = {
         "motion_dim": len(store.basis),
-        "audio_dim": int(np.prod(store.features.shape[2:])) * len(own.taps),
+        "audio_dim": store.features.shape[-1] * len(own.taps) if speech is None else speech.dim,
         "subjects": len(store.subjects()),
         "steps_per_frame": 1,
         "period": round(store.fps),
@@ -198,9 +198,9 @@ def main(config: dict[str, Any], run_dir: Path) -> None:
     model = build("codetalker", common | sizes)
     assert isinstance(model, CodeTalker)
     model.autoencoder.load_state_dict(first.state_dict())
-    scheme = CodeTalkerScheme(model, store, loop, own)
+    scheme = CodeTalkerScheme(model, store, loop, own, speech)
     fit(scheme, run_dir)
     if not first_process():
         return
     _figures(scheme, run_dir)
-    export("codetalker", model, store, own, run_dir / "export")
+    export("codetalker", model, store, own, run_dir / "export", speech)

@@ -10,16 +10,18 @@ from torch.nn.functional import huber_loss
 from parlante.models.facediffuser import FaceDiffuser
 from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training.autoregressive import AutoregressiveScheme, Stretches
+from parlante.training.finetuning import Listener
 
 
 class FaceDiffuserScheme(AutoregressiveScheme):
     """The data, validation and judgement of the other families; a noised stretch takes the place of the past."""
 
-    network: FaceDiffuser
+    network: FaceDiffuser | Listener
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name; steps and noise come from torch's generator, which the loop seeds by the step."""
-        made = self.network(
+        batch = self.heard(batch)
+        made = self.family(
             batch.features, batch.motion, self.codes(batch.subjects, batch.features), lengths=batch.lengths
         )
         values = self.judge(made, batch.motion, batch.lengths)

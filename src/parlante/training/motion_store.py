@@ -3,14 +3,16 @@
 SynthTalk's motion is written in the shipped motion basis, without blinks and glances, which no speech foretells; that
 of any other corpus in a basis fitted to it (`mesh_motion`). Speech is heard by a
 frozen encoder, once as it is and several times recoloured and re-recorded; its features are kept at twice the
-frame rate, locked to the frames, so that any stretch of clips reads its taps by index. The cache folder's name carries
-a hash of everything it was made from.
+frame rate, locked to the frames, so that any stretch of clips reads its taps by index. Where the encoder is a speech
+network that is trained along (`finetune`), the same hearings are kept as sound. The cache folder's name carries a hash
+of everything it was made from.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from parlante.audio.align import align
 from parlante.audio.rates import RateRule
 from parlante.audio.speech import SpeechEncoder
 from parlante.core import Identity, InputError
-from parlante.core.timing import FPS
+from parlante.core.timing import FPS, SAMPLE_RATE
 from parlante.data.synthtalk import SynthTalk
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
@@ -50,6 +52,8 @@ class MotionDataConfig:
     encoder: str = ""
     """Who hears, frozen; empty: the shipped phonetic encoder. SynthTalk: folder of another one. Other corpora:
     hub name or local folder of a wav2vec 2.0, HuBERT or WavLM; `scheme.taps` then do not apply."""
+    finetune: bool = False
+    """Train the network that `encoder` names along, all but its convolutions, as published."""
     cache: str = "runs/cache"
     """Where prepared folders are kept."""
     variants: int = 2
@@ -59,6 +63,13 @@ class MotionDataConfig:
     clips_per_subject: int | None = None
     """Use only so many training clips of each subject; none uses all."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.finetune and not self.encoder:
+            raise ValueError(
+                "finetune trains a speech network along, and the shipped phonetic encoder is none; name one, for "
+                "example --set data.encoder=facebook/wav2vec2-base-960h"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +81,16 @@ class MotionStore:
     motion: NDArray[np.float32]
     """(N, R) coordinates of all frames of all clips."""
     features: NDArray[np.float16]
-    """(variants + 1, GRID N, F); hearing 0 is the clean one, the others exist for training clips only."""
+    """(variants + 1, GRID N, F); hearing 0 is the clean one, the others exist for training clips only. Empty beside
+    `sound`."""
     clips: list[dict[str, Any]]
-    """Of each clip: key, subject, split, number in the corpus, start, frames."""
+    """Of each clip: key, subject, split, number in the corpus, start, frames; with `sound` also the first sample and
+    the samples of each hearing."""
     fps: float = FPS
     mouth: NDArray[np.int64] | None = None
     """Vertices that the lips' loss looks at, of a mesh of its own; none: the embedded head's."""
+    sound: NDArray[np.float32] | None = None
+    """(M,) all hearings at 16 kHz, for a speech network that is trained along."""
 
     @property
     def network(self) -> str:
@@ -116,10 +131,26 @@ class MotionStore:
         values = self.features[hearing[..., frame], rows]
         return values.reshape(*values.shape[:-2], -1).astype(np.float32)
 
+    def cut(self, frames: NDArray[np.integer], hearing: int) -> NDArray[np.float32]:
+        """(n,) the sound of consecutive frames (T,) of one clip."""
+        assert self.sound is not None
+        clip = next(c for c in self.clips if c["start"] <= frames[0] < c["start"] + c["frames"])
+        start, size = clip["sounds"][hearing]
+        per_frame = size / clip["frames"]
+        count = round(len(frames) * per_frame)
+        first = start + min(round((frames[0] - clip["start"]) * per_frame), size - count)
+        return np.array(self.sound[first : first + count])
+
 
 def prepare(config: MotionDataConfig) -> MotionStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
-    source = HeadMotion(config) if _of_the_head(config.corpus) else OtherMotion(config)
+    own = _of_the_head(config.corpus)
+    if own and config.finetune:
+        raise InputError(
+            f"{config.corpus} is SynthTalk, which the phonetic encoder hears; data.finetune is for the meshes of other "
+            "corpora"
+        )
+    source = HeadMotion(config) if own else OtherMotion(config)
     folder = Path(config.cache) / f"motion-{_fingerprint(config, source.digest)}"
     with one_at_a_time(folder):
         if not (folder / "index.json").is_file():
@@ -128,14 +159,18 @@ def prepare(config: MotionDataConfig) -> MotionStore:
             partial.mkdir(parents=True)
             _make(config, source, partial)
             partial.rename(folder)
+    features = np.zeros((1, 0, 0), np.float16)
+    if not config.finetune:
+        features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
     return MotionStore(
         config=config,
         basis=source.basis(folder),
         fps=source.fps,
         mouth=source.mouth,
         motion=np.load(folder / "motion.npy", allow_pickle=False),
-        features=np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False),
+        features=features,
         clips=json.loads((folder / "index.json").read_text()),
+        sound=np.memmap(folder / "sound.f32", np.float32, "r") if config.finetune else None,
     )
 
 
@@ -145,7 +180,8 @@ def _of_the_head(corpus: Path | str) -> bool:
 
 def _fingerprint(config: MotionDataConfig, own: bytes) -> str:
     digest = hashlib.sha256(own)
-    numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "basis", "encoder", "cache", "rows")}
+    apart = ("corpus", "basis", "encoder", "finetune", "cache", "rows")
+    numbers = {k: v for k, v in asdict(config).items() if k not in apart}
     digest.update(json.dumps(numbers, sort_keys=True).encode())
     return digest.hexdigest()[:12]
 
@@ -238,7 +274,9 @@ class OtherMotion:
         self.digest = f"{self._motion.fingerprint(config.corpus)} {config.rows}".encode()
         if config.basis:
             self.digest += _digest(Path(config.basis))
-        if not config.encoder:
+        if config.finetune:
+            self.digest += b"sound"
+        elif not config.encoder:
             self.digest += _phonetic_digest("")
         elif Path(config.encoder).is_dir():
             self.digest += b"".join(_digest(path) for path in sorted(Path(config.encoder).iterdir()) if path.is_file())
@@ -278,26 +316,55 @@ def _choose(rows: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]
     return clips
 
 
+Keep = Callable[[dict[str, Any], int, NDArray[np.float32], float], None]
+"""Writes down how a clip is heard: number of the hearing, sound, speed."""
+
+
+@contextmanager
+def _features(folder: Path, hear: Hear, hearings: int, frames: int) -> Iterator[Keep]:
+    shape = (hearings, GRID * frames, hear(np.zeros(16000, np.float32), 1, 1.0).shape[1])
+    features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
+
+    def keep(clip: dict[str, Any], hearing: int, sound: NDArray[np.float32], speed: float) -> None:
+        first, count = clip["start"], clip["frames"]
+        features[hearing, GRID * first : GRID * (first + count)] = hear(sound, count, speed).half().numpy()
+
+    yield keep
+    features.flush()
+
+
+@contextmanager
+def _sound(folder: Path) -> Iterator[Keep]:
+    with (folder / "sound.f32").open("wb") as file:
+
+        def keep(clip: dict[str, Any], hearing: int, sound: NDArray[np.float32], speed: float) -> None:
+            clip.setdefault("sounds", []).append([file.tell() // 4, len(sound)])
+            file.write(sound.astype(np.float32).tobytes())
+
+        yield keep
+
+
 def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Path) -> None:
     from parlante.audio.augment import recolour, record
 
     basis = source.basis(folder)
     clips = _choose(source.rows, config.clips_per_subject)
     total = sum(clip["frames"] for clip in clips)
-    hear = source.hearer()
-    shape = (config.variants + 1, GRID * total, hear(np.zeros(16000, np.float32), 1, 1.0).shape[1])
-    features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
     motion = np.zeros((total, len(basis)), np.float32)
-    for clip in tqdm(clips, desc="hearing clips", disable=None):
-        first, count = clip["start"], clip["frames"]
-        motion[first : first + count], audio = source.clip(clip, basis)
-        for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
-            heard, speed = audio, 1.0
-            if variant:
-                rng = np.random.default_rng([config.seed, clip["number"], variant])
-                coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
-                heard = record(coloured, rng, strength=config.strength)
-            features[variant, GRID * first : GRID * (first + count)] = hear(heard, count, speed).half().numpy()
-    features.flush()
+    writer = _sound(folder) if config.finetune else _features(folder, source.hearer(), config.variants + 1, total)
+    with writer as keep:
+        for clip in tqdm(clips, desc="hearing clips", disable=None):
+            first, count = clip["start"], clip["frames"]
+            motion[first : first + count], audio = source.clip(clip, basis)
+            if config.finetune:  # as long as the motion, so that stretches of both are cut alike
+                size = round(count * SAMPLE_RATE / source.fps)
+                audio = np.pad(audio[:size], (0, max(0, size - len(audio))))
+            for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
+                heard, speed = audio, 1.0
+                if variant:
+                    rng = np.random.default_rng([config.seed, clip["number"], variant])
+                    coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
+                    heard = record(coloured, rng, strength=config.strength)
+                keep(clip, variant, heard, speed)
     np.save(folder / "motion.npy", motion, allow_pickle=False)
     (folder / "index.json").write_text(json.dumps(clips))

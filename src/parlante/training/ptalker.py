@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from parlante.models.ptalker.objective import objective
 from parlante.models.ptalker.talker import PTalker
 from parlante.training.autoregressive import AutoregressiveScheme, Stretches
+from parlante.training.finetuning import Listener
 
 CONSTRAINT = 0.01
 """Weight of the disentangling terms, as published."""
@@ -19,24 +20,26 @@ WITHHELD = 0.5
 class PTalkerScheme(AutoregressiveScheme):
     """The scheme of the other families around `ptalker.objective`."""
 
-    network: PTalker
+    network: PTalker | Listener
 
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
         """(B, D): start token, identity and the style of the voice."""
         one_hot = nn.functional.one_hot(subjects, len(self.names)).to(features)
-        return self.network.style_code(one_hot, emotion=features)
+        return self.family.style_code(one_hot, emotion=features)
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name."""
+        batch = self.heard(batch)
         one_hot = nn.functional.one_hot(batch.subjects, len(self.names)).to(batch.features)
+        steps = None if batch.lengths is None else batch.lengths * self.family.config.steps_per_frame
         made = objective(
-            self.network,
+            self.family,
             batch.features,
             batch.motion,
             one_hot,
             batch.features,
             lengths=batch.lengths,
-            emotion_lengths=batch.lengths,
+            emotion_lengths=steps,
             style_dropout=WITHHELD,
             sampling=self.share(),
         )

@@ -113,9 +113,11 @@ class Scheme(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with the betas of the published trainings."""
-        return torch.optim.Adam(
-            [p for p in self.network.parameters() if p.requires_grad], self.loop.lr, (0.9, 0.99), fused=True
-        )
+        return torch.optim.Adam(self.groups(), self.loop.lr, (0.9, 0.99), fused=True)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """What the optimiser moves; a group's `share` is its learning rate over the loop's, 1 where it has none."""
+        return [{"params": [p for p in self.network.parameters() if p.requires_grad]}]
 
     def rate(self, step: int) -> float:
         """Learning rate as a share of `lr`: linear warm-up, cosine to `final_lr` by the step or the clock."""
@@ -155,7 +157,7 @@ class Scheme(LightningModule):
 
     def _move(self, optimizer: Any, parameters: Sequence[Tensor]) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.loop.lr * self.rate(self.steps_done)
+            group["lr"] = self.loop.lr * group.get("share", 1.0) * self.rate(self.steps_done)
         if self.loop.clip:
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # of mixed 16-bit training on a GPU
             scale = 1.0 if scaler is None else scaler.get_scale()
