@@ -1,5 +1,6 @@
 """`parlante style`: extract, mix, info, with the shipped talkers."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,46 @@ def test_strength_of_a_known_style(tmp_path: Path) -> None:
     wrong = Style(np.zeros((2, 3, 3), np.float32), own.wrinkle, "odd", "textalker")
     with pytest.raises(InputError, match=r"motion pivot of style 'odd' is \(2, 3, 3\)"):
         animate((spoken(0.4), 16000), source=source, style=wrong, texture=False)
+
+
+@pytest.mark.parametrize("family", ["faceformer", "talkingstyle", "ptalker", "codetalker"])
+def test_a_converted_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str) -> None:
+    """Two files need no model; a name of a folder needs that folder, and the error is the command to run."""
+    pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
+    from published_files import tiny_talker
+
+    from parlante.pipeline.sources import find_source
+
+    folder = str(tiny_talker(family).save(tmp_path / "talker"))
+    source = find_source(folder)
+    mine, out = str(tmp_path / "me.style"), str(tmp_path / "my mix.style")
+    save_style(source.style("subject-2"), mine)
+    assert main(["style", "mix", mine, mine, "-o", out]) == 0
+    for names in ([mine, "subject-1"], ["mean", mine]):
+        assert main(["style", "mix", *names, "--amount", "0.25", "-o", out]) == 2
+        command = shlex.split(capsys.readouterr().err.strip().partition("say which folder: ")[2])
+        assert command[:2] == ["parlante", "style"] and "DIR" in command
+        assert main([folder if word == "DIR" else word for word in command[1:]]) == 0
+        first, second = (source.style(None if names[0] == "mean" else name) for name in ("subject-2", "subject-1"))
+        if names[0] == "mean":
+            second = source.style("subject-2")
+        np.testing.assert_allclose(load_style(out).motion, first.mix(second, 0.25).motion, atol=1e-6)
+    shipped = "talkingstyle" if family == "faceformer" else "faceformer"
+    for model in (shipped, str(tiny_talker("facediffuser").save(tmp_path / "other"))):
+        assert main(["style", "mix", mine, "mean", "--model", model, "-o", out]) == 2
+        assert f"use --model DIR, the folder of its {family}" in capsys.readouterr().err
+
+
+def test_a_shipped_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file tells the model; names that talkingstyle does not know are somebody else's."""
+    from parlante.pipeline.sources import find_source
+
+    source, mine, out = find_source("ptalker"), str(tmp_path / "me.style"), str(tmp_path / "out.style")
+    save_style(source.style("bruno"), mine)
+    assert main(["style", "mix", mine, "abena", "--amount", "2", "-o", out]) == 0
+    wanted = source.style("bruno").mix(source.style("abena"), 2)
+    np.testing.assert_allclose(load_style(out).motion, wanted.motion, atol=1e-6)
+    assert main(["style", "mix", mine, "abena", "--model", "faceformer", "-o", out]) == 2
+    assert "use --model ptalker" in capsys.readouterr().err
+    assert main(["style", "mix", "mean", "F2", "-o", out]) == 2
+    assert "'F2' is no style of talkingstyle; say whose it is: parlante style mix mean F2" in capsys.readouterr().err

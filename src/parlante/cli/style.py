@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parlante.pipeline.source import Source
 
 EPILOG = """examples:
   parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
@@ -10,6 +14,7 @@ EPILOG = """examples:
   parlante style mix a.style b.style --amount 0.5 -o half.style          beyond 1 exaggerates the difference
   parlante style mix a.style b.style --amount 0 --wrinkle-amount 1 -o both.style   moves like a, wrinkles like b
   parlante style mix mean a.style --amount 1.5 --model textalker -o strong.style   a, half as strong again
+  parlante style mix me.style F2 --model vocaset/ -o near.style          a speaker of a folder: say which folder
   parlante style predict face.obj face.png --from latents/textalk4d -o new.style   from a face at rest, no recording
   parlante style info me.style
 
@@ -41,7 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     mix.add_argument(
         "--wrinkle-amount", type=float, metavar="X", help="the same for wrinkles alone (default: --amount)"
     )
-    mix.add_argument("--model", metavar="NAME", help="whose known styles the names are (default: the files')")
+    mix.add_argument(
+        "--model",
+        metavar="NAME",
+        help="whose known styles the names are: a shipped model or a folder (default: the file's, if it is shipped)",
+    )
     mix.add_argument("-o", "--output", required=True, metavar="PATH", help="file to write")
     predict = actions.add_parser("predict", help="guess a TexTalker style from a face at rest")
     predict.add_argument("face", metavar="FACE", help="neutral mesh (.obj, .ply), or an identity of the embedded head")
@@ -92,22 +101,56 @@ def _mix(options: argparse.Namespace) -> int:
                 f"an amount must be a finite number, got {amount:g}; 0.5 is half way, 1.5 beyond the second"
             )
     output = _writable(options.output, [])
-    files = [text for text in options.styles if text.endswith(".style")]
-    model = options.model or (load_style(files[0]).model if files else "talkingstyle")
+    source = _source_of_names(options)
 
     def read(text: str) -> Style:
-        if text.endswith(".style"):
+        if source is None:
             return load_style(text)
-        from parlante.pipeline.sources import find_source
         from parlante.pipeline.styles import find_style
 
-        source = find_source(model)
         found = None if text == "mean" else find_style(text, source)
         return found if isinstance(found, Style) else source.style(found)
 
     first, second = (read(text) for text in options.styles)
     save_style(replace(first.mix(second, options.amount, options.wrinkle_amount), name=output.stem), output)
     return 0
+
+
+def _source_of_names(options: argparse.Namespace) -> "Source | None":
+    """The talker that knows the names to be mixed; none where both styles are files.
+
+    Raises InputError with the command to run where only a folder that nobody named could know them.
+    """
+    import shlex
+
+    from parlante.core import InputError
+    from parlante.core.style import load_style
+
+    files = [text for text in options.styles if text.endswith(".style")]
+    names = [text for text in options.styles if text not in files]
+    if not names:
+        return None
+    from parlante.pipeline.sources import find_source, shipped_model
+
+    if options.model:
+        return find_source(options.model)
+    words = ["parlante", "style", "mix", *options.styles, "--amount", f"{options.amount:g}"]
+    if options.wrinkle_amount is not None:
+        words += ["--wrinkle-amount", f"{options.wrinkle_amount:g}"]
+    command = shlex.join([*words, "--model", "DIR", "-o", options.output])
+    if files:
+        style = load_style(files[0])
+        if model := shipped_model(style):
+            return find_source(model)
+        raise InputError(
+            f"{files[0]} belongs to a {style.model or 'model'} that is not shipped, and only its folder knows "
+            f"{names[0]!r}; say which folder: {command}"
+        )
+    source = find_source("talkingstyle")
+    for name in names:
+        if name not in ("mean", *source.style_names) and ":" not in name:
+            raise InputError(f"{name!r} is no style of talkingstyle; say whose it is: {command}")
+    return source
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -3,8 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
+from parlante.core import Style
+from parlante.models.checkpoint import digest
+from parlante.models.embedded import ASSETS, is_embedded, model_name
 from parlante.models.embedded import SHIPPED as SMALL
-from parlante.models.embedded import is_embedded, model_name
 from parlante.models.talker import FAMILIES
 from parlante.pipeline.source import Source, unknown_name
 
@@ -44,6 +46,18 @@ def find_source(wish: Source | str | Path | None) -> Source:
     from parlante.pipeline.vertex import VertexSource
 
     return VertexSource.load(folder)
+
+
+def shipped_model(style: Style) -> str:
+    """Name of the shipped talker that a style belongs to; empty: it belongs to a folder, or does not say to whom."""
+    if style.model not in SHIPPED or (style.checkpoint and style.checkpoint != _digest(style.model)):
+        return ""
+    return style.model
+
+
+@lru_cache
+def _digest(name: str) -> str:
+    return digest(ASSETS / name)
 
 
 @lru_cache(maxsize=4)

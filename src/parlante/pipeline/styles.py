@@ -6,6 +6,7 @@ from pathlib import Path
 from parlante.core import InputError, Style
 from parlante.core.style import blend, load_style
 from parlante.pipeline.source import Source, unknown_name
+from parlante.pipeline.sources import shipped_model
 
 
 def find_style(wish: str | Style | None, source: Source) -> str | Style | None:
@@ -77,10 +78,12 @@ def _amount(text: str, part: str) -> float:
 
 def _check(style: Style, source: Source) -> None:
     model, checkpoint = source.provenance.get("model"), source.provenance.get("checkpoint_sha256")
+    own = shipped_model(style)
+    use = f"use --model {own}" if own else f"use --model DIR, the folder of its {style.model}"
     if style.model and style.model != model:
-        raise InputError(f"style {style.name!r} belongs to {style.model}, not to {model}; use --model {style.model}")
+        raise InputError(f"style {style.name!r} belongs to {style.model}, not to {model}; {use}")
     if style.checkpoint and checkpoint and style.checkpoint != checkpoint:
         raise InputError(
             f"style {style.name!r} was extracted with another {model} ({style.checkpoint[:8]}, this is "
-            f"{checkpoint[:8]}); extract it again"
+            f"{checkpoint[:8]}); {use}, or extract it again"
         )
