@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from parlante.audio.rates import FEATURE_RATE, RateRule
 from parlante.audio.speech import SpeechEncoder
+from parlante.core import InputError
 from parlante.training.motion_store import MotionStore
 
 
@@ -54,7 +55,14 @@ def rate_rule(fps: float, steps_per_frame: int) -> RateRule:
 
 def trained_along(store: MotionStore, steps_per_frame: int) -> SpeechEncoder | None:
     """The speech network of a store to be trained along, or none. Raises InputError, MissingExtra."""
+    if not isinstance(steps_per_frame, int) or steps_per_frame < 1:
+        raise InputError(f"model.steps_per_frame must be a whole number from 1 on, got {steps_per_frame!r}")
     if store.sound is None:
+        if steps_per_frame != 1:
+            raise InputError(
+                f"features that are kept have one step a frame, got model.steps_per_frame={steps_per_frame}; leave it "
+                "out, or train the speech network along with data.finetune=true"
+            )
         return None
     rule = rate_rule(store.fps, steps_per_frame)
     return SpeechEncoder.from_hub(store.network, rule, frozen="convolutions").train()

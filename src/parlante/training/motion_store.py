@@ -50,8 +50,8 @@ class MotionDataConfig:
     rows: int = 64
     """Of a basis that is fitted, at most."""
     encoder: str = ""
-    """Who hears, frozen; empty: the shipped phonetic encoder. SynthTalk: folder of another one. Other corpora:
-    hub name or local folder of a wav2vec 2.0, HuBERT or WavLM; `scheme.taps` then do not apply."""
+    """Who hears, frozen without `finetune`; empty: the shipped phonetic encoder. SynthTalk: folder of another one.
+    Other corpora: hub name or local folder of a wav2vec 2.0, HuBERT or WavLM; `scheme.taps` then do not apply."""
     finetune: bool = False
     """Train the network that `encoder` names along, all but its convolutions, as published."""
     cache: str = "runs/cache"
