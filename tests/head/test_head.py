@@ -85,6 +85,30 @@ def test_lips_stay_together(head: Head, name: str, shape: str) -> None:
     assert abs(apart) < 0.0015
 
 
+@pytest.mark.parametrize("name", [*SAMPLE, "hugo", "carmen"])
+@pytest.mark.parametrize("shape", ["mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch"])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_no_slit_opens_along_the_whole_mouth(head: Head, name: str, shape: str, weight: float) -> None:
+    """Seen from the front, the upper lip hangs over the lower one at every x, where it does at rest."""
+    rings = head.layout.lips[5:11]
+    lower = [*range(24, 38), 0]
+
+    def widest(face: np.ndarray) -> float:
+        x = np.linspace(face[rings[2, 24], 0], face[rings[2, 0], 0], 60)[1:-1]
+
+        def edge(columns: list[int]) -> np.ndarray:  # (rings, x) heights
+            points = [face[ring[columns]] for ring in rings]
+            return np.array([np.interp(x, *row[np.argsort(row[:, 0])].T[:2]) for row in points])
+
+        return float((edge([*range(25)]).min(0) - edge(lower).max(0)).max())
+
+    for sides in (("Left", "Right"), ("Left",), ("Right",)):
+        posed = face(head, name, **{shape + side: weight for side in sides})
+        assert widest(posed) < max(widest(head.neutral(name)), 0) + 5e-5
+    closed = face(head, name, jawOpen=0.1, mouthClose=0.1, **{shape + side: weight for side in ("Left", "Right")})
+    assert widest(closed) < max(widest(head.neutral(name)), 0) + 1e-4
+
+
 @pytest.mark.parametrize("name", SAMPLE)
 def test_lids_meet_over_the_eyeball(head: Head, name: str) -> None:
     anatomy = head.anatomy(name)

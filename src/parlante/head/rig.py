@@ -22,6 +22,8 @@ KEEP_CLOSED = (
     *("mouthPucker", "mouthLeft", "mouthRight", "mouthRollLower", "mouthRollUpper", "cheekPuff", "mouthShrugLower"),
     *(f"mouth{name}{side}" for name in ("Smile", "Frown", "Dimple", "Stretch", "Press") for side in ("Left", "Right")),
 )
+SLANTING = tuple(f"mouth{n}{side}" for n in ("Smile", "Frown", "Dimple", "Stretch") for side in ("Left", "Right"))
+LIP_SHARES = np.interp(np.arange(16), [0, 2, 5, 9, 13], [0.12, 0.4, 1.0, 1.0, 0.0])  # of a ring in closing the lips
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, 
 
     for name in KEEP_CLOSED:
         _keep_closed(shapes[INDEX[name], :count], layout)
+    for name in SLANTING:
+        _meet_on_slant(neutral[:count], shapes[INDEX[name], :count], layout)
 
     scale = anatomy.eye_radius / 0.0138
     for side, name in enumerate(("lashes_left", "lashes_right")):
@@ -204,9 +208,37 @@ def _keep_closed(shape: Array, layout: Layout) -> None:
     gap = layout.across @ line - line
     gap[[0, LIP_CORNER]] = 0
     gap[:, 0] = 0
-    shares = np.interp(np.arange(16), [0, 2, 5, 9, 13], [0.12, 0.4, 1.0, 1.0, 0.0])
-    for row, share in zip(layout.lips, shares, strict=True):
+    for row, share in zip(layout.lips, LIP_SHARES, strict=True):
         shape[row] += 0.5 * share * gap
+
+
+def _meet_on_slant(neutral: Array, shape: Array, layout: Layout) -> None:
+    """Bring the lips of `shape` (S, 3) together, in place, where the line between them slants at weight 1.
+
+    Lips that slide past each other along a slanting line part by slide times slant, though each point keeps the height
+    of its partner at rest. Here a point's partner is what lies across the slit once the face has moved.
+    """
+    line = layout.lips[LIP_LINE]
+    upper, lower = np.arange(LIP_CORNER + 1), np.r_[LIP_CORNER : len(line), 0]
+
+    def across(points: Array) -> Array:
+        gap = np.zeros((len(line), 3))
+        for own, other in ((upper, lower), (lower, upper)):
+            order = other[np.argsort(points[other, 0])]
+            for axis in (1, 2):
+                gap[own, axis] = np.interp(points[own, 0], points[order, 0], points[order, axis]) - points[own, axis]
+        gap[[0, LIP_CORNER]] = 0
+        return gap
+
+    towards = np.where(np.arange(len(line)) < LIP_CORNER, -1.0, 1.0)  # the other lip
+    rest = across(neutral[line])
+    touching = towards * np.minimum(towards * rest[:, 1], 0)
+    for _ in range(2):  # halves of two curves: the second pass leaves hundredths of a millimetre
+        gap = across(neutral[line] + shape[line])
+        gap[:, 1] = towards * np.maximum(towards * (gap[:, 1] - touching), 0)  # pressed together they may stay
+        gap[:, 2] -= rest[:, 2]
+        for row, share in zip(layout.lips, LIP_SHARES, strict=True):
+            shape[row] += 0.5 * share * gap
 
 
 def _close(opening: Array, layout: Layout) -> Array:
