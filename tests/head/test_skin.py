@@ -65,6 +65,14 @@ def test_features_sit_where_the_face_has_them(head: Head, skin: SkinMap) -> None
     assert np.abs(colour_at(head, skin, bearded, 0, 68) - forehead).max() < 1
 
 
+def test_a_beard_grows_around_the_lips_not_on_them(head: Head, skin: SkinMap) -> None:
+    look = replace(look_of(head.traits("keanu")), stubble_length=2.6)
+    bearded, shaven = (paint_look(skin, replace(look, stubble=amount)).astype(int) for amount in (1.0, 0.0))
+    change = np.abs(bearded - shaven).max(-1).reshape(-1)[skin.skin]
+    assert change[skin.lips == 1].max() == 0
+    assert change[(skin.lips == 0) & (skin.beard > 0.01)].mean() > 10
+
+
 def test_eyes_and_teeth(head: Head, skin: SkinMap) -> None:
     picture = paint_look(skin, look_of(head.traits("freya"))).reshape(-1, 3).astype(float)
     eyes, teeth, tongue = (picture[skin.part == PARTS.index(part)] for part in ("eyeball", "teeth", "tongue"))

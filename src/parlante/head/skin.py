@@ -237,7 +237,7 @@ def _beard(skin: SkinMap, look: Look, colour: Array, rng: np.random.Generator) -
     )
     colour[near] = _over(colour[near], shadow, shade)
     canvas = stubble(skin, rng, amount=look.stubble, length=look.stubble_length)
-    colour[near] = _over(colour[near], hair, canvas.reshape(-1)[there])
+    colour[near] = _over(colour[near], hair, canvas.reshape(-1)[there] * (1 - skin.lips[near]))
 
 
 def _scalp(skin: SkinMap, look: Look, colour: Array, deep: Array, rng: np.random.Generator) -> None:
