@@ -109,3 +109,39 @@ class State:
         self.keys[layer, ..., place], self.values[layer, ..., place] = key, value
         seen = slice(first - self.origin, place + 1)
         return self.keys[layer, ..., seen], self.values[layer, ..., seen]
+
+
+class Frames:
+    """A sequence that grows along one axis; what lies more than `span` frames back may be dropped."""
+
+    def __init__(self, axis: int, span: int | None, empty: Tensor | None = None) -> None:
+        self.axis, self.span = axis, span
+        self.first = 0
+        """The oldest frame held."""
+        self.room = torch.empty(0) if empty is None else empty
+
+    def reserve(self, first: int, count: int) -> int:
+        """Make room for `count` frames from `first` on, no later than the end. The place of `first`."""
+        axis = self.axis
+        if self.room.shape[axis] < first + count - self.first:
+            kept = first - self.first if self.span is None else min(first - self.first, self.span)
+            shape = list(self.room.shape)
+            shape[axis] = max(64, 2 * (kept + count))
+            grown = self.room.new_empty(shape)
+            if kept:
+                grown.narrow(axis, 0, kept).copy_(self.room.narrow(axis, first - self.first - kept, kept))
+            self.room, self.first = grown, first - kept
+        return first - self.first
+
+    def write(self, first: int, values: Tensor) -> int:
+        """Put `values` at frame `first`, no later than the end; forgets what followed. Returns the end."""
+        axis, count = self.axis, values.shape[self.axis]
+        if self.room.ndim == 1:
+            self.room = values.narrow(axis, 0, 0)
+        place = self.reserve(first, count)
+        self.room.narrow(axis, place, count).copy_(values)
+        return first + count
+
+    def read(self, first: int, last: int) -> Tensor:
+        """Frames `first`..`last - 1`."""
+        return self.room.narrow(self.axis, first - self.first, last - first)

@@ -25,3 +25,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def apply(layer: nn.Linear, x: Tensor) -> Tensor:
     """layer(x), by `linear`."""
     return linear(x, layer.weight, layer.bias)
+
+
+class Maps:
+    """Who multiplies: here the weights as they are. `wide.Halved` keeps them in half precision."""
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As `linear`."""
+        return linear(x, weight, bias)
+
+    def apply(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """layer(x)."""
+        return self.linear(x, layer.weight, layer.bias)
+
+
+EXACT = Maps()

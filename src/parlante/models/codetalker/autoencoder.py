@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
-from parlante.models.blocks import rows
 from parlante.models.blocks.causal import SPAN
+from parlante.models.blocks.rows import EXACT, Maps
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 
@@ -164,16 +164,16 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.to_out = nn.Linear(width, width)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, maps: Maps = EXACT) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, heads, T, C / heads) each."""
-        q, k, v = rows.apply(self.to_qkv, x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = maps.apply(self.to_qkv, x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, maps: Maps = EXACT) -> Tensor:
         """Answers (B, n, C) to queries (B, heads, n, .) over keys and values (B, heads, T, .); mask (..., n, T): what
         is seen (bool), or added to the logits."""
         seen = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
-        return rows.apply(self.to_out, seen.transpose(1, 2).flatten(2))
+        return maps.apply(self.to_out, seen.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         """kept (B, T) bool: steps that may be looked at."""
@@ -200,8 +200,8 @@ class MLP(nn.Module):
         self.l1 = nn.Linear(width, hidden)
         self.l2 = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return rows.apply(self.l2, F.gelu(rows.apply(self.l1, x), approximate="tanh"))
+    def forward(self, x: Tensor, maps: Maps = EXACT) -> Tensor:
+        return maps.apply(self.l2, F.gelu(maps.apply(self.l1, x), approximate="tanh"))
 
 
 class PreNorm(nn.Module):
@@ -314,9 +314,9 @@ class MotionDecoder(nn.Module):
         self.decoder_transformer = Transformer(config)
         self.vertice_map_reverse = nn.Linear(width, config.motion_dim, bias=config.output_bias)
 
-    def widen(self, latent: Tensor) -> Tensor:
+    def widen(self, latent: Tensor, maps: Maps = EXACT) -> Tensor:
         """(..., groups * code_dim) -> (..., C)."""
-        return rows.apply(self.decoder_linear_embedding_pre.net, latent) if self.config.latent_maps else latent
+        return maps.apply(self.decoder_linear_embedding_pre.net, latent) if self.config.latent_maps else latent
 
     def taps(self) -> Tensor:
         """The convolution as one matrix (KERNEL * C, C): what a frame gives to the output at each distance."""

@@ -7,22 +7,27 @@ length, and no cache is exact. `Prefix` does it exactly (`refresh=0`), or freeze
 - the convolution and the sums behind instance norm are carried along, which loses nothing;
 - of the Transformer only the newest frame runs; it looks at keys and values which older frames got when *they* were
   new, or at the last refresh;
-- whenever the prefix has grown by the share `refresh`, all keys and values are computed anew. These refreshes form a
-  geometric series, so the work per frame stays the same: about 1 / refresh + 2 frames.
+- whenever the prefix has grown by the share `refresh`, keys and values of its last `WINDOW` frames are computed anew.
+  These refreshes form a geometric series, so the work per frame stays the same: at most about 1 / refresh + 2 frames.
 
 Attention reaches back over the `span` of stage 1 at most, so that neither a step nor a refresh grows without end.
 
 With a frozen past each frame depends only on those before it, so some frames can be decoded at once (`ahead`) and some
-of them kept (`keep`): each matrix is read once for all of them.
+of them kept (`keep`): each matrix is read once for all of them. `maps` in half precision halve what is read (a rounding
+far below that of the frozen past), except where many frames are computed anew.
 """
 
+import functools
 import math
 from typing import cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from parlante.models.blocks import rows
+from parlante.models.blocks.memory import Frames
+from parlante.models.blocks.rows import EXACT, Maps
+from parlante.models.blocks.wide import Rounded
 from parlante.models.codetalker.autoencoder import (
     KERNEL,
     Attention,
@@ -31,48 +36,32 @@ from parlante.models.codetalker.autoencoder import (
     TimeConv,
     position_rows,
 )
+from parlante.models.codetalker.rounded import RoundedBlocks, kernel
 
 ALWAYS_ANEW = 32
-"""Prefixes up to this length are decoded exactly in any case."""
+"""Prefixes up to this length are decoded anew in any case."""
+WINDOW = 256
+"""Frames at the end of a prefix that a refresh computes anew; what is older has seen so much that it hardly changes."""
 HALF = KERNEL // 2
-
-
-class Frames:
-    """A sequence that grows along one axis; what lies more than `span` frames back may be dropped."""
-
-    def __init__(self, axis: int, span: int | None) -> None:
-        self.axis, self.span = axis, span
-        self.first = 0
-        """The oldest frame held."""
-        self.room = torch.empty(0)
-
-    def write(self, first: int, values: Tensor) -> int:
-        """Put `values` at frame `first`, no later than the end; forgets what followed. Returns the end."""
-        axis, end = self.axis, first + values.shape[self.axis]
-        if self.room.ndim == 1 or self.room.shape[axis] < end - self.first:
-            kept = first - self.first if self.span is None else min(first - self.first, self.span)
-            shape = list(values.shape)
-            shape[axis] = max(64, 2 * (kept + values.shape[axis]))
-            grown = values.new_empty(shape)
-            if kept:
-                grown.narrow(axis, 0, kept).copy_(self.room.narrow(axis, first - self.first - kept, kept))
-            self.room, self.first = grown, first - kept
-        self.room.narrow(axis, first - self.first, end - first).copy_(values)
-        return end
-
-    def read(self, first: int, last: int) -> Tensor:
-        """Frames `first`..`last - 1`."""
-        return self.room.narrow(self.axis, first - self.first, last - first)
 
 
 class Prefix:
     """Decode codes as they come. Equal for all items of a batch: none has ended before another.
 
     refresh: growth of the prefix after which the past is computed anew; 0: at each frame, as released. tail: frames at
-    the end that are always computed anew and returned. Not differentiable.
+    the end that are always computed anew and returned. maps: who multiplies, and by which convolution (`taps`); by
+    default the weights as they are. Not differentiable.
     """
 
-    def __init__(self, decoder: MotionDecoder, *, refresh: float, tail: int = 1) -> None:
+    def __init__(
+        self,
+        decoder: MotionDecoder,
+        *,
+        refresh: float,
+        tail: int = 1,
+        maps: Maps = EXACT,
+        taps: Tensor | None = None,
+    ) -> None:
         if decoder.config.halvings:
             raise ValueError("codes slower than the frames cannot be fed back frame by frame; halvings must be 0")
         if not refresh >= 0 or tail < 1:
@@ -82,12 +71,14 @@ class Prefix:
         self.span = None if decoder.config.span is None else max(decoder.config.span, tail)
         self.length = 0
         self._conv = (first[0], first[1], cast(InstanceNorm, first[2]))
-        self._taps = decoder.taps()
+        self._maps, self._taps = maps, decoder.taps() if taps is None else taps
         self._recent: Tensor | None = None  # (B, KERNEL, KERNEL, C): what the last inputs give to each tap
         margin = None if self.span is None else self.span + tail + KERNEL
         self._convolved = Frames(1, margin)  # (B, T, C)
         self._sums: Tensor | None = None  # (2, B, C): x and x^2 over frames that no longer change, double precision
         self._past = [(Frames(2, margin), Frames(2, margin)) for _ in decoder.decoder_transformer.blocks()]
+        self._half: RoundedBlocks | None = None  # instead of that past, with maps in half precision
+        self._position: Tensor | None = None
         self._refreshed = 0
         self._open: tuple[Tensor, Tensor] | None = None  # inputs and sums after each frame decoded ahead
 
@@ -111,6 +102,8 @@ class Prefix:
         """What `push` would answer to n <= `room()` frames one after the other, (B, n, groups * code_dim) ->
         (B, n, <= tail, C). Follow with `keep`."""
         count = latent.shape[1]
+        if isinstance(self._maps, Rounded) and self._half is None:
+            self._half = RoundedBlocks(self.decoder, self._maps, len(latent), self._convolved.span)
         if not 1 <= count <= self.room():
             raise ValueError(f"up to {self.room()} frames can be decoded ahead now, got {count}")
         if self.length == 0:
@@ -122,9 +115,10 @@ class Prefix:
             return self._attend_ahead(self._embed(self._tails(changed), mean, scale))
         self._refreshed = now
         first = 0 if self.span is None else max(0, now - self.span)
+        start = max(first, now - max(WINDOW, self.tail)) if self.refresh else first
         self._convolved.write(now - changed.shape[2], changed[:, 0])
-        whole = self._convolved.read(first, now)[:, None]
-        return self._attend_anew(self._embed(whole, mean, scale)[:, 0], first)[:, None]
+        frames = self._convolved.read(start, now)[:, None]
+        return self._attend_anew(self._embed(frames, mean, scale)[:, 0], start, first)[:, None]
 
     def keep(self, frames: int) -> None:
         """Keep the first `frames` of those decoded ahead; the others are forgotten."""
@@ -142,10 +136,12 @@ class Prefix:
     def _convolve(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """latent (B, n, .) -> for each of n prefixes: its last <= 3 convolved frames, those that the newest one changed
         (B, n, <= 3, C), and mean and reciprocal deviation over all its frames, (B, n, C) each."""
-        new = self.decoder.widen(latent)
+        new = self.decoder.widen(latent, self._maps)
         count = new.shape[1]
-        products = rows.linear(new, self._taps).unflatten(-1, (KERNEL, -1))  # (B, n, KERNEL, C)
+        products = self._maps.linear(new, self._taps).unflatten(-1, (KERNEL, -1))  # (B, n, KERNEL, C)
         recent = products[:, :1].expand(-1, KERNEL, -1, -1) if self._recent is None else self._recent
+        if self._half is not None and self.length >= KERNEL:
+            return self._convolve_compiled(recent, products)
         inputs = torch.cat([recent, products], 1)  # (B, KERNEL + n, KERNEL, C)
         newest = torch.arange(KERNEL, KERNEL + count, device=new.device)[:, None, None]
         output, tap = torch.arange(-HALF, 1, device=new.device), torch.arange(-HALF, HALF + 1, device=new.device)
@@ -165,6 +161,19 @@ class Prefix:
         self._open = inputs, before
         return y, mean.to(y), (var + norm.eps).rsqrt().to(y)
 
+    def _convolve_compiled(self, recent: Tensor, products: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        assert self._sums is not None
+        (batch, count, _, width), (conv, activation, norm) = products.shape, self._conv
+        inputs = np.concatenate([recent.numpy(), products.numpy()], 1)
+        before = np.empty((2, batch, count + 1, width))
+        before[:, :, 0] = self._sums.numpy()
+        changed = np.empty((batch, count, HALF + 1, width), np.float32)
+        mean, scale = np.empty((2, batch, count, width), np.float32)
+        given = cast(Tensor, conv.bias).detach().numpy(), np.float32(cast(nn.LeakyReLU, activation).negative_slope)
+        kernel().convolve(inputs, *given, before, self.length, norm.eps, changed, mean, scale)
+        self._open = torch.from_numpy(inputs), torch.from_numpy(before)
+        return torch.from_numpy(changed), torch.from_numpy(mean), torch.from_numpy(scale)
+
     def _tails(self, changed: Tensor) -> Tensor:
         """changed (B, n, 3, C) -> convolved tails (B, n, tail, C) of the n prefixes."""
         count, older = changed.shape[1], self.tail - changed.shape[2]
@@ -179,22 +188,36 @@ class Prefix:
         """What the Transformer reads of convolved frames: x (B, n, t, C) of n prefixes, moments (B, n, C)."""
         norm, config = self._conv[2], self.decoder.config
         x = norm.scaled(x.mT, mean[..., None], scale[..., None]).mT
-        x = rows.apply(self.decoder.decoder_linear_embedding.net, x)
-        return x + position_rows(len(x), config.width, by_item=config.positions_by_item, like=x)[:, None]
+        x = self._maps.apply(self.decoder.decoder_linear_embedding.net, x)
+        if self._position is None:
+            self._position = position_rows(len(x), config.width, by_item=config.positions_by_item, like=x)[:, None]
+        return x + self._position
 
-    def _attend_anew(self, x: Tensor, first: int) -> Tensor:
-        """Run the Transformer on frames `first`.. x (B, t, C) of one prefix; only the tail leaves its final block."""
+    def _attend_anew(self, x: Tensor, start: int, first: int) -> Tensor:
+        """Run the Transformer on frames `start`.. x (B, t, C) of one prefix, which see those from `first` on; only the
+        tail leaves its final block."""
+        if self._half is not None and x.shape[1] <= ALWAYS_ANEW:
+            seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
+            return self._half.block(x, start, torch.full((x.shape[1],), first), seen)[:, -self.tail :]
         for number, (attend, think) in enumerate(self.decoder.decoder_transformer.blocks()):
             attention = cast(Attention, attend.fn)
-            q, k, v = attention.project(attend.norm(x))
+            q, k, v = attention.project(attend.norm(x), self._maps)
             if self.refresh:
-                for frames, part in zip(self._past[number], (k, v)):
-                    frames.write(first, part)
+                k, v = self._write(number, start, first, k, v)
             if number + 1 == len(self._past):
                 q, x = q[:, :, -self.tail :], x[:, -self.tail :]
-            x = x + attention.look(q, k, v)
-            x = x + think(x)
+            x = x + attention.look(q, k, v, maps=self._maps)
+            x = x + think(x, self._maps)
         return x
+
+    def _write(self, number: int, start: int, first: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep keys and values of frames `start`..; all from `first` on."""
+        if self._half is not None:
+            return self._half.write(number, start, first, k, v)
+        keys, values = self._past[number]
+        end = keys.write(start, k)
+        values.write(start, v)
+        return keys.read(first, end), values.read(first, end)
 
     def _attend_ahead(self, x: Tensor) -> Tensor:
         """Run the Transformer on the tails of n prefixes (B, n, tail, C), each before a frozen past.
@@ -203,40 +226,54 @@ class Prefix:
         """
         count, tail = x.shape[1:3]
         frozen = self.length + 1 - tail  # frames whose keys and values are final
-        end = frozen + count * tail
-        first = 0 if self.span is None else max(0, self.length + 1 - self.span)
-        hidden = self._hidden(count, first, frozen).to(x.device)
-        bias = None if count == 1 else x.new_zeros(hidden.shape).masked_fill(hidden, -math.inf)
-        order = torch.arange(count * tail, device=x.device).view(count, tail)
-        order = torch.cat([order[:, 0], order[:, 1:].flatten()])  # what becomes the past comes first
-        x = x.flatten(1, 2)[:, order]
+        oldest, near = self._visible(count, frozen)
+        order, back = _past_first(count, tail)
+        x = x.flatten(1, 2)[:, order.to(x.device)]
+        if self._half is not None:
+            x = self._half.block(x, frozen, oldest, near)
+            return x[:, back.to(x.device)].unflatten(1, (count, tail))
+        first, bias = int(oldest[0]), None
+        if count > 1:
+            seen = torch.cat([torch.arange(first, frozen) >= oldest[:, None], near], 1).to(x.device)
+            bias = x.new_zeros(seen.shape).masked_fill(~seen, -math.inf)
         for number, (attend, think) in enumerate(self.decoder.decoder_transformer.blocks()):
             attention = cast(Attention, attend.fn)
             q, k, v = attention.project(attend.norm(x))
-            keys, values = self._past[number]
-            keys.write(frozen, k)
-            values.write(frozen, v)
-            x = x + attention.look(q, keys.read(first, end), values.read(first, end), bias)
+            x = x + attention.look(q, *self._write(number, frozen, first, k, v), bias)
             x = x + think(x)
-        return x[:, order.argsort()].unflatten(1, (count, tail))
+        return x[:, back.to(x.device)].unflatten(1, (count, tail))
 
-    def _hidden(self, count: int, first: int, frozen: int) -> Tensor:
-        """(n * tail, frozen - first + n * tail) bool, True where a row of `_attend_ahead` does not look.
+    def _visible(self, count: int, frozen: int) -> tuple[Tensor, Tensor]:
+        """What the rows of `_attend_ahead` see: the oldest frame of the past of each (n * tail,), and which of these
+        rows each one sees (n * tail, n * tail) bool.
 
         Rows are the oldest frames of all tails, then the others, prefix by prefix.
         """
-        tail, prefix = self.tail, torch.arange(count)
-        prefix = torch.cat([prefix, prefix.repeat_interleave(tail - 1)])
-        oldest = torch.arange(len(prefix)) < count
-        same = prefix[:, None] == prefix
-        seen = same | (oldest & (prefix < prefix[:, None]))
-        age = torch.arange(first, frozen + count)  # frames of the past, then the oldest of each tail
-        newest = self.length + prefix
-        seen = torch.cat([torch.ones(len(prefix), frozen - first, dtype=torch.bool), seen], 1)
-        if self.span is not None:
-            far = age < newest[:, None] - self.span + 1
-            seen[:, : len(age)] &= ~far
-        return ~seen
+        prefix, near = _families(count, self.tail)
+        if self.span is None:
+            return torch.zeros_like(prefix), near
+        oldest = (prefix + (self.length - self.span + 1)).clamp(min=0)
+        if self.length + count <= self.span:
+            return oldest, near
+        within = frozen + torch.arange(count) >= oldest[:, None]
+        return oldest, torch.cat([near[:, :count] & within, near[:, count:]], 1)
+
+
+@functools.cache
+def _past_first(count: int, tail: int) -> tuple[Tensor, Tensor]:
+    """Frames of n tails in the order of `Prefix._visible`, and the way back."""
+    order = torch.arange(count * tail).view(count, tail)
+    order = torch.cat([order[:, 0], order[:, 1:].flatten()])
+    return order, order.argsort()
+
+
+@functools.cache
+def _families(count: int, tail: int) -> tuple[Tensor, Tensor]:
+    """The prefix of each row, and which rows each one sees, whatever the span."""
+    prefix = torch.arange(count)
+    prefix = torch.cat([prefix, prefix.repeat_interleave(tail - 1)])
+    becomes_past = torch.arange(len(prefix)) < count
+    return prefix, (prefix[:, None] == prefix) | (becomes_past & (prefix < prefix[:, None]))
 
 
 def frames_per_step(refresh: float, tail: int = 1) -> float:

@@ -9,24 +9,27 @@ does the other half, exactly or at constant cost. Stage 1 is frozen here. Parame
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
-from parlante.models.blocks import rows
-from parlante.models.blocks.autoregression import fold, taught_tokens
+from parlante.models.blocks.autoregression import taught_tokens
 from parlante.models.blocks.causal import Heard, periodic_positions, zero_past
 from parlante.models.blocks.feedback import FeedbackConfig
+from parlante.models.blocks.rows import EXACT
+from parlante.models.blocks.wide import Rounded, RoundedDecoder, one_thread
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
 from parlante.models.codetalker.prefix import Prefix
+from parlante.models.codetalker.rounded import loop_weights, nearest_codes
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Frames that are decoded in one pass, over all items of a batch; 1: one after the other. With so few rows a matrix
-product takes no longer than with one (measured; from four on it takes twice as long)."""
+product takes no longer than with one."""
 PIECE = 256
 """Frames whose cross-attention is prepared at a time."""
 
@@ -190,12 +193,13 @@ class CodeTalker(nn.Module):
         frames = self.transformer_decoder.frames_heard(features.shape[1])
         codes = torch.zeros(len(features), frames, self.config.autoencoder.groups, dtype=torch.long, device=code.device)
         shown = code.new_zeros(len(features), frames, self.config.autoencoder.width)
-        for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features), lengths)):
-            codes[:, t] = new
-            place = slice(t + 1 - tail.shape[1], t + 1)
-            if lengths is not None:  # an item that has ended keeps what it was shown then
-                tail = torch.where((lengths > t)[:, None, None], tail, shown[:, place])
-            shown[:, place] = tail
+        with rollout.threads():
+            for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features), lengths)):
+                codes[:, t] = new
+                place = slice(t + 1 - tail.shape[1], t + 1)
+                if lengths is not None:  # an item that has ended keeps what it was shown then
+                    tail = torch.where((lengths > t)[:, None, None], tail, shown[:, place])
+                shown[:, place] = tail
         return Rolled(codes, shown)
 
     @torch.no_grad()
@@ -225,12 +229,19 @@ class CodeRollout:
     def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
         if delay < 0:
             raise ValueError(f"delay must be at least 0, got {delay}")
-        self.model, self.code, self.token = model, code, code
-        self.matrix, self.offset = fold(model.autoencoder.decoder.vertice_map_reverse, model.vertice_map)
-        self.state = model.transformer_decoder.start(len(code))
-        self.prefix = Prefix(model.autoencoder.decoder, refresh=refresh, tail=delay + 1)
+        self.model, self.code, self.token, self.weights = model, code, code, loop_weights(model)
+        decoder = model.transformer_decoder
+        self.maps = maps = self.weights.maps if refresh and not model.training else EXACT
+        items = len(code)
+        self.state: Any = RoundedDecoder(decoder, maps, items) if isinstance(maps, Rounded) else decoder.start(items)
+        stage, taps = model.autoencoder.decoder, self.weights.taps
+        self.prefix = Prefix(stage, refresh=refresh, tail=delay + 1, maps=maps, taps=taps)
         self.passes = 0
         """Times that the weights were read."""
+
+    def threads(self) -> AbstractContextManager[None]:
+        """To be entered around `advance`: what is compiled has one thread, and others would only wait for it."""
+        return one_thread() if isinstance(self.maps, Rounded) else nullcontext()
 
     def advance(self, memory: Tensor, lengths: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """For each frame that memory (B, S, D) covers: its codes (B, groups), and the decoded tail (B, n, C).
@@ -246,17 +257,17 @@ class CodeRollout:
         decoder, quantizer, prefix = self.model.transformer_decoder, self.model.autoencoder.quantize, self.prefix
         heard = decoder.hear(memory)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
-        most, t = max(1, AT_ONCE // len(self.code)), 0
+        rounded, most, t = isinstance(self.maps, Rounded), max(1, AT_ONCE // len(self.code)), 0
         tokens = self.token[:, None]  # that of the next frame, then guesses
         guessed = torch.zeros(len(tokens), 0, self.model.config.autoencoder.groups, dtype=torch.long).to(tokens.device)
         while t < heard.frames:
             count = min(most, heard.frames - t, prefix.room())
             lacking = max(0, count - tokens.shape[1])
             given = torch.cat([tokens[:, :count], tokens[:, -1:].expand(-1, lacking, -1)], 1)
-            hidden = self._decode(given + positions[t : t + count], heard, t)
-            codes = quantizer.nearest_codes(rows.apply(self.model.feat_map, hidden))
+            z = self.maps.apply(self.model.feat_map, self._decode(given + positions[t : t + count], heard, t))
+            codes = nearest_codes(quantizer, z) if rounded else quantizer.nearest_codes(z)
             tails = prefix.ahead(quantizer.vectors(codes))
-            fed_back = rows.linear(tails[:, :, -1], self.matrix, self.offset) + self.code[:, None]
+            fed_back = self.maps.linear(tails[:, :, -1], self.weights.matrix, self.weights.offset) + self.code[:, None]
             right = 1 + agreeing(codes[:, :-1], guessed, None if lengths is None else lengths - t)
             self.state.rewind(self.state.length - count + right)
             prefix.keep(right)
@@ -267,6 +278,8 @@ class CodeRollout:
 
     def _decode(self, tokens: Tensor, heard: Heard, t: int) -> Tensor:
         decoder = self.model.transformer_decoder
+        if isinstance(self.state, RoundedDecoder):
+            return self.state.block(tokens, heard, t)
         if tokens.shape[1] == 1 and decoder.compiled(self.state):
             return decoder.step(tokens[:, 0], heard, t, self.state)[:, None]
         return decoder.block(tokens, heard, t, self.state)
@@ -278,10 +291,13 @@ def agreeing(codes: Tensor, guessed: Tensor, lengths: Tensor | None = None) -> i
     Frames of item b from lengths[b] on do not matter.
     """
     frames = min(codes.shape[1], guessed.shape[1])
+    if not frames:
+        return 0
     same = (codes[:, :frames] == guessed[:, :frames]).all(2)
     if lengths is not None:
         same |= torch.arange(frames, device=lengths.device) >= lengths[:, None]
-    return int(same.all(0).cumprod(0).sum())
+    wrong = (~same.all(0)).nonzero()
+    return int(wrong[0]) if len(wrong) else frames
 
 
 class CodeSession:
@@ -302,10 +318,11 @@ class CodeSession:
         if features.shape[1] % steps:
             raise ValueError(f"push whole frames: {steps} feature steps each, got {features.shape[1]} steps")
         ready = [self._rest[:, :0]]
-        for _, tail in self._rollout.advance(self.model.audio_feature_map(features)):
-            done = max(0, tail.shape[1] - self.delay)  # 1 once there are that many frames
-            ready.append(tail[:, :done])
-            self._rest = tail[:, done:]
+        with self._rollout.threads():
+            for _, tail in self._rollout.advance(self.model.audio_feature_map(features)):
+                done = max(0, tail.shape[1] - self.delay)  # 1 once there are that many frames
+                ready.append(tail[:, :done])
+                self._rest = tail[:, done:]
         return self._show(torch.cat(ready, 1))
 
     @torch.no_grad()
