@@ -82,6 +82,17 @@ def test_eyes_and_teeth(head: Head, skin: SkinMap) -> None:
     assert (tongue[:, 0] > tongue[:, 1]).all()
 
 
+def test_the_cheeks_inside_stay_red(head: Head, skin: SkinMap) -> None:
+    """Darker towards the throat, but never black: the renderers take the light away once more."""
+    inside = skin.part == PARTS.index("inner_mouth")
+    colour = paint_look(skin, look_of(head.traits("carmen"))).reshape(-1, 3)[inside].astype(float)
+    depth = skin.position[inside, 2]
+    front, cheeks, throat = (
+        colour[(depth > low) & (depth <= high)].mean(0) for low, high in ((0.115, 0.2), (0.08, 0.1), (0, 0.06))
+    )
+    assert front[0] > cheeks[0] > throat[0] > 50 and (colour[:, 0] > 1.5 * colour[:, 1]).all()
+
+
 def test_painting_is_quick(head: Head) -> None:
     skin, look = skin_map(head, 1024), look_of(head.traits("marek"))
     paint_look(skin_map(head, 64), look)  # compiles
