@@ -134,6 +134,11 @@ class CausalLayer(nn.TransformerDecoderLayer):
         key, value = both.unflatten(1, (frames, self.steps)).chunk(2, -1)
         return key, value
 
+    def only_answer(self, memory: Tensor) -> Tensor:
+        """`listen` where a frame hears one step, whatever it is: memory (B, T, D) -> (B, T, D)."""
+        attention, last = self.multihead_attn, slice(2 * memory.shape[-1], None)
+        return attention.out_proj(F.linear(memory, attention.in_proj_weight[last], attention.in_proj_bias[last]))
+
     def listen(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Each frame's attention over its own w steps: x (B, T, D), keys and values (B, T, w, D) -> (B, T, D).
 
@@ -264,10 +269,9 @@ class CausalDecoder(nn.Module):
     def hear(self, memory: Tensor) -> Heard:
         """Cross-attention keys and values of memory (B, S, D), for the S // steps_per_frame frames it covers."""
         frames = self.frames_heard(memory.shape[1])
-        pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
         if self.steps_per_frame == 1 and not self.training:
-            answers = [layer.multihead_attn.out_proj(value[:, :, 0]) for layer, (_, value) in zip(self.layers, pairs)]  # type: ignore[operator, union-attr]
-            return Heard(torch.stack(answers), None, None)
+            return Heard(torch.stack([layer.only_answer(memory) for layer in self.layers]), None, None)  # type: ignore[operator]
+        pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
         if self.width > WIDEST and not self.training:
             folded = [layer.folded(*pair) for layer, pair in zip(self.layers, pairs)]  # type: ignore[operator]
             return Heard(None, None, None, tuple(torch.stack(part) for part in zip(*folded)))

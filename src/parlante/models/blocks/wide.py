@@ -19,8 +19,6 @@ from parlante.models.blocks import causal, rows
 from parlante.models.blocks.causal import CausalDecoder, attention_slopes
 from parlante.models.blocks.memory import Frames, Heard, first_seen
 
-TURNS = 6
-"""Rows up to which bytes are multiplied with single precision; for more it pays to round the rows, too."""
 MOST = 64
 """Rows up to which halves are faster than BLAS in single precision."""
 COARSE = 0.012
@@ -122,20 +120,33 @@ class Rounded(rows.Maps):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """F.linear: x (..., in) -> (..., out)."""
         count, held = x.numel() // x.shape[-1], self._places.get((weight.data_ptr(), weight.shape))
-        if held is None or not count:
+        if held is None or not count or (count > MOST and not len(held.scale)):
             return super().linear(x, weight, bias)
-        half = not len(held.scale)
-        if count > (MOST if half else TURNS):
-            return super().linear(x, weight, bias) if half else times_bytes(x, self._many(held), held.scale, bias)
         given, answer = room(x.reshape(count, -1)), np.zeros((full(count), len(weight)), np.float32)
         shift = np.zeros(len(weight), np.float32) if bias is None else bias.detach().numpy()
         kernel().product(self.weights, held.start, held.scale.numpy(), shift, given, answer, count)
         return torch.from_numpy(answer)[:count].view(*x.shape[:-1], -1)
 
-    def _many(self, held: Place) -> Tensor:
+    def counts(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """As `in_bytes`, of a matrix that is kept so."""
+        held = self._places.get((weight.data_ptr(), weight.shape))
+        if held is None or not len(held.scale):
+            return None
         if held.start not in self._counts:
             self._counts[held.start] = in_bytes(held.matrix)[0]
-        return self._counts[held.start]
+        return self._counts[held.start], held.scale
+
+
+class Rougher(rows.Maps):
+    """For many rows at once: they are rounded to bytes, too, which processors multiply several times faster."""
+
+    def __init__(self, maps: Rounded) -> None:
+        self.maps = maps
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """F.linear: x (..., in) -> (..., out)."""
+        held = self.maps.counts(weight)
+        return self.maps.linear(x, weight, bias) if held is None else times_bytes(x, *held, bias)
 
 
 def full(count: int) -> int:

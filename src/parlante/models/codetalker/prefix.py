@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from parlante.models.blocks.memory import Frames
 from parlante.models.blocks.rows import EXACT, Maps
-from parlante.models.blocks.wide import Rounded
+from parlante.models.blocks.wide import Rougher, Rounded
 from parlante.models.codetalker.autoencoder import (
     KERNEL,
     Attention,
@@ -112,13 +112,18 @@ class Prefix:
         changed, mean, scale = self._convolve(latent)
         now = self.length + 1
         if count > 1 or (now > max(ALWAYS_ANEW, self.tail) and self.refresh and now < self._next_refresh()):
-            return self._attend_ahead(self._embed(self._tails(changed), mean, scale))
+            return self._attend_ahead(self._embed(self._tails(changed), mean, scale, self._maps))
         self._refreshed = now
         first = 0 if self.span is None else max(0, now - self.span)
         start = max(first, now - max(WINDOW, self.tail)) if self.refresh else first
         self._convolved.write(now - changed.shape[2], changed[:, 0])
-        frames = self._convolved.read(start, now)[:, None]
-        return self._attend_anew(self._embed(frames, mean, scale)[:, 0], start, first)[:, None]
+        frames, few = self._convolved.read(start, now)[:, None], now - start <= ALWAYS_ANEW
+        maps = Rougher(self._maps) if isinstance(self._maps, Rounded) and not few else self._maps
+        x = self._embed(frames, mean, scale, maps)[:, 0]
+        if self._half is not None and few:
+            seen = torch.ones(now - start, now - start, dtype=torch.bool)
+            return self._half.block(x, start, torch.full((now - start,), first), seen)[:, None, -self.tail :]
+        return self._attend_anew(x, start, first, maps)[:, None]
 
     def keep(self, frames: int) -> None:
         """Keep the first `frames` of those decoded ahead; the others are forgotten."""
@@ -184,30 +189,27 @@ class Prefix:
         final = self._convolved.read(first, first + older + count - 1).unfold(1, older, 1)  # (B, n, C, older)
         return torch.cat([final.mT, changed], 2)
 
-    def _embed(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, mean: Tensor, scale: Tensor, maps: Maps) -> Tensor:
         """What the Transformer reads of convolved frames: x (B, n, t, C) of n prefixes, moments (B, n, C)."""
         norm, config = self._conv[2], self.decoder.config
         x = norm.scaled(x.mT, mean[..., None], scale[..., None]).mT
-        x = self._maps.apply(self.decoder.decoder_linear_embedding.net, x)
+        x = maps.apply(self.decoder.decoder_linear_embedding.net, x)
         if self._position is None:
             self._position = position_rows(len(x), config.width, by_item=config.positions_by_item, like=x)[:, None]
         return x + self._position
 
-    def _attend_anew(self, x: Tensor, start: int, first: int) -> Tensor:
+    def _attend_anew(self, x: Tensor, start: int, first: int, maps: Maps) -> Tensor:
         """Run the Transformer on frames `start`.. x (B, t, C) of one prefix, which see those from `first` on; only the
         tail leaves its final block."""
-        if self._half is not None and x.shape[1] <= ALWAYS_ANEW:
-            seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
-            return self._half.block(x, start, torch.full((x.shape[1],), first), seen)[:, -self.tail :]
         for number, (attend, think) in enumerate(self.decoder.decoder_transformer.blocks()):
             attention = cast(Attention, attend.fn)
-            q, k, v = attention.project(attend.norm(x), self._maps)
+            q, k, v = attention.project(attend.norm(x), maps)
             if self.refresh:
                 k, v = self._write(number, start, first, k, v)
             if number + 1 == len(self._past):
                 q, x = q[:, :, -self.tail :], x[:, -self.tail :]
-            x = x + attention.look(q, k, v, maps=self._maps)
-            x = x + think(x, self._maps)
+            x = x + attention.look(q, k, v, maps=maps)
+            x = x + think(x, maps)
         return x
 
     def _write(self, number: int, start: int, first: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

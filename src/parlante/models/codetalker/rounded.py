@@ -58,7 +58,7 @@ class RoundedBlocks:
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
     def block(self, x: Tensor, frozen: int, oldest: Tensor, near: Tensor) -> Tensor:
-        """x (B, n, C) of the frames from `frozen` on; each sees the past from `oldest` (n,) on and rows `near` (n, n)."""
+        """x (B, n, C) of the frames from `frozen` on; each sees those from `oldest` (n,) on and rows `near` (n, n)."""
         batch, count = x.shape[:2]
         place = self.past.reserve(frozen, count)
         y, seen = wide.room(x.flatten(0, 1)), (oldest - self.past.first).numpy()
