@@ -125,7 +125,7 @@ def _add_norm(x, y, norm, eps):
         x[j] = (x[j] - mean) * scale * norm[0, j] + norm[1, j]
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, error_model="numpy")
 def _softmax(x, scratch, count):
     """Exponentials of x[:count] less its largest, in place; returns one over their sum."""
     top = x[0]

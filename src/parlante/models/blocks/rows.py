@@ -28,7 +28,7 @@ def apply(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class Maps:
-    """Who multiplies: here the weights as they are. `wide.Halved` keeps them in half precision."""
+    """Who multiplies: here the weights as they are. `wide.Rounded` keeps them in bytes."""
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """As `linear`."""

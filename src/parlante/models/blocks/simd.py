@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
@@ -42,9 +42,20 @@ class _VectorModel(PrimitiveModel):
 
 @functools.cache
 def halves() -> bool:
-    """Whether this processor has instructions for numbers in half precision."""
+    """Whether numba compiles, and for a processor that has instructions for numbers in half precision."""
     arm = platform.machine().lower() in ("arm64", "aarch64")
-    return arm or bool(binding.get_host_cpu_features().get("f16c"))
+    return not config.DISABLE_JIT and (arm or _knows("f16c"))
+
+
+@functools.cache
+def counts() -> bool:
+    """Whether this processor has instructions that sum products of bytes in 32 bits."""
+    return _knows("avx512vnni") or _knows("avxvnni")
+
+
+def _knows(feature: str) -> bool:
+    named = config.CPU_FEATURES  # of another processor, if numba was told to compile for one
+    return bool(binding.get_host_cpu_features().get(feature)) if named is None else f"+{feature}" in named.split(",")
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, of: Any) -> Any:

@@ -7,6 +7,7 @@ bytes by 0.8 %.
 
 import functools
 import importlib
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ MOST = 64
 """Rows up to which halves are faster than BLAS in single precision."""
 COARSE = 0.012
 """Share of a matrix that rounding to bytes may take."""
+LEAST = 1e-30
+"""Of a byte's unit: a bias divided by it must be finite, even beside a row of zeros."""
+_turn = threading.Lock()
 
 
 @functools.cache
@@ -37,12 +41,26 @@ def kernel() -> Any:
         return None
 
 
+@functools.cache
+def multiplies_bytes() -> bool:
+    """Whether torch multiplies bytes well: without instructions for it, sums of 16 bits overflow, or it takes fifty
+    times as long."""
+    if not (importlib.import_module("parlante.models.blocks.simd").counts() and torch.backends.mkldnn.is_available()):
+        return False
+    largest = torch.full((8, 64), 127, dtype=torch.int8)
+    return bool((torch._int_mm(largest, largest.T) == 64 * 127**2).all())
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """torch's operators of this thread run alone: between compiled functions of one thread, waking others takes longer
-    than they help, and they spin until they are needed again."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    than they help, and they spin until they are needed again. Other threads keep what they have."""
+    with _turn:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # also what threads begin with from now on: another one takes that back
+        back = threading.Thread(target=torch.set_num_threads, args=(threads,))
+        back.start()
+        back.join()
     try:
         yield
     finally:
@@ -63,7 +81,7 @@ def usable(sizes: Iterable[tuple[int, int]], matrices: Iterable[Tensor]) -> bool
 
 def in_bytes(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers (out, in) int8, and what one of them means in each row, (out,)."""
-    scale = (matrix.abs().amax(1) / 127).clamp(min=torch.finfo(matrix.dtype).tiny)
+    scale = (matrix.abs().amax(1) / 127).clamp(min=LEAST)
     return (matrix / scale[:, None]).round().to(torch.int8), scale
 
 
@@ -138,13 +156,16 @@ class Rounded(rows.Maps):
 
 
 class Rougher(rows.Maps):
-    """For many rows at once: they are rounded to bytes, too, which processors multiply several times faster."""
+    """For many rows at once: they are rounded to bytes, too, where torch `multiplies_bytes` several times faster than
+    the weights as they are."""
 
     def __init__(self, maps: Rounded) -> None:
         self.maps = maps
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """F.linear: x (..., in) -> (..., out)."""
+        if not multiplies_bytes():
+            return super().linear(x, weight, bias)
         held = self.maps.counts(weight)
         return self.maps.linear(x, weight, bias) if held is None else times_bytes(x, *held, bias)
 
@@ -157,7 +178,7 @@ def full(count: int) -> int:
 def room(x: Tensor) -> Any:
     """x (n, D) as an array with rows to spare."""
     padded = np.zeros((full(len(x)), x.shape[1]), np.float32)
-    padded[: len(x)] = x.detach().numpy()
+    padded[: len(x)] = x.detach().float().numpy()
     return padded
 
 
@@ -238,11 +259,11 @@ class RoundedDecoder:
 
 
 def answers(heard: Heard, decoder: CausalDecoder) -> tuple[Any, ...]:
-    """Cross-attention as `CausalLayer.folded` prepares it; arrays (L, B, T, ...)."""
+    """Cross-attention as `CausalLayer.folded` prepares it; float32 arrays (L, B, T, ...)."""
     if heard.folded is not None:
-        rise, offset, base, change = (part.detach().contiguous().numpy() for part in heard.folded)
+        rise, offset, base, change = (part.detach().float().contiguous().numpy() for part in heard.folded)
         return rise, offset, base, change
     assert heard.answers is not None
-    base = heard.answers.detach().contiguous().numpy()
+    base = heard.answers.detach().float().contiguous().numpy()
     none = np.zeros((*base.shape[:3], 0, decoder.heads, base.shape[3]), np.float32)
     return none, none[..., 0], base, none

@@ -67,14 +67,15 @@ def _remember(projected, top, near, first, keys, values, scale, fade, place, see
     fade (H, >= seen) is added by age, or (H, 0).
     """
     heads, capacity, size = keys.shape[0], keys.shape[1], keys.shape[2]
-    count, width, start, end = len(near), heads * size, first.min(), place + len(near)
+    count, width, start, end = len(near), heads * size, place, place + len(near)
     for i in range(count):
         for h in range(heads):
             for d in range(0, size, LANES):
                 read, written = (top + i) * 3 * width + h * size + d, 2 * ((h * capacity + place + i) * size + d)
                 store_half(keys, written, load(projected, read + width))
                 store_half(values, written, load(projected, read + 2 * width))
-        seen[top + i] = 0
+        _clear(seen[top + i], 0, width)
+        start = first[i] if first[i] < start else start
     room, turns = end - start, (count + FEW - 1) // FEW
     share, scratch = np.zeros((turns * FEW, room), np.float32), np.empty(room, np.float32)
     for h in range(heads):
@@ -83,7 +84,8 @@ def _remember(projected, top, near, first, keys, values, scale, fade, place, see
             query = (top + i) * 3 * width + h * size
             for j in range(room):
                 _compare(keys, at + 2 * j * size, projected, query, 3 * width, share, i * room + j, room, size)
-        share[count:] = 0
+        for i in range(count, len(share)):
+            _clear(share[i], 0, room)
         for i in range(count):
             _weigh(share[i], scale, fade[h], first[i] - start, place - start, i, near[i], scratch)
         for i in range(0, count, FEW):
@@ -93,9 +95,15 @@ def _remember(projected, top, near, first, keys, values, scale, fade, place, see
 
 
 @njit(nogil=True)
+def _clear(row, first, last):
+    for j in range(first, last):
+        row[j] = 0
+
+
+@njit(nogil=True)
 def _weigh(row, scale, fade, begin, place, own, near, scratch):
     """Products of row `own` with all keys become shares, in place; `_remember` has the names."""
-    row[:begin] = 0
+    _clear(row, 0, begin)
     shown = row[begin:]
     for j in range(len(shown)):
         shown[j] *= scale
@@ -113,7 +121,7 @@ def _weigh(row, scale, fade, begin, place, own, near, scratch):
             row[place + k] = 0
 
 
-@njit(nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def _answer(x, heard, layer, item, t, out):
     """Cross-attention of a frame x (D,) in the form of `CausalLayer.folded`: out (D,)."""
     rise, offset, base, change = heard
@@ -128,7 +136,9 @@ def _answer(x, heard, layer, item, t, out):
                 dot += x[d] * rise[layer, item, t, w, h, d]
             logits[w + 1] = dot
         logits[0] = 0
-        top, whole = logits.max(), np.float32(0)
+        top, whole = logits[0], np.float32(0)
+        for w in range(steps):
+            top = logits[w + 1] if logits[w + 1] > top else top
         for w in range(steps + 1):
             logits[w] = math.exp(logits[w] - top)
             whole += logits[w]
@@ -167,10 +177,17 @@ def decode(x, weights, at, scales, biases, norms, past, fade, heard, t, near, fi
         product(weights, at[n, 2], s_up[n], b_up[n], x, hidden, rows)
         for row in range(rows):
             for j in range(hidden.shape[1]):
-                hidden[row, j] = max(hidden[row, j], np.float32(0))
+                hidden[row, j] = hidden[row, j] if hidden[row, j] > 0 else np.float32(0)
         product(weights, at[n, 3], s_down[n], b_down[n], hidden, step, rows)
         for row in range(rows):
             _add_norm(x[row], step[row], norms[n, 2], EPS)
+
+
+@njit(fastmath=True)
+def _add(x, y):
+    """x += y."""
+    for j in range(len(x)):
+        x[j] += y[j]
 
 
 @njit(fastmath=True)
@@ -216,11 +233,11 @@ def transform(x, weights, at, scales, biases, norms, past, near, first, place, i
             _remember(projected, item * count, near, first, own[0], own[1], scale, fade, place, seen)
         product(weights, at[n, 1], s_out[n], b_out[n], seen, step, rows)
         for row in range(rows):
-            x[row] += step[row]
+            _add(x[row], step[row])
             _normed(x[row], norms[n, 1], none, step[row])
         product(weights, at[n, 2], s_up[n], b_up[n], step, hidden, rows)
         for row in range(rows):
             _gelu(hidden[row], work, scratch)
         product(weights, at[n, 3], s_down[n], b_down[n], hidden, step, rows)
         for row in range(rows):
-            x[row] += step[row]
+            _add(x[row], step[row])

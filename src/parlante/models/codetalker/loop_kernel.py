@@ -1,6 +1,8 @@
 """What stands between CodeTalker's matrix products for a few frames, compiled: calling an operator costs more than its
 work."""
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -20,13 +22,15 @@ def convolve(inputs, bias, slope, before, length, eps, changed, mean, scale):
             newest = taps + i
             for o in range(half + 1):
                 y = changed[b, i, o]
-                y[:] = bias
+                for c in range(width):
+                    y[c] = bias[c]
                 for tap in range(taps):
-                    row = inputs[b, min(newest - half + o + tap - half, newest), tap]  # the newest frame is repeated
+                    place = newest - half + o + tap - half
+                    row = inputs[b, place if place < newest else newest, tap]  # the newest frame is repeated
                     for c in range(width):
                         y[c] += row[c]
                 for c in range(width):
-                    y[c] = max(y[c], slope * y[c])
+                    y[c] = y[c] if y[c] > 0 else slope * y[c]
             frames = float(length + i + 1)
             for c in range(width):
                 total, square = before[0, b, i, c], before[1, b, i, c]
@@ -38,12 +42,13 @@ def convolve(inputs, bias, slope, before, length, eps, changed, mean, scale):
                         before[0, b, i + 1, c], before[1, b, i + 1, c] = total, square
                 middle = total / frames
                 mean[b, i, c] = middle
-                scale[b, i, c] = 1 / np.sqrt(max(square / frames - middle * middle, 0.0) + eps)
+                variance = square / frames - middle * middle
+                scale[b, i, c] = 1 / math.sqrt((variance if variance > 0 else 0.0) + eps)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def nearest(z, codes, found):
-    """found (n,) = the nearest of codes (N, D) to each z (n, D), by squared distance."""
+    """found (n,) = the nearest of codes (N, D) to each z (n, D), by squared distance; 0 of one that is no number."""
     norms = np.empty(len(codes), codes.dtype)
     for k in range(len(codes)):
         norm = codes.dtype.type(0)
@@ -51,7 +56,7 @@ def nearest(z, codes, found):
             norm += codes[k, d] * codes[k, d]
         norms[k] = norm
     for i in range(len(z)):
-        least = np.inf
+        least, found[i] = np.inf, 0
         for k in range(len(codes)):
             dot = codes.dtype.type(0)
             for d in range(codes.shape[1]):

@@ -13,12 +13,13 @@ length, and no cache is exact. `Prefix` does it exactly (`refresh=0`), or freeze
 Attention reaches back over the `span` of stage 1 at most, so that neither a step nor a refresh grows without end.
 
 With a frozen past each frame depends only on those before it, so some frames can be decoded at once (`ahead`) and some
-of them kept (`keep`): each matrix is read once for all of them. `maps` in half precision halve what is read (a rounding
-far below that of the frozen past), except where many frames are computed anew.
+of them kept (`keep`): each matrix is read once for all of them. `maps` in bytes quarter what is read (a rounding far
+below the error of the frozen past).
 """
 
 import functools
 import math
+import sys
 from typing import cast
 
 import numpy as np
@@ -77,7 +78,7 @@ class Prefix:
         self._convolved = Frames(1, margin)  # (B, T, C)
         self._sums: Tensor | None = None  # (2, B, C): x and x^2 over frames that no longer change, double precision
         self._past = [(Frames(2, margin), Frames(2, margin)) for _ in decoder.decoder_transformer.blocks()]
-        self._half: RoundedBlocks | None = None  # instead of that past, with maps in half precision
+        self._half: RoundedBlocks | None = None  # instead of that past, with rounded maps
         self._position: Tensor | None = None
         self._refreshed = 0
         self._open: tuple[Tensor, Tensor] | None = None  # inputs and sums after each frame decoded ahead
@@ -96,7 +97,7 @@ class Prefix:
         """How many frames can be decoded ahead at once: those up to the next one that computes the past anew."""
         if not self.refresh or self.length < max(ALWAYS_ANEW, self.tail, KERNEL):
             return 1
-        return max(1, math.ceil(self._next_refresh()) - 1 - self.length)
+        return max(1, math.ceil(min(self._next_refresh(), sys.maxsize)) - 1 - self.length)
 
     def ahead(self, latent: Tensor) -> Tensor:
         """What `push` would answer to n <= `room()` frames one after the other, (B, n, groups * code_dim) ->
