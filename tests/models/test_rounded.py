@@ -1,6 +1,8 @@
 """Wide networks from rounded weights: the compiled loop of CodeTalker against torch's operators on the same weights."""
 
 import copy
+import math
+import threading
 from typing import Any
 
 import pytest
@@ -88,6 +90,20 @@ def test_rows_with_a_few_large_weights_stay_in_half_precision() -> None:
     maps = wide.Rounded([], [even, uneven])
     for matrix in (even, uneven):
         torch.testing.assert_close(maps.linear(x, matrix), x @ matrix.half().float().T, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_of_zeros_keeps_its_bias() -> None:
+    matrix, bias = torch.randn(64, 64), torch.full((64,), 1e4)
+    matrix[3] = 0
+    answer = wide.Rounded([], [matrix]).linear(torch.randn(2, 64), matrix, bias)
+    assert answer.isfinite().all() and torch.equal(answer[:, 3], bias[:2])
+
+
+def test_where_torch_multiplies_bytes_badly_many_rows_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, x = torch.randn(64, 64), torch.randn(40, 64)
+    monkeypatch.setattr(wide, "multiplies_bytes", lambda: False)
+    rough = wide.Rougher(wide.Rounded([], [matrix]))
+    torch.testing.assert_close(rough.linear(x, matrix), x @ matrix.T, rtol=1e-5, atol=1e-5)
 
 
 # -- the causal decoder
@@ -215,6 +231,32 @@ def test_a_session_answers_what_generate_does_live(delay: int) -> None:
     torch.testing.assert_close(motion, model.generate(features, code, live=True, delay=delay), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_speech_that_is_no_number_spoils_its_own_clip_only(steps: int, number: float) -> None:
+    model = talker(steps)
+    features, code = speech(model, 2, 40)
+    features[0, 20] = number
+    codes = model.roll(features, code).codes
+    assert ((codes >= 0) & (codes < 32)).all()
+    assert torch.equal(codes[1:], model.roll(features[1:], code[1:]).codes)
+
+
+def test_a_past_that_is_never_computed_anew() -> None:
+    model = talker()
+    features, code = speech(model, 1, 20)
+    assert torch.equal(
+        model.roll(features, code, refresh=math.inf).codes, model.roll(features, code, refresh=1e9).codes
+    )
+
+
+def test_under_autocast() -> None:
+    model = talker(2)
+    features, code = speech(model, 1, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.generate(features, code).isfinite().all()
+
+
 def test_changed_weights_are_prepared_again() -> None:
     model = talker()
     before = rounded.loop_weights(model)
@@ -231,3 +273,16 @@ def test_threads_are_given_back() -> None:
         assert torch.get_num_threads() == 1
         raise RuntimeError("stop")
     assert torch.get_num_threads() == threads
+
+
+def test_threads_that_begin_meanwhile_are_left_alone() -> None:
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        with wide.one_thread():
+            other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+            other.start()
+            other.join()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [3]

@@ -108,7 +108,7 @@ def _affine(weight, bias, x, y):
     _add_product(weight, x, y, 0)
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, error_model="numpy")
 def _add_norm(x, y, norm, eps):
     """x = layer norm of x + y, in place; norm (2, D) scale and shift."""
     mean = x.dtype.type(0)

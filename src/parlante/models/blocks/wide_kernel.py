@@ -198,7 +198,7 @@ def _normed(x, norm, none, y):
     _add_norm(y, none, norm, EPS)
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, error_model="numpy")
 def _gelu(x, work, scratch):
     """The tanh form of GELU, in place: x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     one, count = np.float32(1), len(x)

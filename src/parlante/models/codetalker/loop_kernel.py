@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def convolve(inputs, bias, slope, before, length, eps, changed, mean, scale):
     """For each of n prefixes, its last three convolved frames and the moments of its channels; see `Prefix`.
 
