@@ -23,6 +23,7 @@ LANES = 16
 _FLOATS, _INTS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(32), LANES)
 _HALVES, _BYTES = ir.VectorType(ir.HalfType(), LANES), ir.VectorType(ir.IntType(8), LANES)
 _instruction: Any = intrinsic  # untyped in numba
+_numba: Any = config
 _FAST = ("nnan", "ninf", "nsz", "contract")
 
 
@@ -44,7 +45,7 @@ class _VectorModel(PrimitiveModel):
 def halves() -> bool:
     """Whether numba compiles, and for a processor that has instructions for numbers in half precision."""
     arm = platform.machine().lower() in ("arm64", "aarch64")
-    return not config.DISABLE_JIT and (arm or _knows("f16c"))
+    return not _numba.DISABLE_JIT and (arm or _knows("f16c"))
 
 
 @functools.cache
@@ -54,7 +55,7 @@ def counts() -> bool:
 
 
 def _knows(feature: str) -> bool:
-    named = config.CPU_FEATURES  # of another processor, if numba was told to compile for one
+    named = _numba.CPU_FEATURES  # of another processor, if numba was told to compile for one
     return bool(binding.get_host_cpu_features().get(feature)) if named is None else f"+{feature}" in named.split(",")
 
 
