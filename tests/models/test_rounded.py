@@ -189,6 +189,17 @@ def test_only_the_approximate_loop_of_wide_models_is_rounded(monkeypatch: pytest
     assert not isinstance(CodeRollout(talker(), code, 0.25, 0).maps, wide.Rounded)
 
 
+def test_nothing_is_rounded_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(wide.Rounded, "__init__", refuse)
+    model = talker()
+    features, code = speech(model, 1, 12)
+    model.generate(features, code, refresh=0)
+    model.train().generate(features, code)
+
+
 def test_rounding_moves_the_motion_little() -> None:
     model = talker()
     features, code = speech(model, 1, 60)

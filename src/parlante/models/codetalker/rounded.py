@@ -5,6 +5,7 @@ quarter; the weights themselves stay, and the final decoding uses them. Only the
 kept in half precision.
 """
 
+import functools
 import importlib
 import weakref
 from dataclasses import dataclass
@@ -90,12 +91,19 @@ class LoopWeights:
     """(D,)."""
     taps: Tensor
     """`MotionDecoder.taps`."""
-    maps: Maps
-    """The weights themselves, or `wide.Rounded`."""
+    halved: list[Tensor]
+    """What `maps` keep in half precision."""
+    counted: list[Tensor]
+    """What they keep in bytes."""
+
+    @functools.cached_property
+    def maps(self) -> Maps:
+        """`wide.Rounded`, made when first wanted, or the weights themselves where that is of no use."""
+        return wide.Rounded(self.halved, self.counted) if self.counted else EXACT
 
     @classmethod
     def of(cls, model: "CodeTalker") -> "LoopWeights":
-        """Prepared anew, rounded where that is of use."""
+        """Prepared anew."""
         decoder = model.autoencoder.decoder
         with torch.no_grad():
             matrix, offset = fold(decoder.vertice_map_reverse, model.vertice_map)
@@ -108,8 +116,9 @@ class LoopWeights:
             counted += block_matrices(cast(Attention, attend.fn), cast(MLP, think.fn))
         counted.append(matrix)
         sizes = [(config.width, config.heads) for config in (model.config, decoder.config)]
-        rounded = wide.usable(sizes, [model.feat_map.weight, *counted])
-        return cls(matrix, offset, taps, wide.Rounded([model.feat_map.weight], counted) if rounded else EXACT)
+        halved = [model.feat_map.weight]
+        usable = wide.usable(sizes, halved + counted)
+        return cls(matrix, offset, taps, halved if usable else [], counted if usable else [])
 
 
 _prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[Any, LoopWeights]]" = weakref.WeakKeyDictionary()
