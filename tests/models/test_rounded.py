@@ -17,7 +17,7 @@ from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
 from parlante.models.codetalker.prefix import Prefix
 from parlante.models.codetalker.talker import CodeRollout, CodeTalker, CodeTalkerConfig
 
-pytestmark = pytest.mark.skipif(wide.kernel() is None, reason="no numba, or no instructions for half precision")
+pytestmark = pytest.mark.skipif(wide.kernel() is None, reason="no numba, or no AVX-512")
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,11 @@
 
 Offsets count numbers from an array's first element and are not checked. `+`, `-`, `*`, `/` work element by element;
 additions and products may be fused. Numbers in half precision lie in arrays of int8 and are addressed by bytes, for
-numba knows no such floats; `halves` says whether the processor converts them.
+numba knows no such floats; `wide_registers` says whether the processor is made for that.
 """
 
 import functools
 import operator
-import platform
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -42,10 +41,10 @@ class _VectorModel(PrimitiveModel):
 
 
 @functools.cache
-def halves() -> bool:
-    """Whether numba compiles, and for a processor that has instructions for numbers in half precision."""
-    arm = platform.machine().lower() in ("arm64", "aarch64")
-    return not _numba.DISABLE_JIT and (arm or _knows("f16c"))
+def wide_registers() -> bool:
+    """Whether numba compiles, and for a processor with AVX-512: 32 registers of sixteen floats. With
+    fewer, sums spill, and rounded weights take longer than BLAS with the weights themselves."""
+    return not _numba.DISABLE_JIT and _knows("avx512f")
 
 
 @functools.cache

@@ -31,10 +31,10 @@ _turn = threading.Lock()
 
 @functools.cache
 def kernel() -> Any:
-    """The compiled layers, or None without numba or on a processor that does not know half precision."""
+    """The compiled layers, or None without numba or on a processor where they do not pay."""
     try:
         simd = importlib.import_module("parlante.models.blocks.simd")
-        return importlib.import_module("parlante.models.blocks.wide_kernel") if simd.halves() else None
+        return importlib.import_module("parlante.models.blocks.wide_kernel") if simd.wide_registers() else None
     except ModuleNotFoundError as absent:
         if absent.name not in ("numba", "llvmlite"):
             raise
@@ -72,11 +72,12 @@ def usable(sizes: Iterable[tuple[int, int]], matrices: Iterable[Tensor]) -> bool
 
     sizes: width and heads of each network.
     """
-    panel, given, sizes = 64, list(matrices), list(sizes)
+    given, sizes = list(matrices), list(sizes)
     plain = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in given)
-    wide = all(width > causal.WIDEST for width, _ in sizes)
+    if not plain or any(width <= causal.WIDEST for width, _ in sizes) or kernel() is None:
+        return False
     whole = [size for x in given for size in x.shape] + [width // heads for width, heads in sizes]
-    return plain and wide and all(size % panel == 0 for size in whole) and kernel() is not None
+    return all(size % kernel().PANEL == 0 for size in whole)
 
 
 def in_bytes(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ class Prefix:
         self._convolved = Frames(1, margin)  # (B, T, C)
         self._sums: Tensor | None = None  # (2, B, C): x and x^2 over frames that no longer change, double precision
         self._past = [(Frames(2, margin), Frames(2, margin)) for _ in decoder.decoder_transformer.blocks()]
-        self._half: RoundedBlocks | None = None  # instead of that past, with rounded maps
+        self._rounded: RoundedBlocks | None = None  # instead of that past, with rounded maps
         self._position: Tensor | None = None
         self._refreshed = 0
         self._open: tuple[Tensor, Tensor] | None = None  # inputs and sums after each frame decoded ahead
@@ -103,8 +103,8 @@ class Prefix:
         """What `push` would answer to n <= `room()` frames one after the other, (B, n, groups * code_dim) ->
         (B, n, <= tail, C). Follow with `keep`."""
         count = latent.shape[1]
-        if isinstance(self._maps, Rounded) and self._half is None:
-            self._half = RoundedBlocks(self.decoder, self._maps, len(latent), self._convolved.span)
+        if isinstance(self._maps, Rounded) and self._rounded is None:
+            self._rounded = RoundedBlocks(self.decoder, self._maps, len(latent), self._convolved.span)
         if not 1 <= count <= self.room():
             raise ValueError(f"up to {self.room()} frames can be decoded ahead now, got {count}")
         if self.length == 0:
@@ -121,9 +121,9 @@ class Prefix:
         frames, few = self._convolved.read(start, now)[:, None], now - start <= ALWAYS_ANEW
         maps = Rougher(self._maps) if isinstance(self._maps, Rounded) and not few else self._maps
         x = self._embed(frames, mean, scale, maps)[:, 0]
-        if self._half is not None and few:
+        if self._rounded is not None and few:
             seen = torch.ones(now - start, now - start, dtype=torch.bool)
-            return self._half.block(x, start, torch.full((now - start,), first), seen)[:, None, -self.tail :]
+            return self._rounded.block(x, start, torch.full((now - start,), first), seen)[:, None, -self.tail :]
         return self._attend_anew(x, start, first, maps)[:, None]
 
     def keep(self, frames: int) -> None:
@@ -146,7 +146,7 @@ class Prefix:
         count = new.shape[1]
         products = self._maps.linear(new, self._taps).unflatten(-1, (KERNEL, -1))  # (B, n, KERNEL, C)
         recent = products[:, :1].expand(-1, KERNEL, -1, -1) if self._recent is None else self._recent
-        if self._half is not None and self.length >= KERNEL:
+        if self._rounded is not None and self.length >= KERNEL:
             return self._convolve_compiled(recent, products)
         inputs = torch.cat([recent, products], 1)  # (B, KERNEL + n, KERNEL, C)
         newest = torch.arange(KERNEL, KERNEL + count, device=new.device)[:, None, None]
@@ -215,8 +215,8 @@ class Prefix:
 
     def _write(self, number: int, start: int, first: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keep keys and values of frames `start`..; all from `first` on."""
-        if self._half is not None:
-            return self._half.write(number, start, first, k, v)
+        if self._rounded is not None:
+            return self._rounded.write(number, start, first, k, v)
         keys, values = self._past[number]
         end = keys.write(start, k)
         values.write(start, v)
@@ -232,8 +232,8 @@ class Prefix:
         oldest, near = self._visible(count, frozen)
         order, back = _past_first(count, tail)
         x = x.flatten(1, 2)[:, order.to(x.device)]
-        if self._half is not None:
-            x = self._half.block(x, frozen, oldest, near)
+        if self._rounded is not None:
+            x = self._rounded.block(x, frozen, oldest, near)
             return x[:, back.to(x.device)].unflatten(1, (count, tail))
         first, bias = int(oldest[0]), None
         if count > 1:

@@ -43,8 +43,8 @@ class RoundedBlocks:
         self._biases = (
             wide.stacked(none for _ in parts),
             wide.stacked(attention.to_out.bias for attention, _ in parts),
-            wide.stacked(maps.l1.bias for _, maps in parts),
-            wide.stacked(maps.l2.bias for _, maps in parts),
+            wide.stacked(mlp.l1.bias for _, mlp in parts),
+            wide.stacked(mlp.l2.bias for _, mlp in parts),
         )
         norms = [torch.stack([part.norm.weight, part.norm.bias]) for block in blocks for part in block]
         self._norms = wide.stacked(norms).reshape(len(blocks), 2, 2, -1)
@@ -125,7 +125,10 @@ _prepared: "weakref.WeakKeyDictionary[nn.Module, tuple[Any, LoopWeights]]" = wea
 
 
 def loop_weights(model: "CodeTalker") -> LoopWeights:
-    """`LoopWeights.of` a model, made again only when a parameter has been changed or replaced."""
+    """`LoopWeights.of` a model, made again only when a parameter has been changed or replaced.
+
+    Changes through `.data`, which torch does not count, are not seen.
+    """
     stamp = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
     held = _prepared.get(model)
     if held is None or held[0] != stamp:

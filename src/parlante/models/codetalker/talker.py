@@ -29,7 +29,7 @@ from parlante.models.codetalker.rounded import loop_weights, nearest_codes
 
 AT_ONCE = 4
 """Frames that are decoded in one pass, over all items of a batch; 1: one after the other. With so few rows a matrix
-product takes no longer than with one."""
+product takes no longer than with one; in BLAS with fewer than four."""
 PIECE = 256
 """Frames whose cross-attention is prepared at a time."""
 
@@ -257,7 +257,8 @@ class CodeRollout:
         decoder, quantizer, prefix = self.model.transformer_decoder, self.model.autoencoder.quantize, self.prefix
         heard = decoder.hear(memory)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
-        rounded, most, t = isinstance(self.maps, Rounded), max(1, AT_ONCE // len(self.code)), 0
+        rounded, t = isinstance(self.maps, Rounded), 0
+        most = max(1, (AT_ONCE if rounded else min(AT_ONCE, 3)) // len(self.code))
         tokens = self.token[:, None]  # that of the next frame, then guesses
         guessed = torch.zeros(len(tokens), 0, self.model.config.autoencoder.groups, dtype=torch.long).to(tokens.device)
         while t < heard.frames:
