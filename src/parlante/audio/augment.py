@@ -4,6 +4,8 @@ Pure functions on (N,) float arrays; every random choice comes from the `rng` gi
 also says by how much; nothing else moves the sound in time.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -138,6 +140,18 @@ def record(wave: Wave, rng: np.random.Generator, babble: Wave | None = None, *, 
         wave = np.clip(wave * 10 ** (rng.uniform(0, 9) / 20), -1, 1)
     wave = wave * np.float32(10 ** (rng.uniform(-26, -0.3) / 20))
     return np.asarray(wave + np.float32(1e-5) * rng.standard_normal(len(wave), np.float32), np.float32)
+
+
+def hearings(wave: Wave, count: int, *, seed: int, number: int, strength: float) -> Iterator[tuple[Wave, float]]:
+    """A clip (N,) as it is, then `count` times recoloured and re-recorded; each with its speed.
+
+    What is heard depends on `seed` and on the clip's `number` in its corpus alone, and on `strength`, as in `record`.
+    """
+    yield wave, 1.0
+    for variant in range(1, count + 1):
+        rng = np.random.default_rng([seed, number, variant])
+        coloured, speed = recolour(wave, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
+        yield record(coloured, rng, strength=strength), speed
 
 
 def _speech_level(wave: Wave) -> float:

@@ -291,7 +291,7 @@ class _Preparation:
 
 def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], frames: int, threads: int) -> None:
     """Write features.npy: every clip as it is and `variants` times recoloured and re-recorded."""
-    from parlante.audio.augment import recolour, record
+    from parlante.audio.augment import hearings
     from parlante.audio.phonetic import ASSET, PhoneticEncoder
 
     torch.set_num_threads(threads)
@@ -302,12 +302,9 @@ def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], f
     for clip in tqdm(clips, desc="hearing clips", position=1, disable=None):
         audio = data.take(clip["number"]).audio
         span = slice(clip["start"], clip["start"] + clip["frames"])
-        for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
-            heard, speed = audio, 1.0
-            if variant:
-                rng = np.random.default_rng([config.seed, clip["number"], variant])
-                coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
-                heard = record(coloured, rng, strength=config.strength)
+        variants = config.variants if clip["split"] == "train" else 0
+        told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}
+        for variant, (heard, speed) in enumerate(hearings(audio, variants, **told)):
             values = torch.from_numpy(encoder.encode(heard))[None]
             aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, taps=config.taps)
             features[variant, span] = aligned[0].half().numpy()

@@ -345,7 +345,7 @@ def _sound(folder: Path) -> Iterator[Keep]:
 
 
 def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Path) -> None:
-    from parlante.audio.augment import recolour, record
+    from parlante.audio.augment import hearings
 
     basis = source.basis(folder)
     clips = _choose(source.rows, config.clips_per_subject)
@@ -359,12 +359,9 @@ def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Pa
             if config.finetune:  # as long as the motion, so that stretches of both are cut alike
                 size = round(count * SAMPLE_RATE / source.fps)
                 audio = np.pad(audio[:size], (0, max(0, size - len(audio))))
-            for variant in range(config.variants + 1 if clip["split"] == "train" else 1):
-                heard, speed = audio, 1.0
-                if variant:
-                    rng = np.random.default_rng([config.seed, clip["number"], variant])
-                    coloured, speed = recolour(audio, rng, speed=float(np.exp(rng.uniform(-0.12, 0.12))))
-                    heard = record(coloured, rng, strength=config.strength)
+            variants = config.variants if clip["split"] == "train" else 0
+            told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}
+            for variant, (heard, speed) in enumerate(hearings(audio, variants, **told)):
                 keep(clip, variant, heard, speed)
     np.save(folder / "motion.npy", motion, allow_pickle=False)
     (folder / "index.json").write_text(json.dumps(clips))

@@ -42,8 +42,8 @@ class _VectorModel(PrimitiveModel):
 
 @functools.cache
 def wide_registers() -> bool:
-    """Whether numba compiles, and for a processor with AVX-512: 32 registers of sixteen floats. With
-    fewer, sums spill, and rounded weights take longer than BLAS with the weights themselves."""
+    """Whether numba compiles, and for a processor with AVX-512: 32 registers of sixteen floats. With fewer, sums spill,
+    and rounded weights take longer than BLAS with the weights themselves."""
     return not _numba.DISABLE_JIT and _knows("avx512f")
 
 
