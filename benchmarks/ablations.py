@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from synthtalk_clips import Clips
 
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.cli import train
 from parlante.core.timing import num_frames
-from parlante.data.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk, Take
 from parlante.evaluation.synthetic import Bench, Made
-from parlante.models.textalker.talker import TexTalker
-from parlante.uv import offsets_from_maps
+from parlante.geometry.uv import offsets_from_maps
+from parlante.models.textalker.model import TexTalker
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "textalker"
 KINDS = ("motion", "wrinkle")

@@ -49,14 +49,14 @@ def short_recording(folder: Path, seconds: float) -> None:
         return result
 
     def import_libraries() -> None:
-        import parlante.pipeline.textalker
+        import parlante.animation.textalker
         import parlante.render  # noqa: F401
 
     timed("import libraries", import_libraries)
+    from parlante.animation import Request, animate_to
+    from parlante.animation.textalker import TexTalkerSource
+    from parlante.audio.recording import hear
     from parlante.head import load_head
-    from parlante.pipeline import Request, animate_to
-    from parlante.pipeline.speech import hear
-    from parlante.pipeline.textalker import TexTalkerSource
 
     source = timed("load the models", TexTalkerSource.shared)
     assert isinstance(source, TexTalkerSource)
@@ -82,7 +82,7 @@ def short_recording(folder: Path, seconds: float) -> None:
 
 def long_recording(folder: Path, seconds: float) -> None:
     """Resident memory at each tenth of the way."""
-    from parlante.pipeline import animate_to
+    from parlante.animation import animate_to
 
     speech = repeat_demo(folder / "speech.wav", seconds)
     began = time.perf_counter()

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from parlante.core import atomic_path
-from parlante.evaluation.cases import Choice, Exam
+from parlante.evaluation.clips import Choice, Exam
 from parlante.evaluation.compare import rank, spread
 from parlante.evaluation.evaluate import NAME, TRUTH, examine, load_results, save_results
 from parlante.evaluation.intervals import Interval

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.character import Character
-from parlante.character.lips import line_between, opening
-from parlante.character.play import recast
-from parlante.character.surface import Surface
+from parlante.animation.animate import stream
 from parlante.export import Chunk
 from parlante.head import load_head, rig
-from parlante.pipeline.perform import stream
+from parlante.retarget.mesh import Character
+from parlante.retarget.mesh.lips import line_between, opening
+from parlante.retarget.mesh.play import recast
+from parlante.retarget.mesh.surface import Surface
 
 
 def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:

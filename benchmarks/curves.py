@@ -9,10 +9,10 @@ import time
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from parlante.data.synthtalk import SynthTalk
+from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.models.curves import CurveSolver
 
 NOISE_M = 1e-4
 PIECE = 1000

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from parlante.models.blocks.causal import periodic_positions
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig
-from parlante.models.faceformer import FaceFormer, FaceFormerConfig
-from parlante.models.ptalker.talker import PTalker, PTalkerConfig
-from parlante.models.talkingstyle import TalkingStyle, TalkingStyleConfig
+from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
+from parlante.models.components.causal_decoder import periodic_positions
+from parlante.models.faceformer.model import FaceFormer, FaceFormerConfig
+from parlante.models.ptalker.model import PTalker, PTalkerConfig
+from parlante.models.talkingstyle.model import TalkingStyle, TalkingStyleConfig
 
 VOCASET: dict[str, Any] = {"motion_dim": 15069, "period": 30, "steps_per_frame": 1, "subjects": 8}
 BIWI: dict[str, Any] = {"motion_dim": 70110, "period": 25, "steps_per_frame": 2, "subjects": 6}

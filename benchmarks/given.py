@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante import metrics
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Style
-from parlante.data.synthtalk import SynthTalk
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import MOVING, Bench
-from parlante.models.textalker.given import latents_given
-from parlante.models.textalker.talker import LatentWindow, TexTalker
-from parlante.uv import apply_ratio, offsets_from_maps
+from parlante.geometry.uv import apply_ratio, offsets_from_maps
+from parlante.models.textalker.completion import latents_given
+from parlante.models.textalker.model import LatentWindow, TexTalker
 
 EVERY = 4
 STEPS = (2, 8, 16)

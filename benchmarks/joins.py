@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core.timing import num_frames
-from parlante.data.synthtalk import SynthTalk
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import Bench
-from parlante.models.textalker.talker import ASSET, TexTalker
-from parlante.uv import offsets_from_maps
+from parlante.geometry.uv import offsets_from_maps
+from parlante.models.textalker.model import ASSET, TexTalker
 
 
 def join_ratio(frames: np.ndarray, joins: list[int], overlap: int) -> float:

@@ -20,17 +20,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from parlante import metrics
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Style
 from parlante.core.timing import SAMPLE_RATE
-from parlante.data.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk, Take
 from parlante.evaluation.synthetic import Bench
+from parlante.geometry.uv import offsets_from_maps
+from parlante.geometry.uv.ratio import apply_ratio
 from parlante.head import load_head
 from parlante.models.textalker.clip_pivots import ClipMeans, clip_pivots
+from parlante.models.textalker.model import ASSET, TexTalker
 from parlante.models.textalker.pivots import PivotPredictor
-from parlante.models.textalker.talker import ASSET, TexTalker
-from parlante.uv import offsets_from_maps
-from parlante.uv.ratio import apply_ratio
 
 PARTS = ("motion", "wrinkle")
 

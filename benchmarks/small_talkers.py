@@ -19,9 +19,9 @@ from torch import Tensor
 
 from parlante.head import load_head
 from parlante.models.embedded import EmbeddedTalker
-from parlante.training.autoregressive import lip_error
-from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore, prepare
-from parlante.training.style_fit import fit_style
+from parlante.models.style_fitting import fit_style
+from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare
+from parlante.training.schemes.autoregressive import lip_error
 
 
 class Judge:

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from synthtalk_clips import Clips
 
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core.timing import num_frames
-from parlante.data.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk, Take
 from parlante.evaluation.synthetic import Bench, Made
-from parlante.models.textalker.talker import ASSET, TexTalker
-from parlante.uv import offsets_from_maps
+from parlante.geometry.uv import offsets_from_maps
+from parlante.models.textalker.model import ASSET, TexTalker
 
 
 class Run:

@@ -9,8 +9,8 @@ import time
 
 import torch
 
+from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import PUBLISHED
-from parlante.audio.speech import SpeechEncoder
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from parlante.core import Clip
-from parlante.data.corpus import open_corpus, window
-from parlante.data.own import bare_topology
-from parlante.data.store_writer import StoreWriter
+from parlante.data.datasets.folder import bare_topology
+from parlante.data.open import open_corpus, window
+from parlante.data.store.writer import StoreWriter
 
 FRAMES, WINDOW = 120, 30
 

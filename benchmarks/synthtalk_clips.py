@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from parlante import metrics
-from parlante.data.synthtalk import Take
+from parlante.data.datasets.synthtalk import Take
 from parlante.evaluation.synthetic import Bench, Made
 
 Predict = Callable[[Take, torch.Tensor], Made]
@@ -41,6 +41,6 @@ class Clips:
         return {"lip_mm": float(np.mean(lips)), "psnr_db": float(np.mean(colours))}
 
     def _skin(self, subject: str, wrinkle: np.ndarray) -> np.ndarray:
-        from parlante.uv.ratio import apply_ratio
+        from parlante.geometry.uv.ratio import apply_ratio
 
         return np.stack([apply_ratio(self.bench.albedo(subject), frame) for frame in wrinkle[::4]])

@@ -27,14 +27,14 @@ from torch.nn import functional as F
 from uv import published_bake, sheet_obj
 
 from parlante.core import Topology
-from parlante.core.obj import read_obj, read_vertices
-from parlante.models.blocks.aligned import alignment_mask
+from parlante.geometry.obj import read_obj, read_vertices
+from parlante.geometry.uv import PUBLISHED_STATS, BakeTable, apply_ratio, motion_maps, offsets_from_maps
+from parlante.geometry.uv.reference import read_offsets as published_offsets
+from parlante.models.components.aligned import alignment_mask
+from parlante.models.cpu.vqgan import FastVQGAN, has_bfloat16
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
 from parlante.models.textalker.diffusion import LatentDiffusion
-from parlante.models.textalker.fast_vqgan import FastVQGAN, has_bfloat16
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.uv import PUBLISHED_STATS, BakeTable, apply_ratio, motion_maps, offsets_from_maps
-from parlante.uv.published import read_offsets as published_offsets
 
 FRAMES = 90
 STEPS, FEW = 500, 20

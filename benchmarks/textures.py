@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from parlante.animation.textures import textures
 from parlante.core import Animation
 from parlante.export import save
 from parlante.export.textures import TextureMaps
+from parlante.geometry.uv import Upsampler, apply_ratio
+from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.model import load_head
 from parlante.head.skin import paint_albedo
 from parlante.head.skin_dynamics import SkinDynamics
 from parlante.metrics import psnr
-from parlante.pipeline.textures import textures
-from parlante.uv import Upsampler, apply_ratio
-from parlante.uv.ratio import encode, ratio_from_bytes, to_bytes
 
 POSE = {
     "mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "browInnerUp": 0.9, "cheekSquintLeft": 0.7, "cheekSquintRight": 0.7,

@@ -23,24 +23,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
+from parlante.geometry.uv import MotionStats
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig
+from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
 from parlante.models.embedded import build
 from parlante.models.motion_basis import MotionBasis
-from parlante.models.textalker.talker import TexTalker
+from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme
-from parlante.training.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
-from parlante.training.data import FaceMaps, MapBatches, MapDataConfig, random_curves
-from parlante.training.facediffuser import FaceDiffuserScheme
-from parlante.training.latent_diffusion import DiffusionScheme, DiffusionTrainingConfig
-from parlante.training.latents import KINDS, LatentDataConfig, LatentStore
-from parlante.training.motion_store import GRID, MotionDataConfig, MotionStore
-from parlante.training.ptalker import PTalkerScheme
-from parlante.training.run import LoopConfig, Scheme, fit, read_recipe, section
-from parlante.training.vqgan import VQGANLossConfig, VQGANScheme
-from parlante.uv import MotionStats
+from parlante.training.engine.run import LoopConfig, Scheme, fit, read_recipe, section
+from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore
+from parlante.training.features.maps import FaceMaps, MapBatches, MapDataConfig, random_curves
+from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore
+from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme
+from parlante.training.schemes.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
+from parlante.training.schemes.facediffuser import FaceDiffuserScheme
+from parlante.training.schemes.latent_diffusion import DiffusionScheme, DiffusionTrainingConfig
+from parlante.training.schemes.ptalker import PTalkerScheme
+from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "facediffuser", "codetalker stage 1", "codetalker stage 2",

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from parlante.core import Topology
-from parlante.core.obj import read_obj, read_vertices
-from parlante.uv import (
+from parlante.geometry.obj import read_obj, read_vertices
+from parlante.geometry.uv import (
     PUBLISHED_STATS,
     BakeTable,
     _raster,

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from parlante.audio.weight_norm import to_old
-from parlante.models.blocks.causal import periodic_positions
+from parlante.audio.encoders.weight_norm import to_old
+from parlante.models.components.causal_decoder import periodic_positions
 from parlante.models.talker import TalkerConfig, VertexTalker
 
 VERTICES = 7

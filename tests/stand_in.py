@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from parlante.animation.source import Request, Window
 from parlante.core.timing import num_frames
 from parlante.head import load_head
 from parlante.head.arkit import INDEX
-from parlante.pipeline.source import Request, Window
 
 
 class StandIn:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parlante import disentanglement as apart
+from parlante.losses import disentanglement as apart
 
 
 def draw(*shape: int) -> Tensor:

@@ -13,22 +13,22 @@ FLOORS = (
     ("cli",),
     ("server",),
     ("evaluation",),
-    ("pipeline",),
-    ("character",),
+    ("batch",),
+    ("animation",),
+    ("retarget",),
     ("training",),
     ("render", "export"),
     ("synth",),
     ("models",),
-    ("losses", "disentanglement", "metrics"),
+    ("losses", "metrics"),
     ("data",),
     ("head",),
     ("audio",),
-    ("uv",),
+    ("geometry",),
     ("core",),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-# data/synthtalk.py renders clips from the corpus's recipe, so it needs only the head; phones are a shared alphabet.
-ALLOWED = {("data", "synth.phones"), ("audio", "synth.phones")}
+ALLOWED: set[tuple[str, str]] = set()
 
 
 def room_of(path: Path) -> str:

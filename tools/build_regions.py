@@ -3,7 +3,7 @@
     python tools/build_regions.py regions.json
 
 regions.json: {"topology/list": [vertex numbers, in the published order, repeats kept]}. The lists are facts published
-with TalkingStyle, PTalker, CodeTalker and FaceDiffuser; `parlante.data.regions` names the file of each.
+with TalkingStyle, PTalker, CodeTalker and FaceDiffuser; `parlante.geometry.regions` names the file of each.
 """
 
 import argparse

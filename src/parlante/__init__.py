@@ -13,7 +13,7 @@ _PUBLIC = {
     "InputError": "parlante.core",
     "Style": "parlante.core",
     "Topology": "parlante.core",
-    "animate": "parlante.pipeline",
+    "animate": "parlante.animation",
     "load": "parlante.export",
     "load_head": "parlante.head",
     "save": "parlante.export",

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from parlante.audio.encoders.phonetic import CURVE_SCALES, DIM, FEATURES, STEP, PhoneticConfig, PhoneticEncoder
 from parlante.audio.logmel import LogMel, running_normalise
-from parlante.audio.phonetic import CURVE_SCALES, DIM, FEATURES, STEP, PhoneticConfig, PhoneticEncoder
+from parlante.audio.phones import PHONES
 from parlante.audio.prosody import voicing_and_pitch
 from parlante.core import InputError
-from parlante.synth.phones import PHONES
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from parlante.audio.read import clean, iter_audio, read_audio
+from parlante.audio.io import clean, iter_audio, read_audio
 from parlante.core import InputError
 
 

@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from parlante.audio import convolve as convolve_module
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders import convolve as convolve_module
+from parlante.audio.encoders.phonetic import PhoneticEncoder
+from parlante.audio.encoders.transformers import (
+    SpeechConfig,
+    SpeechEncoder,
+    infer_config,
+    load_speech_encoder,
+    time_spans,
+)
+from parlante.audio.encoders.weight_norm import to_new, to_old
 from parlante.audio.rates import PUBLISHED, RateRule
-from parlante.audio.speech import SpeechConfig, SpeechEncoder, infer_config, load_speech_encoder, time_spans
-from parlante.audio.weight_norm import to_new, to_old
 from parlante.core import InputError, MissingExtra
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")  # WavLM's masks, in torch

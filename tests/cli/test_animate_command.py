@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from stand_in import StandIn, spoken
 
+from parlante.animation.textalker import TexTalkerSource
 from parlante.cli import main
-from parlante.pipeline.textalker import TexTalkerSource
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from stand_in import StandIn
-from parlante.pipeline.textalker import TexTalkerSource
+from parlante.animation.textalker import TexTalkerSource
 from parlante.cli import main
 
 class Slow(StandIn):

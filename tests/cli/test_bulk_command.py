@@ -11,13 +11,13 @@ from miniature import SIZE, write_miniature
 from safetensors.torch import load_file
 from stand_in import spoken
 
+from parlante.batch.jobs import animate_jobs, claim, find_recordings, output_suffix, sweep
+from parlante.batch.runner import Job, perform
 from parlante.cli import main
-from parlante.data.corpus import open_corpus
-from parlante.data.prepared import Prepared
+from parlante.data.open import open_corpus
+from parlante.data.store.packed_corpus import Prepared
 from parlante.export.folder import write_wav
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.pipeline.bulk import Job, perform
-from parlante.pipeline.bulk_jobs import animate_jobs, claim, find_recordings, output_suffix, sweep
 
 
 def recording(path: Path, seconds: float = 0.2) -> Path:
@@ -35,8 +35,8 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Jobs are done in this process by a quick stand-in for the talker."""
     from stand_in import StandIn
 
-    from parlante.pipeline import bulk as module
-    from parlante.pipeline import bulk_jobs
+    from parlante.batch import jobs as bulk_jobs
+    from parlante.batch import runner as module
 
     def one_by_one(jobs: list[Job], *_: object):  # type: ignore[no-untyped-def]
         return (perform(job) for job in jobs)
@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_refused_at_once(
 
 
 def test_characters_get_the_parts_that_are_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import parlante.pipeline.character as module
+    import parlante.animation.character as module
 
     recording(here / "lines/a.wav")
     (here / "me.character").mkdir()

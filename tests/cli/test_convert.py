@@ -15,10 +15,10 @@ pytest.importorskip("transformers", reason="speech networks need parlante[encode
 from published_files import SETTINGS, VERTICES, network, publish, published_state, tiny_talker
 from safetensors.torch import load_file
 
+from parlante.animation.sources import find_source
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
-from parlante.pipeline.sources import find_source
 
 each_family = pytest.mark.parametrize("model", FAMILIES)
 RATE = ["--rate", "aligned", "--fps", "30"]
@@ -306,7 +306,7 @@ def test_a_template_whose_mesh_cannot_be_drawn_is_refused(
 
 def test_a_model_with_a_longer_table_looks_as_far_back_as_it_did(tmp_path: Path) -> None:
     """Its authors' advice for speech of more than 20 s: a longer bias and table. Published files keep the default."""
-    from parlante.models.blocks.causal import SPAN, periodic_positions
+    from parlante.models.components.causal_decoder import SPAN, periodic_positions
 
     state = published_state(tiny_talker("faceformer"))
     for rows, span in ((630, SPAN), (930, 930)):

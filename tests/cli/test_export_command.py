@@ -11,9 +11,9 @@ import pytest
 from parlante.cli import main
 from parlante.core import Animation
 from parlante.export import npz, save
+from parlante.export.calibration import Calibration
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.models.calibration import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from stand_in import spoken
 
+from parlante.animation import animate
 from parlante.cli import main
 from parlante.core import InputError, Style
 from parlante.core.style import load_style, save_style
 from parlante.export import save
-from parlante.pipeline import animate
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_parts_are_mixed_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_strength_of_a_known_style(tmp_path: Path) -> None:
-    from parlante.pipeline.sources import find_source
+    from parlante.animation.sources import find_source
 
     source = find_source("textalker")
     name, out = source.style_names[0], tmp_path / "strong.style"
@@ -78,7 +78,7 @@ def test_a_converted_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.Ca
     pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
     from published_files import tiny_talker
 
-    from parlante.pipeline.sources import find_source
+    from parlante.animation.sources import find_source
 
     folder = str(tiny_talker(family).save(tmp_path / "talker"))
     source = find_source(folder)
@@ -102,7 +102,7 @@ def test_a_converted_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_shipped_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file tells the model; names that talkingstyle does not know are somebody else's."""
-    from parlante.pipeline.sources import find_source
+    from parlante.animation.sources import find_source
 
     source, mine, out = find_source("ptalker"), str(tmp_path / "me.style"), str(tmp_path / "out.style")
     save_style(source.style("bruno"), mine)

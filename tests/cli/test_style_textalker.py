@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from stand_in import spoken
 
+from parlante.animation import animate
+from parlante.animation.textalker import TexTalkerSource
 from parlante.cli import main
 from parlante.core import Style
 from parlante.core.style import load_style
 from parlante.export import save
-from parlante.pipeline import animate
-from parlante.pipeline.textalker import TexTalkerSource
 
 
 def test_textalker_style_comes_from_its_clips(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def _obj_text() -> str:
 
 def _read_corpus(root: Path) -> None:
     """Everything a corpus gives."""
-    from parlante.data import store
-    from parlante.data.corpus import open_corpus
+    from parlante.data.open import open_corpus
+    from parlante.data.store.clip_store import clip_store as store
 
     store._opened.cache_clear()
     corpus = open_corpus(root)
@@ -98,8 +98,8 @@ def _obj(root: Path) -> None:
 
 
 def _read_obj(root: Path) -> None:
-    from parlante.core.mesh import read_mesh
-    from parlante.core.obj import read_obj, read_vertices
+    from parlante.geometry.mesh import read_mesh
+    from parlante.geometry.obj import read_obj, read_vertices
 
     _ = read_obj(root / "face.obj").triangles
     read_vertices(root / "face.obj")
@@ -116,7 +116,7 @@ def _ply(root: Path) -> None:
 
 
 def _read_ply(root: Path) -> None:
-    from parlante.core.mesh import read_mesh
+    from parlante.geometry.mesh import read_mesh
 
     read_mesh(root / "text.ply")
     read_mesh(root / "packed.ply")
@@ -132,7 +132,7 @@ def _audio(root: Path) -> None:
 
 
 def _read_audio(root: Path) -> None:
-    from parlante.audio.read import read_audio
+    from parlante.audio.io import read_audio
 
     for name in ("a.wav", "b.flac", "c.mp3"):
         samples = read_audio(root / name)
@@ -217,8 +217,8 @@ def _character(root: Path) -> None:
 
 
 def _read_character(root: Path) -> None:
-    from parlante.character.mesh import read_character_mesh
-    from parlante.character.rigged import read_rig
+    from parlante.retarget.mesh.mesh import read_character_mesh
+    from parlante.retarget.rig.rigged import read_rig
 
     read_character_mesh(root / "face.glb")
     read_rig(root / "face.glb")
@@ -231,7 +231,7 @@ def _recipe(root: Path) -> None:
 
 def _read_recipe(root: Path) -> None:
     from parlante.export.edit import read_shapes
-    from parlante.training.recipe import read_recipe
+    from parlante.training.engine.recipe import read_recipe
 
     read_recipe(root / "small.yaml")
     read_shapes(root / "shapes.npz")
@@ -264,7 +264,7 @@ def _containers(root: Path) -> None:
 
 
 def _read_containers(root: Path) -> None:
-    from parlante.models.released.containers import read_tensors
+    from parlante.models.importing.containers import read_tensors
 
     for name in ("new.pth", "old.pth", "plain.safetensors"):
         read_tensors(root / name)
@@ -279,9 +279,9 @@ def _templates(root: Path) -> None:
 
 
 def _read_templates(root: Path) -> None:
-    from parlante.models.released.pivots import read_pivots
-    from parlante.models.released.templates import read_templates
-    from parlante.models.released.textalker import read_stats
+    from parlante.models.importing.templates import read_templates
+    from parlante.models.textalker.import_ import read_stats
+    from parlante.models.textalker.pivot_files import read_pivots
 
     read_templates([root / "t.npz"])
     read_templates([root / "t.pkl"])
@@ -304,7 +304,7 @@ def _prepared(root: Path) -> None:
     import shutil
     import tempfile
 
-    from parlante.data.textalk4d_prepare import Options, prepare
+    from parlante.data.datasets.textalk4d_prepare import Options, prepare
 
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "source"
@@ -331,7 +331,7 @@ def _synthtalk(root: Path) -> None:
 
 def _read_synthtalk(root: Path) -> None:
     from parlante.core import Identity, InputError
-    from parlante.data.own import bare_topology
+    from parlante.data.datasets.folder import bare_topology
 
     def known(name: object) -> object:
         if name not in ("ann", "bob"):
@@ -351,7 +351,7 @@ def _read_synthtalk(root: Path) -> None:
 
 def _store(root: Path) -> None:
     from parlante.core import Clip, Topology
-    from parlante.data.store_writer import StoreWriter
+    from parlante.data.store.writer import StoreWriter
 
     uv = np.abs(FACE[:, :2])
     writer = StoreWriter(root, dataset="mine", fps=30, unit="m", topology=Topology("mine", 5, TRIANGLES, uv, TRIANGLES))

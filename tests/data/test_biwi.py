@@ -11,9 +11,9 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.core.mesh import read_mesh
-from parlante.data.biwi import Biwi, normalise, surface_area
-from parlante.data.corpus import open_corpus, window
+from parlante.data.datasets.biwi import Biwi, normalise, surface_area
+from parlante.data.open import open_corpus, window
+from parlante.geometry.mesh import read_mesh
 
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [2, 1, 4], [3, 2, 4]])
 SHAPE = np.array([[0, 90, 10], [-60, 0, 5], [0, 0, 40], [60, 0, 0], [0, -80, 12]], float)

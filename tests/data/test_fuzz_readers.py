@@ -61,9 +61,9 @@ def test_text_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_mesh_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    from parlante.character.gltf import Gltf
-    from parlante.character.mesh import read_character_mesh
     from parlante.core import InputError
+    from parlante.retarget.mesh.mesh import read_character_mesh
+    from parlante.retarget.rig.gltf import Gltf
 
     (tmp_path / "face.glb").write_bytes(Gltf({"nodes": [{"mesh": 0}]}, b"").container())
     with pytest.raises(InputError, match=r"cannot read the mesh of .*meshes.*export it again"):

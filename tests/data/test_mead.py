@@ -9,8 +9,8 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data.corpus import open_corpus, window
-from parlante.data.mead import VERTICES, Mead, read_verts
+from parlante.data.datasets.mead import VERTICES, Mead, read_verts
+from parlante.data.open import open_corpus, window
 
 FRAMES = 12
 

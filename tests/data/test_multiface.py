@@ -10,8 +10,17 @@ from PIL import Image
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data.corpus import open_corpus, window
-from parlante.data.multiface import FULL, HIGH, LOW, MESHTALK, NEUTRAL, Multiface, meshtalk_vertices, sentence_number
+from parlante.data.datasets.multiface import (
+    FULL,
+    HIGH,
+    LOW,
+    MESHTALK,
+    NEUTRAL,
+    Multiface,
+    meshtalk_vertices,
+    sentence_number,
+)
+from parlante.data.open import open_corpus, window
 
 COUNT, FRAMES, STEP = 6, 33, 3
 FIRST, LAST = "SEN_alfalfa_is_healthy_for_you", "SEN_youre_boiling_milk_aint_you"

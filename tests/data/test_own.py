@@ -15,8 +15,8 @@ from PIL import Image
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data.corpus import open_corpus, window
-from parlante.data.own import Layout, resample
+from parlante.data.datasets.folder import Layout, resample
+from parlante.data.open import open_corpus, window
 from parlante.data.splits import own_splits
 
 COUNT, FRAMES = 5, 40
@@ -249,7 +249,7 @@ def test_vocasets_converted_folder_is_taken_at_half_its_rate(tmp_path: Path, spl
 
 
 def test_sound_in_memory_is_read_as_from_a_file(tmp_path: Path) -> None:
-    from parlante.audio.read import read_audio
+    from parlante.audio.io import read_audio
 
     wav(tmp_path / "a.wav", 0.7)
     with wave.open(str(tmp_path / "a.wav")) as file:
@@ -263,7 +263,7 @@ def test_sound_in_memory_is_read_as_from_a_file(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from parlante.cli import main
-import parlante.data.store_writer
+import parlante.data.store.writer
 import zarr, zarr.codecs, zarr.storage, numcodecs, av
 resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
 sys.exit(main(["prepare", "own", {source!r}, {target!r}, "-q"]))

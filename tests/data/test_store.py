@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from parlante.core import Clip, InputError
-from parlante.data.corpus import open_corpus, window
-from parlante.data.own import bare_topology
-from parlante.data.store import CHUNK, ClipStore
-from parlante.data.store_writer import StoreWriter
+from parlante.data.datasets.folder import bare_topology
+from parlante.data.open import open_corpus, window
+from parlante.data.store.clip_store import CHUNK, ClipStore
+from parlante.data.store.writer import StoreWriter
 
 COUNT, FRAMES = 7, 2 * CHUNK + 9
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
-from parlante.data.synthtalk import SynthTalk, curve_vertices
+from parlante.data.datasets.synthtalk import SynthTalk, curve_vertices
 
 
 @pytest.fixture(scope="module")

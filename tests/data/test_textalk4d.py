@@ -11,10 +11,10 @@ from PIL import Image
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data import textalk4d_prepare
-from parlante.data.prepared import Prepared
-from parlante.data.textalk4d import TexTalk4D, held_out_from, window_starts
-from parlante.data.textalk4d_prepare import Options, prepare
+from parlante.data.datasets import textalk4d_prepare
+from parlante.data.datasets.textalk4d import TexTalk4D, held_out_from, window_starts
+from parlante.data.datasets.textalk4d_prepare import Options, prepare
+from parlante.data.store.packed_corpus import Prepared
 
 FRAMES = 12
 FEW = Options(shortest=3, held_out=1)

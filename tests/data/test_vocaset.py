@@ -11,9 +11,9 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data.corpus import open_corpus, window
+from parlante.data.datasets.vocaset import Vocaset
+from parlante.data.open import open_corpus, window
 from parlante.data.splits import VOCASET_TEST, VOCASET_TRAIN, VOCASET_VAL
-from parlante.data.vocaset import Vocaset
 
 COUNT = 11
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from parlante.cli import main
-from parlante.evaluation.check import Report, check_corpus
-from parlante.evaluation.check.report import write_report
+from parlante.data.validation import Report, check_corpus
+from parlante.data.validation.report import write_report
 
 FRAMES, FPS, RATE = 60, 30, 16000
 ROWS, COLUMNS = 12, 11
@@ -229,8 +229,8 @@ def test_a_planted_fault_is_found(
 
 
 def test_a_few_useless_clips_are_a_warning_but_one_nan_is_not() -> None:
-    from parlante.evaluation.check.findings import Facts, clip_findings
-    from parlante.evaluation.check.measure import Measures
+    from parlante.data.validation.findings import Facts, clip_findings
+    from parlante.data.validation.measure import Measures
 
     def clips(**fault: object) -> list[Measures]:
         fine = {
@@ -298,7 +298,7 @@ def test_processes_measure_the_same(tmp_path: Path) -> None:
 def test_other_kinds_of_corpus(tmp_path: Path) -> None:
     from miniature import write_miniature
 
-    from parlante.data.textalk4d_prepare import Options, prepare
+    from parlante.data.datasets.textalk4d_prepare import Options, prepare
 
     source = write_miniature(tmp_path / "source", frames=40)
     prepare(source, tmp_path / "prepared", Options(held_out=1, shortest=10), jobs=1)

@@ -9,13 +9,13 @@ from stand_in import StandIn
 
 from parlante.core import InputError
 from parlante.evaluation import predictors
-from parlante.evaluation.cases import Choice, Exam
+from parlante.evaluation.clips import Choice, Exam
 from parlante.evaluation.compare import joined, rank
 from parlante.evaluation.evaluate import TRUTH, examine, load_results, save_results
-from parlante.evaluation.page import write_page
 from parlante.evaluation.predictors import MeanMotion, Predictions, Speaker, Static, find_predictor
 from parlante.evaluation.protocols import protocol
-from parlante.training.perceptual import LPIPS
+from parlante.evaluation.report.page import write_page
+from parlante.training.schemes.perceptual import LPIPS
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
-from parlante.data.regions import SOURCES, VERTICES, checksum, region
 from parlante.evaluation.protocols import PROTOCOLS, protocol
+from parlante.geometry.regions import SOURCES, VERTICES, checksum, region
 
 
 def test_every_list_has_a_source_and_fits_its_mesh() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parlante.evaluation.recordings import MEASURES
-from parlante.evaluation.report import write_report
+from parlante.evaluation.report.quality import write_report
 from parlante.evaluation.synthetic import PREDICTORS, Made, _score, _summary
 
 

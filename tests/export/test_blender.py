@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parlante.audio.phones import Phone
 from parlante.core import Animation
-from parlante.core.pose import apply_head_pose, neck_weights
 from parlante.export import chunks_of, save, take_of
 from parlante.export.take import Poser
+from parlante.geometry.pose import apply_head_pose, neck_weights
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import Phone
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from glb_reader import Glb, assert_clean
 
-from parlante.character import Character
-from parlante.character.play import recast
-from parlante.character.pose import Similarity
-from parlante.character.surface import Surface
-from parlante.character.transfer import Carrier
 from parlante.core import Animation
 from parlante.export import Chunk, Take, chunks_of, npz, take_of
 from parlante.export.outputs import Picture, write_all
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.head.arkit import INDEX
+from parlante.retarget.mesh import Character
+from parlante.retarget.mesh.play import recast
+from parlante.retarget.mesh.pose import Similarity
+from parlante.retarget.mesh.surface import Surface
+from parlante.retarget.mesh.transfer import Carrier
 
 WHO, FRAMES = "wei", 9
 TEXELS = np.array([[[250, 20, 20]], [[20, 250, 20]]], np.uint8).repeat(64, 0).repeat(256, 1)

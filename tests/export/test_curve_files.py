@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
 from parlante.export import Take, chunks_of, save
 from parlante.export.keys import POSE_NAMES, reduce_keys
@@ -16,7 +17,6 @@ from parlante.export.outputs import Fidelity, write_all
 from parlante.export.visemes import SHAPES, mouth_cues, mouth_shapes
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import Phone
 
 
 def test_a2f_csv_has_seconds_and_prefixed_names(animation: Animation, tmp_path: Path) -> None:

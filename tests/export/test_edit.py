@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from parlante.core import Animation, InputError
 from parlante.export import Take, chunks_of, edit
-from parlante.models.calibration import Calibration
+from parlante.export.calibration import Calibration
 
 
 def collect(stream: edit.Stream) -> tuple[Take, dict[str, np.ndarray]]:

@@ -12,9 +12,9 @@ import pytest
 from parlante.cli import main
 from parlante.core import Animation
 from parlante.export import FORMATS, save
+from parlante.export.calibration import Calibration
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.models.calibration import Calibration
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 COMMANDS = [line for line in PAGE.splitlines() if line.startswith("parlante export line.npz")]

@@ -8,10 +8,10 @@ import pytest
 from glb_reader import Glb, assert_clean
 
 from parlante.core import Animation, InputError
-from parlante.core.pose import rotation_matrices
 from parlante.export import Chunk, Take, chunks_of, save
 from parlante.export.gltf import quaternions, split_seams
 from parlante.export.outputs import Fidelity, write_all
+from parlante.geometry.pose import rotation_matrices
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
@@ -177,7 +177,7 @@ def test_a_skin_video_beside_it_is_named_in_the_material(animation: Animation, t
 def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: Take, tmp_path: Path) -> None:
     import av
 
-    from parlante.uv.ratio import apply_ratio
+    from parlante.geometry.uv.ratio import apply_ratio
 
     rows, columns = np.mgrid[0:64, 0:64]
     albedo = np.stack([90 + rows, 160 - columns, 100 + 0 * rows], axis=-1).astype(np.uint8)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from parlante.animation.textures import textures
 from parlante.cli import main
 from parlante.core import Animation, InputError
 from parlante.export import save
 from parlante.export.png import PngWriter, adler32_combine, compress_stripe
 from parlante.export.textures import DISPLACEMENT_RANGE_MM, TextureMaps, metres_per_uv
-from parlante.pipeline.textures import textures
+from parlante.geometry.uv import Upsampler
+from parlante.geometry.uv.upsample import relief
 from parlante.render.shading import BUMP
-from parlante.uv import Upsampler
-from parlante.uv.upsample import relief
 
 
 @pytest.fixture

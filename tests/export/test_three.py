@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 from three_page import draw, tools
 
+from parlante.audio.phones import Phone
 from parlante.core import Animation, Topology
 from parlante.export import chunks_of, take_of
 from parlante.export.outputs import write_all
@@ -17,7 +18,6 @@ from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.render import Renderer
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import Phone
 
 SIZE, TEXTURE = 512, 2048
 FRAMES = (0, 3, 5, 8, 11, 14, 17, 20, 23)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.core.pose import apply_head_pose, neck_weights
 from parlante.export import Take, chunks_of, save
 from parlante.export.outputs import Fidelity, write_all
+from parlante.geometry.pose import apply_head_pose, neck_weights
 from parlante.head.arkit import ARKIT_NAMES
 
 pytest.importorskip("pxr", reason="USD needs usd-core: pip install 'parlante[usd]'")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.core.pose import apply_head_pose, neck_weights
 from parlante.export import Take, chunks_of
 from parlante.export.outputs import write_all
+from parlante.geometry.pose import apply_head_pose, neck_weights
 
 
 @pytest.fixture

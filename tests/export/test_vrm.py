@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from glb_reader import Glb, assert_clean
 
+from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
 from parlante.export import Take, chunks_of, save
 from parlante.export.outputs import Fidelity, write_all
 from parlante.export.vrm import PRESETS, VOWELS, preset_weights
 from parlante.head.arkit import ARKIT_NAMES, INDEX
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import Phone
 
 REQUIRED = {"hips", "spine", "head"} | {
     f"{side}{bone}"

@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from parlante.geometry.uv import ratio
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.model import Head, load_head
 from parlante.head.skin_dynamics import SkinDynamics
 from parlante.head.skin_frame import face_frame
-from parlante.uv import ratio
 
 
 @pytest.fixture(scope="module")

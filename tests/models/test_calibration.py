@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
-from parlante.models.calibration import Calibration
+from parlante.export.calibration import Calibration
 
 NAMES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp")
 

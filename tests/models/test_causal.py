@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from parlante.models.blocks import causal
-from parlante.models.blocks import memory as memory_module
-from parlante.models.blocks.autoregression import Rollout, fold
-from parlante.models.blocks.causal import CausalDecoder, memory_mask, periodic_positions, temporal_bias
+from parlante.models.components import causal_decoder as causal
+from parlante.models.components import kv_cache as memory_module
+from parlante.models.components.causal_decoder import CausalDecoder, memory_mask, periodic_positions, temporal_bias
+from parlante.models.components.incremental_decoder import Rollout, fold
 
 both_alignments = pytest.mark.parametrize("steps", [1, 2, 3])
 every_span = pytest.mark.parametrize("span", [None, 1, 5, 11, 600])

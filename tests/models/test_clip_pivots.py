@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from parlante.core import Style
-from parlante.models.textalker.basis import LinearBasis
 from parlante.models.textalker.clip_pivots import ROUNDS, TRUST, ClipMeans, clip_pivots, posterior
-from parlante.models.textalker.talker import LatentWindow
+from parlante.models.textalker.latent_basis import LinearBasis
+from parlante.models.textalker.model import LatentWindow
 
 SHAPE = (2, 3, 3)
 DIM = 18

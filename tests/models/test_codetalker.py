@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parlante.core import InputError
-from parlante.models.blocks.causal import periodic_positions
-from parlante.models.codetalker import prefix
-from parlante.models.codetalker import talker as talker_module
+from parlante.models.codetalker import incremental_decoder as prefix
+from parlante.models.codetalker import model as talker_module
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
-from parlante.models.codetalker.prefix import Prefix, frames_per_step
-from parlante.models.codetalker.talker import CodeRollout, CodeTalker, CodeTalkerConfig, agreeing, talker_loss
+from parlante.models.codetalker.incremental_decoder import Prefix, frames_per_step
+from parlante.models.codetalker.model import CodeRollout, CodeTalker, CodeTalkerConfig, agreeing, talker_loss
+from parlante.models.components.causal_decoder import periodic_positions
 
 STAGE_ONE = MotionAutoencoderConfig(
     motion_dim=12, width=16, layers=2, heads=2, hidden=20, groups=4, code_dim=4, codes=32

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
+from parlante.audio.phones import PHONES, Phone
+from parlante.geometry.blendshape_solver import CurveSolver, mirror_pairs
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.models.curves import CurveSolver, mirror_pairs
+from parlante.head.speaker_profile import Manner
 from parlante.synth.articulation import articulate
-from parlante.synth.manner import Manner
-from parlante.synth.phones import PHONES, Phone
 
 
 def _rig(rng: np.random.Generator, count: int = 12, vertices: int = 80) -> np.ndarray:

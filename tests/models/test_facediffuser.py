@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from parlante.models import resolve
-from parlante.models.facediffuser import FaceDiffuser, FaceDiffuserConfig, ancestral, cosine_table, few_steps
+from parlante.models.facediffuser.model import FaceDiffuser, FaceDiffuserConfig, ancestral, cosine_table, few_steps
+from parlante.models.registry import resolve
 
 RIG = {"projected": False, "time": "sinusoid", "normalise": False, "subjects": 0, "layers": 4}
 
@@ -144,7 +144,7 @@ def test_registered():
 
 
 def test_sizes_are_read_off_the_tensors_of_every_variant():
-    from parlante.models.released.facediffuser import family_tensors, infer
+    from parlante.models.facediffuser.import_ import family_tensors, infer
 
     for changes in ({}, {"layers": 3, "kernel": 5}, RIG | {"steps": 1000}, {"projected": False, "subjects": 0}):
         model = tiny(**changes)

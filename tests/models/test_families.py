@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_families import FAMILIES, Tiny
 
-from parlante.models.blocks import causal
+from parlante.models.components import causal_decoder as causal
 
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 

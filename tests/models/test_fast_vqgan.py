@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from parlante.models.blocks.winograd import Affine, WinogradConv, channel_sums
-from parlante.models.textalker.fast_vqgan import FastVQGAN, fast_vqgan, has_bfloat16
+from parlante.models.cpu.vqgan import FastVQGAN, fast_vqgan, has_bfloat16
+from parlante.models.cpu.winograd import Affine, WinogradConv, channel_sums
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
 SIZES = VQGANConfig(

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from parlante.models.blocks import causal, rows
-from parlante.models.blocks.causal import CausalDecoder
+from parlante.models.components import causal_decoder as causal
+from parlante.models.components.causal_decoder import CausalDecoder
+from parlante.models.cpu import skinny_matmul as rows
 
 
 @pytest.mark.parametrize("shape", [(1, 32), (5, 32), (2, 4, 32), (70, 32), (0, 32)])

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
+from parlante.models.ptalker.model import PTalker, PTalkerConfig
 from parlante.models.ptalker.objective import CONSTRAINTS, Outcome, TermWeights, objective
-from parlante.models.ptalker.talker import PTalker, PTalkerConfig
 
 EDGES = torch.tensor([(i, j) for i, j in [(0, 1), (1, 2), (2, 3)] for i, j in [(i, j), (j, i)]])
 MOUTH = torch.tensor([1, 3, 3])

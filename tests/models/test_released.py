@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from parlante.audio.speech_network import infer_config
+from parlante.audio.encoders.networks import infer_config
 from parlante.core import InputError
 from parlante.core.restricted_pickle import read_pickle
-from parlante.models import resolve
-from parlante.models.blocks.causal import periodic_positions
-from parlante.models.released import keys
-from parlante.models.released.containers import read_tensors
+from parlante.models.components.causal_decoder import periodic_positions
+from parlante.models.importing import keys
+from parlante.models.importing.containers import read_tensors
+from parlante.models.registry import resolve
 from parlante.models.talker import config_class, differences
 
 
@@ -296,7 +296,7 @@ def test_sound_to_vertices_as_the_authors_code(
     shared: Path, tmp_path: Path, model: str, fixture: str, rate: str, fps: float
 ) -> None:
     pytest.importorskip("transformers")
-    from parlante.models.released.importer import import_released
+    from parlante.models.importing.importer import import_released
     from parlante.models.talker import VertexTalker
 
     golden = load_file(shared / "parity" / model / f"{fixture}.safetensors")
@@ -361,9 +361,9 @@ def _full_size(shared: Path, name: str, period: int) -> dict[str, torch.Tensor]:
 
 def test_sizes_of_the_published_textalker(shared: Path) -> None:
     """Names and shapes of the released networks -> the published sizes, nothing missing, nothing unexpected."""
-    from parlante.models.released.textalker import infer_denoiser, infer_vqgan
     from parlante.models.textalker.denoiser import DenoiserConfig
     from parlante.models.textalker.diffusion import LatentDiffusion
+    from parlante.models.textalker.import_ import infer_denoiser, infer_vqgan
     from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
     listed = json.loads((shared / "parity" / "textalker" / "real_size_keys.json").read_text())

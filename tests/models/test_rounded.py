@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parlante.models.blocks import causal, wide
-from parlante.models.blocks.causal import CausalDecoder
-from parlante.models.codetalker import prefix, rounded
-from parlante.models.codetalker import talker as talker_module
+from parlante.models.codetalker import incremental_decoder as prefix
+from parlante.models.codetalker import model as talker_module
+from parlante.models.codetalker import rounded
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
-from parlante.models.codetalker.prefix import Prefix
-from parlante.models.codetalker.talker import CodeRollout, CodeTalker, CodeTalkerConfig
+from parlante.models.codetalker.incremental_decoder import Prefix
+from parlante.models.codetalker.model import CodeRollout, CodeTalker, CodeTalkerConfig
+from parlante.models.components import causal_decoder as causal
+from parlante.models.components.causal_decoder import CausalDecoder
+from parlante.models.cpu import wide
 
 pytestmark = pytest.mark.skipif(wide.kernel() is None, reason="no numba, or no AVX-512")
 

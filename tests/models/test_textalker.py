@@ -9,13 +9,13 @@ import torch
 
 from parlante.audio.align import align
 from parlante.core import InputError, Style
-from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import load_checkpoint
-from parlante.models.textalker.basis import LinearBasis
+from parlante.models.registry import MODELS, resolve
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion
+from parlante.models.textalker.latent_basis import LinearBasis
+from parlante.models.textalker.model import TexTalker, TexTalkerConfig
 from parlante.models.textalker.schedule import DiffusionSchedule
-from parlante.models.textalker.talker import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
 MAP = VQGANConfig(

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig
-from parlante.models.faceformer import FaceFormer, FaceFormerConfig
-from parlante.models.ptalker.talker import PTalker, PTalkerConfig
-from parlante.models.talkingstyle import TalkingStyle, TalkingStyleConfig
+from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
+from parlante.models.faceformer.model import FaceFormer, FaceFormerConfig
+from parlante.models.ptalker.model import PTalker, PTalkerConfig
+from parlante.models.talkingstyle.model import TalkingStyle, TalkingStyleConfig
 
 SIZES: dict[str, Any] = {
     "motion_dim": 12,

@@ -5,10 +5,10 @@ import torch
 from golden import Golden, GoldenCase
 from torch import Tensor
 
+from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
-from parlante.audio.speech import SpeechEncoder
-from parlante.models.blocks.causal import memory_mask, periodic_positions, temporal_bias
-from parlante.models.blocks.feedback import FeedbackConfig, FeedbackModel
+from parlante.models.components.autoregressive_model import FeedbackConfig, FeedbackModel
+from parlante.models.components.causal_decoder import memory_mask, periodic_positions, temporal_bias
 
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 

@@ -17,7 +17,7 @@ from discover import ROOT, described
 from safetensors.torch import load_file
 from torch import Tensor
 
-from parlante.models.blocks.causal import SPAN
+from parlante.models.components.causal_decoder import SPAN
 
 FORMAT = "golden-ar/1"
 EXACT = 1e-9

@@ -11,9 +11,9 @@ import torch
 from golden import ROOT, Golden, GoldenCase, cases, close, close_gradients, listed, models
 from torch import Tensor, nn
 
-from parlante.models.blocks.causal import memory_mask, temporal_bias
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig, talker_loss
+from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig, talker_loss
+from parlante.models.components.causal_decoder import memory_mask, temporal_bias
 
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 STEPS_PER_FRAME = {"vocaset": 1, "BIWI": 2}

@@ -6,8 +6,8 @@ from comparison import close
 from discover import holding
 
 from parlante.audio.rates import RateRule, change_rate
-from parlante.models.facediffuser import FaceDiffuser, FaceDiffuserConfig, cosine_table
-from parlante.models.released.facediffuser import family_tensors, infer
+from parlante.models.facediffuser.import_ import family_tensors, infer
+from parlante.models.facediffuser.model import FaceDiffuser, FaceDiffuserConfig, cosine_table
 
 FIXTURES = holding("facediffuser", "out/sample_skipped", "vocaset")
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 5e-6}

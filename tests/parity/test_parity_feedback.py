@@ -11,9 +11,9 @@ from golden import Golden, GoldenCase, cases, close_gradients, listed, models
 from torch import Tensor
 
 from parlante import losses
-from parlante.models.blocks.feedback import FeedbackModel
-from parlante.models.faceformer import FaceFormer, FaceFormerConfig
-from parlante.models.talkingstyle import TalkingStyle, TalkingStyleConfig
+from parlante.models.components.autoregressive_model import FeedbackModel
+from parlante.models.faceformer.model import FaceFormer, FaceFormerConfig
+from parlante.models.talkingstyle.model import TalkingStyle, TalkingStyleConfig
 
 FAMILIES: dict[str, tuple[Callable[[Any], FeedbackModel], Any]] = {
     "faceformer": (FaceFormer, FaceFormerConfig),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from parlante.core import Topology
-from parlante.core.obj import read_obj
-from parlante.uv import BakeTable, MotionStats, round_trip
-from parlante.uv.published import read_offsets
+from parlante.geometry.obj import read_obj
+from parlante.geometry.uv import BakeTable, MotionStats, round_trip
+from parlante.geometry.uv.reference import read_offsets
 
 ROOT = Path(os.environ.get("PARLANTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 FIXTURES = sorted(path.stem for path in ROOT.glob("motion_map/*.safetensors")) or ["template"]

@@ -8,15 +8,15 @@ import torch
 from golden import ROOT, Golden, GoldenCase, cases, close_gradients, listed, models
 from torch import Tensor
 
-from parlante import disentanglement as apart
+from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
-from parlante.audio.speech import SpeechEncoder
-from parlante.models.blocks.causal import memory_mask, temporal_bias
+from parlante.losses import disentanglement as apart
+from parlante.models.components.causal_decoder import memory_mask, temporal_bias
+from parlante.models.importing.keys import EMOTION, SPEECH
+from parlante.models.importing.keys import ptalker as sizes_told_by
+from parlante.models.ptalker.model import PTalker, PTalkerConfig
 from parlante.models.ptalker.objective import Outcome, TermWeights, objective
-from parlante.models.ptalker.released import ReleasedRoll, roll_as_released
-from parlante.models.ptalker.talker import PTalker, PTalkerConfig
-from parlante.models.released.keys import EMOTION, SPEECH
-from parlante.models.released.keys import ptalker as sizes_told_by
+from parlante.models.ptalker.reference import ReleasedRoll, roll_as_released
 
 ENCODERS = (SPEECH, EMOTION)
 STEPS = {"vocaset": 1, "BIWI": 2}

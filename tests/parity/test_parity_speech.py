@@ -7,9 +7,9 @@ import torch
 from golden import ROOT, GoldenCase, cases, listed
 from torch import Tensor
 
+from parlante.audio.encoders.transformers import SpeechEncoder, infer_config, normalise
+from parlante.audio.encoders.weight_norm import to_new
 from parlante.audio.rates import RateRule, change_rate
-from parlante.audio.speech import SpeechEncoder, infer_config, normalise
-from parlante.audio.weight_norm import to_new
 
 FRONT_ENDS = ("audio_frontend", "emotion_frontend", "audio_normalisation")
 RULES = {"vocaset": RateRule(kind="aligned", fps=30.0), "BIWI": RateRule(kind="pairs", steps_per_frame=2)}

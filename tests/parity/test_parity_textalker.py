@@ -11,12 +11,12 @@ import torch
 from comparison import close
 from discover import ROOT, holding
 
-from parlante.data import textalk4d
+from parlante.data.datasets import textalk4d
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
 from parlante.models.textalker.diffusion import DynamicThreshold, LatentDiffusion, Past
-from parlante.models.textalker.published import TRAINED_SPEECH, SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.schedule import DiffusionSchedule
-from parlante.training import two_windows
+from parlante.models.textalker.speech_diffusion import TRAINED_SPEECH, SpeechLatentDiffusion, speech_config
+from parlante.training.schemes import two_windows
 
 TELLING = {
     "denoiser": "in/feat",

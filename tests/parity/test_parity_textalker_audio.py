@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from comparison import close
 
-from parlante.audio.convolve import pad_edges
+from parlante.audio.encoders.convolve import pad_edges
+from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
-from parlante.audio.speech import SpeechEncoder
 
 SQUEEZED = RateRule(kind="centred", fps=60.0, steps_per_frame=2, keep_fps=30.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parlante.uv import apply_ratio, ratio
+from parlante.geometry.uv import apply_ratio, ratio
 
 
 @pytest.fixture(scope="module")

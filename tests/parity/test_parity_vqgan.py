@@ -9,10 +9,10 @@ from comparison import close
 from discover import holding
 
 from parlante import losses
+from parlante.geometry.uv import apply_ratio
+from parlante.models.cpu.vqgan import FastVQGAN
 from parlante.models.textalker.discriminator import PatchDiscriminator
-from parlante.models.textalker.fast_vqgan import FastVQGAN
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.uv import apply_ratio
 
 AUTOENCODERS = holding("vqgan", "out/codebook_rows", "autoencoder")
 DISCRIMINATORS = holding("vqgan", "out/eval", "discriminator")

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from parlante.audio.phones import PHONES, Phone
 from parlante.core.timing import frame_times
 from parlante.head.arkit import ARKIT_NAMES, INDEX
+from parlante.head.speaker_profile import NAMES, NEUTRAL, Manner
 from parlante.synth.articulation import articulate
-from parlante.synth.manner import NAMES, NEUTRAL, Manner
-from parlante.synth.phones import PHONES, Phone
 
 VOWELS = ("aa", "ae", "iy", "uw", "ow", "ah", "ey")
 

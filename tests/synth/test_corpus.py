@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
+from parlante.head.speaker_profile import Manner
 from parlante.synth.corpus import plan, write_corpus
-from parlante.synth.manner import Manner
 from parlante.synth.subjects import Subject, make_subjects, manner_of
 
 FACES = ("ada", "ben", "cleo")

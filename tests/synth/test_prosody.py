@@ -1,7 +1,7 @@
 import numpy as np
 
 from parlante.head.arkit import INDEX
-from parlante.synth.manner import Manner
+from parlante.head.speaker_profile import Manner
 from parlante.synth.prosody import blinks, liveliness, prosody
 
 RATE = 16000

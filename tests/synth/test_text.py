@@ -1,6 +1,6 @@
 import pytest
 
-from parlante.synth.phones import PHONES
+from parlante.audio.phones import PHONES
 from parlante.synth.text import sentences
 
 

@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
+from parlante.audio.phones import PHONES
 from parlante.core import InputError
 from parlante.synth import voice_espeak, voice_natural
-from parlante.synth.phones import PHONES
 from parlante.synth.voice import VOICES, cover, random_voice, speak, speak_many
 from parlante.synth.voice_corpus import CURVES, labels, nonsense
 from parlante.synth.voice_ipa import fold

@@ -10,10 +10,10 @@ import torch
 from tiny import arguments
 
 from parlante.cli.train import run as train
+from parlante.geometry.uv import MotionStats
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.encoding import MapModels, encode_corpus, open_maps
-from parlante.training.motion_basis import MotionBasisConfig, fit_basis
-from parlante.uv import MotionStats
+from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
+from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "facediffuser", "codetalker_stage1", "codetalker", "motion_vqgan",
@@ -92,7 +92,7 @@ class Bench:
         return folders
 
     def _latent_diffusion(self, changes: list[str]) -> tuple[Path, list[str]]:
-        from parlante.audio.phonetic import PhoneticConfig, PhoneticEncoder
+        from parlante.audio.encoders.phonetic import PhoneticConfig, PhoneticEncoder
 
         encoder = self.root / "encoder"
         if not encoder.is_dir():
@@ -131,7 +131,7 @@ class PowerCut(RuntimeError):
 @contextmanager
 def power_cut(step: int) -> Iterator[None]:
     """While open, trainings break off in the middle of a step."""
-    from parlante.training.scheme import Ema
+    from parlante.training.engine.scheme import Ema
 
     update = Ema.update
 

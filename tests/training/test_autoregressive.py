@@ -10,13 +10,13 @@ from tiny import TinyHead, arguments
 
 from parlante.cli.train import run as train
 from parlante.core import InputError
-from parlante.data.synthtalk import SynthTalk
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.models.embedded import EmbeddedTalker, build
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme
-from parlante.training.motion_basis import MotionBasisConfig, fit_basis, spoken
-from parlante.training.motion_store import GRID, MotionDataConfig, prepare
-from parlante.training.run import LoopConfig
+from parlante.training.engine.run import LoopConfig
+from parlante.training.features.motion_store import GRID, MotionDataConfig, prepare
+from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme
+from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis, spoken
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -60,7 +60,7 @@ def test_the_shipped_basis_serves_the_embedded_head() -> None:
 def test_features_are_those_of_the_talker(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:
     """What the training hears through its index is what `EmbeddedTalker.features` reads from the sound."""
     from parlante.audio.align import align
-    from parlante.audio.phonetic import PhoneticEncoder
+    from parlante.audio.encoders.phonetic import PhoneticEncoder
 
     store = prepare(_data(tiny_corpus, basis_file, tmp_path))
     clip = store.clips[1]

@@ -10,12 +10,12 @@ from tiny import arguments
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
-from parlante.models.codetalker.talker import CodeTalker, CodeTalkerConfig
-from parlante.training.autoregressive import AutoregressiveConfig
-from parlante.training.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
-from parlante.training.motion_basis import MotionBasisConfig, fit_basis
-from parlante.training.motion_store import MotionDataConfig, MotionStore, prepare
-from parlante.training.run import Ema, LoopConfig, Scheme
+from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
+from parlante.training.engine.run import Ema, LoopConfig, Scheme
+from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
+from parlante.training.schemes.autoregressive import AutoregressiveConfig
+from parlante.training.schemes.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
+from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "codetalker"
 SMALL = {"width": 16, "layers": 1, "heads": 2, "hidden": 16, "groups": 2, "code_dim": 8, "codes": 16}

@@ -13,18 +13,18 @@ from safetensors.torch import load_file
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.core.style import load_style
-from parlante.data.prepared import Prepared
-from parlante.data.textalk4d_prepare import Options, prepare
+from parlante.data.datasets.textalk4d_prepare import Options, prepare
+from parlante.data.store.packed_corpus import Prepared
+from parlante.geometry.uv import MotionStats, bake_table
+from parlante.geometry.uv.ratio import wrinkle_from_frames
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.encoding import (
+from parlante.training.features.encoding import (
     EncodingOptions,
     MapModels,
     PreparedMaps,
     encode_corpus,
     pivots,
 )
-from parlante.uv import MotionStats, bake_table
-from parlante.uv.ratio import wrinkle_from_frames
 
 TINY = VQGANConfig(
     img_size=SIZE, nf=8, ch_mult=(1, 2), res_blocks=1, attn_resolutions=(), codebook_size=16, emb_dim=4, norm_groups=4

@@ -10,11 +10,11 @@ from tiny import arguments
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.embedded import EmbeddedTalker, build
-from parlante.training.autoregressive import AutoregressiveConfig
-from parlante.training.facediffuser import FaceDiffuserScheme
-from parlante.training.motion_basis import MotionBasisConfig, fit_basis
-from parlante.training.motion_store import MotionDataConfig, prepare
-from parlante.training.run import LoopConfig
+from parlante.training.engine.run import LoopConfig
+from parlante.training.features.motion_store import MotionDataConfig, prepare
+from parlante.training.schemes.autoregressive import AutoregressiveConfig
+from parlante.training.schemes.facediffuser import FaceDiffuserScheme
+from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "facediffuser" / "small.yaml"
 

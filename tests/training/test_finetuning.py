@@ -12,19 +12,19 @@ from families import RECIPES, PowerCut, power_cut, same
 from tiny import arguments
 from torch import nn
 
-from parlante.audio.speech import SpeechEncoder
+from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
 from parlante.models.embedded import build
 from parlante.models.talker import VertexTalker
-from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
-from parlante.training.codetalker import CodeTalkerScheme
-from parlante.training.facediffuser import FaceDiffuserScheme
-from parlante.training.finetuning import Listener, trained_along
-from parlante.training.motion_store import MotionDataConfig, MotionStore, prepare
-from parlante.training.ptalker import PTalkerScheme
-from parlante.training.run import LoopConfig, fit
+from parlante.training.engine.run import LoopConfig, fit
+from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
+from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
+from parlante.training.schemes.codetalker import CodeTalkerScheme
+from parlante.training.schemes.facediffuser import FaceDiffuserScheme
+from parlante.training.schemes.finetuning import Listener, trained_along
+from parlante.training.schemes.ptalker import PTalkerScheme
 
 SCHEMES = {"ptalker": PTalkerScheme, "facediffuser": FaceDiffuserScheme, "codetalker": CodeTalkerScheme}
 LOOP = LoopConfig(max_steps=3, threads=1, accelerator="cpu", warmup=1, ema=0.5, log_every=1, validate_every=2)
@@ -209,7 +209,7 @@ def test_what_makes_no_sense_is_told(changes: list[str], message: str, recipe: C
 def test_the_embedded_head_and_a_codebook_take_no_speech_network(tiny_corpus: Path, corpus: Path) -> None:
     with pytest.raises(InputError, match=r"SynthTalk, which the phonetic encoder hears"):
         prepare(MotionDataConfig(corpus=str(tiny_corpus), encoder="any", finetune=True))
-    from parlante.training.codetalker import autoencoder
+    from parlante.training.schemes.codetalker import autoencoder
 
     with pytest.raises(InputError, match="stage 1 hears nothing"):
         autoencoder({"data": {"corpus": str(corpus), "encoder": "any", "finetune": True}}, corpus)

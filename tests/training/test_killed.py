@@ -15,7 +15,7 @@ from families import Bench, same, weights
 from tiny import arguments
 
 from parlante.cli.train import run as train
-from parlante.training.logs import read_curve
+from parlante.training.engine.logs import read_curve
 
 PROGRAM = Path(__file__).with_name("tiny_train.py")
 

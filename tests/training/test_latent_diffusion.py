@@ -7,19 +7,19 @@ from tiny import arguments
 
 from parlante.cli import train
 from parlante.core import InputError
+from parlante.geometry.uv import MotionStats
+from parlante.models.textalker.completion import latents_given
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion
-from parlante.models.textalker.given import latents_given
-from parlante.models.textalker.talker import TexTalker
+from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.two_windows import Draws, Pair, estimate_pair
-from parlante.uv import MotionStats
+from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
 
 
 @pytest.fixture
 def ingredients(tiny_corpus, tmp_path):
     """Folders of untrained autoencoders and an untrained encoder."""
-    from parlante.audio.phonetic import PhoneticConfig, PhoneticEncoder
+    from parlante.audio.encoders.phonetic import PhoneticConfig, PhoneticEncoder
 
     torch.manual_seed(0)
     stats = MotionStats((-0.1, -0.1, -0.1), (0.1, 0.1, 0.1)).to_dict()

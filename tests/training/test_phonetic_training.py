@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from parlante.audio.phonetic import CURVE_SCALES, GATES, PhoneticEncoder
+from parlante.audio.encoders.phonetic import CURVE_SCALES, GATES, PhoneticEncoder
+from parlante.audio.phones import PHONES, Phone
 from parlante.core import InputError
-from parlante.synth.phones import PHONES, Phone
 from parlante.synth.voice_corpus import CURVES, LABEL_RATE, labels
-from parlante.training.phonetic import Corpus, PhoneticTraining, main, make_example
+from parlante.training.schemes.phonetic import Corpus, PhoneticTraining, main, make_example
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_resumes_to_the_same_bits(corpus, tmp_path):
     class Stop(Exception):
         pass
 
-    from parlante.training import phonetic
+    from parlante.training.schemes import phonetic
 
     original = phonetic.make_batch
     calls = []

@@ -3,7 +3,7 @@
 import torch
 
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.principal_start import calm_start, principal_start
+from parlante.training.schemes.principal_start import calm_start, principal_start
 
 SIZES = {"img_size": 32, "nf": 32, "res_blocks": 1, "attn_resolutions": (), "norm_groups": 4, "codebook_size": 8}
 

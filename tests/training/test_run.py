@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from parlante.cli.train import run as train
 from parlante.core import InputError
-from parlante.training.logs import read_curve
-from parlante.training.run import LoopConfig, Scheme, fit
+from parlante.training.engine.logs import read_curve
+from parlante.training.engine.run import LoopConfig, Scheme, fit
 
 
 @pytest.fixture
@@ -141,8 +141,13 @@ def test_options_work_together(family: str, bench: Bench) -> None:
 def test_padding_does_not_count(bench: Bench) -> None:
     """The loss of a padded clip is the one it has alone."""
     from parlante.models.embedded import build
-    from parlante.training.autoregressive import AutoregressiveConfig, AutoregressiveScheme, Stretches, prepare_for
-    from parlante.training.motion_store import MotionDataConfig
+    from parlante.training.features.motion_store import MotionDataConfig
+    from parlante.training.schemes.autoregressive import (
+        AutoregressiveConfig,
+        AutoregressiveScheme,
+        Stretches,
+        prepare_for,
+    )
 
     data = MotionDataConfig(
         corpus=str(bench.corpus), basis=str(bench._basis()), cache=str(bench.root / "cache"), variants=0

@@ -13,19 +13,19 @@ from tiny import arguments
 
 from parlante.cli import train
 from parlante.core import InputError
+from parlante.geometry.uv import MotionStats
 from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.talker import TexTalker
+from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.encoded import EncodedCorpus
-from parlante.training.encoding import MapModels, encode_corpus, open_maps
-from parlante.training.run import LoopConfig, read_recipe, section
-from parlante.training.speech_diffusion import (
+from parlante.training.engine.run import LoopConfig, read_recipe, section
+from parlante.training.features.encoded import EncodedCorpus
+from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
+from parlante.training.schemes.speech_diffusion import (
     SpeechDiffusionConfig,
     SpeechDiffusionDataConfig,
     SpeechDiffusionScheme,
     build_talker,
 )
-from parlante.uv import MotionStats
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "diffusion_paper.yaml"
 FOLDERS = ("corpus", "encoded", "motion", "wrinkle", "speech")

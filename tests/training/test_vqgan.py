@@ -36,7 +36,7 @@ def test_trains_and_exports(kind, tiny_corpus, tmp_path):
 
 def test_resumed_run_ends_in_the_same_bits(tiny_corpus, tmp_path):
     """Four steps equal two steps, an interruption and two more."""
-    from parlante.training import vqgan
+    from parlante.training.schemes import vqgan
 
     changes = (f"data.corpus={tiny_corpus}", "loop.max_steps=4", "loss.adversarial_from=2", *SMALL)
     train.run(arguments("motion_vqgan", tmp_path / "whole", *changes))

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from parlante.cli import train
 from parlante.core import InputError
-from parlante.data.textalk4d_prepare import Options, prepare
+from parlante.data.datasets.textalk4d_prepare import Options, prepare
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.codebook import CodebookHealth
-from parlante.training.perceptual import LPIPS, GradientPyramid, perceptual
-from parlante.training.run import Ema, LoopConfig, read_recipe, section
-from parlante.training.scanned_maps import ScannedMaps
-from parlante.training.vqgan import VQGANLossConfig, VQGANScheme
+from parlante.training.engine.run import Ema, LoopConfig, read_recipe, section
+from parlante.training.features.scanned_maps import ScannedMaps
+from parlante.training.schemes.codebook import CodebookHealth
+from parlante.training.schemes.perceptual import LPIPS, GradientPyramid, perceptual
+from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme
 
 TINY = VQGANConfig(
     img_size=32, nf=8, ch_mult=(1, 1), res_blocks=1, attn_resolutions=(), norm_groups=4, codebook_size=8, emb_dim=4

@@ -40,7 +40,7 @@ class TinySkin:
     """Darkens the skin where it moves."""
 
     def __init__(self, head: TinyHead, name: str, size: int, depth: float) -> None:
-        from parlante.uv import bake_table
+        from parlante.geometry.uv import bake_table
 
         self.table, self.depth = bake_table(head.topology, size), depth
 

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     with interruptible():
         from tqdm import tqdm
 
-        from parlante.pipeline import animate_to
+        from parlante.animation import animate_to
 
         started = time.perf_counter()
         with tqdm(unit=" frames", desc=speech.name, disable=True if options.quiet else None) as bar:
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
             if options.character:
                 from functools import partial
 
-                from parlante.pipeline.character import animate_character
+                from parlante.animation.character import animate_character
 
                 perform = partial(animate_character, character=options.character, parts=options.parts)
             take = perform(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from parlante.cli import animate, encode, prepare
 
 if TYPE_CHECKING:
-    from parlante.pipeline.bulk import Job
+    from parlante.batch.runner import Job
 
 EPILOG = """examples:
   parlante bulk animate lines/ -o talks/ --workers 4
@@ -68,9 +68,9 @@ def _declare_workers(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do it all; 1 if anything failed. Raises InputError for a source, target or option that cannot be used."""
+    from parlante.batch.runner import cores
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
-    from parlante.pipeline.bulk import cores
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers must be 1 or more, got {options.workers}")
@@ -82,10 +82,10 @@ def run(options: argparse.Namespace) -> int:
 def _animate(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    from parlante.animation.liveliness.layer import Life
+    from parlante.batch.jobs import animate_jobs, check_performance, claim, find_recordings, output_suffix
     from parlante.core import InputError
     from parlante.export import check_outputs
-    from parlante.pipeline.bulk_jobs import animate_jobs, check_performance, claim, find_recordings, output_suffix
-    from parlante.pipeline.life import Life
 
     how, picture = animate.performance(options)
     Life.parse(how["liveliness"])
@@ -106,8 +106,8 @@ def _animate(options: argparse.Namespace) -> int:
 
 
 def _encode(options: argparse.Namespace) -> int:
-    from parlante.models.textalker.talker import ASSET
-    from parlante.pipeline.bulk_jobs import encode_jobs
+    from parlante.batch.jobs import encode_jobs
+    from parlante.models.textalker.model import ASSET
 
     wanted = encode.checked(options)
     target = Path(options.output)
@@ -118,7 +118,7 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from parlante.pipeline.bulk_jobs import clip_jobs, identity_jobs
+    from parlante.batch.jobs import clip_jobs, identity_jobs
 
     options.jobs, target = 1, Path(options.target)
     options.source = str(Path(options.source).absolute())  # workers may stand elsewhere
@@ -151,8 +151,8 @@ def _work(
 
     from tqdm import tqdm
 
-    from parlante.pipeline.bulk import run_jobs
-    from parlante.pipeline.bulk_jobs import sweep
+    from parlante.batch.jobs import sweep
+    from parlante.batch.runner import run_jobs
 
     started = time.perf_counter()
     failed = []

@@ -49,10 +49,10 @@ def run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from parlante.character import build_character
-    from parlante.character.picture import save_preview
     from parlante.core import atomic_folder
     from parlante.core.files import check_new_folder
+    from parlante.retarget.mesh import build_character
+    from parlante.retarget.mesh.picture import save_preview
 
     check_new_folder(options.output)
     refused = options.output.with_name(options.output.stem + ".refused.png")
@@ -80,10 +80,10 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _info(path: Path) -> int:
-    from parlante.pipeline.character import is_rigged
+    from parlante.animation.character import is_rigged
 
     if is_rigged(path):
-        from parlante.character.rigged import read_rig
+        from parlante.retarget.rig.rigged import read_rig
 
         for line in read_rig(path).tell():
             print(line)
@@ -93,7 +93,7 @@ def _info(path: Path) -> int:
 
 
 def _tell(path: Path) -> None:
-    from parlante.character import Character
+    from parlante.retarget.mesh import Character
 
     character = Character.load(path)
     report = character.report or {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parlante.evaluation.check import Report
+    from parlante.data.validation import Report
 
 EPILOG = """example:
   parlante check prepared/vocaset -o reports/vocaset
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--fps must be 1 to 1000, got {options.fps:g}")
     with interruptible():
         report = _check(options)
-        from parlante.evaluation.check.report import table, write_report
+        from parlante.data.validation.report import table, write_report
 
         for line in table(report, only_faults=options.quiet):
             print(line)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> "Report":
     from tqdm import tqdm
 
-    from parlante.evaluation.check import check_corpus
+    from parlante.data.validation import check_corpus
 
     with tqdm(unit=" frames", desc="check", disable=True if options.quiet else None) as bar:
 

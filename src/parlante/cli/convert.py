@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
     """Convert. Raises InputError for files that cannot be used; then nothing is written."""
     from parlante.core import InputError, atomic_folder
     from parlante.core.files import check_new_folder
-    from parlante.models.released.importer import import_released
-    from parlante.models.released.templates import read_templates
+    from parlante.models.importing.importer import import_released
+    from parlante.models.importing.templates import read_templates
 
     check_new_folder(options.output)
     settings = dict(_setting(text) for text in options.set)
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _textalker(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from parlante.core import InputError, atomic_folder
-    from parlante.models.released.textalker import import_textalker, read_stats
+    from parlante.models.textalker.import_ import import_textalker, read_stats
 
     given = [name for name in ("topology", "subjects", "rate", "controls", "fps") if getattr(options, name)]
     if given:

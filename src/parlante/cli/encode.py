@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parlante.training.encoding import EncodingOptions
+    from parlante.training.features.encoding import EncodingOptions
 
 EPILOG = """examples:
   parlante encode prepared/textalk4d --model talker -o latents/textalk4d
@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from parlante.cli._interrupt import interruptible
-    from parlante.models.textalker.talker import ASSET
-    from parlante.training.encoding import MapModels, encode_corpus, open_maps
+    from parlante.models.textalker.model import ASSET
+    from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
 
     models = MapModels.load(options.model or ASSET)
     try:
@@ -78,7 +78,7 @@ def checked(options: argparse.Namespace) -> "EncodingOptions":
         value = getattr(options, name)
         if not value >= least:
             raise InputError(f"--{name} must be {least} or more, got {value:g}")
-    from parlante.training.encoding import EncodingOptions
+    from parlante.training.features.encoding import EncodingOptions
 
     return EncodingOptions(
         half=options.half, stride=options.stride, seconds=options.seconds, held_out_too=options.held_out_too

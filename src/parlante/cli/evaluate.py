@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
 def _examine(options: argparse.Namespace) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core.files import atomic_folder, check_new_folder
-    from parlante.evaluation.cases import Choice, Exam
+    from parlante.evaluation.clips import Choice, Exam
     from parlante.evaluation.compare import rank, table
     from parlante.evaluation.evaluate import NAME, examine, save_results
-    from parlante.evaluation.page import write_page
     from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
+    from parlante.evaluation.report.page import write_page
 
     check_new_folder(options.out)
     choice = Choice(
@@ -123,13 +123,13 @@ def _quality(options: argparse.Namespace) -> int:
     if options.report is not None and options.report.suffix != ".md":
         raise InputError(f"--report {options.report}: give a file that ends in .md")
 
-    from parlante.audio.phonetic import PhoneticEncoder
-    from parlante.data.synthtalk import SynthTalk
+    from parlante.audio.encoders.phonetic import PhoneticEncoder
+    from parlante.data.datasets.synthtalk import SynthTalk
     from parlante.evaluation.recordings import judge_recordings, shared_folder
-    from parlante.evaluation.report import write_report
-    from parlante.evaluation.styles import style_separation
+    from parlante.evaluation.report.quality import write_report
+    from parlante.evaluation.style_separation import style_separation
     from parlante.evaluation.synthetic import Bench, split_table
-    from parlante.models.textalker.talker import TexTalker
+    from parlante.models.textalker.model import TexTalker
 
     if not (options.corpus / "index.json").is_file():
         from parlante.evaluation import CORPUS

@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> int:
     """Export. Raises InputError for arguments that cannot be used."""
     from tqdm import tqdm
 
+    from parlante.animation.animate import also
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.export.outputs import Fidelity, Picture, check_outputs, open_sinks
-    from parlante.pipeline.perform import also
 
     if not options.output and not options.live:
         raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
@@ -109,9 +109,9 @@ def _edited(options: argparse.Namespace) -> "Stream":
 
     from parlante.core import InputError
     from parlante.export import edit
+    from parlante.export.calibration import Calibration
     from parlante.export.npz import open_stream
     from parlante.export.take import with_rig
-    from parlante.models.calibration import Calibration
 
     streams = []
     for path in options.animation:

@@ -134,8 +134,8 @@ def _glb(path: Path) -> None:
 
 
 def _recording(path: Path) -> None:
+    from parlante.audio.recording import hear
     from parlante.core import InputError
-    from parlante.pipeline.speech import hear
 
     try:
         heard = hear(path)

@@ -22,6 +22,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the motion. Raises InputError for arguments that cannot be used."""
-    from parlante.pipeline.given import motion
+    from parlante.animation.completion import motion
 
     return complete(options, motion)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parlante.data.textalk4d_prepare import Options
+    from parlante.data.datasets.textalk4d_prepare import Options
 
 EPILOG = """example:
   parlante prepare textalk4d TexTalkData prepared/textalk4d
@@ -84,7 +84,7 @@ def declare_textalk4d(parser: argparse.ArgumentParser) -> None:
 
 def textalk4d_options(options: argparse.Namespace) -> "Options":
     """What the prepared corpus depends on. Raises InputError for values out of range."""
-    from parlante.data.textalk4d_prepare import Options
+    from parlante.data.datasets.textalk4d_prepare import Options
 
     return Options(
         unit=options.unit,
@@ -98,7 +98,7 @@ def textalk4d_options(options: argparse.Namespace) -> "Options":
 def _textalk4d(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from parlante.data.textalk4d_prepare import prepare
+    from parlante.data.datasets.textalk4d_prepare import prepare
 
     wanted = textalk4d_options(options)
     with tqdm(unit=" frames", desc="textalk4d", disable=True if options.quiet else None) as bar:
@@ -110,7 +110,7 @@ def _textalk4d(options: argparse.Namespace) -> None:
         report = prepare(options.source, options.target, wanted, jobs=_jobs(options), progress=progress)
     if options.quiet:
         return
-    from parlante.data.textalk4d_prepare import round_trip_mm
+    from parlante.data.datasets.textalk4d_prepare import round_trip_mm
 
     for line in report.table():
         print(line)

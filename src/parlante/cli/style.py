@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parlante.pipeline.source import Source
+    from parlante.animation.source import Source
 
 EPILOG = """examples:
   parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
@@ -72,10 +72,10 @@ def _extract(options: argparse.Namespace) -> int:
     import sys
     import time
 
+    from parlante.animation.sources import find_source
+    from parlante.animation.style_extraction import extract_style
     from parlante.cli._interrupt import interruptible
     from parlante.core.style import save_style
-    from parlante.pipeline.extract import extract_style
-    from parlante.pipeline.sources import find_source
 
     output = _writable(options.output, options.clips)
     with interruptible():
@@ -106,7 +106,7 @@ def _mix(options: argparse.Namespace) -> int:
     def read(text: str) -> Style:
         if source is None:
             return load_style(text)
-        from parlante.pipeline.styles import find_style
+        from parlante.animation.styles import find_style
 
         found = None if text == "mean" else find_style(text, source)
         return found if isinstance(found, Style) else source.style(found)
@@ -130,7 +130,7 @@ def _source_of_names(options: argparse.Namespace) -> "Source | None":
     names = [text for text in options.styles if text not in files]
     if not names:
         return None
-    from parlante.pipeline.sources import find_source, shipped_model
+    from parlante.animation.sources import find_source, shipped_model
 
     if options.model:
         return find_source(options.model)
@@ -160,9 +160,9 @@ def _predict(options: argparse.Namespace) -> int:
     import numpy as np
 
     from parlante.core import InputError
-    from parlante.core.mesh import read_mesh
     from parlante.core.style import save_style
-    from parlante.data.prepared import picture
+    from parlante.data.store.packed_corpus import picture
+    from parlante.geometry.mesh import read_mesh
     from parlante.head import load_head
     from parlante.models.textalker.pivots import PivotPredictor
 
@@ -181,7 +181,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.known is not None:
         predictor = PivotPredictor.open(options.known)
     else:
-        from parlante.pipeline.sources import find_source
+        from parlante.animation.sources import find_source
 
         source = find_source("textalker")
         known = [load_head().identity(name) for name in source.style_names]

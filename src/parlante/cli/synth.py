@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parlante.data.synthtalk import SynthTalk
+    from parlante.data.datasets.synthtalk import SynthTalk
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         options.out, options.subjects, options.sentences, options.seed, jobs=options.jobs, on_subject=progress
     )
 
-    from parlante.data.synthtalk import SynthTalk
+    from parlante.data.datasets.synthtalk import SynthTalk
 
     counts = {split: len(SynthTalk(options.out, split)) for split in ("train", "val", "test_a", "test_b")}
     print(f"{index}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))

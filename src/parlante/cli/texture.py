@@ -37,11 +37,11 @@ def run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from parlante.animation.textures import textures
     from parlante.cli._frames import frame_slice
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.export.textures import TextureMaps
-    from parlante.pipeline.textures import textures
 
     if not (math.isfinite(options.depth) and abs(options.depth) <= 10):
         raise InputError(f"--depth must lie in -10..10, got {options.depth:g}; 1 is the renderer's")

@@ -51,9 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make or reopen a run folder and hand over to the stage's main."""
     from parlante.core import InputError, MissingExtra
-    from parlante.models import resolve
+    from parlante.models.registry import resolve
     from parlante.training import STAGES
-    from parlante.training.run import first_process
+    from parlante.training.engine.run import first_process
 
     config, run_dir = _recipe(options)
     stage = config["stage"]
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     """The recipe with all changes, and the folder of a run to go on with."""
     from parlante.core import InputError
-    from parlante.training.run import LoopConfig, read_recipe, section
+    from parlante.training.engine.run import LoopConfig, read_recipe, section
 
     changes = list(options.set)
     for key, value in (("devices", getattr(options, "devices", None)), ("nodes", getattr(options, "num_nodes", None))):
@@ -110,8 +110,8 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
 def _folder(options: argparse.Namespace, config: dict[str, Any], wanted: Path | None, first: bool) -> Path:
     """The run folder, `wanted` or a new numbered one; only the first of several processes makes one."""
     from parlante.core import InputError, new_run_dir
-    from parlante.training.provenance import check_data
-    from parlante.training.run import keep_provenance, read_recipe
+    from parlante.training.engine.provenance import check_data
+    from parlante.training.engine.run import keep_provenance, read_recipe
 
     if wanted is None and first:
         new = new_run_dir(options.out, config["stage"])
@@ -145,7 +145,7 @@ def _discard(run_dir: Path) -> bool:
     """Remove a new run folder in which no step was taken; says whether that was so."""
     import shutil
 
-    from parlante.training.provenance import FILES
+    from parlante.training.engine.provenance import FILES
 
     made = [path for path in run_dir.rglob("*") if path.is_file()]
     if any(path.parent != run_dir or path.name not in FILES for path in made):
@@ -156,7 +156,7 @@ def _discard(run_dir: Path) -> bool:
 
 def _verdict(run_dir: Path) -> int:
     """0 if a single clip was learnt."""
-    from parlante.training.logs import read_curve
+    from parlante.training.engine.logs import read_curve
 
     loss = list(read_curve(run_dir)["loss"].values())
     last = sum(loss[-10:]) / len(loss[-10:])

@@ -36,7 +36,7 @@ def declare(parser: argparse.ArgumentParser, file: str, known: str, made: str, m
 
 def run(options: argparse.Namespace) -> int:
     """Make the wrinkles. Raises InputError for arguments that cannot be used."""
-    from parlante.pipeline.given import wrinkles
+    from parlante.animation.completion import wrinkles
 
     return complete(options, wrinkles)
 
@@ -50,7 +50,7 @@ def complete(options: argparse.Namespace, make: Callable[..., None]) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.export.npz import load
-    from parlante.models.textalker.given import STEPS
+    from parlante.models.textalker.completion import STEPS
 
     steps = STEPS if options.steps is None else options.steps
     if not 1 <= steps <= 500:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
-from parlante.data.corpus import Corpus
-from parlante.data.place import CannotWrite
-from parlante.data.store_writer import StoreWriter
+from parlante.data.open import Corpus
+from parlante.data.store.storage_root import CannotWrite
+from parlante.data.store.writer import StoreWriter
 
 
 class Reader(Corpus, Protocol):
@@ -65,11 +65,11 @@ class Report:
 
 
 READERS = {
-    "vocaset": "parlante.data.vocaset:Vocaset",
-    "biwi": "parlante.data.biwi:Biwi",
-    "mead": "parlante.data.mead:Mead",
-    "multiface": "parlante.data.multiface:Multiface",
-    "own": "parlante.data.own:Layout",
+    "vocaset": "parlante.data.datasets.vocaset:Vocaset",
+    "biwi": "parlante.data.datasets.biwi:Biwi",
+    "mead": "parlante.data.datasets.mead:Mead",
+    "multiface": "parlante.data.datasets.multiface:Multiface",
+    "own": "parlante.data.datasets.folder:Layout",
 }
 """Name of a dataset: its reader."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from parlante import metrics
 from parlante.core import InputError, atomic_path
 from parlante.core.files import first_line
-from parlante.evaluation.cases import Case, Exam, Prediction
+from parlante.evaluation.clips import Case, Exam, Prediction
 from parlante.evaluation.intervals import LEVEL, interval
 from parlante.evaluation.measures import MEASURES, measured
 from parlante.evaluation.predictors import Predictor

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parlante import metrics
 
 if TYPE_CHECKING:
-    from parlante.evaluation.cases import Case, Prediction
+    from parlante.evaluation.clips import Case, Prediction
 
 PEAK = 255.0**2
 MOVING = 0.02

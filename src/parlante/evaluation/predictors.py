@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.animation.source import MeshSource, Request, Source
+from parlante.animation.sources import SHIPPED, find_source
+from parlante.animation.style_extraction import StyleClip
+from parlante.audio.recording import hear
 from parlante.core import Clip, InputError, Style, read_npz
 from parlante.data.lazy import lazy_frames
-from parlante.evaluation.cases import Case, Exam, Prediction
-from parlante.pipeline.extract import StyleClip
-from parlante.pipeline.source import MeshSource, Request, Source
-from parlante.pipeline.sources import SHIPPED, find_source
-from parlante.pipeline.speech import hear
-from parlante.uv.ratio import apply_ratio, encode, to_bytes
+from parlante.evaluation.clips import Case, Exam, Prediction
+from parlante.geometry.uv.ratio import apply_ratio, encode, to_bytes
 
 BASELINES = ("mean motion", "static")
 

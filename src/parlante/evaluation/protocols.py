@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parlante.core import InputError
-from parlante.data.regions import region
+from parlante.geometry.regions import region
 from parlante.metrics import lip_vertex_error_m2, mean_vertex_error, upper_face_dynamics_deviation
 
 BIWI_SEEN = ("F2", "F3", "F4", "M3", "M4", "M5")
@@ -25,8 +25,9 @@ BIWI_TEST = tuple(f"e{n}" for n in range(37, 41))
 class Protocol:
     """One way to make a table.
 
-    lips, upper: names of published vertex lists (`parlante.data.regions`). measures: which of lve, mve, fdd, abs_fdd
-    the script prints. subjects, sentences: the test set, empty where the paper leaves it to the data. conditioning:
+    lips, upper: names of published vertex lists (`parlante.geometry.regions`). measures: which of lve, mve, fdd,
+    abs_fdd the script prints. subjects, sentences: the test set, empty where the paper leaves it to the
+    data. conditioning:
     "own" (each test subject's own style), "every" (each training subject's in turn, then the mean). unit: of lengths.
     longer_only: the authors' script stops at a prediction shorter than its truth; here that is an InputError.
     """

@@ -44,8 +44,8 @@ def judge_recordings(
 
     Raises InputError if there is nothing to judge or the judge fails.
     """
+    from parlante.animation import stream
     from parlante.head.mouth import lip_aperture, lip_width
-    from parlante.pipeline import stream
 
     speech = sorted((shared / "data" / "speech").glob("*.wav"))
     if not speech:

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from parlante import metrics
-from parlante.audio.phonetic import PhoneticEncoder
+from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Style
 from parlante.core.timing import num_frames
-from parlante.data.synthtalk import SynthTalk, Take
-from parlante.models.textalker.talker import TexTalker
-from parlante.training.data import FaceMaps
-from parlante.uv import MotionStats, offsets_from_maps
-from parlante.uv.ratio import apply_ratio
+from parlante.data.datasets.synthtalk import SynthTalk, Take
+from parlante.geometry.uv import MotionStats, offsets_from_maps
+from parlante.geometry.uv.ratio import apply_ratio
+from parlante.models.textalker.model import TexTalker
+from parlante.training.features.maps import FaceMaps
 
 PREDICTORS = ("TexTalker", "mean motion", "neutral face")
 MOVING = 0.02

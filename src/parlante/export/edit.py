@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
 from parlante.core.interpolate import monotone
+from parlante.export.calibration import Calibration
 from parlante.export.take import CHUNK_FRAMES, Chunk, Take
-from parlante.models.calibration import Calibration
-from parlante.uv.ratio import encode, ratio_from_bytes, to_bytes
+from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 
 Stream = tuple[Take, Iterator[Chunk]]
 _SOFTEN = 6
@@ -81,7 +81,7 @@ def calibrated(take: Take, chunks: Iterable[Chunk], calibration: Calibration) ->
 
 def with_curves(take: Take, chunks: Iterable[Chunk], shapes: NDArray[np.floating], names: Sequence[str]) -> Stream:
     """Curves solved from the vertices on `shapes` (K, V, 3), named `names`. Raises InputError if they do not fit."""
-    from parlante.models.curves import CurveSolver
+    from parlante.geometry.blendshape_solver import CurveSolver
 
     shapes = np.asarray(shapes, np.float32)
     if shapes.shape != (len(names), take.topology.num_vertices, 3):

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
-from parlante.core.pose import neck_joint, neck_weights
 from parlante.export.basis import Basis, Frames, fit_basis
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
+from parlante.geometry.pose import neck_joint, neck_weights
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Fidelity

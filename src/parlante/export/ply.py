@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parlante.core import atomic_folder
 from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
-from parlante.uv.ratio import ratio_from_bytes
+from parlante.geometry.uv.ratio import ratio_from_bytes
 
 _VERTEX = np.dtype([("at", "<f4", 3), ("colour", "u1", 3)])
 _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])

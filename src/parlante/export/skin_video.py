@@ -12,7 +12,7 @@ import numpy as np
 from parlante.core import InputError
 from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
-from parlante.uv.ratio import apply_ratio
+from parlante.geometry.uv.ratio import apply_ratio
 
 LARGEST = 2048
 """Pixels; larger skins are halved until they fit."""

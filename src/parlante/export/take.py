@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Animation, Topology
-from parlante.core.pose import apply_head_pose, neck_joint, neck_weights
+from parlante.geometry.pose import apply_head_pose, neck_joint, neck_weights
 from parlante.head.arkit import ARKIT_NAMES
 
 CHUNK_FRAMES = 90

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_path
 from parlante.export.png import PngWriter, compress_stripe
+from parlante.geometry.uv.upsample import STRIPE, UpsampledFrame, Upsampler, normal_rows, relief
 from parlante.render.shading import BUMP
-from parlante.uv.upsample import STRIPE, UpsampledFrame, Upsampler, normal_rows, relief
 
 if TYPE_CHECKING:
     from parlante.export.take import Take

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, MissingExtra, atomic_path
-from parlante.core.pose import neck_joint, neck_weights
 from parlante.export.folder import write_wav
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
@@ -25,7 +24,8 @@ from parlante.export.obj import save_png
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Poser, Take
-from parlante.uv.ratio import apply_ratio
+from parlante.geometry.pose import neck_joint, neck_weights
+from parlante.geometry.uv.ratio import apply_ratio
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Fidelity

@@ -21,8 +21,8 @@ from parlante.export.keys import POSE_SHARE
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.export.take import Chunk, Take
+from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head.rig import LOOK
-from parlante.models.curves import CurveSolver
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Fidelity

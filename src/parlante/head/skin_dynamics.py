@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from parlante.geometry.uv import bake_table
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.creases import FAMILIES, Crease, crease_pattern, creases_of
 from parlante.head.skin_frame import FaceFrame, face_frame, neutral_of
 from parlante.head.skin_kernels import polyline_distance, ratio_maps
-from parlante.uv import bake_table
 
 DEEP = 0.42
 """Log darkening of a fully folded valley at depth 1, averaged over colours: 34 %."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Topology
-from parlante.uv import bake_table
+from parlante.geometry.uv import bake_table
 
 RADIUS, CENTRE_Z = 0.11, 0.03
 EYE_X, EYE_Y, NOSE_TIP_Y, MOUTH_Y = 0.0308, 0.0309, -0.005, -0.0375

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.geometry.uv import bake_table
+from parlante.geometry.uv._raster import rasterise
 from parlante.head.skin_frame import FaceFrame, face_frame
 from parlante.head.skin_kernels import doubled, fractal_noise, inside_polygon, polyline_distance
-from parlante.uv import bake_table
-from parlante.uv._raster import rasterise
 
 Array = NDArray[np.float32]
 Outline = list[tuple[float, float]]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from parlante.audio.align import align
 from parlante.core import InputError
-from parlante.models import resolve
+from parlante.core.assets import ASSETS
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.motion_basis import MotionBasis
+from parlante.models.registry import resolve
 
-ASSETS = Path(__file__).parents[1] / "assets"
 SHIPPED = ("talkingstyle", "ptalker", "faceformer", "facediffuser")
 """Names of `parlante/assets` folders with such talkers."""
 VOICE_S = 10.0

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, atomic_path, read_npz
+from parlante.core.assets import ASSETS
 
-ASSET = Path(__file__).parents[1] / "assets" / "motion_basis" / "basis.npz"
+ASSET = ASSETS / "motion_basis" / "basis.npz"
 
 
 @dataclass(frozen=True, eq=False)

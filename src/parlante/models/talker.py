@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from parlante.audio.encoders.transformers import load_speech_encoder
 from parlante.audio.rates import RateRule, change_rate
-from parlante.audio.speech import load_speech_encoder
 from parlante.core import InputError, Style
-from parlante.models import MODELS, resolve
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
+from parlante.models.registry import MODELS, resolve
 from parlante.models.talker_session import TalkerSession, check_face, check_speech
 from parlante.models.templates import Templates
 

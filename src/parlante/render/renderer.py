@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from parlante.core import InputError, Topology
-from parlante.core.pose import apply_head_pose, neck_joint, neck_weights
+from parlante.geometry.pose import apply_head_pose, neck_joint, neck_weights
 from parlante.render.camera import Camera, frame_head
 from parlante.render.occlusion import Occlusion
 from parlante.render.soft import SUPERSAMPLING, SoftBackend
@@ -99,7 +99,7 @@ class Renderer:
 
         vertices: (V, 3) metres, without head pose. texture: (H, W, 3) sRGB bytes, replaces the albedo from this frame
         on. wrinkle: (h, w, 3) ratio as float, or as bytes round(255 * tanh(ratio / 2)); it multiplies the albedo and
-        tilts the normals, for this frame only. head_pose: (6,), see `parlante.core.pose`.
+        tilts the normals, for this frame only. head_pose: (6,), see `parlante.geometry.pose`.
         """
         points = np.ascontiguousarray(vertices, dtype=np.float32)
         if points.shape != self.neutral.shape:

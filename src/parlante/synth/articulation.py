@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from parlante.audio.phones import Phone
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.synth.manner import NEUTRAL, Manner
-from parlante.synth.phones import Phone
+from parlante.head.speaker_profile import NEUTRAL, Manner
 
 
 class Target(NamedTuple):
@@ -136,7 +136,7 @@ def _segments(phones: Sequence[Phone]) -> tuple[list[str], NDArray[np.float64], 
             symbols.append(symbol)
             bounds.append((start, end))
         else:
-            raise ValueError(f"unknown phone {symbol!r}; see parlante.synth.phones.PHONES")
+            raise ValueError(f"unknown phone {symbol!r}; see parlante.audio.phones.PHONES")
     symbols.append("sil")
     last = bounds[-1][1]
     bounds.append((last, last + 1e4))

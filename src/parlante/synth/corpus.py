@@ -1,4 +1,4 @@
-"""Writing SynthTalk: sound, curves and truth of many synthetic speakers. `parlante.data.synthtalk` reads it.
+"""Writing SynthTalk: sound, curves and truth of many synthetic speakers. `parlante.data.datasets.synthtalk` reads it.
 
 Layout: `corpus.json` (what was asked for), `clips/SUBJECT/NNN.npz` (one utterance each) and, once all is there,
 `index.json` (subjects, splits, lengths). The same settings give the same bytes, however the work is divided or resumed.
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.audio.phones import PHONES, Phone, Utterance
 from parlante.core import InputError, atomic_path, claim_folder, read_npz
 from parlante.core.timing import FPS, SAMPLE_RATE, frame_times, num_frames
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import PHONES, Phone, Utterance
 from parlante.synth.prosody import liveliness
 from parlante.synth.subjects import Subject, make_subjects
 from parlante.synth.text import sentences

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.core.timing import FPS, frame_times, num_frames
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.synth.manner import NEUTRAL, Manner
+from parlante.head.speaker_profile import NEUTRAL, Manner
 
 _WINDOW_S = 0.05
 _PITCH_HZ = (65.0, 420.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parlante.core import InputError
-from parlante.synth.manner import Manner
+from parlante.head.speaker_profile import Manner
 
 
 @dataclass(frozen=True)

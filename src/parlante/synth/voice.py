@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.audio.phones import PHONES, Phone, Utterance
 from parlante.core import InputError, MissingExtra
 from parlante.synth import voice_espeak, voice_natural
-from parlante.synth.phones import PHONES, Phone, Utterance
 from parlante.synth.voice_ipa import fold
 
 SAMPLE_RATE = 16000

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.audio.phones import PHONES, Phone, Utterance
 from parlante.core import InputError, atomic_path
 from parlante.head.arkit import INDEX
 from parlante.synth.articulation import articulate
-from parlante.synth.phones import PHONES, Phone, Utterance
 from parlante.synth.text import sentences
 from parlante.synth.voice import random_voice, speak_many
 from parlante.synth.voice_natural import FOREIGN

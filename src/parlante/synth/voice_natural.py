@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.audio.phones import PHONES
 from parlante.core import InputError
-from parlante.synth.phones import PHONES
 
 FLITE = ("rms", "awb", "kal16", "slt")
 FESTIVAL = {

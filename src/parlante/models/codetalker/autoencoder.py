@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
-from parlante.models.blocks.causal import SPAN
-from parlante.models.blocks.rows import EXACT, Maps
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
+from parlante.models.components.causal_decoder import SPAN
+from parlante.models.cpu.skinny_matmul import EXACT, Maps
 
 KERNEL = 5
 """Frames under each convolution over time."""

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parlante.models.blocks import wide
-from parlante.models.blocks.autoregression import fold
-from parlante.models.blocks.rows import EXACT, Maps
 from parlante.models.codetalker.autoencoder import MLP, Attention, MotionDecoder
 from parlante.models.codetalker.quantiser import MotionQuantizer
+from parlante.models.components.incremental_decoder import fold
+from parlante.models.cpu import wide
+from parlante.models.cpu.skinny_matmul import EXACT, Maps
 
 if TYPE_CHECKING:
-    from parlante.models.codetalker.talker import CodeTalker
+    from parlante.models.codetalker.model import CodeTalker
 
 
 def kernel() -> Any:

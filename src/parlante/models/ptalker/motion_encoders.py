@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parlante.models.blocks.causal import periodic_positions
+from parlante.models.components.causal_decoder import periodic_positions
 
 EPSILON = 1e-5
 

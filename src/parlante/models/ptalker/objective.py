@@ -5,7 +5,7 @@
                  + 1e-3 contrastive(H, C) + 1e-3 kl(H, C) + 1e-3 adversarial
 
 H memory, q sequence of the voice's style, C and M content and style of the motion. The formulas are in
-`parlante.disentanglement`. Clips of a batch are compared item by item, so padding never counts.
+`parlante.losses.disentanglement`. Clips of a batch are compared item by item, so padding never counts.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parlante import disentanglement as apart
+from parlante.losses import disentanglement as apart
 from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
+from parlante.models.ptalker.model import PTalker, before
 from parlante.models.ptalker.motion_encoders import mean_over_time, real_frames
-from parlante.models.ptalker.released import roll_as_released
-from parlante.models.ptalker.talker import PTalker, before
+from parlante.models.ptalker.reference import roll_as_released
 
 
 @dataclass(frozen=True, kw_only=True)

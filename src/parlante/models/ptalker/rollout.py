@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parlante.models.blocks.autoregression import Rollout
-from parlante.models.blocks.causal import CausalDecoder, periodic_positions
+from parlante.models.components.causal_decoder import CausalDecoder, periodic_positions
+from parlante.models.components.incremental_decoder import Rollout
 from parlante.models.ptalker.alignment import TemporalAlignment
 
 

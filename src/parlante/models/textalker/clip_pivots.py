@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from parlante.models.textalker.talker import TexTalker
+from parlante.models.textalker.model import TexTalker
 
 KINDS = ("motion", "wrinkle")
 ROUNDS = 2

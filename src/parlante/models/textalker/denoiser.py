@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from parlante.models.blocks.aligned import AlignedDecoderLayer, Heard, alignment_mask
+from parlante.models.components.aligned import AlignedDecoderLayer, Heard, alignment_mask
 
 
 @dataclass(frozen=True, kw_only=True)

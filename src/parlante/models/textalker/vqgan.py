@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parlante.models.blocks.conv2d import AttentionBlock, Downsample, ResBlock, Upsample, group_norm
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
+from parlante.models.components.conv2d import AttentionBlock, Downsample, ResBlock, Upsample, group_norm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,118 @@
+"""Speech for a character: one's own mesh, or a rigged file whose own morph targets and bones are played."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.animation.animate import also, fill, stream
+from parlante.core import InputError, atomic_path
+from parlante.export import Take, check_outputs, open_sinks
+from parlante.export.outputs import Picture
+from parlante.export.rows import Rows
+from parlante.export.take import Chunk, Sink
+
+RIGGED = (".glb", ".vrm", ".gltf")
+
+
+def is_rigged(path: Path | str) -> bool:
+    """Whether this is a file of the kind that rigged characters come in."""
+    return Path(path).suffix.lower() in RIGGED and Path(path).is_file()
+
+
+def animate_character(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    outputs: Sequence[Path | str],
+    character: Path | str,
+    *,
+    parts: str = "auto",
+    picture: Picture | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    live: Callable[[Take], Sink] | None = None,
+    **how: Any,
+) -> Take:
+    """Write `character` saying `speech` to `outputs`.
+
+    character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
+    built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
+    parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `animate_to`. `how`:
+    the keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
+    """
+    path = Path(character)
+    if is_rigged(path):
+        from parlante.retarget.rig.rigged import read_rig
+
+        rig = read_rig(path)
+        if rig.useful:
+            return _animate_rig(speech, outputs, rig, progress, live, how)
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, how)
+
+
+def _animate_mesh(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    outputs: Sequence[Path | str],
+    path: Path,
+    parts: str,
+    picture: Picture | None,
+    progress: Callable[[int, int], None] | None,
+    live: Callable[[Take], Sink] | None,
+    how: dict[str, Any],
+) -> Take:
+    from parlante.retarget.mesh import Character, build_character
+    from parlante.retarget.mesh.play import recast
+
+    check_outputs(outputs)
+    if not path.exists():
+        raise InputError(f"no such character: {path}")
+    refused = Path(f"{path.stem}.refused.png")
+    played = Character.load(path).only(parts) if path.is_dir() else build_character(path, parts=parts, refused=refused)
+    like = (played.report or {}).get("like")
+    how["identity"] = how.get("identity") or like
+    take, chunks = stream(speech, **how)
+    take, chunks = recast(take, chunks, played)
+    with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
+        fill(take, chunks, [*extra, *sinks], progress)
+    return take
+
+
+def _animate_rig(
+    speech: Path | str | tuple[NDArray[np.floating], int],
+    outputs: Sequence[Path | str],
+    rig: Any,
+    progress: Callable[[int, int], None] | None,
+    live: Callable[[Take], Sink] | None,
+    how: dict[str, Any],
+) -> Take:
+    kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
+    for output in outputs:
+        if Path(output).suffix.lower() not in kinds:
+            raise InputError(
+                f"{rig.path.name} is rigged and written as {' or '.join(kinds)}, not {output}; for pictures make a "
+                "character of its mesh with parlante character build"
+            )
+        if beside and Path(output).resolve().parent != rig.path.resolve().parent:
+            raise InputError(
+                f"{rig.path.name} needs {beside[0]} beside it ({len(beside)} files); write the output into that "
+                "folder too, or make one file of it first, for example with: gltf-transform copy in.gltf out.glb"
+            )
+        if Path(output).exists() and Path(output).samefile(rig.path):
+            raise InputError(f"{output} is the character itself; name another output with -o")
+    take, chunks = stream(speech, skin=False, **how)
+    weights, poses = Rows(), Rows()
+
+    def keep(chunk: Chunk) -> None:
+        assert chunk.weights is not None
+        weights.append(chunk.weights)
+        if chunk.head_pose is not None:
+            poses.append(chunk.head_pose)
+
+    with also(live, take) as extra:
+        fill(take, chunks, extra, progress, keep)
+        if outputs:
+            content = rig.animated(weights.array(), take.fps, poses.array() if poses else None, name="speech")
+        for output in outputs:
+            with atomic_path(output) as partial:
+                partial.write_bytes(content)
+    return take

@@ -1,0 +1,192 @@
+"""Blinks, glances, head movement and breath laid over what the talker made; each can be left out."""
+
+from dataclasses import dataclass, fields
+from typing import Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.animation.liveliness.eyes import blinks, gaze
+from parlante.animation.liveliness.head import BREATH_DEGREES, BREATH_METRES, FOLLOW, breaths, nods, sway
+from parlante.core import InputError
+from parlante.core.timing import frame_times, num_frames
+from parlante.head.arkit import ARKIT_NAMES, INDEX
+from parlante.head.rig import LOOK
+from parlante.head.speaker_profile import NEUTRAL, Manner
+from parlante.synth.prosody import Prosody, prosody, smooth
+
+EYES: NDArray[np.intp] = np.flatnonzero([name.startswith(("eyeBlink", "eyeLook")) for name in ARKIT_NAMES])
+"""The curves that blinks and gaze decide alone."""
+GRID_FPS = 50.0
+"""Rate at which sound is heard and events are drawn, whatever the rate of the frames."""
+BLOCK_S, FADE_S = 60.0, 2.0
+"""Recordings are heard in blocks of this length, which melt into each other over the fade."""
+LARGE_SHIFT = 8.0
+"""Degrees: from here on a shift of gaze invites a blink."""
+REACH = (26.0, 18.0)
+"""Degrees that the eyes turn at most, sideways and up or down."""
+LID_FOLLOWS = 0.42
+"""Share of a blink that the lid has fallen when the eye looks all the way down."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """Which parts are on: 0 off, 1 natural; between and up to 3 as factors."""
+
+    blinks: float = 1.0
+    """Factor on the rate."""
+    gaze: float = 1.0
+    """Factor on the spread of glances."""
+    head: float = 1.0
+    """Factor on sway and nods."""
+    breath: float = 1.0
+    """Factor on how far a breath lifts the head."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= 3:
+                raise InputError(f"{field.name} of the liveliness must lie in 0..3, got {value:g}; 1 is natural")
+
+    @classmethod
+    def parse(cls, wish: Union[bool, str, "Life"]) -> "Life":
+        """`all`, `none`, or parts with factors such as `blinks,head:0.5`. Raises InputError for anything else."""
+        if isinstance(wish, Life):
+            return wish
+        if wish is True or wish == "all":
+            return cls()
+        if wish is False or wish == "none":
+            return NONE
+        parts: dict[str, float] = {}
+        for word in str(wish).split(","):
+            name, _, factor = word.strip().partition(":")
+            if name not in PARTS or name in parts:
+                raise InputError(f"cannot use {word.strip()!r} of liveliness {wish!r}; choose {_CHOICE}")
+            try:
+                parts[name] = float(factor) if factor else 1.0
+            except ValueError:
+                raise InputError(f"{factor!r} is no factor of {name}; give a number in 0..3, 1 is natural") from None
+        return cls(**{name: parts.get(name, 0.0) for name in PARTS})
+
+    def __str__(self) -> str:
+        on = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+        return ",".join(name if factor == 1 else f"{name}:{factor:g}" for name, factor in on.items()) or "none"
+
+    @property
+    def moves_head(self) -> bool:
+        """Whether there is a head pose."""
+        return bool(self.head or self.breath)
+
+
+PARTS: tuple[str, ...] = tuple(field.name for field in fields(Life))
+_CHOICE = f"all, none, or some of {', '.join(PARTS)}, each with a factor such as head:0.5 if wanted"
+NONE = Life(0.0, 0.0, 0.0, 0.0)
+"""Nothing is added: frames are exactly the talker's."""
+
+
+class LifeLayer:
+    """The liveliness of one recording, laid over its frames piece by piece; the cuts leave no trace.
+
+    Every part draws from a random stream of its own, so switching one off leaves the others as they were.
+    """
+
+    def __init__(
+        self,
+        audio: NDArray[np.float32],
+        sample_rate: int,
+        parts: Life | None = None,
+        manner: Manner = NEUTRAL,
+        seed: int = 0,
+        fps: float = 30.0,
+    ) -> None:
+        """audio: (N,) of any length, sliceable; manner: rates and amplitudes of the person; fps: of the frames."""
+        parts = parts or Life()
+        total = num_frames(len(audio), sample_rate, fps)
+        self._blinks: NDArray[np.float32] | None = None
+        self._gaze: NDArray[np.float32] | None = None
+        self._pose: NDArray[np.float32] | None = None
+        if parts == NONE or not total:
+            return
+        times = frame_times(total, fps)
+        sound = heard(audio, sample_rate)
+        streams = [np.random.default_rng([seed, 0x11FE, part]) for part in range(5)]
+        looks = gaze(sound.energy, GRID_FPS, manner.gaze_motion * (parts.gaze or 1.0), streams[0])
+        if parts.moves_head:
+            pose = np.zeros((total, 6))
+            if parts.head:
+                amount = manner.head_motion * parts.head
+                loud = np.interp(times, frame_times(len(sound.energy), GRID_FPS), smooth(sound.energy, 0.5 * GRID_FPS))
+                pose += sway(times, loud, amount, streams[1])
+                pose[:, 0] += nods(sound.accent, GRID_FPS, amount, streams[2]).at(times)
+                pose[:, :2] += _along(looks.at(frame_times(len(sound.energy), GRID_FPS)), times)
+            if parts.breath:
+                breath = parts.breath * breaths(sound.energy, GRID_FPS, streams[3]).at(times)
+                pose[:, 0] -= np.radians(BREATH_DEGREES) * breath
+                pose[:, 4] += BREATH_METRES * breath
+            self._pose = pose.astype(np.float32)
+        if parts.gaze:
+            aim = looks.at(times)
+            if self._pose is not None:  # the eyes stay on what they look at while the head moves
+                aim = aim + np.degrees(np.asarray(self._pose[:, [1, 0]], np.float64)) * (-1.0, 1.0)
+            self._gaze = _look_curves(np.clip(aim, np.negative(REACH), REACH))
+        if parts.blinks:
+            rate = manner.blink_rate * parts.blinks
+            shut = blinks(sound.energy, GRID_FPS, looks.shifts(LARGE_SHIFT), rate, streams[4])
+            self._blinks = shut.at(times).astype(np.float32)
+
+    def __call__(
+        self, weights: NDArray[np.float32], start: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Frames from number `start` on: curves (n, 52) with the eyes replaced, and head pose (n, 6) or none."""
+        rows = slice(start, start + len(weights))
+        if self._gaze is not None or self._blinks is not None:
+            weights = weights.copy()
+        if self._gaze is not None:
+            weights[:, LOOK_CURVES] = self._gaze[rows]
+        if self._blinks is not None:
+            shut = self._blinks[rows]
+            for side in ("Left", "Right"):  # a lid that follows the eye down has less way to go
+                weights[:, INDEX["eyeBlink" + side]] = shut * (
+                    1 - LID_FOLLOWS * weights[:, INDEX["eyeLookDown" + side]]
+                )
+                weights[:, INDEX["eyeWide" + side]] *= 1 - shut
+        return weights, None if self._pose is None else self._pose[rows]
+
+
+LOOK_CURVES: NDArray[np.intp] = np.array(
+    [INDEX[f"eyeLook{way}{side}"] for side in ("Left", "Right") for way in ("Out", "In", "Up", "Down")]
+)
+
+
+def _look_curves(aim: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(T, 8) in the order of `LOOK_CURVES` for eyes turned by aim (T, 2) degrees: left, up."""
+    left, right = np.maximum(aim[:, 0], 0), np.maximum(-aim[:, 0], 0)
+    up, down = np.maximum(aim[:, 1], 0) / LOOK["Up"], np.maximum(-aim[:, 1], 0) / LOOK["Down"]
+    columns = (left / LOOK["Out"], right / LOOK["In"], up, down, right / LOOK["Out"], left / LOOK["In"], up, down)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _along(target: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, 2) pitch and yaw in radians: the small part of a glance that the head makes, later and slower."""
+    grid = frame_times(len(target), GRID_FPS) + 0.12
+    slow = [np.interp(times, grid, smooth(target[:, k], 0.15 * GRID_FPS)) for k in (1, 0)]
+    return FOLLOW * np.radians(np.stack(slow, axis=1)) * (-1.0, 1.0)
+
+
+def heard(audio: NDArray[np.float32], sample_rate: int) -> Prosody:
+    """Prosody of audio (N,) of any length at `GRID_FPS`, in memory that does not grow with it."""
+    total = num_frames(len(audio), sample_rate, GRID_FPS)
+    tracks = np.zeros((3, total))
+    block, fade = round(BLOCK_S * GRID_FPS), round(FADE_S * GRID_FPS)
+    for start in range(0, max(total, 1), block):
+        if start and total - start <= fade:
+            break
+        stop = total if total - start - block <= fade else start + block + fade
+        first, last = round(start * sample_rate / GRID_FPS), round(stop * sample_rate / GRID_FPS)
+        made = np.array(prosody(np.asarray(audio[first:last]), sample_rate, GRID_FPS))[:, : stop - start]
+        rise = np.ones(made.shape[1])
+        if start:
+            rise[:fade] = np.linspace(0, 1, fade)[: len(rise)]
+        rows = slice(start, start + made.shape[1])
+        tracks[:, rows] += rise * (made - tracks[:, rows])
+    return Prosody(*tracks)

@@ -1,0 +1,388 @@
+"""Folders of arrays: how the published methods want a dataset, and the simplest way to bring one's own.
+
+    ROOT/vertices_npy/SUBJECT_SENTENCE.npy   (T, 3 V) or (T, V, 3) positions
+    ROOT/wav/SUBJECT_SENTENCE.wav            speech
+    ROOT/templates.pkl                       subject: (V, 3) or (3 V,) at rest; or templates.npz, templates/SUBJECT.ply
+    ROOT/*.ply, ROOT/templates/*.ply|obj     a mesh that tells the triangles (optional)
+    ROOT/textures/SUBJECT_SENTENCE/*.png     a picture of the skin per frame, by name (optional)
+    ROOT/textures/SUBJECT.png                the skin at rest (optional)
+    ROOT/splits.json                         {"train": [keys or subjects], "val": ...} (optional)
+
+VOCASET's, BIWI's, 3D-MEAD's and Multiface's folders in this layout are known by subject names and vertex counts, and
+get their published rate, unit and split.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.audio.io import read_audio
+from parlante.core import Clip, Identity, InputError, Topology, read_npz
+from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.restricted_pickle import read_pickle
+from parlante.core.timing import SAMPLE_RATE
+from parlante.data import splits
+from parlante.data.lazy import LazyFrames, lazy_frames
+from parlante.data.open import pick
+from parlante.geometry.mesh import Mesh, read_mesh
+
+_log = logging.getLogger(__name__)
+RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 100.0, 120.0)
+"""Frames per second that a dataset without a stated rate may have."""
+_PICTURES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What is agreed about a published dataset in this layout."""
+
+    dataset: str
+    keys: str
+    """Pattern of file names, of which the groups are subject and sentence."""
+    vertices: int
+    fps: float
+    """On disk."""
+    stride: int
+    """Every so many frames are used."""
+    unit: str
+    split: Callable[[str, str], str]
+
+
+CONVENTIONS = (
+    Convention("vocaset", r"(FaceTalk_\d{6}_\d{5}_TA)_(.+)", 5023, 60.0, 2, "m", splits.vocaset_split),
+    Convention("BIWI", r"([FM]\d)_(.+)", 23370, 25.0, 1, "normalised", splits.biwi_split),
+    Convention("mead", r"([MW]\d{3})_(.+)", 5023, 30.0, 1, "m", splits.mead_split),
+    Convention(
+        "multiface",
+        r"(\d+)_(\d+)",
+        6172,
+        30.0,
+        1,
+        "normalised",
+        lambda subject, sentence: splits.multiface_split(splits.sentence_number(sentence)),
+    ),
+)
+
+
+class Layout(Sequence[Clip]):
+    """The folder as `Clip`s, as published and in its own unit; arrays are mapped, sound is decoded on access.
+
+    Args:
+        root: the folder.
+        split: see `open_corpus`.
+        fps: frames per second on disk; none: the published one, else what fits the sound's length.
+        name: what to call a dataset that is not known.
+        metres: metres in one unit of the arrays, to have them in metres; none: leave them as they are.
+        template: a mesh with the triangles (none: one beside the arrays, if there is one).
+
+    Raises:
+        InputError: no pair of array and recording there, arrays of different vertex counts, or no such split.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str | None = None,
+        *,
+        fps: float | None = None,
+        name: str | None = None,
+        metres: float | None = None,
+        template: Path | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.scale, self.template = np.float32(1.0 if metres is None else metres), template
+        self.problems: list[str] = []
+        """What had to be left out, in words."""
+        shapes = self._shapes()
+        self.vertices = next(iter(shapes.values()))[1]
+        """Vertices of every mesh."""
+        known = _convention(shapes, self.vertices)
+        self.dataset = known.dataset if known else name or self.root.resolve().name
+        self.unit = "m" if metres is not None else known.unit if known else "unknown"
+        self.stride = known.stride if known else 1
+        rate = fps or (known.fps if known else None) or self._rate(shapes)
+        self.fps = rate / self.stride
+        names = {key: _parts(key, known) for key in shapes}
+        places = self._places(names, known)
+        rows: list[dict[str, Any]] = []
+        for key, (frames, _) in shapes.items():
+            subject, sentence = names[key]
+            count = -(-frames // self.stride)
+            rows.append({"key": key, "subject": subject, "sentence": sentence, "split": places[key], "frames": count})
+        subjects = sorted({row["subject"] for row in rows})
+        self.subjects: dict[str, dict[str, Any]] = {subject: {} for subject in subjects}
+        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
+        """Of each clip: key, subject, sentence, split, frames."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        row = self.rows[index]
+        array = _mapped(self.file(row["key"]))
+        numbers = np.arange(0, len(array), self.stride)[:, None]
+        count, scale = self.vertices, self.scale
+
+        def make(chosen: NDArray[Any]) -> NDArray[Any]:
+            return scale * np.asarray(array[chosen[:, 0]], np.float32).reshape(len(chosen), count, 3)
+
+        vertices: Any = LazyFrames(numbers, (count, 3), np.float32, make)
+        audio = read_audio(self.root / "wav" / f"{row['key']}.wav")
+        textures = self._textures(index)
+        return Clip(audio, SAMPLE_RATE, vertices, self.fps, row["subject"], row["key"], textures)
+
+    def file(self, key: str) -> Path:
+        """A clip's array."""
+        return self.root / "vertices_npy" / f"{key}.npy"
+
+    def sources(self, index: int) -> list[Path]:
+        """The files that clip `index` is made of."""
+        key = self.rows[index]["key"]
+        return [self.file(key), self.root / "wav" / f"{key}.wav", *self.picture_files(index)]
+
+    def picture_files(self, index: int) -> list[Path]:
+        """The picture of every frame of clip `index`, or none."""
+        folder = self.root / "textures" / self.rows[index]["key"]
+        if not folder.is_dir():
+            return []
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)[:: self.stride]
+
+    def albedo_file(self, subject: str) -> Path | None:
+        """`textures/SUBJECT.png` or `.jpg`, or none."""
+        files = (self.root / "textures" / f"{subject}{suffix}" for suffix in _PICTURES)
+        return next((path for path in files if path.is_file()), None)
+
+    @cached_property
+    def templates(self) -> dict[str, NDArray[np.float32]]:
+        """subject: (V, 3). Raises InputError if there are none or they do not fit the arrays."""
+        return {name: self.scale * shape for name, shape in read_templates(self.root, self.vertices).items()}
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Triangles of the first mesh beside the arrays that fits; without one, none."""
+        return find_topology(self.root, self.dataset, self.vertices, self.template)
+
+    def identity(self, subject: str) -> Identity:
+        """A subject at rest. Raises InputError for an unknown subject or one without template."""
+        if subject not in self.subjects:
+            raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
+        if subject not in self.templates:
+            raise InputError(f"{self.root} has no template of {subject}; it has {', '.join(sorted(self.templates))}")
+        from parlante.data.datasets.textalk4d import read_picture
+
+        skin = self.albedo_file(subject)
+        albedo = read_picture(skin) if skin is not None else None
+        return Identity(subject, self.topology, self.templates[subject], albedo)
+
+    # -- what the folder holds
+
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        """key: (frames, vertices) of every clip that has array and sound."""
+        shapes: dict[str, tuple[int, int]] = {}
+        counts: dict[int, list[str]] = {}
+        for path in sorted((self.root / "vertices_npy").glob("*.npy")):
+            key = path.stem
+            if key.startswith("."):  # what a Mac leaves behind
+                continue
+            if "_" not in key:
+                self.problems.append(f"{path.name}: wanted SUBJECT_SENTENCE.npy")
+            elif not (self.root / "wav" / f"{key}.wav").is_file():
+                self.problems.append(f"{path.name}: no wav/{key}.wav")
+            else:
+                try:
+                    shapes[key] = _shape(path)
+                except InputError as error:
+                    self.problems.append(str(error))
+                    continue
+                counts.setdefault(shapes[key][1], []).append(key)
+        if not shapes:
+            why = f" ({self.problems[0]})" if self.problems else ""
+            raise InputError(f"{self.root} has no clips{why}; wanted vertices_npy/NAME.npy and wav/NAME.wav")
+        if self.problems:
+            _log.warning("%s: %d clips left out (%s, ...)", self.root, len(self.problems), self.problems[0])
+        if len(counts) > 1:
+            examples = ", ".join(f"{count} in {keys[0]}" for count, keys in sorted(counts.items()))
+            raise InputError(f"{self.root}/vertices_npy mixes vertex counts: {examples}; keep one topology a folder")
+        return shapes
+
+    def _rate(self, shapes: dict[str, tuple[int, int]]) -> float:
+        rates: list[float] = []
+        for key, (frames, _) in shapes.items():
+            try:
+                rates.append(frames * SAMPLE_RATE / len(read_audio(self.root / "wav" / f"{key}.wav")))
+            except InputError:  # named when that clip is read
+                continue
+            if len(rates) == 3:
+                break
+        if not rates:
+            raise InputError(f"{self.root}/wav has no recording that can be read")
+        found = float(np.median(rates))
+        nearest = min(RATES, key=lambda rate: abs(np.log(rate / found)))
+        if abs(nearest / found - 1) > 0.06:
+            raise InputError(
+                f"{self.root} has {found:.2f} frames per second of sound, which is no common rate; give --fps"
+            )
+        return nearest
+
+    def _places(self, names: dict[str, tuple[str, str]], known: Convention | None) -> dict[str, str]:
+        """key: split."""
+        pairs = [(key, subject) for key, (subject, _) in names.items()]
+        path = self.root / "splits.json"
+        if path.is_file():
+            try:
+                return splits.listed_splits(json.loads(path.read_text()), pairs)
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                raise InputError(f"cannot use {path}: {error}; wanted {{split: [keys or subjects]}}") from error
+        if known is not None:
+            return {key: known.split(subject, sentence) for key, (subject, sentence) in names.items()}
+        return splits.own_splits(pairs)
+
+    def _textures(self, index: int) -> Any:
+        from parlante.data.datasets.textalk4d import read_picture
+
+        files, frames = self.picture_files(index), self.rows[index]["frames"]
+        if not files:
+            return None
+        if len(files) != frames:
+            raise InputError(f"{files[0].parent} has {len(files)} pictures, wanted one a frame: {frames}")
+        shape = read_picture(files[0]).shape
+        return lazy_frames(np.arange(frames), shape, np.uint8, lambda number: read_picture(files[number]))
+
+
+def resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Mono samples (N,) at `rate` Hz, integers or -1..1, as a wav file of them would be read: (M,) at 16 kHz."""
+    import av
+
+    from parlante.audio.io import clean
+
+    audio = clean(samples)
+    if np.abs(audio).max(initial=0) > 4:  # 16-bit numbers kept as floating point
+        audio = audio / np.float32(32768)
+    if rate == SAMPLE_RATE:
+        return audio
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+    pieces = [out.to_ndarray()[0] for out in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(pieces).astype(np.float32)
+
+
+def _convention(keys: Iterable[str], vertices: int) -> Convention | None:
+    for convention in CONVENTIONS:
+        if vertices == convention.vertices and all(re.fullmatch(convention.keys, key) for key in keys):
+            return convention
+    return None
+
+
+def _parts(key: str, known: Convention | None) -> tuple[str, str]:
+    """Subject and sentence of a file name; the sentence is the last part where nothing else is agreed."""
+    found = re.fullmatch(known.keys if known else r"(.+)_([^_]*)", key)
+    return (found[1], found[2]) if found else (key, "")
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array (T, 3 V)") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds no numbers; wanted an array (T, 3 V)")
+    return array
+
+
+def _shape(path: Path) -> tuple[int, int]:
+    """(frames, vertices) of an array file."""
+    shape = _mapped(path).shape
+    if len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
+        return shape[0], shape[1]
+    if len(shape) == 2 and shape[1] % 3 == 0 and min(shape) > 0:
+        return shape[0], shape[1] // 3
+    raise InputError(f"{path} has shape {shape}, wanted (T, 3 V) or (T, V, 3)")
+
+
+def read_templates(root: Path, count: int) -> dict[str, NDArray[np.float32]]:
+    """subject: (count, 3), of `templates.pkl`, `templates.npz`, or `templates/SUBJECT.ply|obj|npy`.
+
+    Raises InputError if there are none, or one of them has another vertex count.
+    """
+    found: dict[str, Any] = {}
+    if (root / "templates.pkl").is_file():
+        found = read_pickle(root / "templates.pkl")
+        if not isinstance(found, dict) or not found:
+            raise InputError(f"{root / 'templates.pkl'} holds no templates; wanted a dict subject: (V, 3)")
+    elif (root / "templates.npz").is_file():
+        found = dict(read_npz(root / "templates.npz"))
+    elif (root / "templates").is_dir():
+        for path in sorted((root / "templates").iterdir()):
+            if path.suffix.lower() in (".ply", ".obj"):
+                found[path.stem] = read_mesh(path).vertices
+            elif path.suffix.lower() == ".npy":
+                found[path.stem] = _mapped(path)
+    if not found:
+        raise InputError(f"{root} has no templates; wanted templates.pkl, templates.npz or templates/SUBJECT.ply")
+    templates = {}
+    for subject, values in found.items():
+        try:
+            array = np.asarray(values, np.float32)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"the template of {subject} in {root} is not an array of numbers") from error
+        if array.size != 3 * count:
+            raise InputError(f"the template of {subject} in {root} has {array.size / 3:g} vertices, the clips {count}")
+        if not np.isfinite(array).all():
+            raise InputError(f"the template of {subject} in {root} has numbers that are not finite")
+        templates[str(subject)] = array.reshape(count, 3)
+    return templates
+
+
+def find_topology(root: Path, name: str, count: int, template: Path | None = None) -> Topology:
+    """Triangles (and uv) of `template`, else of the first `.ply` or `.obj` in `root` or `root/templates` that fits.
+
+    Without one the topology has no triangles. Raises InputError if `template` has not `count` vertices.
+    """
+    if template is not None:
+        mesh = read_mesh(template)
+        if len(mesh.vertices) != count:
+            raise InputError(f"{template} has {len(mesh.vertices)} vertices, the clips {count}; give one that fits")
+        return mesh_topology(name, mesh)
+    for folder in (root, root / "templates"):
+        for path in sorted(folder.glob("*.ply")) + sorted(folder.glob("*.obj")):
+            mesh = read_mesh(path)
+            if len(mesh.vertices) == count:
+                return mesh_topology(name, mesh)
+    return bare_topology(name, count)
+
+
+def bare_topology(name: str, count: int) -> Topology:
+    """A topology of which only the vertex count is known."""
+    none = np.zeros((0, 3), np.int32)
+    return Topology(name, count, none, np.zeros((0, 2), np.float32), none, regions_of(name, count))
+
+
+def mesh_topology(name: str, mesh: Mesh) -> Topology:
+    """The connectivity of a mesh, with every uv at the origin if it has none."""
+    uv, uv_triangles = mesh.uv, mesh.uv_triangles
+    if len(uv_triangles) != len(mesh.triangles):
+        uv, uv_triangles = np.zeros((1, 2), np.float32), np.zeros_like(mesh.triangles)
+    count = len(mesh.vertices)
+    return Topology(name, count, mesh.triangles, uv, uv_triangles, regions_of(name, count))
+
+
+def regions_of(name: str, count: int) -> dict[str, NDArray[np.int32]]:
+    """The published vertex lists of a dataset, by their own names, if its meshes have the published vertex count."""
+    from parlante.geometry.regions import SOURCES, VERTICES, region
+
+    if VERTICES.get(name) != count:
+        return {}
+    return {full.partition("/")[2]: region(full) for full in SOURCES if full.partition("/")[0] == name}

@@ -1,0 +1,220 @@
+"""3D-MEAD: FLAME meshes that were reconstructed from the videos of MEAD, 30 frames a second.
+
+    ROOT/M003/video/front/angry/level_1/001.npy   {"verts": (T, 5023, 3) metres, "beta": ...}, pickled, as Speech4Mesh
+                                                  (ICCV 2023) published them; or a plain array (T, 5023, 3)
+    AUDIO/M003/audio/angry/level_1/001.m4a        speech, as MEAD has it (AUDIO may be ROOT); or the video's own sound
+
+The array folders of TalkingStyle (vertices_npy, wav, templates.pkl) are read by `own.Layout`.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.audio.io import read_audio
+from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.restricted_pickle import NUMPY, Machine, Pending, Refused
+from parlante.core.timing import SAMPLE_RATE
+from parlante.data.datasets.folder import find_topology, read_templates
+from parlante.data.lazy import LazyFrames
+from parlante.data.open import pick
+from parlante.data.splits import mead_split
+
+FPS = 30.0
+VERTICES = 5023
+_PERSON = re.compile(r"[MW]\d{3}")
+_SOUNDS = (".wav", ".m4a", ".flac", ".mp3")
+_LARGEST = 1 << 31
+
+
+class Mead(Sequence[Clip]):
+    """The published files as `Clip`s in metres; a file is read whole when frames of it are asked for.
+
+    Args:
+        root: folder of the speakers' folders.
+        split: see `open_corpus`; EMOTE's, by speaker.
+        audio: folder of MEAD itself, if the sound is not in `root`.
+        camera: of whose reconstructions to use (none: all).
+        count: count the frames of every file, which reads them all.
+        template: a mesh with the triangles (none: one in `root`, if there is one).
+
+    Raises:
+        InputError: nothing usable there, or no such split.
+    """
+
+    dataset = "mead"
+    unit = "m"
+    fps = FPS
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str | None = None,
+        *,
+        audio: Path | str | None = None,
+        camera: str | None = "front",
+        count: bool = True,
+        template: Path | None = None,
+    ) -> None:
+        self.root, self.audio = Path(root), Path(root if audio is None else audio)
+        self.template = template
+        self.problems: list[str] = []
+        """What had to be left out, in words."""
+        self.files: dict[str, tuple[Path, Path]] = {}
+        """key: its meshes and its recording."""
+        rows: list[dict[str, Any]] = []
+        for path, (subject, view, emotion, level, name) in _found(self.root):
+            if camera is not None and view != camera:
+                continue
+            sentence = f"{emotion}_{level}_{name}"
+            key = f"{subject}_{sentence}" if camera is not None else f"{subject}_{view}_{sentence}"
+            sound = self._sound(subject, view, emotion, level, name)
+            if sound is None:
+                self.problems.append(f"{key}: no recording {subject}/audio/{emotion}/{level}/{name}.m4a")
+                continue
+            try:
+                frames = len(read_verts(path)) if count else 0
+            except InputError as error:
+                self.problems.append(f"{key}: {error}")
+                continue
+            self.files[key] = path, sound
+            place = mead_split(subject)
+            rows.append({"key": key, "subject": subject, "sentence": sentence, "split": place, "frames": frames})
+        if not rows:
+            why = f" ({self.problems[0]})" if self.problems else ""
+            raise InputError(f"{root} has no clip that can be used{why}; wanted M003/video/front/angry/level_1/001.npy")
+        self.subjects: dict[str, dict[str, Any]] = {row["subject"]: {} for row in rows}
+        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
+        """Of each clip: key, subject, sentence, split, frames (0 where they were not counted)."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        row = self.rows[index]
+        path, sound = self.files[row["key"]]
+        verts = read_verts(path)
+        numbers = np.arange(len(verts))[:, None]
+        vertices: Any = LazyFrames(numbers, verts.shape[1:], np.float32, lambda chosen: verts[chosen[:, 0]])
+        return Clip(read_audio(sound), SAMPLE_RATE, vertices, FPS, row["subject"], row["key"])
+
+    def sources(self, index: int) -> list[Path]:
+        """The files that clip `index` is made of."""
+        return list(self.files[self.rows[index]["key"]])
+
+    def picture_files(self, index: int) -> list[Path]:
+        """None: the dataset has no pictures of the skin."""
+        return []
+
+    def albedo_file(self, subject: str) -> Path | None:
+        """None: the dataset has no pictures of the skin."""
+        return None
+
+    @cached_property
+    def topology(self) -> Topology:
+        """FLAME's, without triangles if no mesh tells them."""
+        return find_topology(self.root, self.dataset, VERTICES, self.template)
+
+    @cached_property
+    def _templates(self) -> dict[str, NDArray[np.float32]]:
+        names = ("templates.pkl", "templates.npz", "templates")
+        return read_templates(self.root, VERTICES) if any((self.root / name).exists() for name in names) else {}
+
+    def identity(self, subject: str) -> Identity:
+        """A speaker at rest: the template, or else the first frame of a neutral clip; raises InputError without either.
+
+        The release has no templates, so the first frame stands for one.
+        """
+        if subject in self._templates:
+            return Identity(subject, self.topology, self._templates[subject])
+        calm = [key for key in sorted(self.files) if key.startswith(f"{subject}_") and "_neutral_" in f"_{key}_"]
+        if not calm:
+            raise InputError(f"{self.root} has no template of {subject!r}, nor a neutral clip to take one from")
+        return Identity(subject, self.topology, read_verts(self.files[calm[0]][0])[0])
+
+    def _sound(self, subject: str, view: str, emotion: str, level: str, name: str) -> Path | None:
+        for root in dict.fromkeys((self.audio, self.root)):
+            stem = root / subject / "audio" / emotion / level / name
+            places = [stem.with_suffix(suffix) for suffix in _SOUNDS]
+            places.append(root / subject / "video" / view / emotion / level / f"{name}.mp4")
+            for place in places:
+                if place.is_file():
+                    return place
+        return None
+
+
+def _found(root: Path) -> list[tuple[Path, tuple[str, ...]]]:
+    """Files, with subject, camera, emotion, level and name."""
+    found = []
+    for person in sorted(root.iterdir()) if root.is_dir() else []:
+        if _PERSON.fullmatch(person.name):
+            for path in sorted((person / "video").glob("*/*/*/*.npy")):
+                found.append((path, (person.name, *path.relative_to(person / "video").parts[:-1], path.stem)))
+    return found
+
+
+_OBJECTS = object()
+
+
+def _dtype(kind: Any, *rest: Any) -> Any:
+    """numpy's, and the one of objects, which only a single dict may follow."""
+    return Pending(lambda _: _OBJECTS) if str(kind) in ("O", "O8") else NUMPY["numpy.dtype"](kind, *rest)
+
+
+def _reconstruct(*rest: Any) -> Pending:
+    def finish(state: Any) -> Any:
+        if state[2] is not _OBJECTS:
+            return NUMPY["numpy.core.multiarray._reconstruct"](*rest).finish(state)
+        if tuple(state[1]) != () or len(state[4]) != 1 or not isinstance(state[4][0], dict):
+            raise Refused("an array of objects other than one dict")
+        return state[4][0]
+
+    return Pending(finish)
+
+
+_BUILDERS = {
+    **NUMPY,
+    "numpy.dtype": _dtype,
+    "numpy.core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray._reconstruct": _reconstruct,
+}
+
+
+def read_verts(path: Path) -> NDArray[np.float32]:
+    """(T, V, 3) of a `.npy`, either a plain array or a pickled dict with `verts`; nothing is executed.
+
+    Raises InputError if it is missing, damaged, refused, or of another shape.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} is larger than 2 GiB; wanted the meshes of one clip")
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+            _, _, dtype = read(file)
+            if dtype.hasobject:
+                content = file.read()
+                value = Machine(_BUILDERS, frozenset({"numpy.ndarray"})).run(content)[0]
+                if not isinstance(value, dict) or "verts" not in value:
+                    raise InputError(f"{path} holds no dict with verts; wanted {{'verts': (T, {VERTICES}, 3)}}")
+                verts = np.asarray(value["verts"])
+            else:
+                verts = np.load(path, mmap_mode="r", allow_pickle=False)
+    except InputError:
+        raise
+    except Refused as error:
+        raise InputError(f"{path} was refused, nothing was executed: {error}") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; copy it again") from error
+    if verts.ndim != 3 or verts.shape[1:] != (VERTICES, 3) or not len(verts) or verts.dtype.kind != "f":
+        raise InputError(f"{path} has an array of shape {verts.shape}, wanted (T, {VERTICES}, 3)")
+    return np.asarray(verts, np.float32)

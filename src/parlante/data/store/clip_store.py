@@ -1,0 +1,251 @@
+"""The clip store: one way to keep any corpus, on a disk or on object storage, for quick access to any frame.
+
+    STORE/writing.json        which dataset and which options; written first
+    STORE/topology.npz        triangles, uv, uv_triangles
+    STORE/subjects/NAME.npz   neutral (V, 3), and the picture of the skin at rest as PNG or JPEG bytes, or none
+    STORE/data/KEY-xxxxxxxx/  zarr 3: vertices (T, V, 3) float32 in chunks of 32 frames, audio (N,) float32;
+                              textures.bin: PNG or JPEG files one after the other
+    STORE/clips/KEY.json      what is known of the clip, and its folder: from now on the clip exists
+    STORE/store.json          all of them in one file; written last
+
+Clips are written by any number of threads, processes or machines at once (`store_writer`): each into a folder of its
+own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 with byte shuffle.
+"""
+
+import io
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
+from parlante.core.files import NUMPY_ERRORS, first_line, member
+from parlante.data.lazy import LazyFrames, lazy_frames
+from parlante.data.open import pick
+from parlante.data.store.packed_corpus import picture
+from parlante.data.store.storage_root import Place
+
+FORMAT = 1
+CHUNK = 32
+"""Frames of one chunk."""
+
+_REQUIRED = ("dataset", "fps", "sample_rate", "unit", "vertices", "clips", "subjects")
+
+
+class ClipStore(Sequence[Clip]):
+    """A clip store as `Clip`s; opening reads one file, frames and pictures are read when they are sliced.
+
+    Args:
+        root: folder or URL.
+        split: see `open_corpus`.
+
+    Raises:
+        InputError: no store there, an unfinished or damaged one, or no such split.
+    """
+
+    def __init__(self, root: Path | str, split: str | None = None) -> None:
+        self.place = Place(root)
+        index = _read_index(self.place)
+        self.dataset: str = index["dataset"]
+        self.fps = float(index["fps"])
+        self.sample_rate = int(index["sample_rate"])
+        self.unit: str = index["unit"]
+        self.vertices = int(index["vertices"])
+        """Vertices of every mesh."""
+        self.subjects: dict[str, dict[str, Any]] = index["subjects"]
+        """What is known of each subject."""
+        self.rows: list[dict[str, Any]] = pick(index["clips"], split, root)
+        """Of each clip: key, subject, sentence, split, frames, samples, minimum and maximum of its offsets (3,)."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        row = self.rows[index]
+        folder, frames = f"data/{row['folder']}", row["frames"]
+        audio = self._array(f"{folder}/audio", (row["samples"],))
+        moving = self._array(f"{folder}/vertices", (frames, self.vertices, 3))
+        where = f"{self.place}/{folder}"
+
+        def make(chosen: NDArray[Any]) -> NDArray[Any]:
+            read = _read(moving, chosen[:, 0], where)
+            if np.isnan(read).any():
+                raise InputError(f"{where} lacks frames that store.json lists; copy or prepare it again")
+            return read
+
+        vertices: Any = LazyFrames(np.arange(frames)[:, None], (self.vertices, 3), np.float32, make)
+        sound = _read(audio, None, where)
+        if np.isnan(sound).any():
+            raise InputError(f"{where} lacks sound that store.json lists; copy or prepare it again")
+        textures = self._textures(row, folder)
+        return Clip(sound, self.sample_rate, vertices, self.fps, row["subject"], row["key"], textures)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Of every mesh."""
+        from parlante.data.datasets.folder import regions_of
+
+        arrays = _npz(self.place, "topology.npz", ("triangles", "uv", "uv_triangles"))
+        try:
+            regions = regions_of(self.dataset, self.vertices)
+            return Topology(
+                self.dataset, self.vertices, arrays["triangles"], arrays["uv"], arrays["uv_triangles"], regions
+            )
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self.place}/topology.npz: {error}; prepare the corpus again") from error
+
+    def identity(self, subject: str) -> Identity:
+        """A subject at rest. Raises InputError for an unknown subject, or one whose neutral face is not known."""
+        if subject not in self.subjects:
+            raise InputError(f"no subject {subject!r} in {self.place}; it has {', '.join(self.subjects)}")
+        if not self.subjects[subject].get("neutral"):
+            raise InputError(f"{self.place} has no neutral face of {subject}; prepare it with templates")
+        name = f"subjects/{quote(subject, safe='')}.npz"
+        arrays = _npz(self.place, name, ("neutral", "albedo"))
+        content = arrays["albedo"].tobytes()
+        albedo = picture(content, f"{self.place}/{name}") if content else None
+        try:
+            return Identity(subject, self.topology, np.asarray(arrays["neutral"], np.float32), albedo)
+        except ValueError as error:
+            raise InputError(f"{self.place}/{name}: {error}; prepare the corpus again") from error
+
+    @property
+    def stats(self) -> dict[str, list[float]]:
+        """`MotionStats.to_dict()` of the offsets of these clips, in the store's unit."""
+        low = np.min([row["minimum"] for row in self.rows], 0)
+        high = np.max([row["maximum"] for row in self.rows], 0)
+        return {"minimum": low.tolist(), "maximum": np.maximum(high, low + 1e-6).tolist()}
+
+    def _array(self, name: str, shape: tuple[int, ...]) -> Any:
+        try:
+            array = _opened(self.place.root, name)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.place}/{name} is not there; copy or prepare the corpus again") from error
+        if array.shape != shape or array.chunks[1:] != shape[1:] or array.dtype != np.float32:
+            raise InputError(f"{self.place}/{name} is not what store.json lists; prepare the corpus again")
+        return array
+
+    def _textures(self, row: Mapping[str, Any], folder: str) -> Any:
+        if row.get("texture_size") is None:
+            return None
+        name = f"{folder}/textures.bin"
+        ends = np.asarray(row["texture_ends"])
+
+        def read(frame: int) -> NDArray[np.uint8]:
+            try:
+                content = self.place.read(name, int(ends[frame - 1]) if frame else 0, int(ends[frame]))
+            except OSError as error:
+                raise InputError(f"cannot read {self.place}/{name}: {error}; prepare the corpus again") from error
+            return picture(content, f"frame {frame} of {self.place}/{name}")
+
+        return lazy_frames(np.arange(row["frames"]), (*row["texture_size"], 3), np.uint8, read)
+
+
+# -- reading
+
+
+@lru_cache(maxsize=256)
+def _opened(root: str, name: str) -> Any:
+    """A zarr array; the last ones stay open, for windows are read from the same clips again and again."""
+    zarr = zarr_library()
+    try:
+        return zarr.open_array(Place(root).zarr(name, True), mode="r")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever the library makes of a damaged header
+        raise InputError(f"cannot read {root}/{name}: {error}; prepare the corpus again") from error
+
+
+def _read(array: Any, numbers: NDArray[np.integer] | None, where: str) -> NDArray[np.float32]:
+    """All of an array, or the frames of these numbers."""
+    try:
+        if numbers is None:
+            return np.asarray(array[:], np.float32)
+        if not len(numbers):
+            return np.zeros((0, *array.shape[1:]), np.float32)
+        first, last = int(numbers.min()), int(numbers.max())
+        if last - first < 2 * len(numbers) + CHUNK:
+            return np.asarray(array[first : last + 1], np.float32)[numbers - first]
+        return np.concatenate([np.asarray(array[n : n + 1], np.float32) for n in numbers.tolist()])
+    except Exception as error:  # whatever the library and its codecs make of damaged chunks
+        raise InputError(f"cannot read {where}: {error}; copy or prepare it again") from error
+
+
+def _read_index(place: Place) -> dict[str, Any]:
+    if not place.exists("store.json"):
+        state = "is unfinished" if place.exists("writing.json") else "holds no clip store"
+        raise InputError(f"{place} {state}; run parlante prepare NAME SRC {place}")
+    index = read_json(place, "store.json")
+    if index.get("format") != FORMAT:
+        raise InputError(f"{place} is of format {index.get('format')}, this version reads {FORMAT}; prepare it again")
+    try:
+        for key in _REQUIRED:
+            index[key]
+        if not (math.isfinite(float(index["fps"])) and float(index["fps"]) > 0 and int(index["vertices"]) > 0):
+            raise ValueError("impossible frame rate or vertex count")
+        for row in index["clips"]:
+            _check_row(row)
+        for name, known in index["subjects"].items():
+            if not isinstance(known, dict):
+                raise TypeError(f"subject {name}")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{place}/store.json is damaged ({why}); prepare the corpus again") from error
+    return index
+
+
+def _check_row(row: Any) -> None:
+    for key in ("key", "subject", "split", "folder"):
+        if not isinstance(row[key], str):
+            raise TypeError(key)
+    if not re.fullmatch(r"[\w.%~-]+", row["folder"]) or row["folder"].startswith("."):
+        raise ValueError(f"folder {row['folder']!r}")
+    for key in ("frames", "samples"):
+        if type(row[key]) is not int or row[key] < 1:
+            raise ValueError(f"{key} of {row['key']}")
+    if len(row["minimum"]) != 3 or len(row["maximum"]) != 3:
+        raise ValueError(f"range of {row['key']}")
+    if row.get("texture_size") is not None:
+        ends = row["texture_ends"]
+        if len(row["texture_size"]) != 2 or len(ends) != row["frames"] or ends != sorted(ends) or ends[0] < 0:
+            raise ValueError(f"pictures of {row['key']}")
+
+
+def read_json(place: Place, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(place.read(name))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {place}/{name}: {error}; prepare the corpus again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{place}/{name} is not what parlante writes; prepare the corpus again")
+    return value
+
+
+def _npz(place: Place, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(place.read(name)), allow_pickle=False) as archive:
+            return {key: member(archive, key) for key in required}
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {place}/{name}: {first_line(error)}; prepare the corpus again") from error
+
+
+def zarr_library() -> Any:
+    try:
+        import zarr
+        import zarr.codecs
+        import zarr.storage
+    except ModuleNotFoundError as error:
+        if sys.version_info < (3, 11):
+            raise InputError("clip stores need Python 3.11 or later; published folders open without") from error
+        raise MissingExtra("zarr", "train") from error
+    return zarr

@@ -1,0 +1,239 @@
+"""Writing a clip store (see `store`): atomic clip by clip, from any number of writers, and resumable."""
+
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from parlante.core import Clip, InputError, Topology
+from parlante.data.store.clip_store import CHUNK, FORMAT, read_json, zarr_library
+from parlante.data.store.packed_corpus import picture
+from parlante.data.store.storage_root import CannotWrite, Place
+
+_AUDIO_CHUNK = 1 << 18
+
+
+class StoreWriter:
+    """Writes clips into a new store, or goes on with one. Any number of writers may share a store.
+
+    Args:
+        root: folder or URL.
+        dataset, fps, unit, vertices: of all clips (see `Corpus`).
+        topology: of all clips.
+        options: what else a store depends on; a store made with other options is refused.
+
+    Raises:
+        InputError: the place is something else, was made otherwise, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        dataset: str,
+        fps: float,
+        unit: str,
+        topology: Topology,
+        sample_rate: int = 16000,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        zarr_library()
+        self.place = Place(root)
+        self.head = {
+            "format": FORMAT,
+            "dataset": dataset,
+            "fps": fps,
+            "sample_rate": sample_rate,
+            "unit": unit,
+            "vertices": topology.num_vertices,
+        }
+        self._claim({**self.head, "options": dict(options or {})})
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, triangles=topology.triangles, uv=topology.uv, uv_triangles=topology.uv_triangles)
+        self.place.write("topology.npz", buffer.getvalue())
+
+    def _claim(self, wanted: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(wanted))
+        if self.place.exists("writing.json"):
+            found = read_json(self.place, "writing.json")
+            if found != wanted:
+                known = found if isinstance(found, dict) else {}
+                differ = [key for key in wanted if known.get(key) != wanted[key]]
+                raise InputError(f"{self.place} was prepared with another {', '.join(differ)}; choose another folder")
+            return
+        root = Path(self.place.root)
+        if self.place.local and root.exists() and (not root.is_dir() or any(root.iterdir())):
+            for _ in range(20):  # another writer may be at this very line
+                if self.place.exists("writing.json"):
+                    self._claim(wanted)
+                    return
+                time.sleep(0.05)
+            raise InputError(f"{self.place} exists and is no clip store; choose a new folder")
+        self.place.write("writing.json", json.dumps(wanted, indent=1).encode())
+
+    def subject(self, name: str, neutral: NDArray[Any] | None, albedo: bytes = b"", **known: Any) -> None:
+        """A subject: its neutral face (V, 3) or none, the PNG or JPEG of its skin, and what else is known of it."""
+        stem = f"subjects/{quote(name, safe='')}"
+        if neutral is not None:
+            buffer = io.BytesIO()
+            picture_bytes = np.frombuffer(albedo, np.uint8)
+            np.savez_compressed(buffer, neutral=np.asarray(neutral, np.float32), albedo=picture_bytes)
+            self.place.write(f"{stem}.npz", buffer.getvalue())
+        self.place.write(f"{stem}.json", json.dumps({"name": name, "neutral": neutral is not None, **known}).encode())
+
+    def written(self, key: str, signature: str) -> bool:
+        """Whether a clip stands there already, made from what `signature` stands for."""
+        name = _marker(key)
+        return bool(signature) and self.place.exists(name) and read_json(self.place, name).get("signature") == signature
+
+    def add(
+        self,
+        clip: Clip,
+        *,
+        split: str,
+        sentence: str = "",
+        signature: str = "",
+        neutral: NDArray[Any] | None = None,
+        pictures: Iterable[bytes] | None = None,
+        **known: Any,
+    ) -> dict[str, Any]:
+        """Write a clip whose key is `clip.sentence`, and return its row; a clip of that key is replaced.
+
+        neutral: (V, 3), from which offsets are measured (none: from the first frame). pictures: the PNG or JPEG files
+        of the frames, kept as they are; without them the clip's textures are stored as PNG. Raises InputError if frames
+        are not finite or not of the store's shape, or if pictures are too few; CannotWrite if the place is full.
+        """
+        key = clip.sentence
+        folder = f"{quote(key, safe='')}-{uuid.uuid4().hex[:8]}"
+        frames = len(clip.vertices)
+        if tuple(clip.vertices.shape[1:]) != (self.head["vertices"], 3) or frames == 0 or not len(clip.audio):
+            raise InputError(
+                f"{key}: {frames} frames of {clip.vertices.shape[1]} vertices and {len(clip.audio)} samples; "
+                f"wanted some of {self.head['vertices']} vertices"
+            )
+        if not np.isfinite(clip.audio).all():
+            raise InputError(f"{key}: its sound has samples that are not finite numbers")
+        row: dict[str, Any] = {
+            "key": key,
+            "subject": clip.subject,
+            "sentence": sentence,
+            "split": split,
+            "frames": frames,
+            "samples": len(clip.audio),
+            **known,
+        }
+        try:
+            row.update(self._vertices(folder, clip, neutral))
+            audio = self._new(folder, "audio", clip.audio.shape, (min(len(clip.audio), _AUDIO_CHUNK),))
+            audio[:] = np.asarray(clip.audio, np.float32)
+            if pictures is None and clip.textures is not None:
+                pictures = _as_png(clip.textures)
+            if pictures is not None:
+                row.update(self._pictures(folder, key, frames, pictures))
+            row.update(folder=folder, signature=signature)
+            previous = read_json(self.place, _marker(key)).get("folder") if self.place.exists(_marker(key)) else None
+            self.place.write(_marker(key), json.dumps(row).encode())
+        except BaseException as error:
+            self.place.remove(f"data/{folder}")
+            if isinstance(error, OSError):
+                raise CannotWrite(f"cannot write {self.place}: {error.strerror or error}") from error
+            raise
+        if previous:
+            self.place.remove(f"data/{previous}")
+        return row
+
+    def finish(self, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Write the index of all clips, once no writer is at work any more, and return the rows.
+
+        keys: the clips that belong to the store and their order; others are removed. Raises InputError if there are
+        none.
+        """
+        rows = {row["key"]: row for row in self._known("clips")}
+        if keys is not None:
+            wanted = list(dict.fromkeys(keys))
+            for key in set(rows) - set(wanted):
+                self.place.remove(_marker(key))
+            rows = {key: rows[key] for key in wanted if key in rows}
+        if not rows:
+            raise InputError(f"no clip was written to {self.place}")
+        used = {row["subject"] for row in rows.values()}
+        subjects = {name: {"neutral": False} for name in sorted(used)}
+        for known in self._known("subjects"):
+            if known["name"] in used:
+                subjects[known["name"]] = {key: value for key, value in known.items() if key != "name"}
+        index = {**self.head, "subjects": subjects, "clips": list(rows.values())}
+        self.place.write("store.json", json.dumps(index).encode())
+        kept = {row["folder"] for row in rows.values()}
+        for name in self.place.names("data"):  # what interrupted or replaced writing left behind
+            if name not in kept:
+                self.place.remove(f"data/{name}")
+        return list(rows.values())
+
+    def _known(self, folder: str) -> list[dict[str, Any]]:
+        """What the small files of a folder say."""
+        names = [n for n in self.place.names(folder) if n.endswith(".json") and not n.startswith(".")]
+        try:
+            return [json.loads(content) for content in self.place.read_all([f"{folder}/{name}" for name in names])]
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {self.place}/{folder}: {error}; prepare into a new folder") from error
+
+    # -- the parts of a clip
+
+    def _new(self, folder: str, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
+        zarr = zarr_library()
+        return zarr.create_array(
+            self.place.zarr(f"data/{folder}/{name}", False),
+            shape=shape,
+            chunks=chunks,
+            dtype="float32",
+            compressors=zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
+            fill_value=float("nan"),  # so that a chunk that got lost is noticed
+        )
+
+    def _vertices(self, folder: str, clip: Clip, neutral: NDArray[Any] | None) -> dict[str, Any]:
+        frames, count = clip.vertices.shape[:2]
+        array = self._new(folder, "vertices", (frames, count, 3), (min(CHUNK, frames), count, 3))
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
+        for start in range(0, frames, CHUNK):
+            block = np.asarray(clip.vertices[start : start + CHUNK], np.float32)
+            if not np.isfinite(block).all():
+                bad = start + int(np.flatnonzero(~np.isfinite(block).all((1, 2)))[0])
+                raise InputError(f"{clip.sentence}: frame {bad} has numbers that are not finite")
+            neutral = block[0] if neutral is None else neutral
+            offsets = block - neutral
+            low, high = np.minimum(low, offsets.min((0, 1))), np.maximum(high, offsets.max((0, 1)))
+            array[start : start + len(block)] = block
+        return {"minimum": low.tolist(), "maximum": high.tolist()}
+
+    def _pictures(self, folder: str, key: str, frames: int, pictures: Iterable[bytes]) -> dict[str, Any]:
+        content, ends, size = io.BytesIO(), [], None
+        for number, data in enumerate(pictures):
+            found = list(picture(data, f"picture {number} of {key}").shape[:2])
+            if size not in (None, found):
+                raise InputError(f"{key}: picture {number} has {found} pixels, the first {size}")
+            size = found
+            content.write(data)
+            ends.append(content.tell())
+        if len(ends) != frames:
+            raise InputError(f"{key}: {len(ends)} pictures for {frames} frames")
+        self.place.write(f"data/{folder}/textures.bin", content.getvalue())
+        return {"texture_size": size, "texture_ends": ends}
+
+
+def _marker(key: str) -> str:
+    return f"clips/{quote(key, safe='')}.json"
+
+
+def _as_png(frames: Any) -> Iterator[bytes]:
+    for number in range(len(frames)):
+        buffer = io.BytesIO()
+        Image.fromarray(np.asarray(frames[number])).save(buffer, "png")
+        yield buffer.getvalue()

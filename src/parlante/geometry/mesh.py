@@ -1,0 +1,155 @@
+"""Template meshes: PLY (text and binary) and Wavefront OBJ, read into vertices, triangles and texture corners."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core.errors import InputError
+from parlante.geometry.obj import read_obj
+
+_PLY_TYPES = {
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+    "float": "f4", "double": "f8", "float32": "f4", "float64": "f8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """One shape; polygons are cut into fans of triangles."""
+
+    vertices: NDArray[np.float32]
+    """(V, 3), in the unit and axes of the file."""
+    triangles: NDArray[np.int32]
+    """(F, 3)."""
+    uv: NDArray[np.float32]
+    """(U, 2) texture corners, none: (0, 2)."""
+    uv_triangles: NDArray[np.int32]
+    """(F, 3) numbers into `uv`, or (0, 3)."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.vertices).all():
+            raise ValueError("vertices that are not finite")
+        for index, count in ((self.triangles, len(self.vertices)), (self.uv_triangles, len(self.uv))):
+            if index.size and not 0 <= index.min() <= index.max() < count:
+                raise ValueError(f"a face names corner {index.max()} of {count}")
+
+
+def read_mesh(path: Path | str) -> Mesh:
+    """The mesh of a `.ply` or `.obj`. Raises InputError if it is missing, damaged or of another kind."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (".ply", ".obj"):
+        raise InputError(f"cannot read {path}: a mesh is a .ply or .obj file")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    if kind == ".obj":
+        return _read_obj(path)
+    try:
+        return _read_ply(path.read_bytes())
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+        raise InputError(f"cannot read {path}: {error}; export the template again") from error
+
+
+def _fans(polygons: list[list[int]]) -> NDArray[np.int32]:
+    fans = [(p[0], p[i], p[i + 1]) for p in polygons for i in range(1, len(p) - 1)]
+    return np.asarray(fans, np.int32).reshape(-1, 3)
+
+
+def _read_obj(path: Path) -> Mesh:
+    mesh = read_obj(path)
+    triangles, uv_triangles = mesh.triangles
+    textured = len(mesh.uv) > 0 and not (uv_triangles < 0).any()
+    none = np.zeros((0, 2)), np.zeros((0, 3), np.int32)
+    uv, uv_triangles = (mesh.uv, uv_triangles) if textured else none
+    return Mesh(mesh.vertices.astype(np.float32), triangles, uv.astype(np.float32), uv_triangles)
+
+
+def _read_ply(content: bytes) -> Mesh:
+    end = content.find(b"end_header")
+    line_end = content.find(b"\n", end)
+    if not content.startswith(b"ply") or end < 0 or line_end < 0:
+        raise ValueError("no PLY header")
+    form = ""
+    elements: list[Any] = []
+    for line in content[:end].decode("latin1").splitlines():
+        words = line.split()
+        if words[:1] == ["format"]:
+            form = words[1]
+        elif words[:1] == ["element"]:
+            elements.append((words[1], int(words[2]), []))
+        elif words[:1] == ["property"]:
+            elements[-1][2].append(words[1:])
+    body = content[line_end + 1 :]
+    for name, count, properties in elements:
+        if not 0 <= count <= len(body) or not properties:  # no element takes less than a byte
+            raise ValueError(f"{count} elements {name!r} of {len(properties)} properties in {len(body)} bytes")
+    if form == "ascii":
+        read = _ply_text(body, elements)
+    elif form in ("binary_little_endian", "binary_big_endian"):
+        read = _ply_binary(body, elements, "<" if form == "binary_little_endian" else ">")
+    else:
+        raise ValueError(f"unknown PLY format {form!r}")
+    rows = read["vertex"]
+    vertices = np.stack(
+        [np.asarray([row[axis] for row in rows]) if form == "ascii" else rows[axis] for axis in "xyz"], 1
+    )
+    none = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.int32)
+    return Mesh(vertices.astype(np.float32), _fans(read.get("face", [])), *none)
+
+
+def _ply_text(body: bytes, elements: list[Any]) -> dict[str, Any]:
+    lines = iter(body.decode("latin1").splitlines())
+    read: dict[str, Any] = {}
+    for name, count, properties in elements:
+        rows = []
+        for _ in range(count):
+            words = next(lines, "").split()
+            row: dict[str, Any] = {}
+            at = 0
+            for kind in properties:
+                length = int(words[at]) if kind[0] == "list" else 1
+                at += kind[0] == "list"
+                values = [float(word) for word in words[at : at + length]]
+                if len(values) < length:
+                    raise ValueError("the file ends too early")
+                row[kind[-1]] = [int(v) for v in values] if kind[0] == "list" else values[0]
+                at += length
+            rows.append(row)
+        read[name] = rows if name == "vertex" else [_corners(row) for row in rows]
+    return read
+
+
+def _corners(row: dict[str, Any]) -> list[int]:
+    return next((row[key] for key in ("vertex_indices", "vertex_index") if key in row), [])
+
+
+def _ply_binary(body: bytes, elements: list[Any], order: str) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    at = 0
+    for name, count, properties in elements:
+        if not any(kind[0] == "list" for kind in properties):
+            form = np.dtype([(kind[-1], order + _PLY_TYPES[kind[0]]) for kind in properties])
+            read[name] = np.frombuffer(body, form, count, at)
+            at += form.itemsize * count
+            continue
+        rows = []
+        for _ in range(count):
+            row: dict[str, Any] = {}
+            for kind in properties:
+                length = 1
+                if kind[0] == "list":
+                    counter = np.dtype(order + _PLY_TYPES[kind[1]])
+                    length = int(np.frombuffer(body, counter, 1, at)[0])
+                    at += counter.itemsize
+                if length < 0:
+                    raise ValueError(f"a list of {length}")
+                item = np.dtype(order + _PLY_TYPES[kind[-2]])
+                row[kind[-1]] = np.frombuffer(body, item, length, at).tolist()
+                at += item.itemsize * length
+            rows.append(_corners(row))
+        read[name] = rows
+    return read

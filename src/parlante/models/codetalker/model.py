@@ -1,0 +1,351 @@
+"""CodeTalker, stage 2: speech to codes of facial motion (Xing et al., "CodeTalker", CVPR 2023, section 3.2).
+
+    memory m = audio_feature_map(speech);   tokens e_0 = s, e_t = E(r_{t-1}) + s
+    z = feat_map(decoder(e + positions | m));   codes = nearest(z);   motion = stage 1 decodes the codes
+
+r_t is the last frame of stage 1's decoding of all codes up to t. That decoding is not causal, so what is fed back
+differs from the result, which decodes all codes at once. The causal half of the loop is cached exactly; `prefix.py`
+does the other half, exactly or at constant cost. Stage 1 is frozen here. Parameter names are the authors'.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parlante.core import InputError
+from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
+from parlante.models.codetalker.incremental_decoder import Prefix
+from parlante.models.codetalker.rounded import loop_weights, nearest_codes
+from parlante.models.components.autoregressive_model import FeedbackConfig
+from parlante.models.components.causal_decoder import Heard, periodic_positions, zero_past
+from parlante.models.components.incremental_decoder import taught_tokens
+from parlante.models.cpu.skinny_matmul import EXACT
+from parlante.models.cpu.wide import Rounded, RoundedDecoder, one_thread
+
+AT_ONCE = 4
+"""Frames that are decoded in one pass, over all items of a batch; 1: one after the other. With so few rows a matrix
+product takes no longer than with one; in BLAS with fewer than four."""
+PIECE = 256
+"""Frames whose cross-attention is prepared at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeTalkerConfig(FeedbackConfig):
+    """Sizes; the defaults are those published for VOCASET (wav2vec 2.0 base)."""
+
+    audio_dim: int = 768
+    width: int = 1024
+    layers: int = 6
+    autoencoder: MotionAutoencoderConfig = field(default_factory=MotionAutoencoderConfig)
+    """Stage 1; a mapping of its fields will do."""
+    refresh: float = 0.25
+    """Growth of the clip after which the fed-back decoding is computed anew. 0: at every frame, as released, at a cost
+    that grows with the square of the length."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.autoencoder, Mapping):
+            object.__setattr__(self, "autoencoder", MotionAutoencoderConfig(**self.autoencoder))
+        if self.autoencoder.motion_dim != self.motion_dim:
+            raise ValueError(
+                f"motion_dim is {self.motion_dim}, in stage 1 {self.autoencoder.motion_dim}; must be equal"
+            )
+        if self.autoencoder.halvings:
+            raise ValueError(f"stage 2 predicts the codes of every frame; halvings must be 0, got {self.autoencoder}")
+        if not self.refresh >= 0:
+            raise ValueError(f"refresh must be at least 0, got {self.refresh}")
+
+    def resized(self, motion_dim: int) -> "CodeTalkerConfig":
+        """The same sizes, of both stages, for motion of so many numbers a frame."""
+        return replace(self, motion_dim=motion_dim, autoencoder=replace(self.autoencoder, motion_dim=motion_dim))
+
+
+class Taught(NamedTuple):
+    """One pass of teacher forcing: what the losses compare."""
+
+    motion: Tensor
+    """(B, T, M) decoded from the predicted codes; gradients pass the codes straight through."""
+    latent: Tensor
+    """(B, T, groups * code_dim) predicted, not quantised; causal, unlike `motion`."""
+    target: Tensor
+    """(B, T, groups * code_dim) codes of the true motion; no gradient."""
+
+
+class Rolled(NamedTuple):
+    """One generated clip."""
+
+    codes: Tensor
+    """(B, T, groups) int64."""
+    fed_back: Tensor
+    """(B, T, C) hidden frames of stage 1 as the loop saw them (`delay` frames later, if any)."""
+
+
+class CodeTalker(nn.Module):
+    """Motion is the displacement from the template, (B, T, M), in the unit of training."""
+
+    motion_maps = "autoencoder.decoder.vertice_map_reverse", ("vertice_map", "autoencoder.encoder.vertice_mapping.0")
+    """As `FeedbackModel.motion_maps`."""
+
+    def __init__(self, config: CodeTalkerConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.audio_feature_map = nn.Linear(c.audio_dim, c.width)
+        self.vertice_map = nn.Linear(c.motion_dim, c.width)
+        self.transformer_decoder = c.decoder()
+        self.feat_map = nn.Linear(c.width, c.autoencoder.latent_dim, bias=False)
+        nn.init.zeros_(self.feat_map.weight)
+        self.learnable_style_emb = nn.Embedding(c.subjects, c.width)
+        self.autoencoder = MotionAutoencoder(c.autoencoder).requires_grad_(False)
+
+    def style_code(self, weights: Tensor) -> Tensor:
+        """Style of a speaker (one-hot) or a mixture of speakers, linear: weights (B, N) -> (B, D)."""
+        return weights @ self.learnable_style_emb.weight
+
+    def latent(
+        self,
+        features: Tensor,
+        motion: Tensor,
+        code: Tensor,
+        *,
+        released: bool = False,
+    ) -> Tensor:
+        """Each frame before quantisation, from the true frames before it: (B, min(T, S // w), groups * code_dim).
+
+        features (B, S, A); motion (B, T, M); code (B, D). `released`: the first token is E(0) + s as in the authors'
+        training, where their generation starts from s alone; ours starts from s in both.
+        """
+        frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
+        tokens = taught_tokens(self.vertice_map, motion, code, frames, self.config.period, released=released)
+        tokens = F.dropout(tokens, self.config.dropout, self.training)
+        return self.feat_map(self.transformer_decoder(tokens, self.audio_feature_map(features)))
+
+    def forward(
+        self,
+        features: Tensor,
+        motion: Tensor,
+        code: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        released: bool = False,
+    ) -> Tensor:
+        """Teacher forcing, decoded: (B, min(T, S // w), M), zero past `lengths` (B,) frames. See `latent`.
+
+        Stage 1 lets every frame act on every other, so frame t of the result sees later true frames through their
+        codes; `latent` is what is causal. Raises InputError for clips of one frame.
+        """
+        return self._decode(self.latent(features, motion, code, released=released), lengths)
+
+    def teach(
+        self,
+        features: Tensor,
+        motion: Tensor,
+        code: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        past: Tensor | None = None,
+        released: bool = False,
+    ) -> Taught:
+        """`forward` with all that `talker_loss` needs. past (B, T, M): stands for the true frames before each one."""
+        latent = self.latent(features, motion if past is None else past, code, released=released)
+        with torch.no_grad():
+            target = self.autoencoder.quantise(self.autoencoder.encode(motion[:, : latent.shape[1]], lengths)).latent
+        return Taught(self._decode(latent, lengths), latent, target)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        features: Tensor,
+        code: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        refresh: float | None = None,
+        live: bool = False,
+        delay: int = 0,
+    ) -> Tensor:
+        """Motion for speech of any length: features (B, S, A), code (B, D), lengths (B,) frames -> (B, S // w, M).
+
+        refresh: see the config; 0 gives the released numbers. live: the frames that a `session` of the same `delay`
+        yields, instead of decoding all codes at the end. Raises InputError for clips of one frame (unless live).
+        """
+        rolled = self.roll(features, code, lengths=lengths, refresh=refresh, delay=delay)
+        if not live:
+            return self._decode(self.autoencoder.quantize.vectors(rolled.codes), lengths)
+        motion = self.autoencoder.decoder.vertice_map_reverse(rolled.fed_back)
+        return motion if lengths is None else zero_past(motion, lengths)
+
+    @torch.no_grad()
+    def roll(
+        self,
+        features: Tensor,
+        code: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        refresh: float | None = None,
+        delay: int = 0,
+    ) -> Rolled:
+        """The loop alone: codes of all frames and what was fed back. Arguments as in `generate`."""
+        rollout = CodeRollout(self, code, self.config.refresh if refresh is None else refresh, delay)
+        frames = self.transformer_decoder.frames_heard(features.shape[1])
+        codes = torch.zeros(len(features), frames, self.config.autoencoder.groups, dtype=torch.long, device=code.device)
+        shown = code.new_zeros(len(features), frames, self.config.autoencoder.width)
+        with rollout.threads():
+            for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features), lengths)):
+                codes[:, t] = new
+                place = slice(t + 1 - tail.shape[1], t + 1)
+                if lengths is not None:  # an item that has ended keeps what it was shown then
+                    tail = torch.where((lengths > t)[:, None, None], tail, shown[:, place])
+                shown[:, place] = tail
+        return Rolled(codes, shown)
+
+    @torch.no_grad()
+    def session(self, code: Tensor, *, refresh: float | None = None, delay: int = 0) -> "CodeSession":
+        """Motion piece by piece; the numbers of `generate(..., live=True)`. code (B, D).
+
+        delay: frames by which the answer lags behind, so that it has seen what follows it (2 covers the decoder's
+        convolution).
+        """
+        return CodeSession(self, code, self.config.refresh if refresh is None else refresh, delay)
+
+    def _decode(self, latent: Tensor, lengths: Tensor | None) -> Tensor:
+        motion = self.autoencoder.decode(self.autoencoder.quantise(latent, lengths).latent, lengths)
+        return motion if lengths is None else zero_past(motion, lengths)
+
+
+class CodeRollout:
+    """The autoregressive loop; one step costs the width of the model, never that of the mesh.
+
+    Reading all weights for a single frame is what a step costs, and what is fed back are codes: so codes of some frames
+    to come are guessed (those of the last pass), decoder and stage 1 run on all of them at once, and the frames up to
+    the first wrong guess are those that one step after the other would have given. The rest are the next guesses
+    (Jacobi decoding: Santilli et al., "Accelerating Transformer Inference for Translation via Parallel Decoding", ACL
+    2023). At least one frame is right.
+    """
+
+    def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
+        if delay < 0:
+            raise ValueError(f"delay must be at least 0, got {delay}")
+        self.model, self.code, self.token, self.weights = model, code, code, loop_weights(model)
+        decoder = model.transformer_decoder
+        self.maps = maps = self.weights.maps if refresh and not model.training else EXACT
+        items = len(code)
+        self.state: Any = RoundedDecoder(decoder, maps, items) if isinstance(maps, Rounded) else decoder.start(items)
+        stage, taps = model.autoencoder.decoder, self.weights.taps
+        self.prefix = Prefix(stage, refresh=refresh, tail=delay + 1, maps=maps, taps=taps)
+        self.passes = 0
+        """Times that the weights were read."""
+
+    def threads(self) -> AbstractContextManager[None]:
+        """To be entered around `advance`: what is compiled has one thread, and others would only wait for it."""
+        return one_thread() if isinstance(self.maps, Rounded) else nullcontext()
+
+    def advance(self, memory: Tensor, lengths: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each frame that memory (B, S, D) covers: its codes (B, groups), and the decoded tail (B, n, C).
+
+        lengths (B,): frames of each item that matter; whatever follows may be wrong.
+        """
+        piece = PIECE * self.model.config.steps_per_frame
+        for first in range(0, memory.shape[1], piece):
+            yield from self._advance(memory[:, first : first + piece], lengths)
+            lengths = None if lengths is None else lengths - PIECE
+
+    def _advance(self, memory: Tensor, lengths: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        decoder, quantizer, prefix = self.model.transformer_decoder, self.model.autoencoder.quantize, self.prefix
+        heard = decoder.hear(memory)
+        positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
+        rounded, t = isinstance(self.maps, Rounded), 0
+        most = max(1, (AT_ONCE if rounded else min(AT_ONCE, 3)) // len(self.code))
+        tokens = self.token[:, None]  # that of the next frame, then guesses
+        guessed = torch.zeros(len(tokens), 0, self.model.config.autoencoder.groups, dtype=torch.long).to(tokens.device)
+        while t < heard.frames:
+            count = min(most, heard.frames - t, prefix.room())
+            lacking = max(0, count - tokens.shape[1])
+            given = torch.cat([tokens[:, :count], tokens[:, -1:].expand(-1, lacking, -1)], 1)
+            z = self.maps.apply(self.model.feat_map, self._decode(given + positions[t : t + count], heard, t))
+            codes = nearest_codes(quantizer, z) if rounded else quantizer.nearest_codes(z)
+            tails = prefix.ahead(quantizer.vectors(codes))
+            fed_back = self.maps.linear(tails[:, :, -1], self.weights.matrix, self.weights.offset) + self.code[:, None]
+            right = 1 + agreeing(codes[:, :-1], guessed, None if lengths is None else lengths - t)
+            self.state.rewind(self.state.length - count + right)
+            prefix.keep(right)
+            tokens = torch.cat([fed_back, tokens[:, count + 1 :]], 1)[:, right - 1 :]
+            guessed = torch.cat([codes, guessed[:, count:]], 1)[:, right:]
+            self.token, self.passes, t = tokens[:, 0], self.passes + 1, t + right
+            yield from zip(codes[:, :right].unbind(1), tails[:, :right].unbind(1))
+
+    def _decode(self, tokens: Tensor, heard: Heard, t: int) -> Tensor:
+        decoder = self.model.transformer_decoder
+        if isinstance(self.state, RoundedDecoder):
+            return self.state.block(tokens, heard, t)
+        if tokens.shape[1] == 1 and decoder.compiled(self.state):
+            return decoder.step(tokens[:, 0], heard, t, self.state)[:, None]
+        return decoder.block(tokens, heard, t, self.state)
+
+
+def agreeing(codes: Tensor, guessed: Tensor, lengths: Tensor | None = None) -> int:
+    """Leading frames whose codes were guessed right in every item: codes (B, n, groups), guessed (B, m, groups).
+
+    Frames of item b from lengths[b] on do not matter.
+    """
+    frames = min(codes.shape[1], guessed.shape[1])
+    if not frames:
+        return 0
+    same = (codes[:, :frames] == guessed[:, :frames]).all(2)
+    if lengths is not None:
+        same |= torch.arange(frames, device=lengths.device) >= lengths[:, None]
+    wrong = (~same.all(0)).nonzero()
+    return int(wrong[0]) if len(wrong) else frames
+
+
+class CodeSession:
+    """Speech in pieces, motion out in pieces, `delay` frames late."""
+
+    def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
+        self.model, self.delay = model, delay
+        self._rollout = CodeRollout(model, code, refresh, delay)
+        self._rest = code.new_zeros(len(code), 0, model.config.autoencoder.width)
+
+    @torch.no_grad()
+    def push(self, features: Tensor) -> Tensor:
+        """The next n * steps_per_frame feature steps (B, n * w, A) -> the frames (B, n, M) that are ready.
+
+        The first `delay` frames pushed give no answer; `finish` gives as many. Raises ValueError if uneven.
+        """
+        steps = self.model.config.steps_per_frame
+        if features.shape[1] % steps:
+            raise ValueError(f"push whole frames: {steps} feature steps each, got {features.shape[1]} steps")
+        ready = [self._rest[:, :0]]
+        with self._rollout.threads():
+            for _, tail in self._rollout.advance(self.model.audio_feature_map(features)):
+                done = max(0, tail.shape[1] - self.delay)  # 1 once there are that many frames
+                ready.append(tail[:, :done])
+                self._rest = tail[:, done:]
+        return self._show(torch.cat(ready, 1))
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """The last frames (B, <= delay, M), when no more speech follows."""
+        rest, self._rest = self._rest, self._rest[:, :0]
+        return self._show(rest)
+
+    def _show(self, hidden: Tensor) -> Tensor:
+        return self.model.autoencoder.decoder.vertice_map_reverse(hidden)
+
+
+def talker_loss(taught: Taught, motion: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(motion term, code term) of CodeTalker's eq. 7, both of weight 1 in the paper's code; means over the true frames.
+
+    mean (decoded - true motion)^2 and mean (latent - codes of the true motion)^2. motion (B, T, M) may be longer than
+    what was taught. Raises InputError where no frame is left.
+    """
+    frames = taught.motion.shape[1]
+    if not frames:
+        raise InputError("no frame to learn from: the speech is shorter than one frame; give a longer clip")
+    moved = (taught.motion - motion[:, :frames]).square()
+    coded = (taught.latent - taught.target).square()
+    kept = frames_kept(lengths, frames)
+    return (moved.mean(), coded.mean()) if kept is None else (moved[kept].mean(), coded[kept].mean())

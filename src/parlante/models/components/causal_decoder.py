@@ -1,0 +1,410 @@
+"""The decoder of FaceFormer and its heirs: biased causal self-attention over frames, each frame hearing its own audio.
+
+Three ideas (Fan et al., "FaceFormer", CVPR 2022, section 3.2), shared by every autoregressive family here:
+
+- positions repeat with a period, so that no clip is longer than those seen in training;
+- self-attention is causal and fades by one step per period, more slowly in each further head (after ALiBi,
+  Press et al. 2022), which lets it run past any training length;
+- frame t attends only to the memory steps of its own moment, `steps_per_frame` of them.
+
+Because a frame never sees the future, keys and values of the past can be kept: `step` costs one frame, not the prefix.
+Because it sees no more than its `span` of frames, itself included, old ones can be dropped: a clip of any length takes
+time in proportion to its frames, and a session the same memory for ever. The published code ends at 600 frames.
+"""
+
+import functools
+import importlib
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parlante.models.components.kv_cache import Heard, State, first_seen, uneven
+from parlante.models.cpu import skinny_matmul as rows
+
+COMPILED = True
+"""Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
+WIDEST = 512
+"""Past this width the work outweighs the calls, and reading matrices is what costs: those of cross-attention are used
+on the memory beforehand, for all frames at once."""
+SPAN = 600
+"""Frames in the published bias and positional tables: as far back as any published model has ever looked."""
+BLOCK = 512  # frames worked on at once: their queries share one piece of bias, their past one piece of storage
+
+
+@functools.cache
+def kernel() -> Any:
+    """The compiled steps, or None without numba."""
+    try:
+        return importlib.import_module("parlante.models.cpu.causal_kernels")
+    except ModuleNotFoundError as absent:
+        if absent.name != "numba":
+            raise
+        return None
+
+
+def attention_slopes(heads: int) -> list[float]:
+    """How fast each head forgets: 2^(-8 (h + 1) / heads) for a power of two; other counts borrow from the next one."""
+    if heads & (heads - 1) == 0:
+        return [2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)]
+    lower = 2 ** int(math.log2(heads))
+    return attention_slopes(lower) + attention_slopes(2 * lower)[0::2][: heads - lower]
+
+
+def bias_rows(first: int, last: int, period: int, heads: int, span: int | None = None) -> Tensor:
+    """Bias of frames `first`..`last - 1` against all that any of them sees: `first_seen(first, span)`..`last - 1`.
+
+    (heads, last - first, last - first_seen) float32; -inf in the future and beyond the span.
+    """
+    distance = torch.arange(first, last)[:, None] - torch.arange(first_seen(first, span), last)
+    past = torch.tensor(attention_slopes(heads))[:, None, None] * -distance.div(period, rounding_mode="floor")
+    hidden = distance < 0 if span is None else (distance < 0) | (distance >= span)
+    return past.masked_fill(hidden, -math.inf)
+
+
+def temporal_bias(frames: int, period: int, heads: int, span: int | None = None) -> Tensor:
+    """Added to head h's logits: -slope_h * floor((i - j) / period) for i - span < j <= i, else -inf; (heads, T, T)."""
+    return bias_rows(0, frames, period, heads, span)
+
+
+def memory_mask(frames: int, steps: int, steps_per_frame: int) -> Tensor:
+    """(T, S) bool, True = hidden: frame t hears steps t * w .. t * w + w - 1. The rule, spelled out as a mask."""
+    return torch.arange(steps).div(steps_per_frame, rounding_mode="floor") != torch.arange(frames)[:, None]
+
+
+@functools.lru_cache(maxsize=32)
+def _one_period(width: int, period: int) -> Tensor:
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    angle = torch.arange(period, dtype=torch.float32)[:, None] * frequency
+    table = torch.zeros(period, width)
+    table[:, 0::2], table[:, 1::2] = angle.sin(), angle.cos()[:, : width // 2]
+    return table
+
+
+def periodic_positions(first: int, frames: int, width: int, period: int) -> Tensor:
+    """Rows `first`.. of the periodic positional table, (frames, width) float32.
+
+    pe[t, 2i] = sin(t' 10000^(-2i/width)), pe[t, 2i+1] = cos(same), t' = t mod period (FaceFormer, eq. 4). Evaluated
+    in single precision whatever the model runs in: the published weights were trained with exactly these roundings.
+    """
+    with torch.device("cpu"):
+        return _one_period(width, period)[torch.arange(first, first + frames) % period]
+
+
+class CausalLayer(nn.TransformerDecoderLayer):
+    """torch's post-norm decoder layer (ReLU), same parameter names; attention computed as the alignment allows."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, steps_per_frame: int) -> None:
+        super().__init__(width, heads, hidden, dropout, batch_first=True)
+        self.heads, self.rate, self.steps = heads, dropout, steps_per_frame
+
+    def forward(self, x: Tensor, memory: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:  # type: ignore[override]
+        """x (B, T, D); memory (B, >= T * w, D); blocks as `CausalDecoder.forward` cuts them -> (B, T, D)."""
+        x = self.norm1(x + self.dropout1(self._self(x, blocks)))
+        keys, values = self.hear(memory, x.shape[1])
+        x = self.norm2(x + self.dropout2(self.listen(x, keys, values)))
+        return self.norm3(x + self.dropout3(self._think(x)))
+
+    def _think(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+    def _self(self, x: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:
+        q, k, v = (self._split(part) for part in self._project(x))
+        rate = self.rate if self.training else 0.0
+        done = [
+            F.scaled_dot_product_attention(q[..., i:j, :], k[..., seen:j, :], v[..., seen:j, :], bias, dropout_p=rate)
+            for i, j, bias in blocks
+            for seen in [j - bias.shape[-1]]
+        ]
+        return self.self_attn.out_proj(torch.cat(done, -2).transpose(1, 2).flatten(-2))
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        return F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias).chunk(3, -1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D / heads)
+
+    def hear(self, memory: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of cross-attention, (B, T, w, D) each; memory (B, >= T * w, D)."""
+        width = memory.shape[-1]
+        weight, bias = self.multihead_attn.in_proj_weight[width:], self.multihead_attn.in_proj_bias[width:]
+        both = F.linear(memory[:, : frames * self.steps], weight, bias)
+        key, value = both.unflatten(1, (frames, self.steps)).chunk(2, -1)
+        return key, value
+
+    def only_answer(self, memory: Tensor) -> Tensor:
+        """`listen` where a frame hears one step, whatever it is: memory (B, T, D) -> (B, T, D)."""
+        attention, last = self.multihead_attn, slice(2 * memory.shape[-1], None)
+        return attention.out_proj(F.linear(memory, attention.in_proj_weight[last], attention.in_proj_bias[last]))
+
+    def listen(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Each frame's attention over its own w steps: x (B, T, D), keys and values (B, T, w, D) -> (B, T, D).
+
+        With one step softmax is 1, so the answer is that step's value: query and key weights have no effect.
+        """
+        values = values.unflatten(-1, (self.heads, -1))  # (B, T, w, heads, D / heads)
+        if self.steps == 1:
+            share = values.new_ones(*values.shape[:-1], 1)
+        else:
+            width = x.shape[-1]
+            attention = self.multihead_attn
+            q = rows.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+            q = q.unflatten(-1, (1, self.heads, -1)) / math.sqrt(width // self.heads)
+            share = (q * keys.unflatten(-1, (self.heads, -1))).sum(-1, keepdim=True).softmax(-3)
+        share = F.dropout(share, self.rate, self.training)
+        return rows.apply(self.multihead_attn.out_proj, (share * values).sum(-3).flatten(-2))
+
+    def folded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Keys and values (B, T, w, D) taken through the maps of queries and answers, so that `answer` needs neither.
+
+        -> what a frame is multiplied with, for each further step and head (B, T, w - 1, H, D); what is added
+        (B, T, w - 1, H); the answer to the first step (B, T, D); what it changes by (B, T, w - 1, H, D).
+        """
+        attention, split = self.multihead_attn, (self.heads, keys.shape[-1] // self.heads)
+        query = attention.in_proj_weight[: keys.shape[-1]].unflatten(0, split)  # (H, D / H, D)
+        shift = attention.in_proj_bias[: keys.shape[-1]].unflatten(0, split)
+        out = attention.out_proj.weight.unflatten(1, split)  # (D, H, D / H)
+        key, value = ((x[:, :, 1:] - x[:, :, :1]).unflatten(-1, split) for x in (keys, values))
+        key = key / math.sqrt(split[1])
+        rise, offset = torch.einsum("btwhs,hsd->btwhd", key, query), torch.einsum("btwhs,hs->btwh", key, shift)
+        change = torch.einsum("btwhs,dhs->btwhd", value, out)
+        return rise, offset, attention.out_proj(values[:, :, 0]), change
+
+    def answer(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
+        """Cross-attention of frames x (B, T, D), by `Heard.of`: known, folded, or from keys and values."""
+        if len(heard) == 1:
+            return heard[0]
+        if len(heard) == 2:
+            return self.listen(x, *heard)
+        rise, offset, first, change = heard
+        logits = (rise @ x[:, :, None, :, None])[..., 0] + offset  # (B, T, w - 1, H), over those of the first step
+        share = torch.cat([torch.zeros_like(logits[:, :, :1]), logits], 2).softmax(2)[:, :, 1:]
+        return first + (share.flatten(2)[:, :, None] @ change.flatten(2, 3))[:, :, 0]
+
+    def step(self, x: Tensor, heard: tuple[Tensor, ...], state: State, layer: int, bias: Tensor) -> Tensor:
+        """One frame: x (B, D); heard as `Heard.of` a frame; bias (heads, seen) -> (B, D)."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self._project(x))  # (B, heads, D / heads)
+        keys, values = state.append(layer, k, v)
+        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, seen)
+        share = F.dropout(logits.softmax(-1), self.rate, self.training)
+        seen = (values @ share.mT)[..., 0].flatten(-2)
+        x = self.norm1(x + self.dropout1(self.self_attn.out_proj(seen)))
+        answer = self.answer(x[:, None], tuple(part[:, None] for part in heard))[:, 0]
+        x = self.norm2(x + self.dropout2(answer))
+        return self.norm3(x + self.dropout3(self._think(x)))
+
+    def block(self, x: Tensor, heard: tuple[Tensor, ...], keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """Some frames, no dropout: x (B, n, D); heard as `Heard.of` a slice of frames -> (B, n, D).
+
+        keys, values (B, heads, D / heads, seen): a piece of the past, whose last n places receive these frames; bias
+        (heads, n, seen).
+        """
+        own = self.self_attn
+        projected = rows.linear(x, own.in_proj_weight, own.in_proj_bias)
+        q, k, v = (self._split(part) for part in projected.chunk(3, -1))  # (B, heads, n, D / heads)
+        keys[..., -x.shape[1] :], values[..., -x.shape[1] :] = k.mT, v.mT
+        share = (q @ keys / math.sqrt(q.shape[-1]) + bias).softmax(-1)
+        seen = (values @ share.mT).permute(0, 3, 1, 2).flatten(-2)
+        x = self.norm1(x + rows.apply(own.out_proj, seen))
+        x = self.norm2(x + self.answer(x, heard))
+        return self.norm3(x + rows.apply(self.linear2, F.relu(rows.apply(self.linear1, x))))
+
+
+class CausalDecoder(nn.Module):
+    """A stack of `CausalLayer`s. Keys `layers.{i}.*` are those of torch's `TransformerDecoder`.
+
+    Tokens already carry their positions (`periodic_positions`). `steps_per_frame` = w memory steps belong to a frame.
+    Frame i attends to frames i - span + 1..i; none: to all before it.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        *,
+        heads: int = 4,
+        period: int,
+        hidden: int | None = None,
+        dropout: float = 0.1,
+        steps_per_frame: int = 1,
+        span: int | None = SPAN,
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"heads must divide width, got width={width} and heads={heads}")
+        if span is not None and span < 1:
+            raise ValueError(f"span must be at least 1 frame, or none for all of the past, got {span}")
+        super().__init__()
+        self.width, self.heads, self.period, self.steps_per_frame = width, heads, period, steps_per_frame
+        self.span = span
+        hidden = 2 * width if hidden is None else hidden
+        self.layers = nn.ModuleList(CausalLayer(width, heads, hidden, dropout, steps_per_frame) for _ in range(layers))
+
+    def frames_heard(self, steps: int) -> int:
+        """Whole frames that `steps` memory steps cover."""
+        return steps // self.steps_per_frame
+
+    def forward(self, tokens: Tensor, memory: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """All frames at once (teacher forcing): tokens (B, T, D), memory (B, S, D) -> (B, T, D).
+
+        lengths (B,): real frames of each item; frames past them come out as zero. Padding needs no mask, for it lies
+        in the future of every real frame. Raises ValueError where the memory is too short for the tokens.
+        """
+        frames = tokens.shape[1]
+        self._check(frames, memory)
+        blocks = [
+            (first, last, self.bias(first, last).to(tokens))
+            for first, last in ((i, min(i + BLOCK, frames)) for i in range(0, frames, BLOCK))
+        ]
+        x = tokens
+        for layer in self.layers:
+            x = layer(x, memory, blocks)
+        return x if lengths is None else zero_past(x, lengths)
+
+    def bias(self, first: int, last: int) -> Tensor:
+        """`bias_rows` of this decoder."""
+        return bias_rows(first, last, self.period, self.heads, self.span)
+
+    def hear(self, memory: Tensor) -> Heard:
+        """Cross-attention keys and values of memory (B, S, D), for the S // steps_per_frame frames it covers."""
+        frames = self.frames_heard(memory.shape[1])
+        if self.steps_per_frame == 1 and not self.training:
+            return Heard(torch.stack([layer.only_answer(memory) for layer in self.layers]), None, None)  # type: ignore[operator]
+        pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
+        if self.width > WIDEST and not self.training:
+            folded = [layer.folded(*pair) for layer, pair in zip(self.layers, pairs)]  # type: ignore[operator]
+            return Heard(None, None, None, tuple(torch.stack(part) for part in zip(*folded)))
+        return Heard(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
+
+    def start(self, batch: int, capacity: int = 64) -> State:
+        """An empty past for `batch` items; it grows as needed. Differentiable if made while gradients are enabled."""
+        like = self.layers[0].norm1.weight  # type: ignore[union-attr]
+        shape = (len(self.layers), batch, self.heads, self.width // self.heads)
+        growing = torch.is_grad_enabled()
+        room = 0 if growing else uneven(capacity)
+        return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing, self.span)  # type: ignore[operator]
+
+    def step(self, token: Tensor, heard: Heard, t: int, state: State) -> Tensor:
+        """One frame after those in `state`, hearing frame t of `heard`: token (B, D) -> (B, D); `state` moves on."""
+        state.reserve(1)
+        now = state.length
+        if self.compiled(state):
+            out = token.contiguous().clone()
+            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now - state.origin, 1e-5)
+            state.length += 1
+            return out
+        bias = self.bias(now, now + 1)[:, 0].to(token)
+        x = token
+        for number, layer in enumerate(self.layers):
+            x = layer.step(x, heard.of(number, t), state, number, bias)  # type: ignore[operator]
+        state.length += 1
+        return x
+
+    def block(self, tokens: Tensor, heard: Heard, t: int, state: State) -> Tensor:
+        """Frames whose tokens are known, or guessed: as many `step`s on tokens (B, n, D) from frame t of `heard` on.
+
+        One pass over the weights. -> (B, n, D); `state` moves on by n frames and can be rewound by up to n. Without
+        dropout or gradients.
+        """
+        count = tokens.shape[1]
+        state.reserve(count)
+        bias = self.bias(state.length, state.length + count).to(tokens)  # (heads, n, seen)
+        end = state.length + count - state.origin
+        seen = slice(end - bias.shape[-1], end)
+        x = tokens
+        for number, layer in enumerate(self.layers):
+            past = (state.keys[number, ..., seen], state.values[number, ..., seen])
+            x = layer.block(x, heard.of(number, slice(t, t + count)), *past, bias)  # type: ignore[operator]
+        state.length += count
+        return x
+
+    def compiled(self, state: State) -> bool:
+        """Whether the steps of `state` run in `causal_kernel.py`: narrow, on the CPU, no gradients, no dropout."""
+        keys = state.keys
+        plain = keys.device.type == "cpu" and keys.dtype in (torch.float32, torch.float64)
+        narrow = self.width <= WIDEST and not self.training and not state.growing
+        return COMPILED and plain and narrow and kernel() is not None
+
+    def _kernel_arguments(self, heard: Heard, state: State) -> tuple[Any, ...]:
+        if state.packed is None:
+            state.packed = self._pack()
+        room = state.keys.shape[-1]
+        if state.falling is None or len(state.falling) != room:
+            state.falling = torch.arange(room).flip(0).div(self.period, rounding_mode="floor").to(state.keys).numpy()
+        past = (state.keys.numpy(), state.values.numpy(), state.falling)
+        slopes = torch.tensor(attention_slopes(self.heads), dtype=state.keys.dtype).numpy()
+        fading = (slopes, 1 << 40 if self.span is None else self.span)
+        none4, none5 = state.keys.new_zeros(0, 0, 0, 0), state.keys.new_zeros(0, 0, 0, 0, 0)
+        given = (heard.answers, none4), (heard.keys, none5), (heard.values, none5)
+        read = tuple((none if x is None else x).detach().contiguous().numpy() for x, none in given)
+        return state.packed, past, fading, read
+
+    def _pack(self) -> tuple[Any, ...]:
+        """Weights stacked over layers, matrices as (L, in, out), with 1 / sqrt(D / H) taken into the queries."""
+        layers: Any = self.layers
+        width, scale = self.width, (self.width // self.heads) ** -0.5
+        scaled = torch.ones(3 * width, dtype=layers[0].norm1.weight.dtype)
+        scaled[:width] = scale
+        own = [layer.self_attn for layer in layers]
+        other = [layer.multihead_attn for layer in layers]
+
+        def stack(parts: list[Tensor], matrix: bool = True) -> Any:
+            whole = torch.stack([part.detach() for part in parts])
+            return (whole.mT if matrix else whole).contiguous().numpy()
+
+        norms = [torch.stack([torch.stack([n.weight, n.bias]) for n in (x.norm1, x.norm2, x.norm3)]) for x in layers]
+        return (
+            stack([x.in_proj_weight * scaled[:, None] for x in own]),
+            stack([x.in_proj_bias * scaled for x in own], False),
+            stack([x.out_proj.weight for x in own]),
+            stack([x.out_proj.bias for x in own], False),
+            stack([x.in_proj_weight[:width] * scale for x in other]),
+            stack([x.in_proj_bias[:width] * scale for x in other], False),
+            stack([x.out_proj.weight for x in other]),
+            stack([x.out_proj.bias for x in other], False),
+            stack([x.linear1.weight for x in layers]),
+            stack([x.linear1.bias for x in layers], False),
+            stack([x.linear2.weight for x in layers]),
+            stack([x.linear2.bias for x in layers], False),
+            stack(norms, False),
+        )
+
+    def roll(
+        self, token: Tensor, code: Tensor, folded: tuple[Tensor, Tensor], heard: Heard, state: State, counts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All frames of `heard` in compiled runs of `BLOCK` -> hidden frames (B, T, D) and the next token (B, D).
+
+        For states that are `compiled`; counts (B,) frames wanted of each item, the others stay zero.
+        """
+        positions = periodic_positions(state.length, heard.frames, self.width, self.period).to(token)
+        hidden, token = token.new_zeros(len(token), heard.frames, self.width), token.contiguous().clone()
+        matrix, offset = folded
+        own = (
+            token.numpy(),
+            code.detach().contiguous().numpy(),
+            matrix.detach().mT.contiguous().numpy(),
+            offset.detach().contiguous().numpy(),
+            positions.numpy(),
+            counts.to(torch.int64).numpy(),
+        )
+        for first in range(0, heard.frames, BLOCK):
+            last = min(first + BLOCK, heard.frames)
+            state.reserve(last - first)
+            place = state.length - state.origin
+            kernel().roll(*own, *self._kernel_arguments(heard, state), first, last, place, 1e-5, hidden.numpy())
+            state.length += last - first
+        return hidden, token
+
+    def _check(self, frames: int, memory: Tensor) -> None:
+        if memory.shape[1] < frames * self.steps_per_frame:
+            raise ValueError(
+                f"{frames} frames need {frames * self.steps_per_frame} memory steps, got {memory.shape[1]}; "
+                "cut the motion, or resample the speech features"
+            )
+
+
+def zero_past(x: Tensor, lengths: Tensor) -> Tensor:
+    """x (B, T, ...) with everything from frame lengths[b] on set to zero."""
+    real = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+    return x * real.reshape(*real.shape, *[1] * (x.ndim - 2)).to(x.dtype)

@@ -1,0 +1,309 @@
+"""PTalker: speech-driven faces whose style is told apart from what they say.
+
+Wang, Xu, Zhao, Zhang, Zhang, "PTalker: Personalized Speech-Driven 3D Talking Head Animation via Style Disentanglement
+and Modality Alignment", ACM Multimedia 2025.
+
+    token t = E(motion of frame t - 1) + code,   code = start token + identity + style of the voice + style of a motion
+    tokens + periodic positions -> 6 causal decoder layers, frame t hearing its own speech -> D -> motion of frame t
+
+Motion is the displacement from the template, M numbers a frame. Parameter names are those of the published files.
+Shapes: B batch, T frames, S = T * steps_per_frame memory steps, A and E widths of the speech and the emotion features,
+D width, N subjects, M motion coordinates. Where we differ from the published code: docs/models/ptalker.md.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parlante.core import InputError
+from parlante.models.components.autoregressive_model import FeedbackConfig
+from parlante.models.components.causal_decoder import periodic_positions, zero_past
+from parlante.models.components.incremental_decoder import Rollout, Session, fold
+from parlante.models.components.style_embedding import StyleEncoder
+from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
+from parlante.models.ptalker.audio_style import AudioStyle
+from parlante.models.ptalker.motion_encoders import MotionContent, MotionStyle, real_frames
+from parlante.models.ptalker.reference import roll_as_released
+from parlante.models.ptalker.rollout import AlignedRollout
+
+Mode = Literal["seen", "unseen", "reference"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTalkerConfig(FeedbackConfig):
+    """Sizes; the defaults are those that the published code can train (BIWI)."""
+
+    motion_dim: int = 70110
+    audio_dim: int = 1024
+    emotion_dim: int = 1024
+    """Width of the emotion features, 60 a second in the published model."""
+    width: int = 128
+    period: int = 25
+    subjects: int = 6
+    layers: int = 6
+    steps_per_frame: int = 2
+    audio_style_hidden: int = 256
+    motion_convolutions: int = 6
+    motion_layers: int = 6
+    motion_heads: int = 2
+    motion_hidden: int | None = None
+    """Inner width of the motion encoders' layers; none: three times `width`."""
+    auxiliary_classes: int | None = None
+    """Classes of the auxiliary classifier; none: one a subject. The published code has 6, whatever the subjects."""
+    dead_layers: bool = False
+    """Hold the layers that the published files contain and never use, so that those files load strictly."""
+    spatial_edges: int = 0
+    """Directed edges of the mesh for the paper's spatial alignment; 0 switches it off."""
+    spatial_width: int = 16
+    temporal_window: int = 0
+    """Frames that the paper's temporal alignment looks back, the present one included; 0 switches it off."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.motion_heads < 1 or 2 * self.width % self.motion_heads:
+            raise ValueError(f"motion_heads must divide twice the width, got {self.motion_heads} and {self.width}")
+        if self.spatial_edges and self.motion_dim % 3:
+            raise ValueError(
+                f"spatial alignment needs motion that is vertices, got motion_dim={self.motion_dim}, which is not a "
+                "multiple of 3; set spatial_edges=0 for coefficients"
+            )
+
+
+class Classifier(nn.Module):
+    """One linear layer: a vector (B, D) -> logits (B, classes)."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, classes)."""
+        return self.fc(x)
+
+
+class Temperature(nn.Module):
+    """The learned temperature of the contrastive loss."""
+
+    def __init__(self, value: float = 0.07) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(value))
+
+
+class PTalker(nn.Module):
+    """Speech features and a style code -> motion."""
+
+    def __init__(self, config: PTalkerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, dropout = config.width, config.dropout
+        self.start_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.audio_feature_map = nn.Linear(config.audio_dim, width)
+        self.vertice_encoder = nn.Linear(config.motion_dim, width)
+        self.transformer_decoder = config.decoder()
+        self.vertice_decoder = nn.Linear(width, config.motion_dim)
+        nn.init.zeros_(self.vertice_decoder.weight)
+        nn.init.zeros_(self.vertice_decoder.bias)
+        self.onehot_style_encoder = StyleEncoder(config.subjects, width)
+        self.AudioStyle = AudioStyle(config.emotion_dim, width, config.audio_style_hidden, dropout)
+        sizes: dict[str, Any] = {
+            "convolutions": config.motion_convolutions,
+            "layers": config.motion_layers,
+            "heads": config.motion_heads,
+            "hidden": config.motion_hidden,
+            "dropout": dropout,
+            "dead_layers": config.dead_layers,
+        }
+        self.content_motion = MotionContent(width, config.period, **sizes)
+        self.style_motion = MotionStyle(width, config.period, **sizes)
+        # Only losses look at these three.
+        self.auxiliary_style_classifier = Classifier(width, config.auxiliary_classes or config.subjects)
+        self.cons = Temperature()
+        self.style_classifier = Classifier(width, config.subjects)
+        if config.spatial_edges:
+            self.spatial = SpatialAlignment(config.spatial_edges, config.spatial_width)
+        if config.temporal_window:
+            self.temporal = TemporalAlignment(
+                width, config.temporal_window, config.heads, config.steps_per_frame, dropout
+            )
+
+    def connect(self, edges: Tensor) -> None:
+        """Tell spatial alignment the mesh: edges (spatial_edges, 2), from vertex [0] to vertex [1]."""
+        if not self.config.spatial_edges:
+            raise ValueError("this model has no spatial alignment; configure spatial_edges with the number of edges")
+        self.spatial.connect(edges)
+
+    # What goes in and what comes out, one map each.
+
+    def listen(self, features: Tensor) -> Tensor:
+        """Speech features (B, S, A) -> memory (B, S, D)."""
+        return self.audio_feature_map(features)
+
+    def see(self, motion: Tensor) -> Tensor:
+        """Motion (B, T, M) -> embedded frames (B, T, D)."""
+        if self.config.spatial_edges:
+            motion = self.spatial(motion.unflatten(-1, (-1, 3))).flatten(-2)
+        return self.vertice_encoder(motion)
+
+    def show(self, hidden: Tensor) -> Tensor:
+        """Hidden frames (B, T, D) -> motion (B, T, M)."""
+        return self.vertice_decoder(hidden)
+
+    def style_code(
+        self,
+        weights: Tensor | None = None,
+        *,
+        emotion: Tensor | None = None,
+        emotion_lengths: Tensor | None = None,
+        reference: Tensor | None = None,
+        reference_lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Who to move like, (B, D): start token + whatever is given of identity, voice and a reference motion.
+
+        weights (B, N): one subject (one-hot) or a mixture; emotion (B, S, E): features of the voice, lengths in steps;
+        reference (B, T, M): a whole clip of displacements, lengths in frames. With nothing given, batch 1.
+        """
+        code = self.start_token[:, 0]
+        if weights is not None:
+            if weights.shape[-1] != self.config.subjects:
+                raise InputError(f"style weights name {weights.shape[-1]} subjects, this model {self.config.subjects}")
+            code = code + self.onehot_style_encoder(weights)
+        if emotion is not None:
+            real = None if emotion_lengths is None else real_frames(emotion.shape[1], emotion_lengths)
+            code = code + self.AudioStyle(emotion, real)
+        if reference is not None:
+            real = None if reference_lengths is None else real_frames(reference.shape[1], reference_lengths)
+            code = code + self.style_motion(self.see(reference), real)[0]
+        return code
+
+    def forward(
+        self,
+        features: Tensor,
+        motion: Tensor,
+        code: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        sampling: float = 0.0,
+        passes: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Each frame from the true frames before it: features (B, S, A), motion (B, T, M), code (B, D)
+        -> (B, min(T, S // w), M).
+
+        lengths (B,): real frames; the others come out as zero. sampling: probability that a frame before is the
+        model's own (scheduled sampling, Bengio et al. 2015) instead of the true one. Own frames are predicted `passes`
+        times over in parallel (Duckworth et al. 2019): after T passes they are exactly those of a frame-by-frame run.
+        """
+        memory = self.listen(features)
+        motion = motion[:, : self.transformer_decoder.frames_heard(memory.shape[1])]
+        seen = motion
+        if sampling > 0.0:
+            dice = torch.rand(motion.shape[:2], generator=generator, device=motion.device)
+            own = (dice < sampling)[..., None]
+            for _ in range(passes):
+                with torch.no_grad():
+                    seen = torch.where(own, self._predict(seen, code, memory, lengths), motion)
+        return self._predict(seen, code, memory, lengths)
+
+    def _predict(self, motion: Tensor, code: Tensor, memory: Tensor, lengths: Tensor | None) -> Tensor:
+        hidden = self.decode(self.see(before(motion)) + code[:, None], memory, lengths)
+        predicted = self.show(hidden)
+        return predicted if lengths is None else zero_past(predicted, lengths)
+
+    def decode(self, tokens: Tensor, memory: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, D) without positions, memory (B, S, D) -> hidden frames (B, T, D), all at once."""
+        if self.config.temporal_window:
+            tokens = self.temporal(tokens, memory)
+        positions = periodic_positions(0, tokens.shape[1], self.config.width, self.config.period).to(tokens)
+        tokens = F.dropout(tokens + positions, self.config.dropout, self.training)
+        return self.transformer_decoder(tokens, memory, lengths)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        features: Tensor,
+        code: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        mode: Mode | None = None,
+        weights: Tensor | None = None,
+        emotion: Tensor | None = None,
+        emotion_lengths: Tensor | None = None,
+        reference: Tensor | None = None,
+        reference_lengths: Tensor | None = None,
+        released: bool = False,
+    ) -> Tensor:
+        """Motion (B, T, M) for features (B, S, A), one frame after the other; zero past `lengths` (B,) frames.
+
+        Give a `code` (B, D), or a `mode` and what it needs, as `style_code` takes it: "seen": weights; "unseen": no
+        identity; "reference": a whole clip of displacements. `emotion` is optional here. The cost is linear in T, and
+        the first token is that of training, so that `forward` on the result returns the result.
+
+        released: as the published `predict_seen`, `predict_unseen` and `predict_with_ref_motion` compute, odd corners
+        included (see `released.py`); needs a `mode` and `emotion`, and `reference` in absolute coordinates, of which
+        only frame 0 is read. Raises InputError if a mode lacks what it needs.
+        """
+        if (code is None) == (mode is None):
+            raise InputError("give either a style code or a mode ('seen', 'unseen', 'reference'), not both or neither")
+        if mode is not None:
+            _check_mode(mode, weights, emotion, reference, released)
+        if released:
+            if mode is None or emotion is None:
+                raise InputError("released decoding needs a mode and emotion features; a style code is not enough")
+            real = None if emotion_lengths is None else real_frames(emotion.shape[1], emotion_lengths)
+            identity = self.onehot_style_encoder(weights) if mode == "seen" and weights is not None else None
+            frame = reference[:, 0] if mode == "reference" and reference is not None else None
+            hidden = roll_as_released(
+                self, self.listen(features), self.AudioStyle(emotion, real), identity=identity, frame=frame
+            ).hidden
+        else:
+            if code is None:
+                code = self.style_code(
+                    weights if mode == "seen" else None,
+                    emotion=emotion,
+                    emotion_lengths=emotion_lengths,
+                    reference=reference,
+                    reference_lengths=reference_lengths,
+                )
+            hidden = self._rollout(code.expand(len(features), -1)).advance(self.listen(features), 0.0, lengths)
+        motion = self.show(hidden)
+        return motion if lengths is None else zero_past(motion, lengths)
+
+    @torch.no_grad()
+    def session(self, code: Tensor) -> Session:
+        """Speech in pieces, motion out in pieces, for a style code (B, D); the same numbers as `generate`."""
+        return Session(self._rollout(code), self.listen, self.show)
+
+    def _rollout(self, code: Tensor) -> Rollout:
+        still = code.new_zeros(1, 1, self.config.motion_dim)
+        first = self.see(still)[:, 0] + code
+        folded = fold(self.vertice_decoder, self.vertice_encoder)
+        if not (self.config.spatial_edges or self.config.temporal_window):
+            return Rollout(self.transformer_decoder, code, folded, first=first)
+        return AlignedRollout(
+            self.transformer_decoder,
+            code,
+            folded,
+            first=first,
+            temporal=self.temporal if self.config.temporal_window else None,
+            feed_back=(lambda hidden: self.see(self.show(hidden))) if self.config.spatial_edges else None,
+        )
+
+
+def before(motion: Tensor) -> Tensor:
+    """The frame before each frame, (B, T, M) -> (B, T, M); the face at rest before the first."""
+    return torch.cat([torch.zeros_like(motion[:, :1]), motion[:, :-1]], 1)
+
+
+def _check_mode(
+    mode: str, weights: Tensor | None, emotion: Tensor | None, reference: Tensor | None, released: bool
+) -> None:
+    if mode not in ("seen", "unseen", "reference"):
+        raise InputError(f"no mode {mode!r}; known: 'seen', 'unseen', 'reference'")
+    needed = {"seen": ("weights", weights), "reference": ("reference", reference)}.get(mode)
+    if needed is not None and needed[1] is None:
+        raise InputError(f"mode {mode!r} needs {needed[0]}")
+    if released and mode == "unseen" and emotion is None:
+        raise InputError("released mode 'unseen' needs emotion features")

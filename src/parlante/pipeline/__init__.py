@@ -1,6 +1,0 @@
-"""Speech in, a face that says it out: the whole pipeline, in pieces of bounded memory."""
-
-from parlante.pipeline.perform import animate, animate_to, stream
-from parlante.pipeline.source import Request, Source, Window
-
-__all__ = ["Request", "Source", "Window", "animate", "animate_to", "stream"]

@@ -1,0 +1,332 @@
+"""From the user's mesh to a `Character`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError, Topology
+from parlante.geometry.pose import neck_weights
+from parlante.head import rig
+from parlante.head.arkit import INDEX
+from parlante.retarget.mesh.attach import Attachment, attach, loosened, outer_triangles, user_shapes
+from parlante.retarget.mesh.character import Character
+from parlante.retarget.mesh.fit import SEAL_FROM, Registered, register
+from parlante.retarget.mesh.lips import Met, meeting, torn
+from parlante.retarget.mesh.mesh import UserMesh, parts_of, read_character_mesh, texture_of, weld
+from parlante.retarget.mesh.parts import (
+    MOUTH,
+    added,
+    blinks_that_cover,
+    check_choice,
+    joined,
+    parts_texture,
+    seat_eyes,
+    seat_mouth,
+    wanted_eyes,
+    wanted_mouth,
+)
+from parlante.retarget.mesh.pose import LEAST_LIKENESS, LEAST_PROMINENCE, Pose, PoseSearch, Similarity, umeyama
+from parlante.retarget.mesh.prior import FacePrior, face_prior
+from parlante.retarget.mesh.surface import Surface
+from parlante.retarget.mesh.transfer import carry_shapes
+from parlante.retarget.mesh.wrinkle import wrinkle_table
+
+Steps = Callable[[str], None]
+WRINKLE_SIZE = 512
+_WORST = 0.0025
+_PARTED = 0.0003
+_REGIONS = ("lips", "upper_lip", "lower_lip", "face", "upper_face", "lower_face", "neck", "ears", "forehead", "cheeks")
+
+
+def build_character(
+    path: Path | str,
+    *,
+    texture: Path | str | None = None,
+    landmarks: Path | str | None = None,
+    parts: str = "auto",
+    refused: Path | None = None,
+    step: Steps = lambda what: None,
+) -> Character:
+    """A character of a `.obj`, `.ply`, `.glb` or `.vrm`.
+
+    texture: its picture; landmarks: a JSON file of names of our landmarks (nose_tip, mouth_left, chin, ...) and places
+    [x, y, z] or vertex numbers, at least four. parts: which of eyeballs, and teeth with gums and tongue, are added:
+    auto (those that are missing), none, eyes, mouth or all. refused: where to save a picture if it is refused; step:
+    told what is being done. Raises InputError if the mesh cannot be read or shows no face.
+    """
+    check_choice(parts)
+    step("reading")
+    mesh = read_character_mesh(path)
+    albedo = mesh.albedo if texture is None else texture_of(texture)
+    prior = face_prior()
+    first, place = weld(mesh.vertices)
+    surface = Surface(mesh.vertices[first], place[mesh.triangles])
+    step("looking for the face")
+    pose, surface = _find(surface, prior, mesh, landmarks, refused)
+    if (surface.triangles != place[mesh.triangles]).any():  # it was inside out
+        mesh = replace(mesh, triangles=mesh.triangles[:, ::-1], uv_triangles=mesh.uv_triangles[:, ::-1])
+    turned = pose.similarity
+    part = parts_of(surface.triangles, len(surface.vertices))
+    canonical = Surface(turned.apply(surface.vertices), surface.triangles)
+    main, loose = _main_part(canonical, part, prior.shape(pose.coefficients)[prior.head.topology.regions["face"]])
+    step("fitting")
+    registered = register(canonical, pose, prior, loose)
+    if not registered.residual < _WORST:
+        _refuse(mesh, canonical, refused, f"our face stays {1000 * registered.residual:.1f} mm away from it on average")
+    step("carrying the shapes over")
+    attached = attach(canonical, registered, prior, part, main)
+    person = _alike(prior, registered)
+    eyes = wanted_eyes(parts, canonical, registered, prior, attached.eyeballs)
+    if eyes:
+        registered = seat_eyes(canonical, registered, prior)
+    ours = carry_shapes(prior, person, registered)
+    lips = prior.head.layout.lips[rig.LIP_LINE]
+    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
+    barred = np.zeros(len(canonical.triangles), bool)
+    if parts not in ("none", "eyes"):
+        jaw = ours[INDEX["jawOpen"]]
+        closed = registered.neutral[lips]
+        sides = attached.above, attached.under
+        barred = torn(canonical, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
+        canonical = Surface(canonical.vertices, canonical.triangles[~barred])
+        mesh = replace(mesh, triangles=mesh.triangles[~barred], uv_triangles=mesh.uv_triangles[~barred])
+    attached = loosened(attached, canonical)
+    met = meeting(canonical, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
+    registered = replace(registered, neutral=registered.neutral + met.seal, seal=registered.seal + met.seal)
+    ours = met.shapes
+    shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
+    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
+    for number, blink in blinks_that_cover(canonical, neutral, registered, ours, attached.carrier, prior, eyes).items():
+        shapes[number] = blink
+    topology = _topology(mesh, place, canonical, registered, attached, prior)
+    step("texture")
+    table = None
+    if mesh.textured:
+        outer = outer_triangles(prior)
+        table = wrinkle_table(
+            topology,
+            canonical.vertices[place],
+            prior.head.topology,
+            registered.neutral - registered.seal,
+            outer,
+            WRINKLE_SIZE,
+        )
+    names = eyes + wanted_mouth(parts, canonical, neutral, shapes, registered, ours, prior)
+    back = np.zeros(3)
+    if MOUTH[0] in names:
+        back = seat_mouth(canonical, neutral, shapes, registered, ours, prior)
+    more = added(prior, names)
+    its = registered.neutral[more.number] + np.isin(more.number, added(prior, MOUTH).number)[:, None] * back
+    # eyeballs of the user's without a picture would be blank
+    blind = parts != "none" and albedo is None and any(len(ball) for ball in attached.eyeballs)
+    pivot = prior.head.neck_pivot(person).astype(np.float64)
+    x, y, z = (float(value) for value in pivot)
+    still = np.concatenate([neutral[place], its]).astype(np.float32)
+    report = {
+        "relief": round(pose.relief, 3),
+        "prominence": round(pose.prominence, 3),
+        "fit_mm": round(1000 * registered.residual, 3),
+        "followed": round(len(attached.carrier.known) / len(surface.vertices), 3),
+        "mouth": _told(registered, met),
+        "cut_apart": int(barred.sum()),
+        "lips_apart_mm": _apart(met),
+        "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
+        "own_eyeballs": [len(ball) for ball in attached.eyeballs],
+        "own_lower_teeth": len(attached.jaw),
+        "added": list(more.names),
+        "like": person,
+    }
+    return Character(
+        joined(topology, more),
+        still,
+        np.concatenate([shapes[:, place], ours[:, more.number]], axis=1),
+        turned,
+        (x, y, z),
+        neck_weights(still, pivot),
+        place,
+        attached.carrier,
+        albedo,
+        table,
+        report,
+        len(more.number),
+        parts_texture(prior, person) if names or blind else None,
+    )
+
+
+def _find(
+    surface: Surface, prior: FacePrior, mesh: UserMesh, landmarks: Path | str | None, refused: Path | None
+) -> tuple[Pose, Surface]:
+    """The pose, and the surface with its outside outside."""
+    if landmarks is not None:
+        start = read_landmarks(landmarks, prior, mesh)
+        poses = [(PoseSearch(side, prior).refine(start), side) for side in (surface, _inside_out(surface))]
+        pose, best = max(poses, key=lambda item: item[0].likeness)
+        return pose, best
+    best = surface
+    pose = PoseSearch(surface, prior).run()[0]
+    if not pose.is_face and _hollow(surface):
+        other = _inside_out(surface)
+        turned = PoseSearch(other, prior).run()[0]
+        if turned.likeness > pose.likeness:
+            pose, best = turned, other
+    if not pose.is_face:
+        canonical = Surface(pose.similarity.apply(best.vertices), best.triangles)
+        _refuse(
+            mesh, canonical, refused,
+            f"at best nose, lips and sockets agree {max(pose.relief, 0):.2f} with a face's and lie "
+            f"{1000 * pose.error:.1f} mm from it, a likeness of {max(pose.likeness, 0):.2f} "
+            f"where {LEAST_LIKENESS} is the least"
+            if pose.likeness <= LEAST_LIKENESS
+            else f"it has sockets, but nose and mouth stand out {pose.prominence:.2f} times as far as a face's, where "
+            f"{LEAST_PROMINENCE} is the least",
+        )  # fmt: skip
+    return pose, best
+
+
+def _inside_out(surface: Surface) -> Surface:
+    return Surface(surface.vertices, surface.triangles[:, ::-1])
+
+
+def _hollow(surface: Surface) -> bool:
+    """Whether the triangles seem to face inwards, by the signed volume."""
+    corners = surface.vertices[surface.triangles] - surface.vertices.mean(0)
+    return bool(np.einsum("ni,ni->", np.cross(corners[:, 0], corners[:, 1]), corners[:, 2]) < 0)
+
+
+def read_landmarks(path: Path | str, prior: FacePrior, mesh: UserMesh) -> Similarity:
+    """The similarity that takes the named places of the file to ours. Raises InputError if they cannot be used."""
+    path = Path(path)
+    marks = prior.head.topology.landmarks
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "no such file"
+        raise InputError(
+            f"cannot use the landmarks in {path}: {found}; wanted a JSON file such as "
+            '{"nose_tip": [x, y, z], "chin": 1375, "mouth_left": ..., "mouth_right": ...}'
+        )
+    try:
+        named = json.loads(path.read_text())
+        if not isinstance(named, dict):
+            raise ValueError("not an object of name: place")
+        places = {}
+        for name, where in named.items():
+            if name not in marks:
+                raise ValueError(f"{name!r} is no landmark; known: {', '.join(sorted(marks))}")
+            point = mesh.vertices[where] if isinstance(where, int) else np.asarray(where, np.float64)
+            if point.shape != (3,) or not np.isfinite(point).all():
+                raise ValueError(f"{name} must be [x, y, z] or a vertex number")
+            places[name] = point
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"cannot use the landmarks in {path}: {error}") from error
+    if len(places) < 4:
+        raise InputError(
+            f"{path} names {len(places)} landmarks, 4 are needed: nose_tip, chin, mouth_left, mouth_right, or more"
+        )
+    goal = prior.mean[[marks[name] for name in places]]
+    return umeyama(np.stack(list(places.values())), goal)
+
+
+def _main_part(surface: Surface, part: NDArray[np.int64], face: NDArray[np.floating]) -> tuple[int, NDArray[np.bool_]]:
+    """The connected part that is the face, and (F,) True on triangles of the others that hold little of it."""
+    from scipy.spatial import cKDTree
+
+    size = np.bincount(part)
+    _, nearest = cKDTree(surface.vertices).query(face)
+    share = np.bincount(part[nearest], minlength=len(size)) / len(face)
+    main = int(share.argmax())
+    kept = (share > 0.08) & (size > 0.02 * size[main])
+    kept[main] = True
+    small = np.array([not k for k in kept])
+    return main, small[part[surface.triangles[:, 0]]]
+
+
+def _alike(prior: FacePrior, registered: Registered) -> str:
+    """The embedded person whose face is nearest in form, place and size apart."""
+    face = prior.head.topology.regions["face"]
+
+    def form(vertices: NDArray[np.floating]) -> NDArray[np.floating]:
+        centred = vertices[face] - vertices[face].mean(0)
+        return centred / np.linalg.norm(centred)
+
+    found = form(registered.neutral)
+    apart = [np.linalg.norm(form(prior.head.neutral(name)) - found) for name in prior.head.identity_names]
+    return prior.head.identity_names[int(np.argmin(apart))]
+
+
+def _topology(
+    mesh: UserMesh, place: NDArray[np.int64], surface: Surface, registered: Registered, attached: Attachment,
+    prior: FacePrior,
+) -> Topology:  # fmt: skip
+    ours = prior.head.topology
+    carry = attached.carrier
+    nearest = np.full(len(surface.vertices), -1, np.int64)
+    nearest[carry.known] = carry.index[np.arange(len(carry.known)), carry.weights.argmax(1)]
+    regions = {}
+    sets = {name: np.isin(nearest, ours.regions[name]) & (nearest >= 0) for name in _REGIONS}
+    sets["upper_lip"] &= ~attached.lower
+    sets["lower_lip"] &= ~attached.upper
+    sets["inner_mouth"] = attached.inside
+    for name, ball in zip(("eyeball_left", "eyeball_right"), attached.eyeballs, strict=True):
+        sets[name] = np.isin(np.arange(len(nearest)), ball)
+    for name, inside in sets.items():
+        if inside.any():
+            regions[name] = np.flatnonzero(inside[place]).astype(np.int32)
+    first = np.zeros(len(surface.vertices), np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    landmarks = {}
+    rest = registered.neutral - registered.seal
+    for name, number in ours.landmarks.items():
+        if number >= prior.head.layout.ranges["skin"][1]:
+            continue
+        allowed = np.zeros(len(nearest), bool)
+        if name.startswith("upper_lip"):
+            allowed = attached.upper
+        elif name.startswith("lower_lip"):
+            allowed = attached.lower
+        if not allowed.any():
+            allowed = nearest >= 0
+        candidates = np.flatnonzero(allowed)
+        distance = np.linalg.norm(surface.vertices[candidates] - rest[number], axis=1)
+        if distance.min() < 0.015:
+            landmarks[name] = int(first[candidates[int(distance.argmin())]])
+    # of doubled vertices the first is drawn, or shading would break along texture seams
+    triangles = first[place[mesh.triangles]]
+    return Topology(
+        mesh.name, len(place), triangles.astype(np.int32), mesh.uv, mesh.uv_triangles.astype(np.int32), regions,
+        landmarks,
+    )  # fmt: skip
+
+
+def _told(registered: Registered, met: Met) -> str:
+    if registered.mouth is None:
+        return "estimated"
+    gap = registered.mouth.gap if registered.mouth.gap > SEAL_FROM else met.before["rest"]
+    return f"parted by {1000 * gap:.1f} mm, closed" if gap > _PARTED else "seen"
+
+
+def _apart(met: Met) -> dict[str, float]:
+    """The opening that is left where lips should meet, millimetres: at rest, in the worst shape, and before mending."""
+    shapes = [name for name in met.after if name != "rest"]
+    worst = max(shapes, key=met.after.__getitem__)
+    return {
+        "rest": round(1000 * met.after["rest"], 3),
+        "rest_before": round(1000 * met.before["rest"], 3),
+        worst: round(1000 * met.after[worst], 3),
+        "worst_before": round(1000 * max(met.before[name] for name in shapes), 3),
+    }
+
+
+def _refuse(mesh: UserMesh, canonical: Surface, refused: Path | None, reason: str) -> None:
+    shown = ""
+    if refused is not None:
+        from parlante.retarget.mesh.picture import show_surface
+
+        show_surface(canonical, refused)
+        shown = f" (see {refused})"
+    raise InputError(
+        f"no face was found in {mesh.name!r}{shown}: {reason}; if it is one, say where with --landmarks file.json, "
+        'such as {"nose_tip": [x, y, z], "chin": ..., "mouth_left": ..., "mouth_right": ...}'
+    )

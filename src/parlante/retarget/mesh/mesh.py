@@ -1,0 +1,160 @@
+"""The user's mesh as one surface: OBJ, PLY or GLB, polygons cut, parts joined, doubled vertices told."""
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from parlante.core import InputError
+from parlante.core.files import first_line
+from parlante.geometry.mesh import read_mesh
+from parlante.retarget.rig.gltf import Gltf, read_gltf, world_matrices
+
+
+@dataclass(frozen=True, eq=False)
+class UserMesh:
+    """As the file has it, in its own unit and axes."""
+
+    name: str
+    vertices: NDArray[np.float64]
+    """(U, 3)"""
+    triangles: NDArray[np.int64]
+    """(F, 3), counter-clockwise from outside"""
+    uv: NDArray[np.float32]
+    uv_triangles: NDArray[np.int64]
+    """(F, 3); without texture coordinates: zeros"""
+    albedo: NDArray[np.uint8] | None = None
+
+    @property
+    def textured(self) -> bool:
+        """Whether the mesh has texture coordinates of its own."""
+        return len(self.uv) > 1
+
+
+def read_character_mesh(path: Path | str) -> UserMesh:
+    """A `.obj`, `.ply`, `.glb` or `.vrm`. Raises InputError for another or damaged file, or one without triangles."""
+    path = Path(path)
+    kinds = ".obj, .ply, .glb or .vrm"
+    if path.is_dir():
+        raise InputError(f"cannot read {path}: it is a folder; give the mesh in it, a {kinds} file")
+    if path.suffix.lower() not in (".obj", ".ply", ".glb", ".vrm"):
+        raise InputError(f"cannot read {path}: its name must end in {kinds}; export the mesh as one of these")
+    if path.suffix.lower() in (".glb", ".vrm"):
+        try:
+            mesh = _from_gltf(read_gltf(path))
+        except InputError:
+            raise
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            why = f"{type(error).__name__}: {first_line(error)}"
+            raise InputError(f"cannot read the mesh of {path} ({why}); export it again") from error
+    else:
+        read = read_mesh(path)
+        textured = len(read.uv) > 0 and len(read.uv_triangles) == len(read.triangles)
+        mesh = UserMesh(
+            path.stem,
+            read.vertices.astype(np.float64),
+            read.triangles.astype(np.int64),
+            read.uv if textured else np.zeros((1, 2), np.float32),
+            read.uv_triangles.astype(np.int64) if textured else np.zeros((len(read.triangles), 3), np.int64),
+        )
+    mesh = replace(mesh, name=path.stem)
+    corners = mesh.vertices[mesh.triangles]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    if not len(area) or area.max() <= 0:
+        raise InputError(f"{path} has no triangles; a character needs a surface")
+    return mesh
+
+
+def texture_of(path: Path | str) -> NDArray[np.uint8]:
+    """(H, W, 3) sRGB of a picture file. Raises InputError if it cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not Path(path).is_file():
+        found = "it is a folder" if Path(path).is_dir() else "no such file"
+        raise InputError(f"cannot read the texture {path}: {found}; give a PNG or JPEG")
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read the texture {path}: {error}; give a PNG or JPEG") from error
+
+
+def weld(vertices: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First vertex of each place, and the place of each vertex: texture seams double vertices in many files."""
+    size = float(np.ptp(vertices, axis=0).max()) or 1.0
+    keys = np.round((vertices - vertices.min(0)) / size * 2**22).astype(np.int64)
+    _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return first.astype(np.int64), np.ravel(place).astype(np.int64)
+
+
+def parts_of(triangles: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(count,) number of the connected part of each vertex."""
+    rows = np.concatenate([triangles[:, 0], triangles[:, 1]])
+    columns = np.concatenate([triangles[:, 1], triangles[:, 2]])
+    graph = sparse.coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
+    return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1], np.int64)
+
+
+def _from_gltf(file: Gltf) -> UserMesh:
+    matrices = world_matrices(file.root)
+    vertices: list[Any] = []
+    triangles: list[Any] = []
+    uv: list[Any] = []
+    count = 0
+    for number, node in enumerate(file.root.get("nodes", [])):
+        if "mesh" not in node:
+            continue
+        matrix = np.eye(4) if "skin" in node else matrices[number]  # a skin places its mesh itself, at rest
+        for primitive in file.root["meshes"][node["mesh"]].get("primitives", ()):
+            if primitive.get("mode", 4) != 4 or "POSITION" not in primitive.get("attributes", {}):
+                continue
+            if "KHR_draco_mesh_compression" in primitive.get("extensions", {}):
+                raise InputError(
+                    f"{file.name} is compressed (Draco); unpack it first, for example with: gltf-transform copy in out"
+                )
+            place = file.accessor(primitive["attributes"]["POSITION"]).astype(np.float64)
+            index = (
+                file.accessor(primitive["indices"]).astype(np.int64)
+                if "indices" in primitive
+                else np.arange(len(place))
+            )
+            if len(index) % 3 or (len(index) and index.max() >= len(place)):
+                raise InputError(f"{file.name}: a mesh names corners that it does not have; export the file again")
+            corner = primitive["attributes"].get("TEXCOORD_0")
+            texture = np.zeros((len(place), 2)) if corner is None else file.accessor(corner).astype(np.float64)
+            vertices.append(place @ matrix[:3, :3].T + matrix[:3, 3])
+            triangles.append(index.reshape(-1, 3) + count)
+            uv.append(np.stack([texture[:, 0], 1 - texture[:, 1]], -1))
+            count += len(place)
+    if not vertices:
+        raise InputError(f"{file.name} has no triangle mesh")
+    faces = np.concatenate(triangles)
+    corners = np.concatenate(uv).astype(np.float32)
+    return UserMesh(file.name, np.concatenate(vertices), faces, corners, faces, _picture(file))
+
+
+def _picture(file: Gltf) -> NDArray[np.uint8] | None:
+    """The base colour picture of the only textured material, if there is just one."""
+    from PIL import Image, UnidentifiedImageError
+
+    root = file.root
+    named = {
+        material["pbrMetallicRoughness"]["baseColorTexture"]["index"]
+        for material in root.get("materials", ())
+        if "baseColorTexture" in material.get("pbrMetallicRoughness", {})
+    }
+    if len(named) != 1:
+        return None
+    try:
+        image = root["images"][root["textures"][named.pop()]["source"]]
+        view = root["bufferViews"][image["bufferView"]]
+        start = view.get("byteOffset", 0)
+        content = file.buffer(view["buffer"])[start : start + view["byteLength"]]
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (KeyError, IndexError, OSError, UnidentifiedImageError, InputError):
+        return None

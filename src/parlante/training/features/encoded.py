@@ -1,0 +1,114 @@
+"""What `parlante encode` wrote, read back beside the sound of its corpus, for training at the published size."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from parlante.core import InputError
+from parlante.core.style import load_style
+from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.data.store.packed_corpus import Prepared
+
+KINDS = ("motion", "wrinkle")
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """One clip; its frames are counted from its own start."""
+
+    key: str
+    subject: int
+    split: str
+    frames: int
+    first: int
+    """Its first frame that speech moves: 1 where frame 0 is the neutral face."""
+    number: int
+    """In the corpus."""
+    samples: int
+
+
+class EncodedCorpus:
+    """Latents, sound and pivots.
+
+    Args:
+        folder: written by `parlante encode`, every frame of it.
+        corpus: the folder it was made from, for the sound.
+
+    Raises:
+        InputError: one of them is none, unfinished or does not fit the other, or frames or wrinkles are left out.
+    """
+
+    def __init__(self, folder: Path | str, corpus: Path | str) -> None:
+        self.folder, root = Path(folder), Path(corpus)
+        index = self.folder / "index.json"
+        if not index.is_file():
+            raise InputError(f"{folder} holds no finished encoding; write one with parlante encode")
+        if not (root / "prepared.json").is_file() and not (root / "index.json").is_file():
+            raise InputError(f"{corpus} is no corpus; give the folder that {folder} was encoded from")
+        self.source: Prepared | SynthTalk = Prepared(root) if (root / "prepared.json").is_file() else SynthTalk(root)
+        numbers = {row["key"]: k for k, row in enumerate(self.source.rows)}
+        try:
+            head = json.loads(index.read_text())
+            self.stats: dict[str, list[float]] = head["stats"]
+            if head["stride"] != 1:
+                raise InputError(
+                    f"{folder} holds every {head['stride']}th frame; training needs all, encode --stride 1"
+                )
+            names = sorted(head["pivot_frames"])
+            lost = [c["key"] for c in head["clips"] if c["key"] not in numbers]
+            if lost:
+                raise InputError(f"{corpus} has no clip {lost[0]}; give the folder that {folder} was encoded from")
+            self.clips = tuple(self._clip(c, names.index(c["subject"]), numbers[c["key"]]) for c in head["clips"])
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{index} is damaged ({error}); encode again") from error
+        if not self.clips:
+            raise InputError(f"{folder} holds no clips; encode a larger corpus")
+        self.names = tuple(names)
+        """Subjects."""
+        self.fps = float(getattr(self.source, "fps", 30.0))
+        styles = [load_style(self.folder / "pivots" / f"{name}.style") for name in names]
+        self.pivots = {
+            kind: torch.from_numpy(np.stack([np.asarray(getattr(s, kind), np.float32) for s in styles]))
+            for kind in KINDS
+        }
+        """motion, wrinkle: (subjects, C, h, w)."""
+
+    def _clip(self, c: dict[str, Any], subject: int, number: int) -> EncodedClip:
+        row = self.source.rows[number]
+        neutral = int(isinstance(self.source, Prepared) and row["first"] == 0)
+        return EncodedClip(c["key"], subject, c["split"], int(c["frames"]), neutral, number, int(row["samples"]))
+
+    def latents(self, clip: EncodedClip, start: int, count: int) -> dict[str, NDArray[np.float32]]:
+        """motion, wrinkle: (count, C, h, w). Raises InputError where the file is damaged or has no wrinkles."""
+        path = self.folder / "latents" / f"{clip.key}.safetensors"
+        try:
+            with safe_open(path, "np") as file:
+                parts = {kind: file.get_slice(kind)[start : start + count] for kind in KINDS}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read both latents from {path}: {error}; encode the corpus again") from error
+        if any(len(part) != count for part in parts.values()):
+            raise InputError(f"{path} ends before frame {start + count}; encode the corpus again")
+        return {kind: np.asarray(part, np.float32) for kind, part in parts.items()}
+
+    def audio(self, clip: EncodedClip) -> NDArray[np.float32]:
+        """(N,) mono at 16 kHz."""
+        if isinstance(self.source, Prepared):
+            return np.asarray(self.source[clip.number].audio, np.float32)
+        return np.asarray(self.source.take(clip.number).audio, np.float32)
+
+    def shape(self, kind: str) -> tuple[int, ...]:
+        """(C, h, w) of a kind of latent."""
+        return tuple(self.pivots[kind].shape[1:])
+
+    def pivot(self, kind: str, subject: int) -> Tensor:
+        """(C, h, w)."""
+        return self.pivots[kind][subject]

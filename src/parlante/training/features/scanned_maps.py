@@ -1,0 +1,99 @@
+"""Maps of scanned faces for training the autoencoders: random frames of a corpus written by `parlante prepare`.
+
+Frames are drawn as in the published training: each sample takes a subject, then one of its frames, uniformly; motion
+maps are clipped to 0..1 and rounded to 8 bits, wrinkle maps are the ratio to the subject's neutral picture.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parlante.core import InputError
+from parlante.data.store.packed_corpus import Prepared
+from parlante.geometry.uv import MotionStats, bake_table, motion_maps
+from parlante.geometry.uv.ratio import wrinkle_from_frames
+
+
+def is_scanned(corpus: str | Path) -> bool:
+    """Whether a folder was written by `parlante prepare`."""
+    return (Path(corpus) / "prepared.json").is_file()
+
+
+class ScannedMaps:
+    """Random batches of one kind of map; `batch(step)` depends on the seed and the step alone."""
+
+    def __init__(
+        self,
+        corpus: str | Path,
+        kind: str,
+        size: int,
+        batch: int,
+        seed: int,
+        *,
+        val_share: float = 0.05,
+        one_clip: bool = False,
+    ):
+        """val_share: the last frames of each training clip, kept for `held_out`. one_clip: use the first one alone.
+        Raises InputError for a corpus that has no training clips or no pictures where wrinkle maps are wanted."""
+        self.data = Prepared(corpus, "train")
+        if not len(self.data):
+            raise InputError(f"{corpus} has no training clips; prepare more identities")
+        self.kind, self.size, self.count, self.seed = kind, size, batch, seed
+        self.stats = MotionStats.from_dict(self.data.stats)
+        self.table = bake_table(self.data.topology, size)
+        self._neutral = {name: self.data.identity(name) for name in {row["subject"] for row in self.data.rows}}
+        self.names = sorted(self._neutral)
+        self._frames: dict[str, list[tuple[int, int]]] = {name: [] for name in self.names}
+        self._kept: list[tuple[int, int]] = []
+        for number, row in enumerate(self.data.rows[: 1 if one_clip else None]):
+            first, end = int(row["first"] == 0), row["frames"]  # frame 0 is the neutral one
+            cut = end - int(val_share * (end - first))
+            self._frames[row["subject"]] += [(number, frame) for frame in range(first, cut)]
+            self._kept += [(number, frame) for frame in range(cut, end)]
+        self.names = [name for name in self.names if self._frames[name]]
+        if kind == "wrinkle":
+            self._check_pictures(corpus)
+
+    def _check_pictures(self, corpus: str | Path) -> None:
+        for name in self.names:
+            albedo = self._neutral[name].albedo
+            if albedo is None:
+                raise InputError(f"{corpus} has no pictures of {name}; wrinkle maps need them")
+            if albedo.shape[:2] != (self.size, self.size):
+                found = f"{albedo.shape[1]} x {albedo.shape[0]}"
+                raise InputError(f"pictures of {name} are {found}, the model wants {self.size} x {self.size}")
+
+    def batch(self, step: int, *stream: int) -> Tensor:
+        """(B, 3, H, H) maps."""
+        rng = np.random.default_rng([self.seed, step, *stream])
+        chosen = rng.choice(len(self.names), self.count, replace=self.count > len(self.names))
+        made = []
+        for index in chosen:
+            frames = self._frames[self.names[index]]
+            made.append(self._map(*frames[rng.integers(len(frames))]))
+        return torch.stack(made)
+
+    def held_out(self, count: int = 48) -> Tensor | None:
+        """(N, 3, H, H): evenly spaced frames that no batch holds, or none."""
+        if not self._kept:
+            return None
+        places = np.unique(np.linspace(0, len(self._kept) - 1, count).astype(int))
+        return torch.stack([self._map(*self._kept[place]) for place in places])
+
+    def _map(self, clip: int, frame: int) -> Tensor:
+        row = self.data.rows[clip]
+        identity, take = self._neutral[row["subject"]], self.data[clip]
+        if self.kind == "motion":
+            offsets = np.asarray(take.vertices[frame], np.float32) - identity.neutral
+            maps = motion_maps(torch.from_numpy(offsets)[None], self.table, self.stats)[0]
+            return maps.clamp(0, 1).mul(255).round().div(255)
+        assert take.textures is not None and identity.albedo is not None
+        picture = _unit(np.asarray(take.textures[frame]))
+        return torch.from_numpy(wrinkle_from_frames(picture, _unit(identity.albedo))).permute(2, 0, 1)
+
+
+def _unit(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return picture.astype(np.float32) / np.float32(255)

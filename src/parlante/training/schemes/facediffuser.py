@@ -1,0 +1,33 @@
+"""FaceDiffuser's own training on motion coordinates: a noised stretch is estimated clean, at one random step each.
+
+The published loss is the Huber loss (delta 1) of the estimate. It stays, in units of the motion's variance, beside the
+terms that all small models share: relative squared errors of position, lips and their frame-to-frame differences.
+"""
+
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from parlante.models.facediffuser.model import FaceDiffuser
+from parlante.models.ptalker.motion_encoders import real_frames
+from parlante.training.schemes.autoregressive import AutoregressiveScheme, Stretches
+from parlante.training.schemes.finetuning import Listener
+
+
+class FaceDiffuserScheme(AutoregressiveScheme):
+    """The data, validation and judgement of the other families; a noised stretch takes the place of the past."""
+
+    network: FaceDiffuser | Listener
+
+    def losses(self, batch: Stretches) -> dict[str, Tensor]:
+        """All terms by name; steps and noise come from torch's generator, which the loop seeds by the step."""
+        batch = self.heard(batch)
+        made = self.family(
+            batch.features, batch.motion, self.codes(batch.subjects, batch.features), lengths=batch.lengths
+        )
+        values = self.judge(made, batch.motion, batch.lengths)
+        if batch.lengths is None:
+            huber = huber_loss(made, batch.motion) / self.scale[0]
+        else:
+            kept = real_frames(made.shape[1], batch.lengths)
+            huber = huber_loss(made[kept], batch.motion[kept]) / self.scale[0]
+        return values | {"huber": huber, "loss": values["loss"] + huber}

@@ -1,0 +1,327 @@
+"""Training of the diffusion model on prepared latents (TexTalker, section 4; two-window scheme as published).
+
+An item is two consecutive windows of a subject. Either may be cut short; window 1 starts from the learnt past, window 2
+from the true end of window 1. The loss is the squared error of clean coordinates. Ours: components count by a power of
+their variance, frame-to-frame differences and the lips (through a linear probe, mm) count extra, the past is blurred a
+little so that generated pasts are no surprise, and the pivots are told to the network.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parlante import losses
+from parlante.core import InputError, atomic_path
+from parlante.models.checkpoint import load_strict
+from parlante.models.textalker.denoiser import DenoiserConfig
+from parlante.models.textalker.model import TexTalker, TexTalkerConfig
+from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.engine.scheme import one_clip
+from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore, prepare
+from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionTrainingConfig:
+    """The `scheme:` part of a recipe."""
+
+    batch: int = 16
+    """Items of two windows each."""
+    cut_first: float = 0.3
+    """Chance that a batch's first windows are cut short."""
+    cut_second: float = 0.4
+    unheard: float = 0.1
+    """Chance that an item's new frames lose their audio, for guidance."""
+    given: float = 0.0
+    """Chance that a window's motion, or its wrinkles, is shown without noise: the network learns to complete a face of
+    which one half is known (`models/textalker/completion.py`)."""
+    makes: str = "both"
+    """both, motion or wrinkle (ablation: one kind alone)."""
+    variance_power: float = 0.5
+    """A component counts by its variance to this power."""
+    motion_share: float = 0.6
+    """Of motion in the squared error; the rest is wrinkles."""
+    velocity: float = 1.0
+    lips: float = 1.0
+    """Weight of the lips' squared error over their variance."""
+    lip_velocity: float = 1.0
+    past_noise: float = 0.15
+    """Largest deviation of the noise added to true pasts."""
+    style_noise: float = 0.1
+    clean_share: float = 0.25
+    """Share of hearings without re-recording."""
+    check_clips: int = 12
+    """Validation clips."""
+
+    def __post_init__(self) -> None:
+        if self.makes not in ("both", *KINDS):
+            raise ValueError(f"makes must be both, motion or wrinkle, got {self.makes!r}")
+        if not 0 <= self.given <= 1 or (self.given and self.makes != "both"):
+            raise ValueError(f"given must lie in 0..1, and be 0 unless both kinds are made, got {self.given}")
+
+
+class Pairs(NamedTuple):
+    """A batch of two-window items."""
+
+    coordinates: Tensor
+    """(B, 2 L, M + W)."""
+    features: Tensor
+    """(B, 2 L, F)."""
+    style: Tensor | None
+    """(B, S)."""
+    kept: Tensor
+    """(B, 2 L) 1 up to each window's cut."""
+
+
+class DiffusionScheme(Scheme):
+    """The denoiser on prepared latents."""
+
+    talker: TexTalker
+    weight: Tensor
+    probe: Tensor
+    styles: Tensor | None
+
+    def __init__(self, talker: TexTalker, store: LatentStore, loop: LoopConfig, own: DiffusionTrainingConfig) -> None:
+        super().__init__(loop)
+        self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
+        self.network, self.store, self.own = talker.diffusion, store, own
+        sizes = talker.config.denoiser
+        counts = [len(store.bases[kind].scale) for kind in KINDS]
+        first = 0 if sizes.motion_dim else counts[0]
+        self.columns = slice(first, first + sizes.latent_dim)
+        """Which of the store's coordinates this model makes."""
+        made = [kind for kind in KINDS if own.makes in ("both", kind)]
+        powers = [store.bases[kind].scale.square().pow(own.variance_power) for kind in made]
+        parts = {"motion": own.motion_share, "wrinkle": 1 - own.motion_share}
+        shares = [sizes.latent_dim * (parts[kind] if len(made) > 1 else 1.0) for kind in made]
+        weight = torch.cat([share * power / power.sum() for share, power in zip(shares, powers, strict=True)])
+        self.register_buffer("weight", weight, persistent=False)
+        probe = store.lip_probe
+        # whitened motion coordinates: the variance of the lips is the probe's squared norm
+        self.register_buffer("probe", probe / probe.square().sum().div(probe.shape[1]).sqrt(), persistent=False)
+        vectors = talker.style_vector(store.pivots["motion"], store.pivots["wrinkle"])
+        self.register_buffer("styles", vectors, persistent=False)
+        self.streams: dict[int, np.ndarray] = {}
+        for number, subject in enumerate(store.subjects):
+            clips = [
+                (c["start"], c["frames"]) for c in store.clips if c["subject"] == subject and c["split"] == "train"
+            ]
+            if clips:
+                self.streams[number] = np.array(clips)
+        if not self.streams:
+            raise InputError("the corpus has no training clips; write a larger one")
+        self.lengths = np.array([clips[:, 1].sum() for clips in self.streams.values()], float)
+
+    # -- data
+
+    def _stretch(self, rng: np.random.Generator, length: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """(subject, frame numbers (length,), hearing of each): clips of one subject end to end."""
+        subject = int(rng.choice(list(self.streams), p=self.lengths / self.lengths.sum()))
+        clips = self.streams[subject]
+        frames: list[np.ndarray] = []
+        hearings: list[np.ndarray] = []
+        total = 0
+        while total < length:
+            start, count = clips[rng.integers(len(clips))]
+            skip = 0 if total else int(rng.integers(count)) if rng.random() < 0.7 else 0
+            clean = self.store.config.variants == 0 or rng.random() < self.own.clean_share
+            hearing = 0 if clean else int(rng.integers(1, self.store.config.variants + 1))
+            frames.append(np.arange(start + skip, start + count))
+            hearings.append(np.full(count - skip, hearing))
+            total += count - skip
+        return subject, np.concatenate(frames)[:length], np.concatenate(hearings)[:length]
+
+    def batch(self, step: int) -> Pairs:
+        """Two windows for each of `batch` items."""
+        rng = np.random.default_rng([self.loop.seed, step])
+        length = self.talker.config.denoiser.frames
+        items = [self._stretch(rng, 2 * length) for _ in range(self.own.batch)]
+        subjects, frames, hearings = zip(*items, strict=True)
+        at, hearing = np.stack(frames), np.stack(hearings)
+        kept = torch.ones(self.own.batch, 2 * length)
+        for window, chance in enumerate((self.own.cut_first, self.own.cut_second)):
+            if rng.random() < chance:
+                ends = rng.integers(1, length, size=self.own.batch)
+                kept[:, window * length : (window + 1) * length] = torch.from_numpy(
+                    (np.arange(length) < ends[:, None]).astype(np.float32)
+                )
+        style = None
+        if self.styles is not None:
+            noise = rng.standard_normal((self.own.batch, self.styles.shape[1]))
+            told = self.styles[torch.tensor(subjects)].cpu()
+            style = told + self.own.style_noise * torch.from_numpy(noise).float()
+        return Pairs(
+            torch.from_numpy(np.asarray(self.store.coordinates[at], np.float32)[..., self.columns]),
+            torch.from_numpy(np.asarray(self.store.features[hearing, at], np.float32)),
+            style,
+            kept,
+        )
+
+    # -- losses
+
+    def losses(self, batch: Pairs) -> dict[str, Tensor]:
+        """Both windows in one call of the network."""
+        model, own = self.talker.diffusion, self.own
+        sizes = model.config
+        length, previous = sizes.frames, sizes.previous
+        audio = model.audio_feature_map(batch.features)  # uncut, for the past
+        cut = model.audio_feature_map(batch.features * batch.kept[..., None])
+        end = batch.coordinates[:, length - previous : length]
+        blur = own.past_noise * torch.rand(len(end), 1, 1, device=end.device)
+        shown = end + blur * torch.randn_like(end)
+        pair = Pair(batch.coordinates, cut, audio[:, length - previous : length].detach(), batch.kept, shown)
+        answer, truth, counted = estimate_pair(model, pair, Draws.of(model, pair, own.unheard, own.given), batch.style)
+        values = {"x0": losses.masked_mse(answer, truth, counted, self.weight)}
+        total = values["x0"]
+        if own.velocity:
+            values["velocity"] = losses.velocity_mse(answer, truth, counted, self.weight)
+            total = total + own.velocity * values["velocity"]
+        if own.lips and sizes.motion_dim:
+            lips, true_lips = (x[..., : sizes.motion_dim] @ self.probe for x in (answer, truth))
+            values["lips"] = losses.masked_mse(lips, true_lips, counted)
+            values["lip_velocity"] = losses.velocity_mse(lips, true_lips, counted)
+            total = total + own.lips * values["lips"] + own.lip_velocity * values["lip_velocity"]
+        return values | {"loss": total}
+
+    # -- validation
+
+    def validate(self) -> dict[str, float]:
+        """Generate validation clips as `animate` would: mean lip error in mm, beside that of the mean face."""
+        sizes = self.talker.config.denoiser
+        clips = self.held_out()
+        step = max(1, len(clips) // self.own.check_clips)
+        probe = self.store.lip_probe.to(self.probe.device)
+        error, still, square, frames, moves = 0.0, 0.0, 0.0, 0, [0.0, 0.0]
+        for clip in clips[::step][: self.own.check_clips]:
+            span = slice(clip["start"], clip["start"] + clip["frames"])
+            coordinates = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
+            truth = coordinates.to(probe.device)[:, self.columns]
+            answer = self.perform(clip)
+            for number, each in enumerate((answer, truth)):
+                moves[number] += (each - each.mean(0)).square().sum().item()
+            if sizes.motion_dim:
+                lips, true_lips = ((x[:, : sizes.motion_dim] @ probe).unflatten(-1, (-1, 3)) for x in (answer, truth))
+                error += (lips - true_lips).norm(dim=-1).mean(-1).sum().item()
+                still += true_lips.norm(dim=-1).mean(-1).sum().item()
+            square += (answer - truth).square().mean(-1).sum().item()
+            frames += len(truth)
+        figures = {"coordinates_mse": square / frames}
+        if sizes.motion_dim:
+            figures = {"lip_mm": error / frames, "lip_mm_mean_face": still / frames} | figures
+        return figures | {"motion_spread": (moves[0] / max(moves[1], 1e-12)) ** 0.5}
+
+    def held_out(self) -> list[dict[str, Any]]:
+        """Validation clips; training clips where there are none. Never test clips."""
+        clips = [c for c in self.store.clips if c["split"] == "val"]
+        return clips or [c for c in self.store.clips if c["split"] == "train"]
+
+    def perform(self, clip: dict[str, Any]) -> Tensor:
+        """(T, M + W) coordinates that the model makes of a clip's clean sound in its subject's style."""
+        span, c = slice(clip["start"], clip["start"] + clip["frames"]), self.talker.config
+        heard = torch.from_numpy(np.asarray(self.store.features[0, span], np.float32))[None].to(self.probe.device)
+        told = None if self.styles is None else self.styles[[self.store.subjects.index(clip["subject"])]]
+        generator = torch.Generator().manual_seed(clip["start"])
+        return torch.cat([x for _, x in self.talker.windows(heard, told, c.steps, c.guidance, generator)], 1)[0]
+
+    def sample(self, stem: Path) -> None:
+        """The motion that was encoded and the model's, decoded to vertices, side by side with their sound."""
+        if not self.talker.config.denoiser.motion_dim:
+            return
+        from parlante.data.datasets.synthtalk import SynthTalk
+        from parlante.geometry.uv import bake_table
+        from parlante.head import load_head
+        from parlante.training.engine.samples import SECONDS, side_by_side
+
+        clip, head = self.held_out()[0], load_head()
+        take = SynthTalk(self.store.config.corpus).take(clip["number"])
+        frames = min(clip["frames"], round(SECONDS * 30))
+        span, count = slice(clip["start"], clip["start"] + frames), self.talker.config.denoiser.motion_dim
+        truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
+        pivot = self.store.pivots["motion"][self.store.subjects.index(clip["subject"])]
+        table = bake_table(head.topology, self.talker.config.motion.img_size)
+        motions = []
+        for each in (truth, self.perform(clip)[:frames].cpu()):
+            z = self.store.bases["motion"].decode(each[:, :count]).unflatten(1, pivot.shape) + pivot
+            maps = torch.cat([self.talker.decode_motion(part.to(self.probe.device)).cpu() for part in z.split(16)])
+            motions.append(self.store.stats.denormalise(table.sample(maps.contiguous(), 1)).numpy())
+        side_by_side(stem.with_suffix(".mp4"), head.identity(take.identity), motions, take.audio)
+
+
+def build_talker(
+    config: dict[str, Any], store: LatentStore, makes: str = "both", *, trained_given: bool = False
+) -> TexTalker:
+    """The untrained talker of a recipe around its trained autoencoders, bases and pivots."""
+    data = store.config
+    one_hot = data.origin == "mean"
+    models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
+    named = [name for name in store.subjects if one_hot or not _repeat(name)]
+    sizes = dict(config.get("model") or {})
+    inference = dict(config.get("inference") or {})
+    style_dims = tuple(0 if one_hot else len(store.bases[f"{kind}_style"].scale) for kind in KINDS)
+    dims = {f"{kind}_dim": len(store.bases[kind].scale) if makes in ("both", kind) else 0 for kind in KINDS}
+    try:
+        talker = TexTalker(
+            TexTalkerConfig(
+                motion=models["motion"].config,
+                wrinkle=models["wrinkle"].config,
+                denoiser=DenoiserConfig(**dims, style_dim=len(named) if one_hot else sum(style_dims), **sizes),
+                feature_dim=store.features.shape[-1] // len(data.taps),
+                stats=store.stats.to_dict(),
+                style_dims=style_dims,  # type: ignore[arg-type]
+                style_input="one_hot" if one_hot else "pivots",
+                taps=data.taps,
+                styles=tuple(named),
+                trained_given=trained_given,
+                **inference,
+            )
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the recipe's model or inference cannot be used: {error}") from error
+    for kind in KINDS:
+        load_strict(getattr(talker, kind), models[kind].state_dict())
+        for suffix in ("basis", "style"):
+            source = store.bases[kind if suffix == "basis" else f"{kind}_style"]
+            if hasattr(talker, f"{kind}_{suffix}"):
+                load_strict(getattr(talker, f"{kind}_{suffix}"), source.state_dict())
+        rows = [store.subjects.index(name) for name in named]
+        getattr(talker, f"{kind}_pivots").copy_(store.pivots[kind][rows])
+    talker.requires_grad_(False)
+    talker.diffusion.requires_grad_(True)
+    return talker
+
+
+def _repeat(name: str) -> bool:
+    """Whether a subject wears a face that another one wore before it (`NAME-2`)."""
+    return name.rpartition("-")[2].isdigit() and "-" in name
+
+
+def main(config: dict[str, Any], run_dir: Path) -> None:
+    """Prepare latents (or find them), train the denoiser, write the whole talker to `run_dir/export`."""
+    missing = [key for key in ("corpus", "motion", "wrinkle") if key not in (config.get("data") or {})]
+    if missing:
+        raise InputError(f"the recipe needs {', '.join(f'data.{key}' for key in missing)}; use --set data.KEY=FOLDER")
+    data, loop = section(LatentDataConfig, config, "data"), section(LoopConfig, config, "loop")
+    own = section(DiffusionTrainingConfig, config, "scheme")
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    store = prepare(data)
+    if loop.one_clip:
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
+    torch.manual_seed(loop.seed)
+    talker = build_talker(config, store, own.makes, trained_given=own.given > 0)
+    scheme = DiffusionScheme(talker, store, loop, own)
+    fit(scheme, run_dir)
+    if not first_process():
+        return
+    talker.eval().cpu()
+    with torch.no_grad():
+        figures = scheme.cpu().validate()
+    with atomic_path(run_dir / "figures.json") as path:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
+    talker.save(run_dir / "export")

@@ -1,0 +1,100 @@
+"""Fit the motion basis of the autoregressive models to a SynthTalk corpus (stage `motion_basis` of a recipe)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parlante.core import InputError, atomic_path
+from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.head.arkit import ARKIT_NAMES
+from parlante.models.motion_basis import MotionBasis
+from parlante.training.engine.run import section
+
+EYES = np.array([name.startswith(("eyeBlink", "eyeLook")) for name in ARKIT_NAMES])
+"""Curves that are not learnt from speech: blinks and glances are laid over the talker's motion later."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionBasisConfig:
+    """The `data:` part of the recipe."""
+
+    corpus: str
+    """Folder written by `parlante synth`."""
+    size: int = 80
+    """Rows."""
+    lips: float = 12.0
+    """How many times the lips' squared error counts."""
+    stride: int = 3
+    """Use every so many frames."""
+
+
+def spoken(curves: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Curves (T, 52) without blinks and glances."""
+    return np.where(EYES, 0.0, curves).astype(np.float32)
+
+
+def fit_basis(config: MotionBasisConfig) -> tuple[MotionBasis, dict[str, float]]:
+    """The basis of the corpus's training motion, and its error on validation clips in mm (lips, moving skin)."""
+    from parlante.head import load_head
+
+    data, head = SynthTalk(config.corpus), load_head()
+    topology = head.topology
+    moments: dict[str, NDArray[np.float64]] = {}
+    frames = 0
+    for number, row in enumerate(data.rows):
+        if row["split"] == "train":
+            take = data.take(number)
+            curves = spoken(take.curves[:: config.stride]).astype(np.float64)
+            moments[take.identity] = moments.get(take.identity, 0.0) + curves.T @ curves
+            frames += len(curves)
+    if not moments:
+        raise InputError(f"{config.corpus} has no training clips; write a larger corpus")
+    motions = []
+    for identity, moment in moments.items():  # motions with the same second moments as all frames of that face
+        values, axes = np.linalg.eigh(moment)
+        root = np.sqrt(np.maximum(values, 0))[:, None] * axes.T
+        keep = values > 1e-6 * values[-1]
+        motions.append(np.tensordot(root[keep], head.shapes(identity), 1))
+    weight = np.ones(topology.num_vertices)
+    weight[topology.regions["lips"]] = config.lips
+    basis = MotionBasis.fit(motions, config.size, weight=weight, topology=topology.name)
+    rows = sum(map(len, motions))
+    basis = MotionBasis(basis.rows, basis.scale * float(np.sqrt(rows / frames)), topology.name)
+    return basis, basis_error(basis, data)
+
+
+def basis_error(basis: MotionBasis, data: SynthTalk, clips: int = 24) -> dict[str, float]:
+    """What the basis cannot express of held-out clips, seen and unseen subjects: mean over frames, mm."""
+    from parlante.head import load_head
+
+    head = load_head()
+    lips, skin = (
+        head.topology.regions[name] for name in ("lips", "skin" if "skin" in head.topology.regions else "lips")
+    )
+    figures: dict[str, float] = {}
+    for split in ("val", "test_b"):
+        numbers = [k for k, row in enumerate(data.rows) if row["split"] == split]
+        worst, mean = [], []
+        for number in numbers[:: max(1, len(numbers) // clips)]:
+            take = data.take(number)
+            offsets = np.tensordot(spoken(take.curves[::3]), head.shapes(take.identity), 1)
+            error = np.linalg.norm(basis.decode(basis.encode(offsets)) - offsets, axis=-1) * 1000
+            worst.append(error[:, lips].max(1).mean())
+            mean.append(error[:, skin].mean())
+        if worst:
+            figures |= {f"{split}_lip_mm": float(np.mean(worst)), f"{split}_skin_mm": float(np.mean(mean))}
+    return figures
+
+
+def main(config: dict[str, Any], run_dir: Path) -> None:
+    """Fit, measure, write `run_dir/export/basis.npz` and figures.json."""
+    if not (config.get("data") or {}).get("corpus"):
+        raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
+    basis, figures = fit_basis(section(MotionBasisConfig, config, "data"))
+    basis.save(run_dir / "export" / "basis.npz")
+    with atomic_path(run_dir / "figures.json") as path:
+        path.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,49 @@
+"""PTalker's own training on motion coordinates: style of voice and motion, and the terms that keep them apart.
+
+The errors of position, lips and velocity are those of the other small models; the disentangling terms are PTalker's.
+The styles of the voice and of the motion are each withheld half of the time, so that a face can be driven by the
+identity's style alone, and a stranger's motion can stand in for it.
+"""
+
+from torch import Tensor, nn
+
+from parlante.models.ptalker.model import PTalker
+from parlante.models.ptalker.objective import objective
+from parlante.training.schemes.autoregressive import AutoregressiveScheme, Stretches
+from parlante.training.schemes.finetuning import Listener
+
+CONSTRAINT = 0.01
+"""Weight of the disentangling terms, as published."""
+WITHHELD = 0.5
+
+
+class PTalkerScheme(AutoregressiveScheme):
+    """The scheme of the other families around `ptalker.objective`."""
+
+    network: PTalker | Listener
+
+    def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
+        """(B, D): start token, identity and the style of the voice."""
+        one_hot = nn.functional.one_hot(subjects, len(self.names)).to(features)
+        return self.family.style_code(one_hot, emotion=features)
+
+    def losses(self, batch: Stretches) -> dict[str, Tensor]:
+        """All terms by name."""
+        batch = self.heard(batch)
+        one_hot = nn.functional.one_hot(batch.subjects, len(self.names)).to(batch.features)
+        steps = None if batch.lengths is None else batch.lengths * self.family.config.steps_per_frame
+        made = objective(
+            self.family,
+            batch.features,
+            batch.motion,
+            one_hot,
+            batch.features,
+            lengths=batch.lengths,
+            emotion_lengths=steps,
+            style_dropout=WITHHELD,
+            sampling=self.share(),
+        )
+        values = self.judge(made.prediction, batch.motion, batch.lengths)
+        constraint = made.terms["constraint"]
+        shown = {name: made.terms[name] for name in ("contrastive", "kl", "adversarial")}
+        return values | shown | {"constraint": constraint, "loss": values["loss"] + CONSTRAINT * constraint}

@@ -1,0 +1,294 @@
+"""Training of the published talker: speech encoder and denoiser together, on an encoded corpus (TexTalker, CVPR 2025).
+
+The scheme is the published one (`two_windows`), loss included. Options of our own, off by default: the pivots told to
+the denoiser; models of one kind alone and one-hot styles for the ablations. One process per device; every process draws
+batches of its own.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parlante.core import InputError, atomic_path
+from parlante.core.timing import SAMPLE_RATE
+from parlante.models.checkpoint import load_strict
+from parlante.models.textalker.denoiser import DenoiserConfig
+from parlante.models.textalker.latent_basis import LinearBasis
+from parlante.models.textalker.model import TexTalker, TexTalkerConfig
+from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
+from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.engine.scheme import one_clip
+from parlante.training.features.encoded import KINDS, EncodedClip, EncodedCorpus
+from parlante.training.schemes.two_windows import (
+    Answer,
+    Draws,
+    Pair,
+    estimate_pair,
+    first_sample,
+    hear_pair,
+    kept_frames,
+    published_loss,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechDiffusionDataConfig:
+    """The `data:` part of a recipe."""
+
+    corpus: str
+    """Folder written by `parlante prepare` or `parlante synth`."""
+    encoded: str
+    """Folder that `parlante encode` made of it."""
+    motion: str
+    """Checkpoint folder of the motion autoencoder."""
+    wrinkle: str
+    """Checkpoint folder of the wrinkle autoencoder."""
+    speech: str = "TencentGameMate/chinese-hubert-base"
+    """Hub name or folder of the speech network that training starts from; empty: random weights of the base size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechDiffusionConfig:
+    """The `scheme:` part of a recipe; the defaults are the published ones."""
+
+    batch: int = 8
+    """Items of two windows, per device."""
+    cut_first: float = 0.3
+    """Chance that a batch's first windows are cut short."""
+    cut_second: float = 0.4
+    unheard: float = 0.1
+    """Chance that an item's new frames lose their audio, for guidance."""
+    makes: str = "both"
+    """both, motion or wrinkle (ablation: one kind alone)."""
+    style: str = "none"
+    """none: as released, the denoiser is not told whom to move like; pivots: it reads them; one_hot (ablation)."""
+    style_dims: tuple[int, int] = (32, 32)
+    """Principal coordinates of the pivots that `style: pivots` tells."""
+    check_items: int = 8
+    """Items of held-out speech that the validation loss is measured on."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "style_dims", tuple(self.style_dims))
+        if self.makes not in ("both", *KINDS) or self.style not in ("none", "pivots", "one_hot"):
+            raise ValueError(
+                f"makes both, motion or wrinkle; style none, pivots or one_hot: {self.makes}, {self.style}"
+            )
+
+
+class Items(NamedTuple):
+    """A batch: two consecutive windows of each item."""
+
+    latents: Tensor
+    """(B, 2 L, M + W) offsets."""
+    audio: Tensor
+    """(B, N)."""
+    first: Tensor | None
+    """(B,) frames that window 1 keeps, or none for all."""
+    second: Tensor | None
+    subject: Tensor
+    """(B,) int64."""
+
+
+class SpeechDiffusionScheme(Scheme):
+    """Speech encoder and denoiser on an encoded corpus."""
+
+    styles: Tensor | None
+
+    def __init__(self, talker: TexTalker, corpus: EncodedCorpus, loop: LoopConfig, own: SpeechDiffusionConfig) -> None:
+        super().__init__(loop)
+        assert isinstance(talker.diffusion, SpeechLatentDiffusion)
+        self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
+        self.network: SpeechLatentDiffusion = talker.diffusion
+        self.own, self.corpus = own, corpus
+        told = talker.style_vector(corpus.pivots["motion"], corpus.pivots["wrinkle"])
+        self.register_buffer("styles", told, persistent=False)
+        self.made = KINDS if own.makes == "both" else (own.makes,)
+        shared = talker.config.style_input == "one_hot"
+        every = corpus.pivots
+        self.origins = {k: every[k].mean(0).expand_as(every[k]) if shared else every[k] for k in self.made}
+        training = [clip for clip in corpus.clips if clip.split == "train"]
+        kept = [clip for clip in corpus.clips if clip.split == "val"]
+        if loop.one_clip:
+            training = kept = one_clip(training, lambda clip: len(self._room(clip)) > 0)
+        elif not kept:  # test clips are for tests: every twentieth training clip is for validation
+            usable = [clip for clip in training if len(self._room(clip))]
+            kept = usable[::20] if len(usable) > 1 else []
+            training = [clip for clip in training if clip not in kept]
+        self.starts = {"train": self._starts(training), "val": self._starts(kept)}
+        if not self.starts["train"]:
+            raise InputError(f"no training clip is as long as two windows of {self.network.config.frames} frames")
+
+    def _room(self, clip: EncodedClip) -> range:
+        """Frames of a clip (never the neutral one) where an item may begin."""
+        usable = min(clip.frames, int(clip.samples // SAMPLE_RATE * self.corpus.fps))  # whole seconds, as published
+        return range(clip.first, usable - 2 * self.network.config.frames)
+
+    def _starts(self, clips: list[EncodedClip]) -> dict[int, list[tuple[EncodedClip, range]]]:
+        """Subject -> its clips that are long enough, and the frames where items may begin."""
+        found: dict[int, list[tuple[EncodedClip, range]]] = {}
+        for clip in clips:
+            if len(room := self._room(clip)):
+                found.setdefault(clip.subject, []).append((clip, room))
+        return found
+
+    # -- data
+
+    def _item(self, clip: EncodedClip, start: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(offsets (2 L, M + W), audio (N,)) of the windows that begin at a frame of a clip."""
+        count, samples = 2 * self.network.config.frames, 2 * self.network.window_samples
+        latents = self.corpus.latents(clip, start, count)
+        origins = {kind: self.origins[kind][clip.subject].numpy() for kind in self.made}
+        parts = [(latents[kind] - origin).reshape(count, -1) for kind, origin in origins.items()]
+        at = first_sample(start, round(self.corpus.fps))
+        audio = self.corpus.audio(clip)[at : at + samples]
+        return np.concatenate(parts, 1), np.pad(audio, (0, samples - len(audio)))
+
+    def items(self, rng: np.random.Generator, count: int, split: str = "train") -> Items:
+        """Subjects uniformly, then a first frame of any of its clips uniformly; cuts as published."""
+        length, starts = self.network.config.frames, self.starts[split]
+        chosen, latents, audio = [], [], []
+        for _ in range(count):
+            number = int(rng.choice(list(starts)))
+            at = int(rng.integers(sum(len(room) for _, room in starts[number])))
+            for clip, room in starts[number]:
+                if at < len(room):
+                    made, sound = self._item(clip, room[at])
+                    break
+                at -= len(room)
+            chosen.append(number)
+            latents.append(made)
+            audio.append(sound)
+        cuts = [
+            torch.from_numpy(rng.integers(1, length, size=count)) if rng.random() < chance else None
+            for chance in (self.own.cut_first, self.own.cut_second)
+        ]
+        sounds = torch.from_numpy(np.stack(audio))
+        return Items(torch.from_numpy(np.stack(latents)), sounds, cuts[0], cuts[1], torch.tensor(chosen))
+
+    def batch(self, step: int) -> Items:
+        """The items of a step."""
+        return self.items(np.random.default_rng([self.loop.seed, step]), self.own.batch)
+
+    # -- losses
+
+    def losses(self, batch: Items) -> dict[str, Tensor]:
+        """The published loss."""
+        return {"loss": published_loss(self._answer(batch))}
+
+    def _answer(self, batch: Items) -> Answer:
+        model = self.network
+        heard, past_audio = hear_pair(model, batch.audio, batch.first, batch.second)
+        kept = kept_frames(model.config.frames, batch.first, batch.second, len(batch.audio)).to(heard)
+        pair = Pair(batch.latents, heard, past_audio, kept)
+        style = None if self.styles is None else self.styles[batch.subject]
+        return estimate_pair(model, pair, Draws.of(model, pair, self.own.unheard), style)
+
+    def validate(self) -> dict[str, float]:
+        """The loss of held-out items, with the same cuts and draws every time, and how much the estimates move."""
+        if not self.starts["val"]:
+            return {}
+        rng = np.random.default_rng([self.loop.seed, 1])
+        total, moves, count = 0.0, [0.0, 0.0], -(-self.own.check_items // self.own.batch)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.loop.seed)
+            for _ in range(count):
+                batch = self.items(rng, self.own.batch, "val")
+                moved = [None if x is None else x.to(self.device) for x in batch]
+                answer = self._answer(Items(*moved))  # type: ignore[arg-type]
+                total += published_loss(answer).item()
+                for number, each in enumerate((answer.estimate, answer.truth)):
+                    new = each[:, self.network.config.previous :]
+                    moves[number] += (new - new.mean(1, keepdim=True)).square().sum().item()
+        return {"loss": total / count, "motion_spread": (moves[0] / max(moves[1], 1e-12)) ** 0.5}
+
+
+def build_talker(
+    data: SpeechDiffusionDataConfig, own: SpeechDiffusionConfig, sizes: dict[str, Any], inference: dict[str, Any]
+) -> tuple[TexTalker, EncodedCorpus]:
+    """The untrained talker of a recipe around its trained autoencoders, and its corpus. Raises InputError."""
+    corpus = EncodedCorpus(data.encoded, data.corpus)
+    models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
+    trained = sorted({clip.subject for clip in corpus.clips if clip.split == "train"}) or [0]
+    bases = {}
+    style_dims = (0, 0)
+    if own.style == "pivots":
+        counts = [max(1, min(n, len(trained) - 1)) for n in own.style_dims]
+        bases = {
+            kind: LinearBasis.fit(corpus.pivots[kind][trained].flatten(1), n)
+            for kind, n in zip(KINDS, counts, strict=True)
+        }
+        style_dims = tuple(len(bases[kind].scale) for kind in KINDS)  # type: ignore[assignment]
+    dims = {f"{k}_dim": int(np.prod(corpus.shape(k))) if own.makes in ("both", k) else 0 for k in KINDS}
+    speech = _speech(data, corpus.fps)
+    try:
+        config = TexTalkerConfig(
+            motion=models["motion"].config,
+            wrinkle=models["wrinkle"].config,
+            denoiser=DenoiserConfig(
+                **dims, style_dim=len(corpus.names) if own.style == "one_hot" else sum(style_dims), **sizes
+            ),
+            feature_dim=speech.dim,
+            stats=corpus.stats,
+            style_dims=style_dims,
+            style_input="one_hot" if own.style == "one_hot" else "pivots",
+            taps=(),
+            speech=speech.config.to_dict(),
+            fps=corpus.fps,
+            styles=corpus.names,
+            **inference,
+        )
+        talker = TexTalker(config)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the recipe's model or inference cannot be used: {error}") from error
+    for kind, shape in zip(KINDS, talker.shapes, strict=True):
+        if corpus.shape(kind) != shape:
+            raise InputError(f"{data.encoded} holds {kind} latents {corpus.shape(kind)}, the autoencoder makes {shape}")
+        load_strict(getattr(talker, kind), models[kind].state_dict())
+        getattr(talker, f"{kind}_pivots").copy_(corpus.pivots[kind])
+        if kind in bases:
+            load_strict(getattr(talker, f"{kind}_style"), bases[kind].state_dict())
+    for part in (talker.motion, talker.wrinkle):
+        part.requires_grad_(False)
+    assert isinstance(talker.diffusion, SpeechLatentDiffusion)
+    talker.diffusion.audio_encoder.load_state_dict(speech.state_dict())
+    return talker, corpus
+
+
+def _speech(data: SpeechDiffusionDataConfig, fps: float) -> Any:
+    from parlante.audio.encoders.transformers import SpeechEncoder
+
+    plain = speech_config(fps=fps)
+    if not data.speech:
+        return SpeechEncoder(plain)
+    fields = {k: v for k, v in plain.to_dict().items() if k not in ("network", "rate")}
+    return SpeechEncoder.from_hub(data.speech, plain.rate, **fields)
+
+
+def main(config: dict[str, Any], run_dir: Path) -> None:
+    """Train on an encoded corpus, write the whole talker to `run_dir/export`."""
+    missing = [key for key in ("corpus", "encoded", "motion", "wrinkle") if key not in (config.get("data") or {})]
+    if missing:
+        raise InputError(f"the recipe needs {', '.join(f'data.{key}' for key in missing)}; use --set data.KEY=FOLDER")
+    data, loop = section(SpeechDiffusionDataConfig, config, "data"), section(LoopConfig, config, "loop")
+    own = section(SpeechDiffusionConfig, config, "scheme")
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    torch.manual_seed(loop.seed)
+    talker, corpus = build_talker(data, own, dict(config.get("model") or {}), dict(config.get("inference") or {}))
+    scheme = SpeechDiffusionScheme(talker, corpus, loop, own)
+    fit(scheme, run_dir)
+    if not first_process():
+        return
+    talker.eval().cpu()
+    with torch.no_grad():
+        figures = scheme.cpu().validate()
+    with atomic_path(run_dir / "figures.json") as path:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
+    talker.save(run_dir / "export")
