@@ -69,7 +69,7 @@ def _obj_text() -> str:
 def _read_corpus(root: Path) -> None:
     """Everything a corpus gives."""
     from parlante.data.open import open_corpus
-    from parlante.data.store.clip_store import clip_store as store
+    from parlante.data.store import clip_store as store
 
     store._opened.cache_clear()
     corpus = open_corpus(root)
