@@ -1,0 +1,116 @@
+"""Options of an animation as small dataclasses; the command line is generated from them. Nothing heavy is imported."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Union
+
+from parlante.core.errors import InputError
+
+
+def option(default: Any, help: str, metavar: str | None = None) -> Any:
+    """A dataclass field with its `--help` text."""
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerOptions:
+    """Who speaks, and in whose style."""
+
+    identity: str | None = option(
+        None,
+        "who speaks; parlante info lists them. Converted checkpoints: a name of theirs, a face file (.ply, .obj), or "
+        "for textalker a folder with face.obj and face.png",
+        "NAME",
+    )
+    style: str | None = option(
+        None,
+        "speaking style: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); amounts are any numbers, a single "
+        "one counts from the average (NAME:0), so that NAME:1.5 exaggerates; default: the identity's own",
+        "NAME",
+    )
+    motion_style: str | None = option(None, "style of the motion alone", "NAME")
+    wrinkle_style: str | None = option(None, "style of the wrinkles alone", "NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a talker makes its frames."""
+
+    seed: int = option(0, "the same seed gives the same animation")
+    steps: int | None = option(None, "solver steps; default: the model's own", "N")
+    motion_strength: float = option(1.0, "factor on the motion, 0..3; 1 leaves the model's", "X")
+    wrinkle_strength: float = option(1.0, "factor on the wrinkles, 0..3; 1 leaves the model's", "X")
+    wrinkles: bool = True
+    """False makes no wrinkle maps."""
+
+    def __post_init__(self) -> None:
+        for name in ("motion_strength", "wrinkle_strength"):
+            value = getattr(self, name)
+            if not 0 <= value <= 3:
+                raise InputError(f"{name} must lie in 0..3, got {value:g}; 1 leaves the model's own")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """How the outputs that show pictures show them."""
+
+    size: int = option(512, "picture edge in pixels, an even number in 64..4096")
+    view: str | float = option("front", "front, three-quarter, profile, or degrees to the side")
+    texture: bool = True
+    """False shows the bare shape."""
+
+
+@dataclass(frozen=True)
+class Liveliness:
+    """Which parts of liveliness are on: 0 off, 1 natural; between and up to 3 as factors."""
+
+    blinks: float = 1.0
+    """Factor on the rate."""
+    gaze: float = 1.0
+    """Factor on the spread of glances."""
+    head: float = 1.0
+    """Factor on sway and nods."""
+    breath: float = 1.0
+    """Factor on how far a breath lifts the head."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not 0 <= value <= 3:
+                raise InputError(f"{each.name} of the liveliness must lie in 0..3, got {value:g}; 1 is natural")
+
+    @classmethod
+    def parse(cls, wish: Union[bool, str, "Liveliness"]) -> "Liveliness":
+        """`all`, `none`, or parts with factors such as `blinks,head:0.5`. Raises InputError for anything else."""
+        if isinstance(wish, Liveliness):
+            return wish
+        if wish is True or wish == "all":
+            return cls()
+        if wish is False or wish == "none":
+            return NO_LIVELINESS
+        parts: dict[str, float] = {}
+        for word in str(wish).split(","):
+            name, _, factor = word.strip().partition(":")
+            if name not in PARTS or name in parts:
+                raise InputError(f"cannot use {word.strip()!r} of liveliness {wish!r}; choose {_CHOICE}")
+            try:
+                parts[name] = float(factor) if factor else 1.0
+            except ValueError:
+                raise InputError(f"{factor!r} is no factor of {name}; give a number in 0..3, 1 is natural") from None
+        return cls(**{name: parts.get(name, 0.0) for name in PARTS})
+
+    def __str__(self) -> str:
+        on = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
+        return ",".join(name if factor == 1 else f"{name}:{factor:g}" for name, factor in on.items()) or "none"
+
+    @property
+    def moves_head(self) -> bool:
+        """Whether there is a head pose."""
+        return bool(self.head or self.breath)
+
+
+PARTS: tuple[str, ...] = tuple(each.name for each in fields(Liveliness))
+_CHOICE = f"all, none, or some of {', '.join(PARTS)}, each with a factor such as head:0.5 if wanted"
+NO_LIVELINESS = Liveliness(0.0, 0.0, 0.0, 0.0)
+"""Nothing is added: frames are exactly the talker's."""
