@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.animation.animate import stream
-from parlante.export import Chunk
+from parlante.export import FrameBlock
 from parlante.head import load_head, rig
 from parlante.retarget.mesh import Character
 from parlante.retarget.mesh.lips import line_between, opening
@@ -28,7 +28,7 @@ def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
     skin = head.topology.triangles[(head.topology.triangles < head.layout.ranges["skin"][1]).all(1)]
     source: list[float] = []
 
-    def heard() -> Iterator[Chunk]:
+    def heard() -> Iterator[FrameBlock]:
         for chunk in chunks:
             for points in chunk.vertices:
                 source.append(float(opening(Surface(points, skin), points[lips])[1].max()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, Topology
-from parlante.export import Take, take_of
+from parlante.export import AnimationInfo, animation_info
 from parlante.head.arkit import ARKIT_NAMES
 
 SIDE = 12
@@ -67,10 +67,10 @@ def animation() -> Animation:
 
 
 @pytest.fixture
-def take(animation: Animation) -> Take:
+def take(animation: Animation) -> AnimationInfo:
     from dataclasses import replace
 
-    return replace(take_of(animation), shapes=shapes_of(), pivot=(0.0, -0.06, 0.0))
+    return replace(animation_info(animation), shapes=shapes_of(), pivot=(0.0, -0.06, 0.0))
 
 
 def shapes_of() -> np.ndarray:

@@ -14,8 +14,8 @@ import pytest
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation
-from parlante.export import chunks_of, save, take_of
-from parlante.export.take import Poser
+from parlante.export import animation_info, frame_blocks, save
+from parlante.export.frames import Poser
 from parlante.geometry.pose import apply_head_pose, neck_weights
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
@@ -56,8 +56,8 @@ def test_blender_shows_the_same_motion(blender: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("blender_read.py")
     done = subprocess.run([blender, str(script), str(tmp_path), "24"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    take = take_of(said)
-    ours = Poser(take)(next(chunks_of(said)))
+    take = animation_info(said)
+    ours = Poser(take)(next(frame_blocks(said)))
     share = neck_weights(said.neutral, take.pivot, head.topology)
     np.testing.assert_array_equal(ours, apply_head_pose(said.vertices, pose, take.pivot, share))
     for kind in ("pc2", "mdd"):

@@ -8,7 +8,7 @@ import pytest
 from glb_reader import Glb, assert_clean
 
 from parlante.core import Animation
-from parlante.export import Chunk, Take, chunks_of, npz, take_of
+from parlante.export import AnimationInfo, FrameBlock, animation_info, frame_blocks, npz
 from parlante.export.outputs import Picture, write_all
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.head.arkit import INDEX
@@ -23,7 +23,7 @@ TEXELS = np.array([[[250, 20, 20]], [[20, 250, 20]]], np.uint8).repeat(64, 0).re
 
 
 @pytest.fixture(scope="module")
-def played() -> tuple[Take, list[Chunk], Character]:
+def played() -> tuple[AnimationInfo, list[FrameBlock], Character]:
     """A person of ours as if eyeballs, teeth, tongue and lashes had been added to the skin: own picture and strip."""
     head = load_head()
     neutral = head.neutral(WHO)
@@ -50,11 +50,11 @@ def played() -> tuple[Take, list[Chunk], Character]:
         audio=np.zeros(4800, np.float32), sample_rate=16000, weights=weights, weight_names=ARKIT_NAMES,
         head_pose=pose, wrinkle=np.full((FRAMES, 16, 16, 3), 118, np.uint8), provenance={"identity": WHO},
     )  # fmt: skip
-    take, chunks = recast(take_of(said), chunks_of(said, 5), character)
+    take, chunks = recast(animation_info(said), frame_blocks(said, 5), character)
     return take, list(chunks), character
 
 
-def test_glb(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+def test_glb(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
     take, chunks, character = played
     write_all(take, chunks, [tmp_path / "a.glb"])
@@ -74,7 +74,7 @@ def test_glb(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> Non
     assert_clean(tmp_path / "a.glb")
 
 
-def test_vrm(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+def test_vrm(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     take, chunks, _ = played
     write_all(take, chunks, [tmp_path / "a.vrm"])
     avatar = Glb(tmp_path / "a.vrm").root["extensions"]["VRMC_vrm"]
@@ -82,7 +82,7 @@ def test_vrm(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> Non
     assert_clean(tmp_path / "a.vrm")
 
 
-def test_usd(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+def test_usd(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     pytest.importorskip("pxr")
     from pxr import Usd, UsdGeom, UsdSkel
     from test_usd import findings
@@ -98,7 +98,7 @@ def test_usd(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> Non
     assert speech.GetBlendShapeWeightsAttr().Get(8)[INDEX["jawOpen"]] == pytest.approx(0.8, abs=1e-6)
 
 
-def test_npz_and_video(played: tuple[Take, list[Chunk], Character], tmp_path: Path) -> None:
+def test_npz_and_video(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     import av
 
     take, chunks, _ = played
@@ -116,7 +116,7 @@ def test_npz_and_video(played: tuple[Take, list[Chunk], Character], tmp_path: Pa
 
 
 def test_without_parts_the_picture_is_the_users_alone(
-    played: tuple[Take, list[Chunk], Character], tmp_path: Path
+    played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path
 ) -> None:
     take, _, character = played
     alone = replace(character, parts_texture=None).dressed()

@@ -11,7 +11,7 @@ import pytest
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
-from parlante.export import Take, chunks_of, save
+from parlante.export import AnimationInfo, frame_blocks, save
 from parlante.export.keys import POSE_NAMES, reduce_keys
 from parlante.export.outputs import Fidelity, write_all
 from parlante.export.visemes import SHAPES, mouth_cues, mouth_shapes
@@ -52,10 +52,10 @@ def test_lines_between_kept_keys_stay_within_the_error() -> None:
     assert len(reduce_keys(values[:1], 0.1)) == 1
 
 
-def test_keys_file_replays_every_curve(animation: Animation, take: Take, tmp_path: Path) -> None:
+def test_keys_file_replays_every_curve(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
     smooth = 0.5 + 0.4 * np.sin(np.arange(20)[:, None] / 6 + np.arange(52)).astype(np.float32)
     slow = replace(animation, weights=smooth)
-    write_all(take, chunks_of(slow, 7), [tmp_path / "a.keys.json"], fidelity=Fidelity(reduce=0.02))
+    write_all(take, frame_blocks(slow, 7), [tmp_path / "a.keys.json"], fidelity=Fidelity(reduce=0.02))
     found = json.loads((tmp_path / "a.keys.json").read_text())
     assert set(found["curves"]) == {*ARKIT_NAMES, *POSE_NAMES}
     count = 0

@@ -10,11 +10,11 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from parlante.core import Animation, InputError
-from parlante.export import Take, chunks_of, edit
+from parlante.export import AnimationInfo, edit, frame_blocks
 from parlante.export.calibration import Calibration
 
 
-def collect(stream: edit.Stream) -> tuple[Take, dict[str, np.ndarray]]:
+def collect(stream: edit.Stream) -> tuple[AnimationInfo, dict[str, np.ndarray]]:
     """All frames, and proof that they are numbered without gaps and as many as announced."""
     take, chunks = stream
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("vertices", "wrinkle", "weights", "head_pose")}
@@ -30,10 +30,10 @@ def collect(stream: edit.Stream) -> tuple[Take, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("fps", [25.0, 60.0, 24.0, 120.0])
-def test_another_rate_is_the_same_motion(fps: float, take: Take, animation: Animation) -> None:
-    facts, whole = collect(edit.resampled(take, chunks_of(animation, 100), fps))
+def test_another_rate_is_the_same_motion(fps: float, take: AnimationInfo, animation: Animation) -> None:
+    facts, whole = collect(edit.resampled(take, frame_blocks(animation, 100), fps))
     assert facts.fps == fps and abs(facts.duration - take.duration) <= 1 / fps
-    _, pieces = collect(edit.resampled(take, chunks_of(animation, 3), fps))
+    _, pieces = collect(edit.resampled(take, frame_blocks(animation, 3), fps))
     for name in whole:
         np.testing.assert_allclose(pieces[name], whole[name], atol=1e-6)
     seconds = np.minimum(np.arange(facts.num_frames) / fps, 19 / 30)
@@ -45,16 +45,16 @@ def test_another_rate_is_the_same_motion(fps: float, take: Take, animation: Anim
     np.testing.assert_allclose(whole["vertices"], posed, atol=1e-6)
 
 
-def test_a_rate_back_and_forth_returns(take: Take, animation: Animation) -> None:
-    there = edit.resampled(take, chunks_of(animation, 4), 60.0)
+def test_a_rate_back_and_forth_returns(take: AnimationInfo, animation: Animation) -> None:
+    there = edit.resampled(take, frame_blocks(animation, 4), 60.0)
     _, back = collect(edit.resampled(*there, 30.0))
     np.testing.assert_allclose(back["weights"], animation.weights, atol=1e-6)
     np.testing.assert_allclose(back["vertices"], animation.vertices, atol=1e-6)
     np.testing.assert_array_equal(back["wrinkle"], animation.wrinkle)
 
 
-def test_gains_reach_curves_vertices_pose_and_wrinkles(take: Take, animation: Animation) -> None:
-    _, rows = collect(edit.scaled(take, chunks_of(animation, 6), {"jaw": 0.5, "head": 2.0, "wrinkles": 0.0}))
+def test_gains_reach_curves_vertices_pose_and_wrinkles(take: AnimationInfo, animation: Animation) -> None:
+    _, rows = collect(edit.scaled(take, frame_blocks(animation, 6), {"jaw": 0.5, "head": 2.0, "wrinkles": 0.0}))
     names = np.array(take.weight_names)
     jaw = np.char.startswith(names, "jaw")
     np.testing.assert_allclose(rows["weights"][:, jaw], animation.weights[:, jaw] * 0.5)
@@ -65,10 +65,10 @@ def test_gains_reach_curves_vertices_pose_and_wrinkles(take: Take, animation: An
     assert (rows["wrinkle"] == 118).all()
 
 
-def test_a_region_is_scaled_softly_where_there_are_no_curves(take: Take, animation: Animation) -> None:
+def test_a_region_is_scaled_softly_where_there_are_no_curves(take: AnimationInfo, animation: Animation) -> None:
     bare = replace(take, weight_names=(), shapes=None)
     plain = replace(animation, weights=None, weight_names=())
-    _, rows = collect(edit.scaled(bare, chunks_of(plain), {"eyeball_left": 0.0}))
+    _, rows = collect(edit.scaled(bare, frame_blocks(plain), {"eyeball_left": 0.0}))
     before = np.linalg.norm(animation.vertices - animation.neutral, axis=-1).mean(0)
     after = np.linalg.norm(rows["vertices"] - animation.neutral, axis=-1).mean(0)
     assert after[take.topology.regions["eyeball_left"]].max() < 1e-7
@@ -77,32 +77,32 @@ def test_a_region_is_scaled_softly_where_there_are_no_curves(take: Take, animati
     np.testing.assert_allclose(after[:36], before[:36], rtol=1e-4)  # rows of the sheet that are far away
 
 
-def test_a_gain_that_fits_nothing_names_what_there_is(take: Take, animation: Animation) -> None:
+def test_a_gain_that_fits_nothing_names_what_there_is(take: AnimationInfo, animation: Animation) -> None:
     with pytest.raises(InputError, match=r"'chin'.*jawOpen"):
-        edit.scaled(take, chunks_of(animation), {"chin": 2.0})
+        edit.scaled(take, frame_blocks(animation), {"chin": 2.0})
     with pytest.raises(InputError, match=r"0\.\.10"):
-        edit.scaled(take, chunks_of(animation), {"jaw": -1.0})
+        edit.scaled(take, frame_blocks(animation), {"jaw": -1.0})
 
 
-def test_calibration_moves_the_vertices_too(take: Take, animation: Animation) -> None:
+def test_calibration_moves_the_vertices_too(take: AnimationInfo, animation: Animation) -> None:
     limits = Calibration({"jawOpen": {"max": 0.2}})
-    _, rows = collect(edit.calibrated(take, chunks_of(animation, 6), limits))
+    _, rows = collect(edit.calibrated(take, frame_blocks(animation, 6), limits))
     assert rows["weights"][:, take.weight_names.index("jawOpen")].max() <= np.float32(0.2)
     posed = animation.neutral + np.tensordot(rows["weights"], take.shapes, 1)
     np.testing.assert_allclose(rows["vertices"], posed, atol=1e-6)
 
 
-def test_solved_curves_pose_the_same_vertices(take: Take, animation: Animation) -> None:
+def test_solved_curves_pose_the_same_vertices(take: AnimationInfo, animation: Animation) -> None:
     bare = replace(take, weight_names=(), shapes=None)
     plain = replace(animation, weights=None, weight_names=())
-    facts, rows = collect(edit.with_curves(bare, chunks_of(plain, 7), take.shapes, take.weight_names))
+    facts, rows = collect(edit.with_curves(bare, frame_blocks(plain, 7), take.shapes, take.weight_names))
     posed = animation.neutral + np.tensordot(rows["weights"], facts.shapes, 1)
     assert np.linalg.norm(posed - animation.vertices, axis=-1).mean() < 1e-3
     with pytest.raises(InputError, match=r"\(K, 144, 3\)"):
-        edit.with_curves(bare, chunks_of(plain), take.shapes[:, :100], take.weight_names)
+        edit.with_curves(bare, frame_blocks(plain), take.shapes[:, :100], take.weight_names)
 
 
-def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(take: Take, tmp_path: Path) -> None:
+def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(take: AnimationInfo, tmp_path: Path) -> None:
     turn, scale = Rotation.from_euler("xyz", [90, 20, -30], degrees=True).as_matrix(), 0.013
     stored = (1000 * scale * take.shapes @ turn.T).astype(np.float32)
     np.savez(tmp_path / "shapes.npz", millimetres=stored, names=np.array(take.weight_names))
@@ -115,25 +115,25 @@ def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(take: Tak
         edit.read_shapes(tmp_path)
 
 
-def test_trimming_cuts_frames_and_sound_together(take: Take, animation: Animation) -> None:
-    facts, rows = collect(edit.trimmed(take, chunks_of(animation, 6), 0.2, 0.5))
+def test_trimming_cuts_frames_and_sound_together(take: AnimationInfo, animation: Animation) -> None:
+    facts, rows = collect(edit.trimmed(take, frame_blocks(animation, 6), 0.2, 0.5))
     np.testing.assert_array_equal(rows["vertices"], animation.vertices[6:15])
     np.testing.assert_array_equal(facts.audio, animation.audio[3200:8000])
     with pytest.raises(InputError, match="nothing"):
-        edit.trimmed(take, chunks_of(animation), 3.0)
+        edit.trimmed(take, frame_blocks(animation), 3.0)
     for wrong in (-1.0, float("nan")):
         with pytest.raises(InputError, match="must not be negative"):
-            edit.trimmed(take, chunks_of(animation), wrong)
+            edit.trimmed(take, frame_blocks(animation), wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.trimmed(take, chunks_of(animation), 0.0, wrong)
+            edit.trimmed(take, frame_blocks(animation), 0.0, wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.faded(take, chunks_of(animation), wrong)
+            edit.faded(take, frame_blocks(animation), wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.joined([(take, chunks_of(animation))], wrong)
+            edit.joined([(take, frame_blocks(animation))], wrong)
 
 
-def test_fades_begin_and_end_at_rest(take: Take, animation: Animation) -> None:
-    _, rows = collect(edit.faded(take, chunks_of(animation, 6), 0.1, 0.2))
+def test_fades_begin_and_end_at_rest(take: AnimationInfo, animation: Animation) -> None:
+    _, rows = collect(edit.faded(take, frame_blocks(animation, 6), 0.1, 0.2))
     for frame in (0, -1):
         np.testing.assert_allclose(rows["vertices"][frame], animation.neutral, atol=1e-6)
         assert (rows["weights"][frame] == 0).all() and (rows["head_pose"][frame] == 0).all()
@@ -141,9 +141,9 @@ def test_fades_begin_and_end_at_rest(take: Take, animation: Animation) -> None:
     np.testing.assert_array_equal(rows["vertices"][5:12], animation.vertices[5:12])
 
 
-def test_joined_takes_cross_over_without_a_jump(take: Take, animation: Animation) -> None:
+def test_joined_takes_cross_over_without_a_jump(take: AnimationInfo, animation: Animation) -> None:
     overlap = 6
-    streams = [(take, chunks_of(animation, size)) for size in (7, 3)]
+    streams = [(take, frame_blocks(animation, size)) for size in (7, 3)]
     facts, rows = collect(edit.joined(streams, overlap / 30))
     assert facts.num_frames == 40 - overlap
     assert len(facts.audio) == round(facts.duration * 16000)
@@ -153,19 +153,19 @@ def test_joined_takes_cross_over_without_a_jump(take: Take, animation: Animation
     low = np.minimum(animation.weights[14:20], animation.weights[:6]) - 1e-6
     high = np.maximum(animation.weights[14:20], animation.weights[:6]) + 1e-6
     assert ((middle >= low) & (middle <= high)).all()
-    plain, rows = collect(edit.joined([(take, chunks_of(animation)) for _ in range(3)]))
+    plain, rows = collect(edit.joined([(take, frame_blocks(animation)) for _ in range(3)]))
     assert plain.num_frames == 60
     np.testing.assert_array_equal(rows["vertices"], np.tile(animation.vertices, (3, 1, 1)))
 
 
-def test_only_one_face_can_be_joined(take: Take, animation: Animation) -> None:
+def test_only_one_face_can_be_joined(take: AnimationInfo, animation: Animation) -> None:
     other = replace(take, neutral=take.neutral * 1.1)
     with pytest.raises(InputError, match="face at rest"):
-        edit.joined([(take, chunks_of(animation)), (other, chunks_of(animation))])
+        edit.joined([(take, frame_blocks(animation)), (other, frame_blocks(animation))])
     with pytest.raises(InputError, match="too short"):
-        edit.joined([(take, chunks_of(animation)), (take, chunks_of(animation))], 0.5)
+        edit.joined([(take, frame_blocks(animation)), (take, frame_blocks(animation))], 0.5)
 
 
-def test_without_pose(take: Take, animation: Animation) -> None:
-    facts, rows = collect(edit.without_pose(take, chunks_of(animation)))
+def test_without_pose(take: AnimationInfo, animation: Animation) -> None:
+    facts, rows = collect(edit.without_pose(take, frame_blocks(animation)))
     assert not facts.has_pose and "head_pose" not in rows

@@ -8,7 +8,7 @@ import pytest
 from glb_reader import Glb, assert_clean
 
 from parlante.core import Animation, InputError
-from parlante.export import Chunk, Take, chunks_of, save
+from parlante.export import AnimationInfo, FrameBlock, frame_blocks, save
 from parlante.export.gltf import quaternions, split_seams
 from parlante.export.outputs import Fidelity, write_all
 from parlante.geometry.pose import rotation_matrices
@@ -17,8 +17,8 @@ from parlante.head.arkit import ARKIT_NAMES
 
 
 @pytest.fixture
-def written(animation: Animation, take: Take, tmp_path: Path) -> Path:
-    write_all(take, chunks_of(animation, 7), [tmp_path / "a.glb"])
+def written(animation: Animation, take: AnimationInfo, tmp_path: Path) -> Path:
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.glb"])
     return tmp_path / "a.glb"
 
 
@@ -26,24 +26,24 @@ def test_the_khronos_validator_finds_nothing(written: Path) -> None:
     assert_clean(written)
 
 
-def test_bare_variants_are_valid_too(animation: Animation, take: Take, tmp_path: Path) -> None:
+def test_bare_variants_are_valid_too(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
     first = {"vertices": animation.vertices[:1], "weights": animation.weights[:1]}
     bare = replace(animation, head_pose=None, albedo=None, wrinkle=None, **first)
-    write_all(replace(take, albedo=None, has_pose=False, num_frames=1), chunks_of(bare), [tmp_path / "a.glb"])
+    write_all(replace(take, albedo=None, has_pose=False, num_frames=1), frame_blocks(bare), [tmp_path / "a.glb"])
     assert_clean(tmp_path / "a.glb")
 
 
 def test_a_shape_that_moves_nothing_is_valid_and_reported(
-    animation: Animation, take: Take, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    animation: Animation, take: AnimationInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shapes = take.shapes.copy()
     shapes[3] = 0
-    write_all(replace(take, shapes=shapes), chunks_of(animation), [tmp_path / "a.glb"])
+    write_all(replace(take, shapes=shapes), frame_blocks(animation), [tmp_path / "a.glb"])
     assert ARKIT_NAMES[3] in caplog.text
     assert_clean(tmp_path / "a.glb")
 
 
-def test_weights_times_targets_give_the_vertices(written: Path, animation: Animation, take: Take) -> None:
+def test_weights_times_targets_give_the_vertices(written: Path, animation: Animation, take: AnimationInfo) -> None:
     glb = Glb(written)
     mesh = glb.root["meshes"][0]
     assert tuple(mesh["extras"]["targetNames"]) == ARKIT_NAMES
@@ -60,7 +60,7 @@ def test_weights_times_targets_give_the_vertices(written: Path, animation: Anima
     np.testing.assert_allclose(played, animation.vertices[:, corners[:, 0]], atol=3e-5)
 
 
-def test_every_triangle_is_worn_once_and_texture_is_upside_down(written: Path, take: Take) -> None:
+def test_every_triangle_is_worn_once_and_texture_is_upside_down(written: Path, take: AnimationInfo) -> None:
     glb = Glb(written)
     primitives = glb.root["meshes"][0]["primitives"]
     corners, _ = split_seams(take.topology)
@@ -133,12 +133,12 @@ def test_any_motion_is_played_within_the_stated_error(error: float, animation: A
 
 
 def test_what_vertices_do_beyond_the_curves_gets_its_own_targets(
-    animation: Animation, take: Take, tmp_path: Path
+    animation: Animation, take: AnimationInfo, tmp_path: Path
 ) -> None:
     extra = animation.vertices.copy()
     extra[:, 40:50] += 0.01 * np.sin(np.arange(20))[:, None, None]
     beyond = replace(animation, vertices=extra.astype(np.float32))
-    write_all(take, chunks_of(beyond, 7), [tmp_path / "a.glb"], fidelity=Fidelity(motion="vertices", error=1e-4))
+    write_all(take, frame_blocks(beyond, 7), [tmp_path / "a.glb"], fidelity=Fidelity(motion="vertices", error=1e-4))
     seen, names, _ = played(tmp_path / "a.glb")
     assert tuple(names[:52]) == ARKIT_NAMES and names[52:] == ["beyond_00"]
     corners, _ = split_seams(take.topology)
@@ -146,10 +146,10 @@ def test_what_vertices_do_beyond_the_curves_gets_its_own_targets(
     assert_clean(tmp_path / "a.glb")
 
 
-def test_fewer_keys_stay_within_the_error(animation: Animation, take: Take, tmp_path: Path) -> None:
+def test_fewer_keys_stay_within_the_error(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
     smooth = 0.5 + 0.4 * np.sin(np.arange(20)[:, None] / 8 + np.arange(52) / 9).astype(np.float32)
     calm = replace(animation, weights=smooth, head_pose=None)
-    write_all(take, chunks_of(calm, 7), [tmp_path / "a.glb"], fidelity=Fidelity(reduce=0.01))
+    write_all(take, frame_blocks(calm, 7), [tmp_path / "a.glb"], fidelity=Fidelity(reduce=0.01))
     glb = Glb(tmp_path / "a.glb")
     sampler = glb.root["animations"][0]["samplers"][0]
     times = glb.array(sampler["input"])[:, 0]
@@ -161,8 +161,10 @@ def test_fewer_keys_stay_within_the_error(animation: Animation, take: Take, tmp_
     assert_clean(tmp_path / "a.glb")
 
 
-def test_a_skin_video_beside_it_is_named_in_the_material(animation: Animation, take: Take, tmp_path: Path) -> None:
-    write_all(take, chunks_of(animation, 7), [tmp_path / "a.glb", tmp_path / "a.skin.mp4"])
+def test_a_skin_video_beside_it_is_named_in_the_material(
+    animation: Animation, take: AnimationInfo, tmp_path: Path
+) -> None:
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.glb", tmp_path / "a.skin.mp4"])
     glb = Glb(tmp_path / "a.glb")
     skin = glb.root["materials"][0]
     assert skin["extras"]["parlante_skin_video"] == {
@@ -170,11 +172,11 @@ def test_a_skin_video_beside_it_is_named_in_the_material(animation: Animation, t
     }  # fmt: skip
     assert "baseColorTexture" in skin["pbrMetallicRoughness"]
     assert_clean(tmp_path / "a.glb")
-    write_all(take, chunks_of(animation, 7), [tmp_path / "b.glb", tmp_path / "a.skin.webm"])
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "b.glb", tmp_path / "a.skin.webm"])
     assert "extras" not in Glb(tmp_path / "b.glb").root["materials"][0]
 
 
-def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: Take, tmp_path: Path) -> None:
+def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
     import av
 
     from parlante.geometry.uv.ratio import apply_ratio
@@ -184,7 +186,7 @@ def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: Take
     wrinkle = np.full((20, 16, 16, 3), 118, np.uint8)
     wrinkle[10:] = 100
     plain = replace(animation, wrinkle=wrinkle)
-    write_all(replace(take, albedo=albedo), chunks_of(plain, 7), [tmp_path / "a.skin.mp4"])
+    write_all(replace(take, albedo=albedo), frame_blocks(plain, 7), [tmp_path / "a.skin.mp4"])
     with av.open(str(tmp_path / "a.skin.mp4")) as file:
         assert len(file.streams.audio) == 1
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
@@ -197,7 +199,7 @@ def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:
     head = load_head()
     name = head.identity_names[0]
     weights = np.eye(52, dtype=np.float32)
-    take = Take(
+    take = AnimationInfo(
         topology=head.topology,
         fps=30.0,
         num_frames=52,
@@ -210,7 +212,7 @@ def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:
         has_pose=True,
     )
     pose = np.zeros((52, 6), np.float32)
-    write_all(take, [Chunk(0, head.deform(name, weights), None, weights, pose)], [tmp_path / "a.glb"])
+    write_all(take, [FrameBlock(0, head.deform(name, weights), None, weights, pose)], [tmp_path / "a.glb"])
     glb = Glb(tmp_path / "a.glb")
     primitives = glb.root["meshes"][0]["primitives"]
     reach = [np.abs(glb.array(target["POSITION"])).max() for target in primitives[0]["targets"]]

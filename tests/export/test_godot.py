@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation
-from parlante.export import Take, chunks_of
+from parlante.export import AnimationInfo, frame_blocks
 from parlante.export.outputs import write_all
 
 
 @pytest.mark.slow
-def test_godot_finds_the_shapes_and_the_animation(animation: Animation, take: Take, tmp_path: Path) -> None:
+def test_godot_finds_the_shapes_and_the_animation(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
     godot = shutil.which("godot3-server") or shutil.which("godot3-headless")
     if godot is None:
         pytest.skip("no headless Godot 3: apt-get install godot3-server")
-    write_all(take, chunks_of(animation), [tmp_path / "take.glb"])
+    write_all(take, frame_blocks(animation), [tmp_path / "take.glb"])
     (tmp_path / "project.godot").write_text('config_version=4\n\n[application]\nconfig/name="test"\n')
     shutil.copy(Path(__file__).with_name("godot_read.gd"), tmp_path)
     home = {**os.environ, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.export import Chunk, Take, save
+from parlante.export import AnimationInfo, FrameBlock, save
 from parlante.export.livelink_csv import COLUMNS, timecode
 from parlante.export.outputs import write_all
 
@@ -39,24 +39,26 @@ def test_header_and_rows(animation: Animation, tmp_path: Path) -> None:
             assert len(value.split(".")[1]) == 10
 
 
-def test_left_and_right_do_not_trade_places(take: Take, tmp_path: Path) -> None:
+def test_left_and_right_do_not_trade_places(take: AnimationInfo, tmp_path: Path) -> None:
     weights = np.zeros((1, 52), np.float32)
     weights[0, take.weight_names.index("jawLeft")] = 1
     weights[0, take.weight_names.index("mouthRight")] = 0.5
-    write_all(replace(take, num_frames=1), [Chunk(0, take.neutral[None], None, weights)], [tmp_path / "a.csv"])
+    write_all(replace(take, num_frames=1), [FrameBlock(0, take.neutral[None], None, weights)], [tmp_path / "a.csv"])
     cells = (tmp_path / "a.csv").read_text().splitlines()[1].split(",")
     assert [float(cells[COLUMNS.index(name)]) for name in ("JawRight", "JawLeft", "MouthRight", "MouthLeft")] == [
         0, 1, 0.5, 0
     ]  # fmt: skip
 
 
-def test_angles_have_the_apps_signs(take: Take, tmp_path: Path) -> None:
+def test_angles_have_the_apps_signs(take: AnimationInfo, tmp_path: Path) -> None:
     """In the app's takes looking up is negative pitch and looking to the character's left is negative yaw."""
     weights = np.zeros((1, 52), np.float32)
     for name in ("eyeLookUpLeft", "eyeLookOutLeft", "eyeLookInRight"):
         weights[0, take.weight_names.index(name)] = 1
     pose = np.array([[0.1, 0.2, 0.3, 0, 0, 0]], np.float32)  # nods down, turns left, tips right
-    write_all(replace(take, num_frames=1), [Chunk(0, take.neutral[None], None, weights, pose)], [tmp_path / "a.csv"])
+    write_all(
+        replace(take, num_frames=1), [FrameBlock(0, take.neutral[None], None, weights, pose)], [tmp_path / "a.csv"]
+    )
     row = next(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert float(row["LeftEyePitch"]) < 0 and float(row["LeftEyeYaw"]) < 0 and float(row["RightEyeYaw"]) < 0
     assert float(row["HeadPitch"]) == pytest.approx(0.1) and float(row["HeadYaw"]) == pytest.approx(-0.2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.export import Take, chunks_of
+from parlante.export import AnimationInfo, frame_blocks
 from parlante.export.livelink_csv import COLUMNS
 from parlante.export.livelink_udp import Clock, LiveLinkSender, Pace, Receiver, find_receiver, rate_of
 
@@ -82,10 +82,10 @@ def receiver_at(listener: socket.socket, **more: str) -> Receiver:
 
 
 def test_every_frame_arrives_with_61_values_in_their_order(
-    animation: Animation, take: Take, listener: socket.socket
+    animation: Animation, take: AnimationInfo, listener: socket.socket
 ) -> None:
     with LiveLinkSender(receiver_at(listener, subject="Zoë"), take, FakeClock()) as sender:
-        for chunk in chunks_of(animation, 7):
+        for chunk in frame_blocks(animation, 7):
             sender.write(chunk)
     seen = [decode(listener.recv(2048)) for _ in range(20)]
     assert sender.pace.sent == 20 and sender.pace.late == 0
@@ -100,14 +100,14 @@ def test_every_frame_arrives_with_61_values_in_their_order(
     assert sorted(NAMES) == sorted(COLUMNS[2:]), "the same names as the file's columns, which has another order"
 
 
-def test_left_comes_before_right(animation: Animation, take: Take, listener: socket.socket) -> None:
+def test_left_comes_before_right(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
     """Where the CSV of the same app has them the other way round."""
     weights = np.zeros((1, 52), np.float32)
     weights[0, take.weight_names.index("jawLeft")] = 1
     weights[0, take.weight_names.index("mouthRight")] = 0.5
     one = replace(animation, vertices=animation.vertices[:1], weights=weights, head_pose=None, wrinkle=None)
     with LiveLinkSender(receiver_at(listener), take, FakeClock()) as sender:
-        sender.write(next(chunks_of(one)))
+        sender.write(next(frame_blocks(one)))
     data = listener.recv(2048)
     values = struct.unpack(">61f", data[-244:])
     assert [values[number] for number in (15, 16, 21, 22)] == [1, 0, 0, 0.5]
@@ -140,22 +140,24 @@ def test_numbers_begin_again_at_midnight() -> None:
     assert sent == [2591998, 2591999, 0, 1]
 
 
-def test_an_error_or_interrupt_ends_it_at_once(animation: Animation, take: Take, listener: socket.socket) -> None:
+def test_an_error_or_interrupt_ends_it_at_once(
+    animation: Animation, take: AnimationInfo, listener: socket.socket
+) -> None:
     slow = replace(take, fps=0.001)  # twenty frames in 5 hours
     with pytest.raises(KeyboardInterrupt), LiveLinkSender(receiver_at(listener), slow) as sender:
-        sender.write(next(chunks_of(animation)))
+        sender.write(next(frame_blocks(animation)))
         decode(listener.recv(2048))
         raise KeyboardInterrupt
     assert sender.pace.sent == 1 and not sender._thread.is_alive()
 
 
 def test_nobody_listening_is_said_and_is_no_error(
-    animation: Animation, take: Take, listener: socket.socket, caplog: pytest.LogCaptureFixture
+    animation: Animation, take: AnimationInfo, listener: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = receiver_at(listener)
     listener.close()
     with LiveLinkSender(receiver, take, FakeClock()) as sender:
-        for chunk in chunks_of(animation):
+        for chunk in frame_blocks(animation):
             sender.write(chunk)
     assert sender.pace.sent == 20
     assert caplog.text.count("nobody listens on 127.0.0.1:") == 1
@@ -197,16 +199,16 @@ def test_names_that_cannot_be_sent() -> None:
         find_receiver("no.such.host.invalid")
 
 
-def test_a_take_without_curves_is_refused(animation: Animation, take: Take, listener: socket.socket) -> None:
+def test_a_take_without_curves_is_refused(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
     with pytest.raises(InputError, match="no ARKit weights"):
         LiveLinkSender(receiver_at(listener), replace(take, weight_names=()))
 
 
-def test_somebody_elses_reader_understands(animation: Animation, take: Take, listener: socket.socket) -> None:
+def test_somebody_elses_reader_understands(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
     """PyLiveLinkFace, which Unreal's users receive the app with."""
     reader = pytest.importorskip("pylivelinkface.pylivelinkface", reason="pip install pylivelinkface timecode")
     with LiveLinkSender(receiver_at(listener, subject="Ada"), take, FakeClock()) as sender:
-        sender.write(next(chunks_of(animation, 1)))
+        sender.write(next(frame_blocks(animation, 1)))
     found, face = reader.PyLiveLinkFace.decode(listener.recv(2048))
     assert found and (face.name, face.fps, face._denominator, face._frames) == ("Ada", 30, 1, 3600 * 30)
     for name, weight in zip(animation.weight_names, animation.weights[0]):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.export import chunks_of, save, take_of
+from parlante.export import animation_info, frame_blocks, save
 from parlante.export.npz import load, open_stream
 from parlante.export.outputs import write_all
 
@@ -39,7 +39,7 @@ def test_plain_numpy_opens_it_without_pickle(animation: Animation, tmp_path: Pat
 
 def test_how_it_is_cut_does_not_change_the_bytes(animation: Animation, tmp_path: Path) -> None:
     for size in (1, 7, 20):
-        write_all(take_of(animation), chunks_of(animation, size), [tmp_path / f"{size}.npz"])
+        write_all(animation_info(animation), frame_blocks(animation, size), [tmp_path / f"{size}.npz"])
     assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "7.npz").read_bytes() == (tmp_path / "20.npz").read_bytes()
     assert zipfile.ZipFile(tmp_path / "1.npz").testzip() is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parlante.core import Animation, InputError
-from parlante.export import check_outputs, chunks_of, open_sinks, save, take_of
+from parlante.export import animation_info, check_outputs, frame_blocks, open_sinks, save
 
 
 def test_unknown_formats_name_the_known_ones(tmp_path: Path) -> None:
@@ -45,17 +45,17 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_an_error_on_the_way_leaves_no_file(animation: Animation, tmp_path: Path) -> None:
-    take = take_of(animation)
+    take = animation_info(animation)
     with pytest.raises(RuntimeError), open_sinks([tmp_path / "a.npz", tmp_path / "a.csv"], take) as sinks:
         for sink in sinks:
-            sink.write(next(chunks_of(animation)))
+            sink.write(next(frame_blocks(animation)))
         raise RuntimeError
     assert not list(tmp_path.iterdir())
 
 
 def test_an_older_file_survives_a_failure(animation: Animation, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("precious")
-    with pytest.raises(RuntimeError), open_sinks([tmp_path / "a.csv"], take_of(animation)):
+    with pytest.raises(RuntimeError), open_sinks([tmp_path / "a.csv"], animation_info(animation)):
         raise RuntimeError
     assert (tmp_path / "a.csv").read_text() == "precious"
 
@@ -72,7 +72,7 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_kept(tmp_
 
 
 def test_a_full_disk_is_told_before_the_work(animation: Animation, tmp_path: Path) -> None:
-    endless = replace(take_of(animation), num_frames=10**12)
+    endless = replace(animation_info(animation), num_frames=10**12)
     with pytest.raises(InputError, match="GB"), open_sinks([tmp_path / "a.npz"], endless):
         pass
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlante.export import Chunk, Take
+from parlante.export import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
 
 
@@ -19,7 +19,7 @@ class Lines(FileSink):
         super()._open(stack)
         self.file = stack.enter_context(self._partial.open("w"))
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         self.file.write(f"{len(chunk)}\n")
 
     def _finish(self) -> None:
@@ -28,14 +28,14 @@ class Lines(FileSink):
             raise ValueError("no frames")
 
 
-def test_what_finish_writes_is_in_the_file(take: Take, tmp_path: Path) -> None:
+def test_what_finish_writes_is_in_the_file(take: AnimationInfo, tmp_path: Path) -> None:
     with Lines(tmp_path / "a.txt", take) as sink:
-        sink.write(Chunk(0, np.zeros((3, 144, 3), np.float32)))
+        sink.write(FrameBlock(0, np.zeros((3, 144, 3), np.float32)))
         assert not (tmp_path / "a.txt").exists()
     assert (tmp_path / "a.txt").read_text() == "3\nend\n" and sink.file.closed
 
 
-def test_an_error_leaves_nothing(take: Take, tmp_path: Path) -> None:
+def test_an_error_leaves_nothing(take: AnimationInfo, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Lines(tmp_path / "a.txt", take) as sink:
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="no frames"), Lines(tmp_path / "a.txt", take) as late:
@@ -43,7 +43,7 @@ def test_an_error_leaves_nothing(take: Take, tmp_path: Path) -> None:
     assert sink.file.closed and late.file.closed and not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_opened_leaves_nothing(take: Take, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_leaves_nothing(take: AnimationInfo, tmp_path: Path) -> None:
     class Shut(Lines):
         def _open(self, stack: ExitStack) -> None:
             super()._open(stack)

@@ -12,7 +12,7 @@ from three_page import draw, tools
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation, Topology
-from parlante.export import chunks_of, take_of
+from parlante.export import animation_info, frame_blocks
 from parlante.export.outputs import write_all
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
@@ -59,8 +59,8 @@ def test_three_js_draws_every_frame_like_our_renderer(tmp_path: Path) -> None:
         audio=np.zeros(12800, np.float32), sample_rate=16000, weights=weights, weight_names=ARKIT_NAMES,
         head_pose=pose, albedo=painted(head.topology, {upper: RED, lower: GREEN}), provenance={"identity": name},
     )  # fmt: skip
-    take = take_of(said)
-    write_all(take, chunks_of(said), [tmp_path / "take.glb"])
+    take = animation_info(said)
+    write_all(take, frame_blocks(said), [tmp_path / "take.glb"])
     with Renderer(head.topology, said.neutral, size=SIZE, albedo=said.albedo, pivot=take.pivot) as renderer:
         ours = [renderer.draw(said.vertices[frame], head_pose=pose[frame]) for frame in FRAMES]
         theirs, told = draw(tmp_path / "take.glb", tmp_path, [frame / 30 for frame in FRAMES], renderer.camera, SIZE)

@@ -8,7 +8,7 @@ from glb_reader import Glb, assert_clean
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
-from parlante.export import Take, chunks_of, save
+from parlante.export import AnimationInfo, frame_blocks, save
 from parlante.export.outputs import Fidelity, write_all
 from parlante.export.vrm import PRESETS, VOWELS, preset_weights
 from parlante.head.arkit import ARKIT_NAMES, INDEX
@@ -41,9 +41,9 @@ def worlds(nodes: list[dict]) -> dict[int, np.ndarray]:
 
 
 def test_an_avatar_has_expressions_on_its_targets_and_a_whole_skeleton(
-    take: Take, animation: Animation, tmp_path: Path
+    take: AnimationInfo, animation: Animation, tmp_path: Path
 ) -> None:
-    write_all(take, chunks_of(animation, 7), [tmp_path / "a.vrm"])
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.vrm"])
     glb = Glb(tmp_path / "a.vrm")
     assert glb.root["extensionsUsed"] == ["VRMC_vrm"]
     vrm = glb.root["extensions"]["VRMC_vrm"]
@@ -89,8 +89,10 @@ def animated(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     return found, extension
 
 
-def test_an_animation_for_perfect_sync_holds_the_curves(take: Take, animation: Animation, tmp_path: Path) -> None:
-    write_all(take, chunks_of(animation, 7), [tmp_path / "a.arkit.vrma"])
+def test_an_animation_for_perfect_sync_holds_the_curves(
+    take: AnimationInfo, animation: Animation, tmp_path: Path
+) -> None:
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.arkit.vrma"])
     found, extension = animated(tmp_path / "a.arkit.vrma")
     assert set(extension["expressions"]) == {"custom"}
     for column, name in enumerate(ARKIT_NAMES):
@@ -98,8 +100,10 @@ def test_an_animation_for_perfect_sync_holds_the_curves(take: Take, animation: A
     assert_clean(tmp_path / "a.arkit.vrma")
 
 
-def test_an_animation_for_any_avatar_holds_vowels_and_blinks(take: Take, animation: Animation, tmp_path: Path) -> None:
-    write_all(take, chunks_of(animation, 7), [tmp_path / "a.vrma"], fidelity=Fidelity(reduce=0.05))
+def test_an_animation_for_any_avatar_holds_vowels_and_blinks(
+    take: AnimationInfo, animation: Animation, tmp_path: Path
+) -> None:
+    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.vrma"], fidelity=Fidelity(reduce=0.05))
     found, extension = animated(tmp_path / "a.vrma")
     assert set(extension["expressions"]) == {"preset"}
     assert set(found) == {*VOWELS, "blinkLeft", "blinkRight"}

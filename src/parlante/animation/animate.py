@@ -18,9 +18,9 @@ from parlante.animation.styles import find_style
 from parlante.audio.recording import Speech, hear
 from parlante.core import Animation, Identity, InputError, Style, Topology
 from parlante.core.timing import num_frames
-from parlante.export import Chunk, Take, check_outputs, open_sinks
+from parlante.export import AnimationInfo, FrameBlock, check_outputs, open_sinks
+from parlante.export.frames import Sink
 from parlante.export.outputs import Picture
-from parlante.export.take import Sink
 from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.speaker_profile import NEUTRAL, Manner
@@ -43,7 +43,7 @@ def animate(
     `how`: the keywords of `stream`. For recordings of many minutes use `animate_to`, whose memory stays flat.
     Raises InputError for anything in the arguments that cannot be used.
     """
-    kept: list[Chunk] = []
+    kept: list[FrameBlock] = []
     take = animate_to(speech, outputs, picture=picture, progress=progress, keep=kept.append, **how)
 
     def joined(name: str) -> NDArray[Any] | None:
@@ -74,10 +74,10 @@ def animate_to(
     *,
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
-    keep: Callable[[Chunk], None] | None = None,
-    live: Callable[[Take], Sink] | None = None,
+    keep: Callable[[FrameBlock], None] | None = None,
+    live: Callable[[AnimationInfo], Sink] | None = None,
     **how: Any,
-) -> Take:
+) -> AnimationInfo:
     """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
     `progress(done, total)` is called in frames; `keep` sees every chunk; `live` makes one more sink, such as an
@@ -94,7 +94,7 @@ def animate_to(
 
 
 @contextmanager
-def also(make: Callable[[Take], Sink] | None, take: Take) -> Iterator[list[Sink]]:
+def also(make: Callable[[AnimationInfo], Sink] | None, take: AnimationInfo) -> Iterator[list[Sink]]:
     """The sink that `make` makes, open, or none."""
     if make is None:
         yield []
@@ -104,11 +104,11 @@ def also(make: Callable[[Take], Sink] | None, take: Take) -> Iterator[list[Sink]
 
 
 def fill(
-    take: Take,
-    chunks: Iterator[Chunk],
+    take: AnimationInfo,
+    chunks: Iterator[FrameBlock],
     sinks: Sequence[Sink],
     progress: Callable[[int, int], None] | None = None,
-    keep: Callable[[Chunk], None] | None = None,
+    keep: Callable[[FrameBlock], None] | None = None,
 ) -> None:
     """Write every chunk to every sink, while the next one is being made."""
     done = 0
@@ -129,7 +129,7 @@ FACELESS = (".npz", ".pc2", ".mdd", ".mc")
 """Outputs that need no triangles."""
 
 
-def check_fit(outputs: Sequence[Path | str], take: Take) -> None:
+def check_fit(outputs: Sequence[Path | str], take: AnimationInfo) -> None:
     """Raises InputError where a talker does not make what an output shows."""
     for output in map(str, outputs):
         if not take.weight_names and output.lower().endswith(".csv"):
@@ -160,7 +160,7 @@ def stream(
     steps: int | None = None,
     source: Source | str | Path | None = None,
     skin: bool = True,
-) -> tuple[Take, Iterator[Chunk]]:
+) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
     """The facts of a take and an iterator that makes its frames, a window of the model at a time.
 
     speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its first if
@@ -220,7 +220,7 @@ def stream(
         "liveliness": str(life),
         "speech": heard.name,
     }
-    take = Take(
+    take = AnimationInfo(
         topology=person.topology,
         fps=fps,
         num_frames=total,
@@ -251,7 +251,7 @@ def _check_talents(source: Source, steps: int | None, wrinkle_style: Any, wrinkl
         raise InputError(f"{model} makes no wrinkles; leave wrinkle style and wrinkle strength out")
 
 
-def _mesh_frames(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Chunk]:
+def _mesh_frames(take: AnimationInfo, heard: Speech, request: Request, source: Source) -> Iterator[FrameBlock]:
     """What a talker of its own mesh says, as it says it."""
     source.listen(heard.audio_16k)
     pieces = (
@@ -262,12 +262,12 @@ def _mesh_frames(take: Take, heard: Speech, request: Request, source: Source) ->
     for motion in _at_rate(pieces, source.fps, take):
         motion = motion[: take.num_frames - start]
         if len(motion):
-            yield Chunk(start, (take.neutral + motion.residual).astype(np.float32, copy=False), motion.wrinkle)
+            yield FrameBlock(start, (take.neutral + motion.residual).astype(np.float32, copy=False), motion.wrinkle)
             start += len(motion)
     assert start == take.num_frames, f"made {start} of {take.num_frames} frames"
 
 
-def _at_rate(pieces: Iterator[Motion], fps: float, take: Take) -> Iterator[Motion]:
+def _at_rate(pieces: Iterator[Motion], fps: float, take: AnimationInfo) -> Iterator[Motion]:
     """The same motion at the rate of the take."""
     if abs(fps - take.fps) < 1e-9:
         yield from pieces
@@ -282,7 +282,7 @@ def _at_rate(pieces: Iterator[Motion], fps: float, take: Take) -> Iterator[Motio
         yield stretch.finish(held)
 
 
-def _frames(take: Take, heard: Speech, request: Request, source: Source, life: Life) -> Iterator[Chunk]:
+def _frames(take: AnimationInfo, heard: Speech, request: Request, source: Source, life: Life) -> Iterator[FrameBlock]:
     assert take.shapes is not None
     alive = LifeLayer(heard.audio_16k, 16000, life, _manner(request), request.seed, take.fps)
     compose = _Composer(take.neutral, take.shapes, take.topology)
@@ -293,12 +293,12 @@ def _frames(take: Take, heard: Speech, request: Request, source: Source, life: L
             continue
         motion = motion[:count]
         weights, pose = alive(motion.weights, start)
-        yield Chunk(start, compose(weights, motion.residual), motion.wrinkle, weights, pose)
+        yield FrameBlock(start, compose(weights, motion.residual), motion.wrinkle, weights, pose)
         start += count
     assert start == take.num_frames, f"made {start} of {take.num_frames} frames"
 
 
-def _motions(take: Take, heard: Speech, request: Request, source: Source) -> Iterator[Motion]:
+def _motions(take: AnimationInfo, heard: Speech, request: Request, source: Source) -> Iterator[Motion]:
     """Curves and residuals, the mouth closed in silence."""
     assert take.shapes is not None
     silence = np.maximum(source.listen(heard.audio_16k), heard.digital_silence(source.fps))

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from parlante.animation.animate import also, fill, stream
 from parlante.core import InputError, atomic_path
-from parlante.export import Take, check_outputs, open_sinks
+from parlante.export import AnimationInfo, check_outputs, open_sinks
+from parlante.export.frames import FrameBlock, Sink
 from parlante.export.outputs import Picture
 from parlante.export.rows import Rows
-from parlante.export.take import Chunk, Sink
 
 RIGGED = (".glb", ".vrm", ".gltf")
 
@@ -30,9 +30,9 @@ def animate_character(
     parts: str = "auto",
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
-    live: Callable[[Take], Sink] | None = None,
+    live: Callable[[AnimationInfo], Sink] | None = None,
     **how: Any,
-) -> Take:
+) -> AnimationInfo:
     """Write `character` saying `speech` to `outputs`.
 
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
@@ -57,9 +57,9 @@ def _animate_mesh(
     parts: str,
     picture: Picture | None,
     progress: Callable[[int, int], None] | None,
-    live: Callable[[Take], Sink] | None,
+    live: Callable[[AnimationInfo], Sink] | None,
     how: dict[str, Any],
-) -> Take:
+) -> AnimationInfo:
     from parlante.retarget.mesh import Character, build_character
     from parlante.retarget.mesh.play import recast
 
@@ -82,9 +82,9 @@ def _animate_rig(
     outputs: Sequence[Path | str],
     rig: Any,
     progress: Callable[[int, int], None] | None,
-    live: Callable[[Take], Sink] | None,
+    live: Callable[[AnimationInfo], Sink] | None,
     how: dict[str, Any],
-) -> Take:
+) -> AnimationInfo:
     kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
     for output in outputs:
         if Path(output).suffix.lower() not in kinds:
@@ -102,7 +102,7 @@ def _animate_rig(
     take, chunks = stream(speech, skin=False, **how)
     weights, poses = Rows(), Rows()
 
-    def keep(chunk: Chunk) -> None:
+    def keep(chunk: FrameBlock) -> None:
         assert chunk.weights is not None
         weights.append(chunk.weights)
         if chunk.head_pose is not None:

@@ -15,9 +15,9 @@ from parlante.animation.textalker import DECODE_FRAMES, TexTalkerSource
 from parlante.audio.recording import hear
 from parlante.core import Animation, InputError, Style
 from parlante.core.timing import num_frames
+from parlante.export.frames import AnimationInfo, FrameBlock, animation_info
 from parlante.export.npz import load
 from parlante.export.outputs import check_outputs, open_sinks
-from parlante.export.take import Chunk, Take, take_of
 from parlante.geometry.uv.motion_map import offsets_from_maps
 from parlante.geometry.uv.table import bake_table
 from parlante.models.textalker.completion import STEPS, latents_given
@@ -49,7 +49,7 @@ def wrinkles(
     given = _read(animation)
     pieces = wrinkle_maps(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
     chunks = (_rows(given, start, len(maps), wrinkle=maps) for start, maps in pieces)
-    _write(replace(take_of(given), wrinkle_size=source.wrinkle_size), outputs, chunks, progress)
+    _write(replace(animation_info(given), wrinkle_size=source.wrinkle_size), outputs, chunks, progress)
 
 
 def motion(
@@ -72,7 +72,7 @@ def motion(
     given = replace(_read(animation), weights=None, weight_names=())
     pieces = motion_offsets(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
     chunks = (_rows(given, start, len(offsets), vertices=given.neutral + offsets) for start, offsets in pieces)
-    _write(take_of(given), outputs, chunks, progress)
+    _write(animation_info(given), outputs, chunks, progress)
 
 
 def wrinkle_maps(
@@ -144,15 +144,15 @@ def _completed(
     return LatentWindow(0, *(_stretched(latents, frames) for latents in both))
 
 
-def _rows(given: Animation, start: int, count: int, **made: NDArray[Any]) -> Chunk:
+def _rows(given: Animation, start: int, count: int, **made: NDArray[Any]) -> FrameBlock:
     """`count` frames of the animation with some of their fields made anew."""
     kept = {name: getattr(given, name) for name in ("vertices", "wrinkle", "weights", "head_pose")}
     rows: dict[str, Any] = {name: None if x is None else x[start : start + count] for name, x in kept.items()}
-    return Chunk(start, **(rows | made))
+    return FrameBlock(start, **(rows | made))
 
 
 def _write(
-    take: Take, outputs: Sequence[Path | str], chunks: Iterable[Chunk], progress: Callable[[int], object]
+    take: AnimationInfo, outputs: Sequence[Path | str], chunks: Iterable[FrameBlock], progress: Callable[[int], object]
 ) -> None:
     check_outputs(outputs)
     with open_sinks(outputs, take) as sinks:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import FrameBlock
 from parlante.export.npz import open_stream
-from parlante.export.take import Chunk
 from parlante.export.textures import TextureMaps, check_texture_output, write_textures
 from parlante.geometry.uv.upsample import EDGE, Upsampler
 
@@ -63,7 +63,7 @@ def textures(
     write_textures(output, upsampler, _wrinkles(chunks, first, end), take, maps, progress(end - first))
 
 
-def _wrinkles(chunks: Iterable[Chunk], first: int, end: int) -> Iterator[tuple[int, NDArray[Any]]]:
+def _wrinkles(chunks: Iterable[FrameBlock], first: int, end: int) -> Iterator[tuple[int, NDArray[Any]]]:
     for chunk in chunks:
         if chunk.start >= end:
             return

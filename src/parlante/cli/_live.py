@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parlante.export import Take
+    from parlante.export import AnimationInfo
     from parlante.export.livelink_udp import LiveLinkSender, Receiver
 
 
@@ -26,7 +26,7 @@ class Live:
     def __init__(self, receiver: "Receiver") -> None:
         self.receiver = receiver
 
-    def __call__(self, take: "Take") -> "LiveLinkSender":
+    def __call__(self, take: "AnimationInfo") -> "LiveLinkSender":
         from parlante.export.livelink_udp import LiveLinkSender
 
         self.sender = LiveLinkSender(self.receiver, take)

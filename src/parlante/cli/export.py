@@ -110,8 +110,8 @@ def _edited(options: argparse.Namespace) -> "Stream":
     from parlante.core import InputError
     from parlante.export import edit
     from parlante.export.calibration import Calibration
+    from parlante.export.frames import with_rig
     from parlante.export.npz import open_stream
-    from parlante.export.take import with_rig
 
     streams = []
     for path in options.animation:

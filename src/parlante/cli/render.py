@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from parlante.export import Chunk
+    from parlante.export import FrameBlock
 
 EPILOG = """examples:
   parlante render talk.npz -o talk.mp4
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _frames(
-    options: argparse.Namespace, take: Any, chunks: "Iterator[Chunk]", wanted: set[int], bar: Any
+    options: argparse.Namespace, take: Any, chunks: "Iterator[FrameBlock]", wanted: set[int], bar: Any
 ) -> "Iterator[NDArray[np.uint8]]":
     """Pictures of the wanted frames, one at a time."""
     from parlante.render import Renderer, telling_poses

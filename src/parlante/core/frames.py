@@ -40,14 +40,18 @@ class AnimationInfo:
         return self.num_frames / self.fps
 
 
+NO_VERTICES: NDArray[np.float32] = np.zeros((0, 0, 3), np.float32)
+"""Of a block that holds a talker's motion and no vertices yet."""
+
+
 @dataclass(frozen=True, eq=False)
 class FrameBlock:
     """Consecutive frames. A talker gives `motion`; a finished block has `vertices`. What is none is not made."""
 
     start: int
     """Number of the first frame."""
-    vertices: NDArray[np.float32] | None = None
-    """(n, V, 3) metres, without head pose."""
+    vertices: NDArray[np.float32] = field(default_factory=lambda: NO_VERTICES)
+    """(n, V, 3) metres, without head pose; `NO_VERTICES` where only `motion` is known."""
     wrinkle: NDArray[np.uint8] | None = None
     """(n, h, w, 3) stored wrinkle maps."""
     weights: NDArray[np.float32] | None = None
@@ -70,24 +74,18 @@ class FrameBlock:
     def __getitem__(self, rows: slice) -> "FrameBlock":
         """Some of the frames; `rows` has no step."""
         begin, _, _ = rows.indices(len(self))
-        return replace(self, start=self.start + begin, **{name: a[rows] for name, a in self.arrays().items()})
+        kept: dict[str, Any] = {name: array[rows] for name, array in self.arrays().items()}
+        return replace(self, start=self.start + begin, **kept)
 
     def joined(self, other: "FrameBlock") -> "FrameBlock":
         """These frames, then those."""
         if not len(self):
             return other
         theirs = other.arrays()
-        arrays = {name: np.concatenate([array, theirs[name]]) for name, array in self.arrays().items()}
+        arrays: dict[str, Any] = {n: np.concatenate([array, theirs[n]]) for n, array in self.arrays().items()}
         return replace(self, **arrays, notes=(*self.notes, *other.notes))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that are there, by field name."""
         pairs = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name not in ("start", "notes"))
-        return {name: array for name, array in pairs if array is not None}
-
-    @property
-    def finished(self) -> NDArray[np.float32]:
-        """`vertices`. Raises ValueError for a block that has none yet."""
-        if self.vertices is None:
-            raise ValueError("this block holds a talker's motion, no vertices yet; pass it through animation first")
-        return self.vertices
+        return {name: array for name, array in pairs if array is not None and array is not NO_VERTICES}

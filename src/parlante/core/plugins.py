@@ -47,7 +47,8 @@ def with_plugins(group: str, own: Iterable[Item], kind: type[Item]) -> dict[str,
             ) from error
         if not isinstance(item, kind):
             raise InputError(
-                f"the plug-in {point.name!r} of {package} ({group}) is a {type(item).__name__}, wanted a {kind.__name__}"
+                f"the plug-in {point.name!r} of {package} ({group}) is a {type(item).__name__}, wanted a "
+                f"{kind.__name__}"
             )
         name = str(item.name)  # type: ignore[attr-defined]
         if name in found:

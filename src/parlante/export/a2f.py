@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 
 class _CurveText(FileSink):
     """One line of text per frame between a head and a foot."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         if not take.weight_names:
             raise InputError(f"cannot write {path}: the animation has no curves")
         super().__init__(path, take)
@@ -32,7 +32,7 @@ class _CurveText(FileSink):
     def _finish(self) -> None:
         self._file.write(self._foot())
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append one line per frame."""
         assert chunk.weights is not None
         for frame, row in enumerate(np.clip(chunk.weights, 0.0, 1.0), chunk.start):

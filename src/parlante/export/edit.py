@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from parlante.core import InputError, read_npz
 from parlante.core.interpolate import monotone
 from parlante.export.calibration import Calibration
-from parlante.export.take import CHUNK_FRAMES, Chunk, Take
+from parlante.export.frames import CHUNK_FRAMES, AnimationInfo, FrameBlock
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 
-Stream = tuple[Take, Iterator[Chunk]]
+Stream = tuple[AnimationInfo, Iterator[FrameBlock]]
 _SOFTEN = 6
 """Rounds of neighbour averaging around a region whose vertices are scaled."""
 
 
-def resampled(take: Take, chunks: Iterable[Chunk], fps: float) -> Stream:
+def resampled(take: AnimationInfo, chunks: Iterable[FrameBlock], fps: float) -> Stream:
     """The take at `fps`: curves, pose and vertices by monotone cubics, which never overshoot; wrinkles linearly.
 
     Raises InputError for a rate outside 1..240.
@@ -41,7 +41,7 @@ def resampled(take: Take, chunks: Iterable[Chunk], fps: float) -> Stream:
     return replace(take, fps=fps, num_frames=total), _stretch(take, chunks, take.fps / fps, total)
 
 
-def scaled(take: Take, chunks: Iterable[Chunk], gains: Mapping[str, float]) -> Stream:
+def scaled(take: AnimationInfo, chunks: Iterable[FrameBlock], gains: Mapping[str, float]) -> Stream:
     """Curves, head pose, wrinkles or a region of the mesh, times a gain each.
 
     A key is `head`, `wrinkles`, a curve's name, the beginning of some (`jaw`, `mouth`, `brow`), a pattern (`*Left`) or,
@@ -71,7 +71,7 @@ def scaled(take: Take, chunks: Iterable[Chunk], gains: Mapping[str, float]) -> S
     return take, _scale(take, chunks, region, head, wrinkles)
 
 
-def calibrated(take: Take, chunks: Iterable[Chunk], calibration: Calibration) -> Stream:
+def calibrated(take: AnimationInfo, chunks: Iterable[FrameBlock], calibration: Calibration) -> Stream:
     """Curves through a character's gains, offsets and limits. Raises InputError as `Calibration.table`."""
     if not take.weight_names:
         raise InputError("a calibration needs curves, and the animation has none; give --shapes to solve for them")
@@ -79,7 +79,9 @@ def calibrated(take: Take, chunks: Iterable[Chunk], calibration: Calibration) ->
     return take, _recurved(take, chunks, lambda weights: calibration.apply(weights, take.weight_names))
 
 
-def with_curves(take: Take, chunks: Iterable[Chunk], shapes: NDArray[np.floating], names: Sequence[str]) -> Stream:
+def with_curves(
+    take: AnimationInfo, chunks: Iterable[FrameBlock], shapes: NDArray[np.floating], names: Sequence[str]
+) -> Stream:
     """Curves solved from the vertices on `shapes` (K, V, 3), named `names`. Raises InputError if they do not fit."""
     from parlante.geometry.blendshape_solver import CurveSolver
 
@@ -120,7 +122,9 @@ def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]
     return np.asarray(shapes, np.float32), names
 
 
-def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: float | None = None) -> Stream:
+def trimmed(
+    take: AnimationInfo, chunks: Iterable[FrameBlock], start_s: float = 0.0, end_s: float | None = None
+) -> Stream:
     """Only the frames and the sound between two times. Raises InputError if nothing is left."""
     if not (start_s >= 0 and (end_s is None or end_s >= 0)):
         until = "the end" if end_s is None else f"{end_s:g} s"
@@ -133,7 +137,7 @@ def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: fl
     samples = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
     facts = replace(take, num_frames=end - first, audio=take.audio[samples])
 
-    def cut() -> Iterator[Chunk]:
+    def cut() -> Iterator[FrameBlock]:
         for chunk in chunks:
             low, high = max(first, chunk.start), min(end, chunk.start + len(chunk))
             if low < high:
@@ -145,7 +149,7 @@ def trimmed(take: Take, chunks: Iterable[Chunk], start_s: float = 0.0, end_s: fl
     return facts, cut()
 
 
-def faded(take: Take, chunks: Iterable[Chunk], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
+def faded(take: AnimationInfo, chunks: Iterable[FrameBlock], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
     """The face grows out of its rest at the start and returns to it at the end; the sound stays."""
     for length in (in_s, out_s):
         if not 0 <= length < np.inf:
@@ -157,7 +161,7 @@ def faded(take: Take, chunks: Iterable[Chunk], in_s: float = 0.0, out_s: float =
         if length > 0:
             share *= _ease(np.clip(away / length, 0, 1))
 
-    def fade() -> Iterator[Chunk]:
+    def fade() -> Iterator[FrameBlock]:
         for chunk in chunks:
             part = share[chunk.start : chunk.start + len(chunk)].astype(np.float32)
             yield chunk if (part == 1).all() else _toward_rest(take, chunk, part)
@@ -193,14 +197,14 @@ def joined(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
     return replace(first, num_frames=total, audio=audio), _join(pieces, overlap)
 
 
-def without_pose(take: Take, chunks: Iterable[Chunk]) -> Stream:
+def without_pose(take: AnimationInfo, chunks: Iterable[FrameBlock]) -> Stream:
     """The head held still."""
     return replace(take, has_pose=False), (replace(chunk, head_pose=None) for chunk in chunks)
 
 
 def _recurved(
-    take: Take, chunks: Iterable[Chunk], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> Iterator[Chunk]:
+    take: AnimationInfo, chunks: Iterable[FrameBlock], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> Iterator[FrameBlock]:
     """Chunks with changed curves, the vertices following."""
     for chunk in chunks:
         assert chunk.weights is not None
@@ -217,8 +221,8 @@ def _posed(weights: NDArray[np.float32], shapes: NDArray[np.float32]) -> NDArray
 
 
 def _scale(
-    take: Take, chunks: Iterable[Chunk], region: NDArray[np.float32], head: float, wrinkles: float
-) -> Iterator[Chunk]:
+    take: AnimationInfo, chunks: Iterable[FrameBlock], region: NDArray[np.float32], head: float, wrinkles: float
+) -> Iterator[FrameBlock]:
     powers = _power_table(wrinkles)
     for chunk in chunks:
         if (region != 1).any():
@@ -236,7 +240,7 @@ def _power_table(gain: float) -> NDArray[np.uint8]:
     return to_bytes(np.asarray(encode(ratio**gain)))
 
 
-def _toward_rest(take: Take, chunk: Chunk, share: NDArray[np.float32]) -> Chunk:
+def _toward_rest(take: AnimationInfo, chunk: FrameBlock, share: NDArray[np.float32]) -> FrameBlock:
     wrinkle = chunk.wrinkle
     if wrinkle is not None:
         wrinkle = np.stack([_power_table(float(part))[frame] for part, frame in zip(share, wrinkle)])
@@ -249,7 +253,7 @@ def _toward_rest(take: Take, chunk: Chunk, share: NDArray[np.float32]) -> Chunk:
     )
 
 
-def _soft_region(take: Take, name: str) -> NDArray[np.float32]:
+def _soft_region(take: AnimationInfo, name: str) -> NDArray[np.float32]:
     """(V,) 1 inside the region, falling smoothly to 0 over a few rings of neighbours around it."""
     from scipy.sparse import csr_matrix, diags
 
@@ -273,26 +277,26 @@ def _ease(share: NDArray[np.float64]) -> NDArray[np.float64]:
 _FIELDS = ("vertices", "wrinkle", "weights", "head_pose")
 
 
-def _rows(chunk: Chunk, rows: slice, start: int) -> Chunk:
+def _rows(chunk: FrameBlock, rows: slice, start: int) -> FrameBlock:
     def part(name: str) -> Any:
         array = getattr(chunk, name)
         return None if array is None else array[rows]
 
-    return Chunk(start, **{name: part(name) for name in _FIELDS})
+    return FrameBlock(start, **{name: part(name) for name in _FIELDS})
 
 
-def _together(a: Chunk, b: Chunk) -> Chunk:
+def _together(a: FrameBlock, b: FrameBlock) -> FrameBlock:
     """The frames of `a`, then those of `b`."""
 
     def both(name: str) -> Any:
         return None if getattr(a, name) is None else np.concatenate([getattr(a, name), getattr(b, name)])
 
-    return Chunk(a.start, **{name: both(name) for name in _FIELDS})
+    return FrameBlock(a.start, **{name: both(name) for name in _FIELDS})
 
 
-def _stretch(take: Take, chunks: Iterable[Chunk], ratio: float, total: int) -> Iterator[Chunk]:
+def _stretch(take: AnimationInfo, chunks: Iterable[FrameBlock], ratio: float, total: int) -> Iterator[FrameBlock]:
     """Frames at positions `ratio` apart; a few source frames are kept on either side of what is made."""
-    held: Chunk | None = None
+    held: FrameBlock | None = None
     made = 0
     for chunk, last in _with_last(chunks):
         held = chunk if held is None else _together(held, chunk)
@@ -307,7 +311,7 @@ def _stretch(take: Take, chunks: Iterable[Chunk], ratio: float, total: int) -> I
         held = _rows(held, slice(keep, None), held.start + keep)
 
 
-def _with_last(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+def _with_last(chunks: Iterable[FrameBlock]) -> Iterator[tuple[FrameBlock, bool]]:
     before = None
     for chunk in chunks:
         if before is not None:
@@ -317,7 +321,7 @@ def _with_last(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
         yield before, True
 
 
-def _between(take: Take, held: Chunk, position: NDArray[np.float64], start: int) -> Chunk:
+def _between(take: AnimationInfo, held: FrameBlock, position: NDArray[np.float64], start: int) -> FrameBlock:
     low = np.clip(np.floor(position + 1e-9).astype(np.intp), 0, max(0, len(held) - 2))
     high = np.minimum(low + 1, len(held) - 1)
     fraction = np.clip(position - low, 0.0, 1.0).astype(np.float32)
@@ -340,10 +344,10 @@ def _between(take: Take, held: Chunk, position: NDArray[np.float64], start: int)
     else:
         vertices = cubic(held.vertices)
     wrinkle = None if held.wrinkle is None else linear(held.wrinkle)
-    return Chunk(start, vertices, wrinkle, weights, cubic(held.head_pose))
+    return FrameBlock(start, vertices, wrinkle, weights, cubic(held.head_pose))
 
 
-def _check_same_face(first: Take, other: Take) -> None:
+def _check_same_face(first: AnimationInfo, other: AnimationInfo) -> None:
     differences = [
         what
         for what, same in (
@@ -361,7 +365,7 @@ def _check_same_face(first: Take, other: Take) -> None:
         )
 
 
-def _join(pieces: Sequence[Iterable[Chunk]], overlap: int) -> Iterator[Chunk]:
+def _join(pieces: Sequence[Iterable[FrameBlock]], overlap: int) -> Iterator[FrameBlock]:
     """Frames of all pieces, the last `overlap` of each mixed with the first of the next."""
     at, tail = 0, None
     for number, chunks in enumerate(pieces):
@@ -385,7 +389,7 @@ def _join(pieces: Sequence[Iterable[Chunk]], overlap: int) -> Iterator[Chunk]:
         tail = held if keep else None
 
 
-def _mixed(a: Chunk, b: Chunk) -> Chunk:
+def _mixed(a: FrameBlock, b: FrameBlock) -> FrameBlock:
     share = _ease((np.arange(len(a)) + 1) / (len(a) + 1)).astype(np.float32)
 
     def mix(name: str) -> Any:
@@ -396,10 +400,10 @@ def _mixed(a: Chunk, b: Chunk) -> Chunk:
         mixed = one * (1 - part) + other * part
         return np.rint(mixed).astype(np.uint8) if one.dtype == np.uint8 else mixed.astype(np.float32)
 
-    return Chunk(0, **{name: mix(name) for name in _FIELDS})
+    return FrameBlock(0, **{name: mix(name) for name in _FIELDS})
 
 
-def _at_rate(take: Take, rate: int) -> NDArray[np.float32]:
+def _at_rate(take: AnimationInfo, rate: int) -> NDArray[np.float32]:
     """The sound at `rate`, exactly as long as the frames."""
     audio = np.asarray(take.audio, np.float32)
     if take.sample_rate != rate:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Fidelity
@@ -105,7 +105,7 @@ class FlameSink(FileSink):
     Raises InputError if no model is given or the mesh is not FLAME's.
     """
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         if fidelity.flame_model is None:
             raise InputError(
                 f"cannot write {path}: FLAME's parameters need FLAME's own bases, which are licensed; "
@@ -122,7 +122,7 @@ class FlameSink(FileSink):
         self._worst, self._total = 0.0, 0.0
         self._poses = Rows()
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Fit the frames."""
         neutral = self._take.neutral.astype(np.float64)
         for start in range(0, len(chunk), 16):

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import atomic_folder
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.livelink_csv import LiveLinkCsv
 from parlante.export.mp4 import pictures, renderer_for
 from parlante.export.obj import save_png
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Picture
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class FolderSink(FileSink):
     """Sink for a folder. It appears under its name when it is complete."""
 
-    def __init__(self, path: Path, take: Take, picture: "Picture") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, picture: "Picture") -> None:
         super().__init__(path, take)
         self._picture = picture
 
@@ -37,7 +37,7 @@ class FolderSink(FileSink):
         if self._take.albedo is not None:
             save_png(self._take.albedo, self._folder / "albedo.png")
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Draw and store."""
         for number, frame in enumerate(pictures(self._renderer, chunk), chunk.start):
             save_png(frame, self._folder / "frames" / f"{number:06d}.png")

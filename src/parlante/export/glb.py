@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
 from parlante.export.basis import Basis, Frames, fit_basis
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 from parlante.geometry.pose import neck_joint, neck_weights
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ SKIN_VIDEOS = (".skin.mp4", ".skin.webm")
 class GlbSink(FileSink):
     """Sink for `.glb`. Raises InputError if the take has no shapes for its curves where curves are asked for."""
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity", outputs: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity", outputs: Sequence[Path] = ()) -> None:
         has_rig = take.shapes is not None and bool(take.weight_names)
         if fidelity.motion == "curves" and not has_rig:
             raise InputError(
@@ -70,7 +70,7 @@ class GlbSink(FileSink):
         self._frames = Frames(self.path.parent, self._take.topology.num_vertices)
         stack.callback(self._frames.close)
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Keep the curves (52 numbers a frame), and on disk what vertices do where that is wanted."""
         if chunk.head_pose is not None:
             self._poses.append(chunk.head_pose)
@@ -102,7 +102,7 @@ def skin_video(path: Path, outputs: Sequence[Path]) -> str | None:
 
 
 def build(
-    take: Take,
+    take: AnimationInfo,
     weights: NDArray[np.float32] | None,
     head_pose: NDArray[np.float32] | None = None,
     basis: Basis | None = None,
@@ -171,7 +171,7 @@ def build(
 
 def animate(
     document: Document,
-    take: Take,
+    take: AnimationInfo,
     curves: NDArray[np.float32],
     head_pose: NDArray[np.float32] | None,
     reduce: float,
@@ -203,7 +203,7 @@ def keyed(
 
 
 def _targets(
-    take: Take, weights: NDArray[np.float32] | None, basis: Basis | None
+    take: AnimationInfo, weights: NDArray[np.float32] | None, basis: Basis | None
 ) -> tuple[list[str], list[NDArray[np.float32]], NDArray[np.float32]]:
     """Names, shapes and curves (T, K) of everything that becomes a morph target."""
     names: list[str] = []
@@ -226,7 +226,7 @@ def _targets(
     return names, shapes, np.concatenate(curves, axis=1)
 
 
-def _facts(take: Take, basis: Basis | None, reduce: float) -> dict[str, Any]:
+def _facts(take: AnimationInfo, basis: Basis | None, reduce: float) -> dict[str, Any]:
     facts: dict[str, Any] = {"fps": take.fps, "duration": take.duration, "provenance": take.provenance}
     if basis is not None:
         facts["basis"] = {"targets": len(basis.shapes), "worst_m": basis.worst, "mean_m": basis.mean}

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Fidelity
@@ -48,7 +48,7 @@ def reduce_keys(values: ArrayLike, error: float | NDArray[np.floating]) -> NDArr
 class KeysSink(FileSink):
     """Sink for `.keys.json`. Raises InputError if the take has no curves."""
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         if not take.weight_names:
             raise InputError(f"cannot write {path}: the animation has no curves")
         super().__init__(path, take)
@@ -56,7 +56,7 @@ class KeysSink(FileSink):
         self._weights = Rows()
         self._poses = Rows()
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Keep the curves."""
         assert chunk.weights is not None
         self._weights.append(chunk.weights)

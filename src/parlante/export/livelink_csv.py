@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.rig import LOOK
 
@@ -31,7 +31,7 @@ EYE_PITCH = {"Up": np.radians(LOOK["Up"]), "Down": np.radians(LOOK["Down"])}
 class LiveLinkCsv(FileSink):
     """Sink for `.csv`. Raises InputError if the take has no ARKit curves."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
         if missing:
             raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
@@ -44,7 +44,7 @@ class LiveLinkCsv(FileSink):
         self._file = stack.enter_context(self._partial.open("w", encoding="ascii", newline="\n"))
         self._file.write(",".join(COLUMNS) + "\n")
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append one row per frame."""
         assert chunk.weights is not None
         angles = curve_angles(chunk.weights, self._take.weight_names, chunk.head_pose)

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.livelink_csv import ANGLES, curve_angles
-from parlante.export.take import Chunk, Take
 from parlante.head.arkit import ARKIT_NAMES
 
 PORT = 11111
@@ -157,7 +157,7 @@ class LiveLinkSender:
     InputError if the take has no ARKit curves or the network refuses.
     """
 
-    def __init__(self, receiver: Receiver, take: Take, clock: Clock | None = None) -> None:
+    def __init__(self, receiver: Receiver, take: AnimationInfo, clock: Clock | None = None) -> None:
         missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
         if missing:
             raise InputError(f"cannot send live: the animation has no ARKit weights ({missing[0]} is missing)")
@@ -196,7 +196,7 @@ class LiveLinkSender:
         if error[0] is None and self._error is not None:
             raise self._refused(self._error) from self._error
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Queue the frames; returns at once."""
         assert chunk.weights is not None
         if self._error is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from parlante.core import InputError, atomic_path
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 
 TICKS = 6000
 """Per second."""
@@ -22,7 +22,7 @@ CHANNEL = "FaceShape"
 class MayaCacheSink(FileSink):
     """Sink for `.mc`. Raises InputError for a frame rate that Maya's ticks cannot hold."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         ticks = TICKS / take.fps
         if abs(ticks - round(ticks)) > 1e-6:
             raise InputError(
@@ -41,7 +41,7 @@ class MayaCacheSink(FileSink):
         xml.write_text(_description(self._ticks, last), encoding="utf-8")
         self._file.write(_group(b"CACH", (b"VRSN", b"0.1\0"), (b"STIM", _int(0)), (b"ETIM", _int(last))))
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append frames."""
         for frame, vertices in enumerate(self._posed(chunk), chunk.start):
             self._file.write(

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parlante.core.timing import frame_times
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 
 
 class MddSink(FileSink):
     """Sink for `.mdd`."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         super().__init__(path, take)
         self._posed = Poser(take)
 
@@ -27,6 +27,6 @@ class MddSink(FileSink):
         self._file.write(struct.pack(">ii", take.num_frames, take.topology.num_vertices))
         self._file.write(frame_times(take.num_frames, take.fps).astype(">f4").tobytes())
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append frames."""
         self._file.write(self._posed(chunk).astype(">f4").tobytes())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 if TYPE_CHECKING:
     from parlante.export.outputs import Picture
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Mp4Sink(FileSink):
     """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
 
-    def __init__(self, path: Path, take: Take, picture: "Picture") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, picture: "Picture") -> None:
         super().__init__(path, take)
         self._picture = picture
 
@@ -32,13 +32,13 @@ class Mp4Sink(FileSink):
             VideoWriter(self.path, take.fps, size, audio=take.audio, sample_rate=take.sample_rate)
         )
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Draw and encode."""
         for frame in pictures(self._renderer, chunk):
             self._video.write(frame)
 
 
-def renderer_for(take: Take, picture: "Picture") -> "Renderer":
+def renderer_for(take: AnimationInfo, picture: "Picture") -> "Renderer":
     """A renderer of this take's head."""
     from parlante.render import Renderer
 
@@ -58,7 +58,7 @@ def renderer_for(take: Take, picture: "Picture") -> "Renderer":
     )
 
 
-def pictures(renderer: "Renderer", chunk: Chunk) -> Iterator[NDArray[np.uint8]]:
+def pictures(renderer: "Renderer", chunk: FrameBlock) -> Iterator[NDArray[np.uint8]]:
     """The frames of a chunk, one at a time."""
     for k in range(len(chunk)):
         yield renderer.draw(

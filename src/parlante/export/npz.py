@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from parlante.core import Animation, InputError, Topology
 from parlante.core.files import first_line
 from parlante.export._zipstream import NpzStream
+from parlante.export.frames import CHUNK_FRAMES, AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import CHUNK_FRAMES, Chunk, Take
 from parlante.head.mouth import lip_aperture, lip_width
 
 REQUIRED = ("vertices", "fps", "topology", "triangles", "audio", "sample_rate", "neutral", "uv", "uv_triangles")
@@ -34,7 +34,7 @@ _PER_FRAME = ("vertices", "wrinkle", "weights", "head_pose")
 class NpzSink(FileSink):
     """Sink for `.npz`: vertices and wrinkles go to disk as they come."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         super().__init__(path, take)
         self._apertures: list[NDArray[np.float32]] = []
         self._widths: list[NDArray[np.float32]] = []
@@ -48,7 +48,7 @@ class NpzSink(FileSink):
         if take.wrinkle_size is not None:
             self._wrinkle = self._stream.grow("wrinkle", (take.num_frames, *take.wrinkle_size, 3), np.uint8)
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append frames."""
         self._vertices.append(chunk.vertices.astype(np.float32, copy=False))
         if self._take.wrinkle_size is not None:
@@ -105,7 +105,7 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
     )
 
 
-def open_stream(path: Path | str, size: int = CHUNK_FRAMES) -> tuple[Take, Iterator[Chunk]]:
+def open_stream(path: Path | str, size: int = CHUNK_FRAMES) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
     """The facts of a saved animation and an iterator over its frames, for files larger than memory.
 
     Raises InputError as `load` does; of the frames only `size` are held at a time.
@@ -127,14 +127,14 @@ def describe(path: Path | str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]
         return reader.headers
 
 
-def _frames(path: Path, size: int) -> Iterator[Chunk]:
+def _frames(path: Path, size: int) -> Iterator[FrameBlock]:
     with _Reader(path) as reader, ExitStack() as stack:
         files = {key: stack.enter_context(reader.open(key)) for key in _PER_FRAME if key in reader.headers}
         total = reader.headers["vertices"][0][0]
         for start in range(0, total, size):
             count = min(size, total - start)
             rows = {key: reader.rows(key, file, count) for key, file in files.items()}
-            yield Chunk(start, rows["vertices"], rows.get("wrinkle"), rows.get("weights"), rows.get("head_pose"))
+            yield FrameBlock(start, rows["vertices"], rows.get("wrinkle"), rows.get("weights"), rows.get("head_pose"))
 
 
 class _Reader:
@@ -233,7 +233,7 @@ class _Reader:
         return InputError(f"cannot read {self.path} as an animation: {told}; give a .npz written by parlante animate")
 
 
-def _facts(take: Take) -> dict[str, NDArray[Any]]:
+def _facts(take: AnimationInfo) -> dict[str, NDArray[Any]]:
     topology = take.topology
     facts: dict[str, NDArray[Any]] = {
         "fps": np.asarray(take.fps, np.float64),
@@ -256,7 +256,7 @@ def _facts(take: Take) -> dict[str, NDArray[Any]]:
     return facts
 
 
-def _take(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Take:
+def _take(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
     """Check the arrays against each other and name them. Raises InputError."""
 
     def check(key: str, *shape: int | None, kind: str) -> NDArray[Any]:
@@ -296,7 +296,7 @@ def _take(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Take:
         provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
     except (ValueError, TypeError) as error:
         raise InputError(f"cannot read {path} as an animation: {error}; give a .npz written by parlante") from error
-    return Take(
+    return AnimationInfo(
         topology=topology,
         fps=fps,
         num_frames=frames,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Topology, atomic_folder
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 
 _MATERIAL = "newmtl skin\nKd 0.8 0.62 0.53\nNs 40\n"
 
@@ -19,7 +19,7 @@ _MATERIAL = "newmtl skin\nKd 0.8 0.62 0.53\nNs 40\n"
 class ObjSink(FileSink):
     """Sink for a folder `NAME.obj/` of `000000.obj`, ..."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         super().__init__(path, take)
         self._posed = Poser(take)
 
@@ -32,7 +32,7 @@ class ObjSink(FileSink):
             text += "map_Kd albedo.png\n"
         (self._folder / "face.mtl").write_text(text, encoding="ascii")
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """One file per frame."""
         for frame, vertices in enumerate(self._posed(chunk), chunk.start):
             text = vertices_text(vertices) + self._faces
@@ -48,7 +48,7 @@ class NeutralObjSink(FileSink):
             vertices_text(self._take.neutral) + faces_text(self._take.topology, None), encoding="ascii"
         )
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Nothing: the face at rest has no frames."""
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from parlante.core import Animation, InputError
-from parlante.export.take import Chunk, Sink, Take, chunks_of, take_of
+from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
 
 @contextmanager
 def open_sinks(
-    outputs: Iterable[Path | str], take: Take, picture: Picture | None = None, fidelity: Fidelity | None = None
+    outputs: Iterable[Path | str], take: AnimationInfo, picture: Picture | None = None, fidelity: Fidelity | None = None
 ) -> Iterator[list[Sink]]:
     """Open a sink per output. Leaving the block cleanly publishes all of them; an error leaves none behind."""
     outputs = list(outputs)
@@ -163,12 +163,12 @@ def save(
     """Write an animation to files; the suffix chooses the format. Raises InputError as `check_outputs`."""
     paths = check_outputs(outputs)
     kinds = [_same_kind(output, path) for output, path in zip(outputs, paths)]
-    write_all(take_of(animation), chunks_of(animation), kinds, picture, fidelity)
+    write_all(animation_info(animation), frame_blocks(animation), kinds, picture, fidelity)
 
 
 def write_all(
-    take: Take,
-    chunks: Iterable[Chunk],
+    take: AnimationInfo,
+    chunks: Iterable[FrameBlock],
     outputs: Iterable[Path | str],
     picture: Picture | None = None,
     fidelity: Fidelity | None = None,
@@ -180,7 +180,7 @@ def write_all(
                 sink.write(chunk)
 
 
-def _sink(output: Path | str, take: Take, wishes: Mapping[str, object]) -> Sink:
+def _sink(output: Path | str, take: AnimationInfo, wishes: Mapping[str, object]) -> Sink:
     chosen = FORMATS[_kind(output)]
     module, name = chosen.sink.split(":")
     sink: Sink = getattr(importlib.import_module(module), name)(
@@ -259,7 +259,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _check_space(paths: list[Path], take: Take) -> None:
+def _check_space(paths: list[Path], take: AnimationInfo) -> None:
     """An hour of vertices is gigabytes: say so before the work, not after it."""
     if not paths:
         return

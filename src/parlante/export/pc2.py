@@ -8,14 +8,14 @@ import struct
 from contextlib import ExitStack
 from pathlib import Path
 
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 
 
 class Pc2Sink(FileSink):
     """Sink for `.pc2`."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         super().__init__(path, take)
         self._posed = Poser(take)
 
@@ -25,6 +25,6 @@ class Pc2Sink(FileSink):
         points, samples = self._take.topology.num_vertices, self._take.num_frames
         self._file.write(struct.pack("<12siiffi", b"POINTCACHE2", 1, points, 0.0, 1.0, samples))
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Append frames."""
         self._file.write(self._posed(chunk).astype("<f4").tobytes())

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import atomic_folder
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 from parlante.geometry.uv.ratio import ratio_from_bytes
 
 _VERTEX = np.dtype([("at", "<f4", 3), ("colour", "u1", 3)])
@@ -22,7 +22,7 @@ _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 class PlySink(FileSink):
     """Sink for a folder `NAME.ply/` of `000000.ply`, ..."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         super().__init__(path, take)
         self._posed = Poser(take)
 
@@ -45,7 +45,7 @@ class PlySink(FileSink):
             + f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
         ).encode("ascii")
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """One file per frame."""
         rows = np.empty(self._take.topology.num_vertices, _VERTEX)
         for k, vertices in enumerate(self._posed(chunk)):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from parlante.core import atomic_path
-from parlante.export.take import Chunk, Take
+from parlante.export.frames import AnimationInfo, FrameBlock
 
 _Self = TypeVar("_Self", bound="FileSink")
 
@@ -13,7 +13,7 @@ _Self = TypeVar("_Self", bound="FileSink")
 class FileSink:
     """A `Sink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         self.path = Path(path)
         self._take = take
         self._stack = ExitStack()
@@ -32,7 +32,7 @@ class FileSink:
                 stack.__exit__(*error)
         return None
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Take the next frames; chunks come in order and without gaps."""
         raise NotImplementedError
 

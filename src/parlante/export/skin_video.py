@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 from parlante.geometry.uv.ratio import apply_ratio
 
 LARGEST = 2048
@@ -21,7 +21,7 @@ LARGEST = 2048
 class SkinVideoSink(FileSink):
     """Sink for `.skin.mp4` and `.skin.webm`. Raises InputError if the take has no skin."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         if take.albedo is None:
             raise InputError(f"cannot write {path}: the animation has no skin; animate it without --no-texture")
         super().__init__(path, take)
@@ -40,7 +40,7 @@ class SkinVideoSink(FileSink):
             VideoWriter(self.path, self._take.fps, (width, height), sound, self._take.sample_rate)
         )
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Colour and encode."""
         for k in range(len(chunk)):
             picture = self._albedo

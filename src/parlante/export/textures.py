@@ -23,7 +23,7 @@ from parlante.geometry.uv.upsample import STRIPE, UpsampledFrame, Upsampler, nor
 from parlante.render.shading import BUMP
 
 if TYPE_CHECKING:
-    from parlante.export.take import Take
+    from parlante.export.frames import AnimationInfo
 
 DISPLACEMENT_RANGE_MM = 2.0
 """Displacement 65535 stands for about this many millimetres outwards, 1 for as many inwards, 32768 for none."""
@@ -61,7 +61,7 @@ def write_textures(
     output: Path | str,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: "Take",
+    take: "AnimationInfo",
     maps: TextureMaps | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> None:
@@ -116,7 +116,7 @@ class _Folder:
         self,
         path: Path,
         upsampler: Upsampler,
-        take: "Take",
+        take: "AnimationInfo",
         maps: TextureMaps,
         pool: ThreadPoolExecutor,
         progress: Callable[[], object],
@@ -214,7 +214,7 @@ def _write_video(
     path: Path,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: "Take",
+    take: "AnimationInfo",
     maps: TextureMaps,
     pool: ThreadPoolExecutor,
     progress: Callable[[], object],

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, MissingExtra, atomic_path
 from parlante.export.folder import write_wav
+from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.obj import save_png
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Poser, Take
 from parlante.geometry.pose import neck_joint, neck_weights
 from parlante.geometry.uv.ratio import apply_ratio
 
@@ -40,7 +40,7 @@ class UsdSink(FileSink):
     Raises MissingExtra without usd-core, InputError if curves are asked for and the take has no shapes for them.
     """
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         try:
             import pxr  # noqa: F401
         except ModuleNotFoundError as error:
@@ -87,7 +87,7 @@ class UsdSink(FileSink):
         self._layer = layer
         self._build()
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Keep the curves, or store the points; in a `.usdz` the skin as well."""
         if self._by_curves:
             assert chunk.weights is not None
@@ -204,7 +204,7 @@ class UsdSink(FileSink):
         binding.CreateBlendShapesAttr(names)
         binding.CreateBlendShapeTargetsRel().SetTargets(paths)
 
-    def _sample_points(self, chunk: Chunk) -> None:
+    def _sample_points(self, chunk: FrameBlock) -> None:
         """Points of the frames, at once to disk, so that a long take does not fill the memory."""
         triangles = self._take.topology.triangles
         for frame, vertices in enumerate(self._posed(chunk), chunk.start):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 
 SHAPES = "ABCDEFGHX"
 NEEDED = ("jawOpen", "mouthClose", "mouthPucker", "mouthFunnel", "mouthRollLower")
@@ -26,7 +26,7 @@ IDLE_S = 0.25
 
 
 class _VisemeSink(FileSink):
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, take: AnimationInfo) -> None:
         missing = [name for name in NEEDED if name not in take.weight_names]
         if missing:
             raise InputError(f"cannot write {path}: mouth shapes need ARKit curves ({', '.join(missing)} missing)")
@@ -37,7 +37,7 @@ class _VisemeSink(FileSink):
         cues = mouth_cues(np.concatenate(self._shapes), self._take.fps)
         self._partial.write_text(self._text(cues), encoding="utf-8")
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Keep one shape per frame."""
         assert chunk.weights is not None
         self._shapes.append(mouth_shapes(chunk.weights, self._take.weight_names))

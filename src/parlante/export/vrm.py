@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
 from parlante.export.keys import POSE_SHARE
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.export.take import Chunk, Take
 from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head.rig import LOOK
 
@@ -81,7 +81,7 @@ _BODY: dict[str, tuple[str | None, tuple[float, float, float]]] = {
 class _CurveKeeper(FileSink):
     """Curves and poses of all frames, then one file."""
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         super().__init__(path, take)
         self._fidelity = fidelity
         self._weights = Rows()
@@ -92,7 +92,7 @@ class _CurveKeeper(FileSink):
         pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
         self._partial.write_bytes(self._document(weights, pose).container())
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Keep the curves."""
         assert chunk.weights is not None
         self._weights.append(np.clip(chunk.weights, 0, 1))
@@ -106,7 +106,7 @@ class _CurveKeeper(FileSink):
 class VrmSink(_CurveKeeper):
     """Sink for `.vrm`. Raises InputError if the take has no ARKit curves or no shapes for them."""
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         _check_arkit(path, take)
         if take.shapes is None:
             raise InputError(
@@ -141,7 +141,7 @@ class VrmSink(_CurveKeeper):
 class VrmaSink(_CurveKeeper):
     """Sink for `.vrma` and `.arkit.vrma`. Raises InputError if the take has no ARKit curves."""
 
-    def __init__(self, path: Path, take: Take, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
         _check_arkit(path, take)
         super().__init__(path, take, fidelity)
 
@@ -196,7 +196,7 @@ def preset_weights(weights: NDArray[np.floating], names: Sequence[str]) -> dict[
     return found
 
 
-def _check_arkit(path: Path, take: Take) -> None:
+def _check_arkit(path: Path, take: AnimationInfo) -> None:
     needed = {name for parts in PRESETS.values() for name in parts} | {"mouthClose"}
     missing = sorted(needed - set(take.weight_names))
     if missing:
@@ -225,7 +225,7 @@ def _binds(parts: Mapping[str, float], names: Sequence[str]) -> list[dict[str, A
     return [{"node": 0, "index": names.index(name), "weight": weight} for name, weight in parts.items()]
 
 
-def _meta(take: Take) -> dict[str, Any]:
+def _meta(take: AnimationInfo) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "name": str(take.provenance.get("identity", take.topology.name)),
         "authors": ["Parlante"],
@@ -242,7 +242,7 @@ def _meta(take: Take) -> dict[str, Any]:
     return meta
 
 
-def _look_at(take: Take) -> dict[str, Any]:
+def _look_at(take: AnimationInfo) -> dict[str, Any]:
     """Gaze by expressions, from the point between the eyes."""
     eyes = [take.topology.regions[name] for name in ("eyeball_left", "eyeball_right") if name in take.topology.regions]
     between = [0.0, 0.1, 0.08]

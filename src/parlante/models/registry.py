@@ -27,8 +27,8 @@ class FamilySpec:
     title: str = ""
     """Name and source, for people."""
     on_coordinates: bool = True
-    """Whether it answers motion coordinates (B, T, M) to speech features, so that the shared talkers can carry it on the
-    embedded head and on any mesh; see `models.motion_families`."""
+    """Whether it answers motion coordinates (B, T, M) to speech features, so that the shared talkers can carry it on
+    the embedded head and on any mesh; see `models.motion_families`."""
     loader: str = MOTION_LOADER
     """Function (folder, device) -> SpeechModel of a checkpoint folder whose `model` is this name."""
     importer: str = ""

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
-from parlante.export import Chunk, Take
+from parlante.export import AnimationInfo, FrameBlock
 from parlante.retarget.mesh.character import Character
 from parlante.retarget.mesh.contact import LipContact
 from parlante.retarget.mesh.wrinkle import carry_wrinkles
 
 
-def recast(take: Take, chunks: Iterator[Chunk], character: Character) -> tuple[Take, Iterator[Chunk]]:
+def recast(
+    take: AnimationInfo, chunks: Iterator[FrameBlock], character: Character
+) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
     """The same curves, residual motion, wrinkles and head pose on the character's own mesh and texture.
 
     Raises InputError if the take has no curves of the embedded head.
@@ -38,8 +40,8 @@ def recast(take: Take, chunks: Iterator[Chunk], character: Character) -> tuple[T
 
 
 def _frames(
-    take: Take, chunks: Iterator[Chunk], character: Character, table: NDArray[np.float32] | None
-) -> Iterator[Chunk]:
+    take: AnimationInfo, chunks: Iterator[FrameBlock], character: Character, table: NDArray[np.float32] | None
+) -> Iterator[FrameBlock]:
     assert take.shapes is not None
     basis = take.shapes.reshape(len(take.shapes), -1)
     contact = LipContact(character, take.neutral)
@@ -49,7 +51,7 @@ def _frames(
         vertices = character.vertices(chunk.weights, residual.astype(np.float32))
         for theirs, ours in zip(vertices, chunk.vertices, strict=True):
             contact.close(theirs, ours)
-        yield Chunk(
+        yield FrameBlock(
             chunk.start,
             vertices,
             carry_wrinkles(chunk.wrinkle, table) if table is not None and chunk.wrinkle is not None else None,

@@ -1,66 +1,18 @@
-"""What every exporter receives: the facts of a take, then its frames in chunks, so that length costs no memory."""
+"""What every exporter receives: the facts of an animation, then its frames in blocks, so length costs no memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Animation, Topology
+from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.geometry.pose import apply_head_pose, neck_joint, neck_weights
 from parlante.head.arkit import ARKIT_NAMES
 
 CHUNK_FRAMES = 90
-
-
-@dataclass(frozen=True, eq=False)
-class Take:
-    """Everything about an animation except its frames. Frame t is the face at `t / fps` seconds."""
-
-    topology: Topology
-    fps: float
-    num_frames: int
-    neutral: NDArray[np.float32]
-    """(V, 3) metres."""
-    audio: NDArray[np.float32]
-    """(N,) mono, -1..1; may be a memory map."""
-    sample_rate: int
-    albedo: NDArray[np.uint8] | None = None
-    """(H, W, 3) sRGB."""
-    weight_names: tuple[str, ...] = ()
-    """Empty when there are no curves."""
-    shapes: NDArray[np.float32] | None = None
-    """(K, V, 3) blendshape offsets in metres, in the order of `weight_names`."""
-    pivot: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The neck joint, about which the head turns."""
-    wrinkle_size: tuple[int, int] | None = None
-    """(h, w) of the wrinkle maps, or none."""
-    has_pose: bool = False
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.num_frames / self.fps
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Consecutive frames of a take; the fields are those of `Animation`."""
-
-    start: int
-    vertices: NDArray[np.float32]
-    """(n, V, 3) metres, without head pose."""
-    wrinkle: NDArray[np.uint8] | None = None
-    """(n, h, w, 3)"""
-    weights: NDArray[np.float32] | None = None
-    """(n, K)"""
-    head_pose: NDArray[np.float32] | None = None
-    """(n, 6)"""
-
-    def __len__(self) -> int:
-        return len(self.vertices)
 
 
 class Sink(Protocol):
@@ -70,18 +22,18 @@ class Sink(Protocol):
 
     def __exit__(self, *error: Any) -> bool | None: ...
 
-    def write(self, chunk: Chunk) -> None:
+    def write(self, chunk: FrameBlock) -> None:
         """Take the next frames; chunks come in order and without gaps."""
         ...
 
 
-def take_of(animation: Animation) -> Take:
+def animation_info(animation: Animation) -> AnimationInfo:
     """The facts of an animation in memory. Shapes and pivot come from the embedded head when it is that head's."""
     shapes, pivot = None, (0.0, 0.0, 0.0)
     identity = animation.provenance.get("identity")
     if animation.weights is not None and identity is not None:
         shapes, pivot = _embedded_rig(animation.topology, str(identity), animation.weight_names)
-    return Take(
+    return AnimationInfo(
         topology=animation.topology,
         fps=animation.fps,
         num_frames=len(animation.vertices),
@@ -98,7 +50,7 @@ def take_of(animation: Animation) -> Take:
     )
 
 
-def with_rig(take: Take) -> Take:
+def with_rig(take: AnimationInfo) -> AnimationInfo:
     """The take with the shapes and pivot of the embedded head, where it is of that head and has none yet."""
     identity = take.provenance.get("identity")
     if take.shapes is not None or identity is None:
@@ -111,11 +63,11 @@ def with_rig(take: Take) -> Take:
 class Poser:
     """Vertices with the head pose applied, for formats that have no joint to hold it."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: AnimationInfo) -> None:
         self._take = take
         self._share: NDArray[np.float32] | None = None
 
-    def __call__(self, chunk: Chunk) -> NDArray[np.float32]:
+    def __call__(self, chunk: FrameBlock) -> NDArray[np.float32]:
         """(n, V, 3) metres."""
         if chunk.head_pose is None:
             return chunk.vertices
@@ -129,11 +81,11 @@ class Poser:
         return apply_head_pose(chunk.vertices, chunk.head_pose, self._pivot, self._share)
 
 
-def chunks_of(animation: Animation, size: int = CHUNK_FRAMES) -> Iterator[Chunk]:
+def frame_blocks(animation: Animation, size: int = CHUNK_FRAMES) -> Iterator[FrameBlock]:
     """The frames of an animation in memory, `size` at a time."""
     for start in range(0, len(animation.vertices), size):
         rows = slice(start, start + size)
-        yield Chunk(
+        yield FrameBlock(
             start,
             animation.vertices[rows],
             None if animation.wrinkle is None else animation.wrinkle[rows],
