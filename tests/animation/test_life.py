@@ -13,7 +13,7 @@ from parlante.core.timing import FPS
 from parlante.head import load_head
 from parlante.head.arkit import INDEX
 from parlante.head.rig import LOOK
-from parlante.head.speaker_profile import Manner
+from parlante.head.speaker_profile import SpeakerProfile
 from parlante.synth.prosody import prosody
 
 RATE = 16000
@@ -228,7 +228,7 @@ def test_nothing_to_hear_and_very_little() -> None:
 
 def test_livelier_people_move_more() -> None:
     audio = spoken(20.0)
-    calm, vivid = (layer(audio, manner=Manner(head_motion=amount), seed=1)[1] for amount in (0.4, 1.5))
+    calm, vivid = (layer(audio, manner=SpeakerProfile(head_motion=amount), seed=1)[1] for amount in (0.4, 1.5))
     assert vivid[:, :3].std() > 2 * calm[:, :3].std()  # type: ignore[index]
 
 

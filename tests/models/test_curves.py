@@ -8,7 +8,7 @@ from parlante.audio.phones import PHONES, Phone
 from parlante.geometry.blendshape_solver import CurveSolver, mirror_pairs
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.head.speaker_profile import Manner
+from parlante.head.speaker_profile import SpeakerProfile
 from parlante.synth.articulation import articulate
 
 
@@ -131,7 +131,7 @@ def test_speech_on_the_embedded_head_comes_back() -> None:
     name = head.identity_names[0]
     spoken = rng.permutation(PHONES)
     phones = [Phone(symbol, 0.1 * n, 0.1 * (n + 1)) for n, symbol in enumerate(spoken)]
-    truth = articulate(phones, np.arange(0, 4, 1 / 30), Manner.random(rng))
+    truth = articulate(phones, np.arange(0, 4, 1 / 30), SpeakerProfile.random(rng))
     truth[:, :14] = rng.random((1, 14)) * (rng.random(14) < 0.5)
     shapes = head.shapes(name)
     offsets = head.deform(name, truth) - head.neutral(name)

@@ -8,7 +8,7 @@ import pytest
 from parlante.audio.phones import PHONES, Phone
 from parlante.core.timing import frame_times
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.head.speaker_profile import NAMES, NEUTRAL, Manner
+from parlante.head.speaker_profile import NAMES, NEUTRAL, SpeakerProfile
 from parlante.synth.articulation import articulate
 
 VOWELS = ("aa", "ae", "iy", "uw", "ow", "ah", "ey")
@@ -39,7 +39,7 @@ def test_every_closure_is_seen_at_thirty_frames(symbol: str, length: float, offs
     for vowel in VOWELS:
         phones = chain(("sil", 0.3 + offset), (vowel, 0.12), (symbol, length), (vowel, 0.12), ("sil", 0.3))
         times = frame_times(30)
-        weights = articulate(phones, times, Manner.random(np.random.default_rng(3)))
+        weights = articulate(phones, times, SpeakerProfile.random(np.random.default_rng(3)))
         inside = (times >= phones[2].start - 1e-9) & (times < phones[2].end + 1e-9)
         assert gap(weights)[inside].min() < 0.01
 
@@ -105,9 +105,9 @@ def test_style_changes_how_it_is_said() -> None:
     phones = chain(("sil", 0.2), ("m", 0.08), ("aa", 0.2), ("w", 0.1), ("iy", 0.15), ("sil", 0.2))
     times = frame_times(28)
     plain = articulate(phones, times)
-    wide = articulate(phones, times, Manner(jaw_gain=1.4))
-    flat = articulate(phones, times, Manner(protrusion=0.6))
-    crooked = articulate(phones, times, Manner(asymmetry=0.6))
+    wide = articulate(phones, times, SpeakerProfile(jaw_gain=1.4))
+    flat = articulate(phones, times, SpeakerProfile(protrusion=0.6))
+    crooked = articulate(phones, times, SpeakerProfile(asymmetry=0.6))
     assert wide[:, INDEX["jawOpen"]].max() > 1.2 * plain[:, INDEX["jawOpen"]].max()
     assert flat[:, INDEX["mouthPucker"]].max() < 0.7 * plain[:, INDEX["mouthPucker"]].max()
     left, right = (crooked[:, INDEX[f"mouthStretch{side}"]].max() for side in ("Left", "Right"))
@@ -117,7 +117,7 @@ def test_style_changes_how_it_is_said() -> None:
 def test_all_phones_all_in_range() -> None:
     phones = chain(*[(symbol, 0.08) for symbol in PHONES])
     for seed in range(4):
-        weights = articulate(phones, frame_times(100), Manner.random(np.random.default_rng(seed)))
+        weights = articulate(phones, frame_times(100), SpeakerProfile.random(np.random.default_rng(seed)))
         assert weights.shape == (100, len(ARKIT_NAMES)) and weights.dtype == np.float32
         assert weights.min() >= 0 and weights.max() <= 1 and np.isfinite(weights).all()
 
@@ -131,9 +131,9 @@ def test_bad_phones_are_refused() -> None:
 
 
 def test_manner_is_a_vector_and_spread_wide() -> None:
-    many = np.stack([Manner.random(np.random.default_rng(seed)).vector() for seed in range(200)])
+    many = np.stack([SpeakerProfile.random(np.random.default_rng(seed)).vector() for seed in range(200)])
     jaw = many[:, NAMES.index("jaw_gain")]
     assert jaw.min() < 0.7 and jaw.max() > 1.35
-    np.testing.assert_allclose(Manner.from_vector(NEUTRAL.vector()).vector(), NEUTRAL.vector())
+    np.testing.assert_allclose(SpeakerProfile.from_vector(NEUTRAL.vector()).vector(), NEUTRAL.vector())
     with pytest.raises(ValueError, match="jaw_gain"):
-        Manner(jaw_gain=-1)
+        SpeakerProfile(jaw_gain=-1)

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from parlante.core import InputError
-from parlante.head.speaker_profile import Manner
+from parlante.head.speaker_profile import SpeakerProfile, profile_of
 from parlante.synth.corpus import plan, write_corpus
-from parlante.synth.subjects import Subject, make_subjects, manner_of
+from parlante.synth.subjects import Subject, make_subjects
 
 FACES = ("ada", "ben", "cleo")
 
 
 def people(count: int) -> list[Subject]:
-    return [Subject(f"s{i}", f"face{i % 9}", Manner(), "espeak/en-us/m3/170/50/50", i) for i in range(count)]
+    return [Subject(f"s{i}", f"face{i % 9}", SpeakerProfile(), "espeak/en-us/m3/170/50/50", i) for i in range(count)]
 
 
 @pytest.mark.parametrize(("count", "each"), [(20, 24), (2, 4), (1, 12), (3, 1)])
@@ -34,9 +34,9 @@ def test_subjects_are_seeded_and_identities_keep_their_manner() -> None:
     first, again = make_subjects(7, 1, FACES), make_subjects(9, 1, FACES)
     assert first == again[:7] and len({subject.name for subject in again}) == 9
     for subject in first[:3]:
-        assert subject.manner == manner_of(subject.identity)
+        assert subject.manner == profile_of(subject.identity)
     assert first[3].identity == "ada" and first[3].manner != first[0].manner
-    assert manner_of("ada") != manner_of("ben")
+    assert profile_of("ada") != profile_of("ben")
     with pytest.raises(InputError):
         make_subjects(0, 1, FACES)
 

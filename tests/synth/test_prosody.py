@@ -1,7 +1,7 @@
 import numpy as np
 
 from parlante.head.arkit import INDEX
-from parlante.head.speaker_profile import Manner
+from parlante.head.speaker_profile import SpeakerProfile
 from parlante.synth.prosody import blinks, liveliness, prosody
 
 RATE = 16000
@@ -28,11 +28,11 @@ def test_brows_rise_with_pitch_accents() -> None:
     time = np.arange(4 * RATE) / RATE
     accent = np.exp(-0.5 * ((time - 2) / 0.15) ** 2)
     audio = tone(120 * 2 ** (accent * 0.6), 0.5 + 0.5 * accent)
-    weights, pose = liveliness(audio, RATE, Manner(upper_face=1.5), seed=1)
+    weights, pose = liveliness(audio, RATE, SpeakerProfile(upper_face=1.5), seed=1)
     brow = weights[:, INDEX["browInnerUp"]]
     assert abs(int(np.argmax(brow)) - 60) <= 4 and brow.max() > 0.2
     assert pose.shape == (120, 6) and np.abs(pose[:, :3]).max() < 0.3 and np.abs(pose[:, 3:]).max() < 0.02
-    calm, _ = liveliness(audio, RATE, Manner(upper_face=0.4), seed=1)
+    calm, _ = liveliness(audio, RATE, SpeakerProfile(upper_face=0.4), seed=1)
     assert calm[:, INDEX["browInnerUp"]].max() < 0.5 * brow.max()
 
 

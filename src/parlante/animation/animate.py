@@ -23,7 +23,7 @@ from parlante.export.frames import Sink
 from parlante.export.outputs import Picture
 from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.head.speaker_profile import NEUTRAL, Manner
+from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile
 
 RIGID = ("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
 """Regions that are posed by the curves alone, so that they keep their shape."""
@@ -366,14 +366,14 @@ def _person(
     return person, np.asarray(head.shapes(name), np.float32), (x, y, z)
 
 
-def _manner(request: Request) -> Manner:
+def _manner(request: Request) -> SpeakerProfile:
     """The manner of blinking and nodding that goes with the motion style."""
-    from parlante.synth.subjects import manner_of
+    from parlante.head.speaker_profile import profile_of
 
     wish = request.motion_style
     if isinstance(wish, Style):
         return NEUTRAL
-    manner = manner_of(wish if wish is not None else request.identity.name)
+    manner = profile_of(wish if wish is not None else request.identity.name)
     return replace(manner, blink_rate=min(max(manner.blink_rate, 0.25), 0.4))
 
 

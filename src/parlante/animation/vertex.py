@@ -129,9 +129,9 @@ class VertexSource:
     def _skin(self, request: Request) -> Any:
         from parlante.head import load_head
         from parlante.head.skin_dynamics import SkinDynamics
-        from parlante.synth.subjects import manner_of
+        from parlante.head.speaker_profile import profile_of
 
         wish = request.wrinkle_style
         head = load_head()
         owner = wish if isinstance(wish, str) and wish in head.identity_names else request.identity.name
-        return SkinDynamics(head, request.identity.name, SKIN, round(manner_of(owner).wrinkle_depth, 3))
+        return SkinDynamics(head, request.identity.name, SKIN, round(profile_of(owner).wrinkle_depth, 3))

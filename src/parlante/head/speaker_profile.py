@@ -1,5 +1,6 @@
-"""Manner: the numbers that make one synthetic speaker move unlike another. Known truth for measuring style."""
+"""Speaker profiles: the numbers that make one synthetic speaker move unlike another. Known truth for measuring style."""
 
+import hashlib
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Manner:
+class SpeakerProfile:
     """How a person moves when speaking. Gains are factors on the common articulation; 1 is the average speaker."""
 
     jaw_gain: float = 1.0
@@ -40,10 +41,10 @@ class Manner:
             low, high = RANGES[field.name]
             value = getattr(self, field.name)
             if not low <= value <= high:
-                raise ValueError(f"Manner.{field.name} must lie in {low}..{high}, got {value}")
+                raise ValueError(f"SpeakerProfile.{field.name} must lie in {low}..{high}, got {value}")
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> "Manner":
+    def random(cls, rng: np.random.Generator) -> "SpeakerProfile":
         """A speaker drawn from a wide population: gains log-uniform, the rest uniform."""
 
         def gain(low: float, high: float) -> float:
@@ -69,10 +70,10 @@ class Manner:
         return np.array([getattr(self, name) for name in NAMES], np.float32)
 
     @classmethod
-    def from_vector(cls, values: NDArray[np.floating]) -> "Manner":
+    def from_vector(cls, values: NDArray[np.floating]) -> "SpeakerProfile":
         """Inverse of `vector`. Raises ValueError if the length is not len(NAMES)."""
         if np.shape(values) != (len(NAMES),):
-            raise ValueError(f"a manner is {len(NAMES)} numbers ({', '.join(NAMES)}), got shape {np.shape(values)}")
+            raise ValueError(f"a profile is {len(NAMES)} numbers ({', '.join(NAMES)}), got shape {np.shape(values)}")
         return cls(**{name: float(value) for name, value in zip(NAMES, values, strict=True)})
 
 
@@ -91,7 +92,18 @@ RANGES: dict[str, tuple[float, float]] = {
     "wrinkle_depth": (0.0, 4.0),
 }
 """Allowed values of each field."""
-NAMES: tuple[str, ...] = tuple(field.name for field in fields(Manner))
-"""Fields in the order of `Manner.vector`."""
-NEUTRAL = Manner()
+NAMES: tuple[str, ...] = tuple(field.name for field in fields(SpeakerProfile))
+"""Fields in the order of `SpeakerProfile.vector`."""
+NEUTRAL = SpeakerProfile()
 """The average speaker."""
+
+
+def profile_of(identity: str) -> SpeakerProfile:
+    """The profile that belongs to an embedded identity, fixed by its name: what "in the style of NAME" means."""
+    return SpeakerProfile.random(np.random.default_rng(stable_number("manner", identity)))
+
+
+def stable_number(*parts: object) -> int:
+    """63 bits that depend on `parts` alone."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

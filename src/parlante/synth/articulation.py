@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from parlante.audio.phones import Phone
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.head.speaker_profile import NEUTRAL, Manner
+from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile
 
 
 class Target(NamedTuple):
@@ -96,7 +96,7 @@ _MIN_HOLD = 0.035  # seconds; longer than one frame at 30 fps, so that every clo
 _PARTS_LIPS = {"mouthFunnel": 0.55}
 
 
-def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: Manner = NEUTRAL) -> NDArray[np.float32]:
+def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: SpeakerProfile = NEUTRAL) -> NDArray[np.float32]:
     """Mouth, jaw and tongue weights of speech.
 
     Args:
@@ -192,7 +192,7 @@ def _gate(
 
 
 def _weights(
-    channels: NDArray[np.float64], closed: NDArray[np.float64], bitten: NDArray[np.float64], style: Manner
+    channels: NDArray[np.float64], closed: NDArray[np.float64], bitten: NDArray[np.float64], style: SpeakerProfile
 ) -> NDArray[np.float32]:
     """Rig weights of the blended targets under the two contacts, in one person's manner."""
     jaw, wide, pucker, funnel, upper, lower, tongue, forward = channels.T

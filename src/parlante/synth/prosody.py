@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.core.timing import FPS, frame_times, num_frames
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.head.speaker_profile import NEUTRAL, Manner
+from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile
 
 _WINDOW_S = 0.05
 _PITCH_HZ = (65.0, 420.0)
@@ -80,7 +80,7 @@ def smooth(signal: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 
 
 def liveliness(
-    audio: NDArray[np.float32], sample_rate: int, style: Manner = NEUTRAL, seed: int = 0, fps: float = FPS
+    audio: NDArray[np.float32], sample_rate: int, style: SpeakerProfile = NEUTRAL, seed: int = 0, fps: float = FPS
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Eyes, brows and head of someone saying `audio` (N,).
 
@@ -105,7 +105,9 @@ def liveliness(
     return np.clip(weights, 0, 1).astype(np.float32), pose.astype(np.float32)
 
 
-def _brows(weights: NDArray[np.float64], sound: Prosody, style: Manner, rng: np.random.Generator, fps: float) -> None:
+def _brows(
+    weights: NDArray[np.float64], sound: Prosody, style: SpeakerProfile, rng: np.random.Generator, fps: float
+) -> None:
     """Brows rise with pitch accents and knit with loud, low ones; cheeks and nose join in with effort."""
     energy = smooth(sound.energy, 0.12 * fps)
     rise = smooth(sound.accent, 0.06 * fps) * style.upper_face
@@ -124,7 +126,7 @@ def _brows(weights: NDArray[np.float64], sound: Prosody, style: Manner, rng: np.
         weights[:, INDEX["noseSneer" + side]] = 0.18 * knit
 
 
-def _head(sound: Prosody, style: Manner, rng: np.random.Generator, fps: float) -> NDArray[np.float64]:
+def _head(sound: Prosody, style: SpeakerProfile, rng: np.random.Generator, fps: float) -> NDArray[np.float64]:
     """(T, 6): slow sway, and a nod with each accent."""
     count = len(sound.energy)
     speaking = 0.35 + 0.65 * smooth(sound.energy, 0.4 * fps)
@@ -144,7 +146,7 @@ def _drift(count: int, rng: np.random.Generator, fps: float, hertz: float) -> ND
 
 
 def _gaze(
-    weights: NDArray[np.float64], pose: NDArray[np.float64], style: Manner, rng: np.random.Generator, fps: float
+    weights: NDArray[np.float64], pose: NDArray[np.float64], style: SpeakerProfile, rng: np.random.Generator, fps: float
 ) -> None:
     """Fixations of 0.4-3 s joined by quick saccades; eyes counter the head; the lids follow by the rig."""
     count = len(weights)

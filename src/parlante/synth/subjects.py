@@ -1,13 +1,12 @@
 """Synthetic speakers: a face, a voice and a manner each."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from parlante.core import InputError
-from parlante.head.speaker_profile import Manner
+from parlante.head.speaker_profile import SpeakerProfile, profile_of, stable_number
 
 
 @dataclass(frozen=True)
@@ -17,16 +16,11 @@ class Subject:
     name: str
     identity: str
     """One of `head.identity_names`."""
-    manner: Manner
+    manner: SpeakerProfile
     voice: str
     """A name that `parlante.synth.voice.speak` understands."""
     seed: int
     """Of everything this person does at random."""
-
-
-def manner_of(identity: str) -> Manner:
-    """The manner that belongs to an embedded identity, fixed by its name: what "in the style of NAME" means."""
-    return Manner.random(np.random.default_rng(_number("manner", identity)))
 
 
 def make_subjects(count: int, seed: int = 0, identities: Sequence[str] | None = None) -> tuple[Subject, ...]:
@@ -47,18 +41,12 @@ def make_subjects(count: int, seed: int = 0, identities: Sequence[str] | None = 
         raise InputError("the head has no identities; rebuild its assets with tools/build_head.py")
     subjects = []
     for index in range(count):
-        own_seed = _number("subject", seed, index)
+        own_seed = stable_number("subject", seed, index)
         rng = np.random.default_rng(own_seed)
         voice = random_voice(rng)
         turn, place = divmod(index, len(identities))
         identity = identities[place]
-        manner = Manner.random(rng) if turn else manner_of(identity)
+        manner = SpeakerProfile.random(rng) if turn else profile_of(identity)
         name = f"{identity}-{turn + 1}" if turn else identity
         subjects.append(Subject(name, identity, manner, voice, own_seed))
     return tuple(subjects)
-
-
-def _number(*parts: object) -> int:
-    """63 bits that depend on `parts` alone."""
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

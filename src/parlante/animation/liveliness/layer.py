@@ -12,7 +12,7 @@ from parlante.core import InputError
 from parlante.core.timing import frame_times, num_frames
 from parlante.head.arkit import ARKIT_NAMES, INDEX
 from parlante.head.rig import LOOK
-from parlante.head.speaker_profile import NEUTRAL, Manner
+from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile
 from parlante.synth.prosody import Prosody, prosody, smooth
 
 EYES: NDArray[np.intp] = np.flatnonzero([name.startswith(("eyeBlink", "eyeLook")) for name in ARKIT_NAMES])
@@ -95,7 +95,7 @@ class LifeLayer:
         audio: NDArray[np.float32],
         sample_rate: int,
         parts: Life | None = None,
-        manner: Manner = NEUTRAL,
+        manner: SpeakerProfile = NEUTRAL,
         seed: int = 0,
         fps: float = 30.0,
     ) -> None:

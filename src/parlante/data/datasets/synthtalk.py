@@ -28,7 +28,7 @@ class Take:
     split: str
     text: str
     manner: Mapping[str, float]
-    """Field of `parlante.head.speaker_profile.Manner`: value."""
+    """Field of `parlante.head.speaker_profile.SpeakerProfile`: value."""
     audio: NDArray[np.float32]
     """(N,) mono, -1..1."""
     curves: NDArray[np.float32]
