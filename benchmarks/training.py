@@ -31,7 +31,9 @@ from parlante.models.embedded import build
 from parlante.models.motion_basis import MotionBasis
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.run import LoopConfig, Scheme, fit, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+from parlante.training.engine.run import fit
+from parlante.training.engine.scheme import Scheme
 from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore
 from parlante.training.features.maps import FaceMaps, MapBatches, MapDataConfig, random_curves
 from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore

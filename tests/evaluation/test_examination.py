@@ -15,7 +15,7 @@ from parlante.evaluation.evaluate import TRUTH, examine, load_results, save_resu
 from parlante.evaluation.predictors import MeanMotion, Predictions, Speaker, Static, find_predictor
 from parlante.evaluation.protocols import protocol
 from parlante.evaluation.report.page import write_page
-from parlante.training.schemes.perceptual import LPIPS
+from parlante.losses.perceptual import LPIPS
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from parlante.core import InputError
 from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.models.embedded import EmbeddedTalker, build
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.engine.run import LoopConfig
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import GRID, MotionDataConfig, prepare
+from parlante.training.features.speech_curves import spoken
 from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme
-from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis, spoken
+from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -11,7 +11,8 @@ from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
-from parlante.training.engine.run import Ema, LoopConfig, Scheme
+from parlante.training.engine.recipe import LoopConfig
+from parlante.training.engine.scheme import Ema, Scheme
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
 from parlante.training.schemes.autoregressive import AutoregressiveConfig
 from parlante.training.schemes.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme

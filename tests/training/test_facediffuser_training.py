@@ -10,7 +10,7 @@ from tiny import arguments
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.embedded import EmbeddedTalker, build
-from parlante.training.engine.run import LoopConfig
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import MotionDataConfig, prepare
 from parlante.training.schemes.autoregressive import AutoregressiveConfig
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme

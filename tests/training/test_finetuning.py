@@ -18,7 +18,8 @@ from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
 from parlante.models.embedded import build
 from parlante.models.talker import VertexTalker
-from parlante.training.engine.run import LoopConfig, fit
+from parlante.training.engine.recipe import LoopConfig
+from parlante.training.engine.run import fit
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
 from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
 from parlante.training.schemes.codetalker import CodeTalkerScheme

@@ -9,7 +9,7 @@ import torch
 from parlante.core import InputError
 from parlante.models.embedded import build
 from parlante.models.talker import VertexTalker
-from parlante.training.engine.run import LoopConfig
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.mesh_motion import MeshMotion
 from parlante.training.features.motion_store import MotionDataConfig, prepare
 from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export, tapped

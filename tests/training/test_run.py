@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.training.engine.logs import read_curve
-from parlante.training.engine.run import LoopConfig, Scheme, fit
+from parlante.training.engine.recipe import LoopConfig
+from parlante.training.engine.run import fit
+from parlante.training.engine.scheme import Scheme
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from parlante.geometry.uv import MotionStats
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.run import LoopConfig, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe, section
 from parlante.training.features.encoded import EncodedCorpus
 from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
 from parlante.training.schemes.speech_diffusion import (

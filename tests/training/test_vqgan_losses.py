@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from parlante.cli import train
 from parlante.core import InputError
 from parlante.data.datasets.textalk4d_prepare import Options, prepare
+from parlante.losses.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.run import Ema, LoopConfig, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+from parlante.training.engine.scheme import Ema
 from parlante.training.features.scanned_maps import ScannedMaps
 from parlante.training.schemes.codebook import CodebookHealth
-from parlante.training.schemes.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme
 
 TINY = VQGANConfig(

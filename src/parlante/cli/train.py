@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from parlante.core import InputError, MissingExtra
     from parlante.models.registry import resolve
     from parlante.training import STAGES
-    from parlante.training.engine.run import first_process
+    from parlante.training.engine.processes import first_process
 
     config, run_dir = _recipe(options)
     stage = config["stage"]
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     """The recipe with all changes, and the folder of a run to go on with."""
     from parlante.core import InputError
-    from parlante.training.engine.run import LoopConfig, read_recipe, section
+    from parlante.training.engine.recipe import LoopConfig, read_recipe, section
 
     changes = list(options.set)
     for key, value in (("devices", getattr(options, "devices", None)), ("nodes", getattr(options, "num_nodes", None))):
@@ -110,8 +110,8 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
 def _folder(options: argparse.Namespace, config: dict[str, Any], wanted: Path | None, first: bool) -> Path:
     """The run folder, `wanted` or a new numbered one; only the first of several processes makes one."""
     from parlante.core import InputError, new_run_dir
-    from parlante.training.engine.provenance import check_data
-    from parlante.training.engine.run import keep_provenance, read_recipe
+    from parlante.training.engine.provenance import check_data, keep_provenance
+    from parlante.training.engine.recipe import read_recipe
 
     if wanted is None and first:
         new = new_run_dir(options.out, config["stage"])

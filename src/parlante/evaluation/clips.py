@@ -322,7 +322,7 @@ def _moving(pictures: Any, rest: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _lpips(path: Path | str) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]:
     import torch
 
-    from parlante.training.schemes.perceptual import LPIPS
+    from parlante.losses.perceptual import LPIPS
 
     if not Path(path).is_file():
         raise InputError(

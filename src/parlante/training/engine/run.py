@@ -6,7 +6,6 @@ A run folder holds recipe.yaml (as used), versions.json, git.json, data.json, tr
 
 import inspect
 import logging
-import os
 import pickle
 import sys
 import time
@@ -23,22 +22,9 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
 from parlante.core import InputError, atomic_path
 from parlante.training.engine.logs import LogFile, MetricsLog, next_sitting
-from parlante.training.engine.provenance import keep_provenance
-from parlante.training.engine.recipe import PRECISIONS, LoopConfig, read_recipe, section
-from parlante.training.engine.scheme import Batches, Ema, Scheme
-
-__all__ = [
-    "Batches",
-    "Ema",
-    "LoopConfig",
-    "Scheme",
-    "first_process",
-    "fit",
-    "keep_provenance",
-    "one_at_a_time",
-    "read_recipe",
-    "section",
-]
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import PRECISIONS
+from parlante.training.engine.scheme import Scheme
 
 log = logging.getLogger("parlante.training")
 
@@ -93,25 +79,6 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"cannot read the checkpoint {path}: {first}; move it away to train from the start") from error
-
-
-def first_process() -> bool:
-    """Whether this process is the only one of a training, or the one that writes its results."""
-    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
-
-
-@contextmanager
-def one_at_a_time(target: Path) -> Iterator[None]:
-    """Processes that make the same cache folder enter one after the other; a killed one holds up nobody."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not on this system: the processes of one training start after its first has prepared
-        yield
-        return
-    with target.with_name(target.name + ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _trainer(scheme: Scheme, run_dir: Path) -> Trainer:

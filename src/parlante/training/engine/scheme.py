@@ -311,18 +311,3 @@ def one_clip(clips: Sequence[Any], is_training: Callable[[Any], bool]) -> list[A
         if is_training(clip):
             return [clip]
     raise InputError("the corpus has no training clips; write a larger one")
-
-
-def all_together(tensor: Tensor) -> Tensor:
-    """The sum over all processes."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def same_everywhere(tensor: Tensor) -> Tensor:
-    """The first process's tensor, in all processes."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        tensor = tensor.contiguous()
-        dist.broadcast(tensor, 0)
-    return tensor

@@ -29,7 +29,7 @@ from parlante.geometry.uv import MotionStats
 from parlante.models.checkpoint import load_checkpoint
 from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.run import one_at_a_time
+from parlante.training.engine.processes import one_at_a_time
 from parlante.training.features.maps import FaceMaps, corpus_faces
 
 KINDS = ("motion", "wrinkle")

@@ -31,9 +31,9 @@ from parlante.core.timing import FPS, SAMPLE_RATE
 from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.engine.run import one_at_a_time
+from parlante.training.engine.processes import one_at_a_time
 from parlante.training.features.mesh_motion import MeshMotion
-from parlante.training.schemes.motion_basis import spoken
+from parlante.training.features.speech_curves import spoken
 
 GRID = 2
 """Features kept per frame."""

@@ -22,8 +22,10 @@ from parlante.core import InputError, atomic_path
 from parlante.losses import masked_mse
 from parlante.models.embedded import EmbeddedTalker, Surroundings, build
 from parlante.models.ptalker.motion_encoders import real_frames
-from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
-from parlante.training.engine.scheme import one_clip
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
+from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.features import mesh_motion
 from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare, speech_network
 from parlante.training.schemes.finetuning import Listener, trained_along

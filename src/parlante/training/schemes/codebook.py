@@ -4,14 +4,10 @@ With several processes the use is that of all of them, and the first one's draws
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from parlante.models.textalker.vqgan import VQAutoEncoder
-
-
-def _together() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+from parlante.training.engine.processes import all_together, same_everywhere
 
 
 class CodebookHealth(nn.Module):
@@ -28,9 +24,7 @@ class CodebookHealth(nn.Module):
     @torch.no_grad()
     def see(self, indices: Tensor) -> Tensor:
         """Count a batch's codes (any shape); returns (K,) bool, True for dead codes."""
-        share = torch.bincount(indices.flatten(), minlength=len(self.usage)).to(self.usage)
-        if _together():
-            dist.all_reduce(share)
+        share = all_together(torch.bincount(indices.flatten(), minlength=len(self.usage)).to(self.usage))
         self.usage.lerp_(share / share.sum(), self.memory)
         return self.usage < self.alive / len(self.usage)
 
@@ -63,8 +57,6 @@ class CodebookHealth(nn.Module):
         return self._put(model, dead, picked)
 
     def _put(self, model: VQAutoEncoder, where: Tensor, vectors: Tensor) -> Tensor:
-        vectors = vectors.contiguous()
-        if _together():
-            dist.broadcast(vectors, 0)
+        vectors = same_everywhere(vectors.contiguous())
         model.quantize.place(where, vectors)
         return vectors

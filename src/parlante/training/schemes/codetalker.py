@@ -18,8 +18,9 @@ from parlante.core import InputError, atomic_path
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker, talker_loss
 from parlante.models.embedded import build
-from parlante.training.engine.run import LoopConfig, first_process, fit, section
-from parlante.training.engine.scheme import all_together, same_everywhere
+from parlante.training.engine.processes import all_together, first_process, same_everywhere
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore
 from parlante.training.schemes.autoregressive import (
     AutoregressiveConfig,

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from parlante.core import InputError
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.run import LoopConfig, first_process, fit, section
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
 from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
 from parlante.training.schemes.principal_start import principal_start
 from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme

@@ -21,8 +21,10 @@ from parlante.models.checkpoint import load_strict
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.model import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
-from parlante.training.engine.scheme import one_clip
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
+from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore, prepare
 from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
 

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, atomic_path
 from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.engine.run import section
-
-EYES = np.array([name.startswith(("eyeBlink", "eyeLook")) for name in ARKIT_NAMES])
-"""Curves that are not learnt from speech: blinks and glances are laid over the talker's motion later."""
+from parlante.training.engine.recipe import section
+from parlante.training.features.speech_curves import spoken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +27,6 @@ class MotionBasisConfig:
     """How many times the lips' squared error counts."""
     stride: int = 3
     """Use every so many frames."""
-
-
-def spoken(curves: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Curves (T, 52) without blinks and glances."""
-    return np.where(EYES, 0.0, curves).astype(np.float32)
 
 
 def fit_basis(config: MotionBasisConfig) -> tuple[MotionBasis, dict[str, float]]:

@@ -23,8 +23,10 @@ from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.model import TexTalker, TexTalkerConfig
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
-from parlante.training.engine.scheme import one_clip
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
+from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.features.encoded import KINDS, EncodedClip, EncodedCorpus
 from parlante.training.schemes.two_windows import (
     Answer,

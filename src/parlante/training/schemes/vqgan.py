@@ -15,14 +15,17 @@ from torch import Tensor
 from parlante import losses
 from parlante.core import InputError
 from parlante.geometry.uv import MotionStats
+from parlante.losses.perceptual import perceptual
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.run import LoopConfig, Scheme, first_process, fit, section
+from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.run import fit
 from parlante.training.engine.samples import map_sheet
+from parlante.training.engine.scheme import Scheme
 from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
 from parlante.training.features.scanned_maps import ScannedMaps, is_scanned
 from parlante.training.schemes.codebook import CodebookHealth
-from parlante.training.schemes.perceptual import perceptual
 from parlante.training.schemes.principal_start import principal_start
 
 
