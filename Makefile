@@ -6,13 +6,14 @@ AUDIO  ?= assets/demo.wav
 NAME   := $(basename $(notdir $(AUDIO)))
 FLAGS  ?=
 
-.PHONY: help demo test test-all lint quality clean
+.PHONY: help demo test test-all lint docs quality clean
 help:
 	@echo "make demo [AUDIO=path]   a recording in, a talking head out, in out/"
 	@echo "make test                the tests, less those marked slow"
 	@echo "make test-all            all tests"
 	@echo "make lint                style and types"
-	@echo "make quality             the figures of docs/quality.md, measured again"
+	@echo "make docs                the documentation as a site, in site/"
+	@echo "make quality             the figures of docs/models/quality.md, measured again"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,10 @@ $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run
@@ -39,8 +44,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(FLAGS)
+
 quality: $(VENV)/.dev
-	$(BIN)/parlante evaluate --report docs/quality.md $(FLAGS)
+	$(BIN)/parlante evaluate --report docs/models/quality.md $(FLAGS)
 
 clean:
-	rm -rf out dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf out dist site .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""All families that are shipped small, on SynthTalk's Test-A and Test-B: docs/benchmark.md.
+"""All families that are shipped small, on SynthTalk's Test-A and Test-B: docs/models/benchmark.md.
 
     python benchmarks/benchmark.py [--corpus corpora/synthtalk] [--clips-a 24] [--clips-b 24] [--work runs/benchmark]
 
@@ -95,7 +95,7 @@ def verdict(results: dict[str, Any], name: str) -> list[str]:
 
 
 def page(found: dict[str, dict[str, Any]], command: str) -> str:
-    """docs/benchmark.md."""
+    """docs/models/benchmark.md."""
     lines = [
         "# SynthTalk benchmark",
         "",
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--clips-a", type=int, default=24)
     parser.add_argument("--clips-b", type=int, default=24, help="0 leaves Test-B out")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmark.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/models/benchmark.md"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     clips = {"test_a": options.clips_a, "test_b": options.clips_b}

@@ -1,4 +1,4 @@
-"""Imports point down the list of rooms in docs/architecture.md, and `--help` never waits for torch."""
+"""Imports point down the list of rooms in docs/design/architecture.md, and `--help` never waits for torch."""
 
 import ast
 import subprocess
@@ -63,7 +63,7 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_every_room_has_a_floor() -> None:
     rooms = {room_of(path) for path in SOURCE.rglob("*.py")} - {"__init__", "__main__"}
-    assert rooms <= LEVEL.keys(), f"give {rooms - LEVEL.keys()} a floor here and in docs/architecture.md"
+    assert rooms <= LEVEL.keys(), f"give {rooms - LEVEL.keys()} a floor here and in docs/design/architecture.md"
 
 
 def test_help_does_not_load_torch() -> None:

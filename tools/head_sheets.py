@@ -1,4 +1,4 @@
-"""Draw the contact sheets of the embedded head for `docs/head.md`: every person, every shape, the texture layout.
+"""Draw the sheets of the embedded head for `docs/models/head.md`: every person, every shape, the texture layout.
 
 python tools/head_sheets.py [--person hugo] [--size 220]
 """

@@ -1,4 +1,4 @@
-"""docs/export.md is run: its commands and its Python, on a small take; its table names every format."""
+"""docs/guides/export.md is run: its commands and its Python, on a small take; its table names every format."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ from parlante.export.calibration import Calibration
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
 COMMANDS = [line for line in PAGE.splitlines() if line.startswith("parlante export line.npz")]
 
 
@@ -60,7 +60,7 @@ def test_there_are_commands_to_run() -> None:
 def test_its_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(compile(block, "docs/export.md", "exec"), {})
+    exec(compile(block, "docs/guides/export.md", "exec"), {})
     assert len(Path("line.csv").read_text().splitlines()) == 9
 
 

@@ -1,4 +1,4 @@
-// Loads take.glb the way docs/recipes.md does, draws it unlit at the moments wished for, and posts the pictures.
+// Loads take.glb the way docs/guides/programs.md does, draws it unlit at the moments wished for, and posts the pictures.
 import * as THREE from 'three';
 import { GLTFLoader } from 'three/addons/loaders/GLTFLoader.js';
 import { MeshoptDecoder } from 'three/addons/libs/meshopt_decoder.module.js';

@@ -11,12 +11,12 @@ EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_a --clips 24 -o report
   parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
   parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
-  parlante evaluate --report docs/quality.md --clips 24
+  parlante evaluate --report docs/models/quality.md --clips 24
 
 The report is report.html, one file that opens without a network, and report.json, which parlante compare reads.
-Without a MODEL the shipped one is measured for docs/quality.md; that writes the corpus it needs to --corpus if there is
-none yet (training extra: speech synthesis), and judges real recordings where they are at hand ($PARLANTE_SHARED,
-default ../shared).
+Without a MODEL the shipped one is measured for docs/models/quality.md; that writes the corpus it needs to --corpus if
+there is none yet (training extra: speech synthesis), and judges real recordings where they are at hand
+($PARLANTE_SHARED, default ../shared).
 """
 
 

@@ -104,7 +104,7 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
         return Mead(root, split)
     raise InputError(
         f"{root} holds no corpus that is known; wanted a clip store, a prepared or SynthTalk corpus, a published "
-        "dataset, or vertices_npy/ and wav/ (see docs/data.md)"
+        "dataset, or vertices_npy/ and wav/ (see docs/reference/datasets.md)"
     )
 
 

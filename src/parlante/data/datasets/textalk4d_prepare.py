@@ -396,7 +396,7 @@ def _finish(target: Path, options: Options, records: list[Record]) -> Report:
         low, high = np.minimum(low, record.minimum), np.maximum(high, record.maximum)
     if not clips:
         why = "; ".join(f"{r.subject}: {r.fatal or 'no stretch is long enough'}" for r in records[:3])
-        raise InputError(f"nothing in the source can be used ({why}); see the layout in docs/data.md")
+        raise InputError(f"nothing in the source can be used ({why}); see the layout in docs/reference/datasets.md")
     high = np.maximum(high, low + 1e-6)
     stats = {"minimum": low.tolist(), "maximum": high.tolist()}
     write_index(

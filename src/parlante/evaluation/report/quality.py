@@ -1,4 +1,4 @@
-"""docs/quality.md: every figure measured by one run, with the command that made it."""
+"""docs/models/quality.md: every figure measured by one run, with the command that made it."""
 
 import json
 from pathlib import Path
