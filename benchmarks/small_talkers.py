@@ -3,8 +3,8 @@
     python benchmarks/small_talkers.py --corpus CORPUS [--model NAME|FOLDER ...] [--cache FOLDER]
 
 Judged without the liveliness layer, as in docs/models/quality.md: distance of the worst lip vertex, mean over frames,
-in mm. Mean motion is the subject's own mean face. Test-B's subjects are strangers: three of their clips serve to extract
-the style (and to choose the nearest known one), the others are judged. The last line is JSON.
+in mm. Mean motion is the subject's own mean face. Test-B's subjects are strangers: three of their clips serve to
+extract the style (and to choose the nearest known one), the others are judged. The last line is JSON.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """On real recordings: the lip-sync judge, an outside program that compares lip aperture with recognised mouth cues.
 
 The judge and the recordings are not part of this repository; see docs/models/quality.md for what they are. The judge
-runs as a separate process and gives, beside each measure, its chance level and the value of a mouth that follows loudness.
+runs as a separate process. Beside each measure it gives the chance level and the value of a mouth that follows loudness.
 """
 
 import json
