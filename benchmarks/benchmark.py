@@ -36,8 +36,8 @@ TABLES = (
     ("Skin", ("psnr", "psnr_moving", "ssim", "ssim_moving")),
 )
 SPLITS = (
-    ("test_a", "Test-A: seen speakers, sentences that were not trained on"),
-    ("test_b", "Test-B: unseen speakers, their styles learnt from three clips that are not judged"),
+    ("test_seen", "Test-A: seen speakers, sentences that were not trained on"),
+    ("test_unseen", "Test-B: unseen speakers, their styles learnt from three clips that are not judged"),
 )
 
 
@@ -128,7 +128,7 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
             continue
         results = found[split]
         people = len({clip["subject"] for clip in results["clips"].values()})
-        aside = "; the corpus has two sentences in it, which the speakers take in turn" if split == "test_a" else ""
+        aside = "; the corpus has two sentences in it, which the speakers take in turn" if split == "test_seen" else ""
         lines += [f"## {title}", "", f"{len(results['clips'])} clips of {people} speakers{aside}.", ""]
         for heading, names in TABLES:
             lines += [f"### {heading}", "", *grid(results, names, truth=heading == "How they move")]
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/models/benchmark.md"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    clips = {"test_a": options.clips_a, "test_b": options.clips_b}
+    clips = {"test_seen": options.clips_a, "test_unseen": options.clips_b}
     found = {
         split: measure(options.corpus, split, clips[split], options.work / split) for split, _ in SPLITS if clips[split]
     }

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--baseline-frames", type=int, default=40)
     options = parser.parse_args()
 
-    corpus = SynthTalk(options.corpus, "test_a")
+    corpus = SynthTalk(options.corpus, "test_seen")
     head = load_head()
     identity = corpus.take(0).identity
     shapes = head.shapes(identity)

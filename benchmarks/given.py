@@ -91,7 +91,7 @@ def main() -> None:
     bench = Bench(corpus, talker, PhoneticEncoder.from_pretrained())
     test, training = defaultdict(list), defaultdict(list)
     for index, row in enumerate(corpus.rows):
-        {"test_a": test, "train": training}.get(row["split"], defaultdict(list))[row["subject"]].append(index)
+        {"test_seen": test, "train": training}.get(row["split"], defaultdict(list))[row["subject"]].append(index)
     subjects = sorted(test)[:: max(1, len(test) // options.clips)][: options.clips]
     skin: dict[str, list[tuple[float, float]]] = defaultdict(list)
     motion: dict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     talker = TexTalker.from_pretrained(options.talker)
     bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
-    rows = [k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_a"]
+    rows = [k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_seen"]
     regions = bench.faces.topology.regions
     own, length = talker.config, talker.config.denoiser.frames
     ways = {

@@ -136,11 +136,11 @@ def identified(people: People, persons: int) -> dict[str, Any]:
     """Which of the known persons a short clip of one of them is nearest to."""
     names = people.talker.config.styles
     found: dict[tuple[int, str], list[torch.Tensor]] = {}
-    seen = [name for name in names if name in people.rows["test_a"]]
+    seen = [name for name in names if name in people.rows["test_seen"]]
     chosen = [seen[int(k)] for k in np.linspace(0, len(seen) - 1, min(persons, len(seen)))]
     for name in tqdm(chosen, desc="known persons", disable=None):
         for seconds in (5, 10):
-            part = people.given(people.rows["test_a"][name] + people.rows["val"][name], seconds)
+            part = people.given(people.rows["test_seen"][name] + people.rows["val"][name], seconds)
             for way, pair in (("mean latents", plain(part)), ("extracted", clip_pivots(people.talker, part))):
                 far = distances(pair, people.known)
                 found.setdefault((seconds, way), []).append((far < far[:, [names.index(name)]]).sum(1) + 1)
@@ -160,14 +160,14 @@ def identified(people: People, persons: int) -> dict[str, Any]:
 def strangers(people: People, judged: int) -> dict[str, Any]:
     """Test-B: distance from the long pivot, and what the other sentences look like with each pivot."""
     names = people.talker.config.styles
-    faces = {people.bench.faces.identity(subject) for subject in people.rows["test_b"]}
+    faces = {people.bench.faces.identity(subject) for subject in people.rows["test_unseen"]}
     keep = [k for k, name in enumerate(names) if name not in faces]
     known: Pair = (people.known[0][keep], people.known[1][keep])
     mean: Pair = (known[0].mean(0), known[1].mean(0))
     lips: dict[str, list[float]] = {}
     skin: dict[str, list[float]] = {}
     off: dict[str, list[torch.Tensor]] = {}
-    for subject, own in tqdm(people.rows["test_b"].items(), desc="strangers", disable=None):
+    for subject, own in tqdm(people.rows["test_unseen"].items(), desc="strangers", disable=None):
         long = plain(people.given(own[:-judged], 1e9, 15))
         pairs: dict[str, Pair] = {"own, all other clips": long, "mean of the known": mean}
         for seconds in (5, 10, 20):

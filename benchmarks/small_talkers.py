@@ -77,7 +77,7 @@ def seen(judge: Judge) -> dict[str, float]:
     talker, training = judge.talker, by_subject(judge.store, "train")
     clips, codes, still = [], [], []
     known = talker.codes()
-    for subject, own in by_subject(judge.store, "test_a").items():
+    for subject, own in by_subject(judge.store, "test_seen").items():
         mean = torch.cat([judge.read(clip)[1] for clip in training[subject][:5]]).mean(0)
         for clip in own:
             clips.append(judge.read(clip))
@@ -94,7 +94,7 @@ def unseen(judge: Judge, references: int, judged: int) -> dict[str, Any]:
     lists: dict[str, list[Tensor]] = defaultdict(list)
     gains: list[tuple[float, float]] = []
     seconds, codes = [], []
-    people = by_subject(judge.store, "test_b")
+    people = by_subject(judge.store, "test_unseen")
     for own in people.values():
         given = [judge.read(clip) for clip in own[:references]]
         rest = [judge.read(clip) for clip in own[references : references + judged]]
@@ -137,7 +137,7 @@ def main() -> None:
     result = {}
     for name in options.model or ("faceformer", "talkingstyle", "ptalker", "facediffuser"):
         judge = Judge(EmbeddedTalker.from_pretrained(name), store)
-        result[name] = {"test_a": seen(judge), "test_b": unseen(judge, options.references, options.judged)}
+        result[name] = {"test_seen": seen(judge), "test_unseen": unseen(judge, options.references, options.judged)}
         print(name, json.dumps(result[name], indent=1), flush=True)
     print(json.dumps(result))
 

@@ -18,7 +18,9 @@ class Clips:
 
     def __init__(self, bench: Bench, styles: tuple[str, ...], count: int) -> None:
         self.bench = bench
-        rows = [k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_a" and row["subject"] in styles]
+        rows = [
+            k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_seen" and row["subject"] in styles
+        ]
         if not rows:
             raise SystemExit("the corpus has no Test-A clips of the model's subjects")
         chosen = [rows[int(k)] for k in np.linspace(0, len(rows) - 1, min(count, len(rows)))]

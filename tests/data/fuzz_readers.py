@@ -370,7 +370,7 @@ def _own(root: Path) -> None:
         _wav(root / f"wav/{subject}_01.wav")
     (root / "templates.pkl").write_bytes(pickle.dumps({"ann": FACE, "bob": FACE.ravel()}, protocol=2))
     _put(root / "face.obj", _obj_text().encode())
-    (root / "splits.json").write_text(json.dumps({"train": ["ann"], "test_b": ["bob"]}))
+    (root / "splits.json").write_text(json.dumps({"train": ["ann"], "test_unseen": ["bob"]}))
     for frame in range(FRAMES):
         _put(root / "textures" / "ann_01" / f"{frame:03}.png", _png(frame))
 

@@ -88,7 +88,7 @@ def corpus_root(root: Path, form: str) -> Path:
 def test_frames_of_every_form_in_the_published_unit(tmp_path: Path, form: str) -> None:
     corpus = open_corpus(corpus_root(tmp_path / "BIWI", form))
     found = {row["key"]: row["split"] for row in corpus.rows}
-    assert found == {"F2_e01": "train", "F2_e37": "test_a", "F1_e40": "test_b"}
+    assert found == {"F2_e01": "train", "F2_e37": "test_seen", "F1_e40": "test_unseen"}
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("BIWI", 25.0, "normalised")
     place = [row["key"] for row in corpus.rows].index("F2_e37")
     assert corpus.rows[place]["frames"] == FRAMES
@@ -155,7 +155,7 @@ def test_codetalkers_prepared_folder_opens_as_it_is(tmp_path: Path) -> None:
         np.save(root / f"vertices_npy/{subject}_{sentence}.npy", np.stack([shape.ravel()] * 3))
         wav(root / f"wav/{subject}_{sentence}.wav", 3 / 25)
     (root / "templates.pkl").write_bytes(pickle.dumps({"F1": shape, "F2": shape}, protocol=2))
-    corpus = open_corpus(root, "test_b")
+    corpus = open_corpus(root, "test_unseen")
     assert (corpus.dataset, corpus.fps, corpus.unit, len(corpus)) == ("BIWI", 25.0, "normalised", 1)
     np.testing.assert_array_equal(corpus[0].vertices[1], shape.astype(np.float32))
     assert "lve" in corpus.topology.regions and len(corpus.topology.regions["fdd"]) == 7784

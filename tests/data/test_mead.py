@@ -52,7 +52,7 @@ def test_the_published_files_open(published: Path) -> None:
         "M003_angry_level_1_001": "train",
         "M003_neutral_level_1_002": "train",
         "M032_happy_level_3_001": "val",
-        "W037_sad_level_2_010": "test_b",
+        "W037_sad_level_2_010": "test_unseen",
     }
     np.testing.assert_array_equal(np.asarray(corpus[0].vertices), verts(0))
     assert corpus.rows[0]["frames"] == FRAMES and len(corpus[0].audio) == 16000 * FRAMES // 30

@@ -75,7 +75,7 @@ def test_frames_pictures_and_sound_in_metres(tmp_path: Path) -> None:
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("multiface", 30.0, "m")
     assert [(row["key"], row["split"]) for row in corpus.rows] == [
         (f"6795937_{FIRST}", "train"),
-        (f"6795937_{LAST}", "test_a"),
+        (f"6795937_{LAST}", "test_seen"),
     ]
     clip = corpus[0]
     np.testing.assert_allclose(clip.vertices[4], frame(312) / 1000, atol=1e-6)

@@ -72,22 +72,25 @@ def test_own_people_on_a_published_mesh_are_not_the_published_dataset(tmp_path: 
             np.save(tmp_path / folder / f"vertices_npy/{key}.npy", mesh)
             wav(tmp_path / folder / f"wav/{key}.wav", FRAMES / 30)
     mine, theirs = open_corpus(tmp_path / "mine"), open_corpus(tmp_path / "theirs")
-    assert (mine.dataset, mine.unit) == ("mine", "unknown") and {row["split"] for row in mine.rows} > {"val", "test_a"}
+    assert (mine.dataset, mine.unit) == ("mine", "unknown") and {row["split"] for row in mine.rows} > {
+        "val",
+        "test_seen",
+    }
     assert theirs.dataset == "multiface" and {row["split"] for row in theirs.rows} == {"train"}
 
 
 def test_splits_by_subject_unless_they_are_listed(folder: Path) -> None:
     found = {row["key"]: row["split"] for row in open_corpus(folder).rows}
     assert found == {
-        **{f"ann_{n:02}": "train" for n in (1, 3, 5)}, "ann_07": "val", "ann_09": "test_a",
-        **{f"bob_jr_{n:02}": "train" for n in (0, 2, 4)}, "bob_jr_06": "val", "bob_jr_08": "test_a",
+        **{f"ann_{n:02}": "train" for n in (1, 3, 5)}, "ann_07": "val", "ann_09": "test_seen",
+        **{f"bob_jr_{n:02}": "train" for n in (0, 2, 4)}, "bob_jr_06": "val", "bob_jr_08": "test_seen",
     }  # fmt: skip
-    (folder / "splits.json").write_text(json.dumps({"train": ["ann"], "val": ["ann_03"], "test_b": ["bob_jr_02"]}))
-    with pytest.raises(InputError, match="no split 'test_a'"):
-        open_corpus(folder, "test_a")
+    (folder / "splits.json").write_text(json.dumps({"train": ["ann"], "val": ["ann_03"], "test_unseen": ["bob_jr_02"]}))
+    with pytest.raises(InputError, match="no split 'test_seen'"):
+        open_corpus(folder, "test_seen")
     found = {row["key"]: row["split"] for row in open_corpus(folder).rows}
     assert (found["ann_01"], found["ann_03"], found["bob_jr_02"], found["bob_jr_00"]) == (
-        "train", "val", "test_b", "unused",
+        "train", "val", "test_unseen", "unused",
     )  # fmt: skip
     (folder / "splits.json").write_text(json.dumps({"train": ["ann"], "val": ["ann"]}))
     with pytest.raises(InputError, match="ann stands in train and in val"):
@@ -96,7 +99,7 @@ def test_splits_by_subject_unless_they_are_listed(folder: Path) -> None:
 
 def test_splits_never_share_a_clip() -> None:
     places = own_splits((f"{s}_{k}", s) for s in "abc" for k in range(25))
-    assert len(places) == 75 and [list(places.values()).count(s) for s in ("train", "val", "test_a")] == [63, 6, 6]
+    assert len(places) == 75 and [list(places.values()).count(s) for s in ("train", "val", "test_seen")] == [63, 6, 6]
     assert set(own_splits([("a_1", "a"), ("a_2", "a")]).values()) == {"train"}
 
 
@@ -220,7 +223,7 @@ def test_damage_is_named(folder: Path, kind: str) -> None:
         open_corpus(folder).identity("ann")
 
 
-@pytest.mark.parametrize("split", [None, "train", "val", "test_a", "test_b"])
+@pytest.mark.parametrize("split", [None, "train", "val", "test_seen", "test_unseen"])
 def test_vocasets_converted_folder_is_taken_at_half_its_rate(tmp_path: Path, split: str | None) -> None:
     root = tmp_path / "vocaset"
     (root / "vertices_npy").mkdir(parents=True)
@@ -235,12 +238,12 @@ def test_vocasets_converted_folder_is_taken_at_half_its_rate(tmp_path: Path, spl
         np.save(root / f"vertices_npy/{name}.npy", array)
         wav(root / f"wav/{name}.wav", 7 / 60)
     (root / "templates.pkl").write_bytes(pickle.dumps({n[:24]: np.zeros((5023, 3)) for n in names}, protocol=2))
-    if split == "test_a":
+    if split == "test_seen":
         with pytest.raises(InputError, match="no split"):
             open_corpus(root, split)
         return
     corpus = Layout(root, split)
-    wanted = {None: names, "train": names[:1], "val": names[1:2], "test_b": names[2:]}[split]
+    wanted = {None: names, "train": names[:1], "val": names[1:2], "test_unseen": names[2:]}[split]
     assert sorted(row["key"] for row in corpus.rows) == sorted(wanted)
     assert (corpus.dataset, corpus.fps, corpus.unit, corpus.rows[0]["frames"]) == ("vocaset", 30.0, "m", 4)
     key = corpus.rows[0]["key"]

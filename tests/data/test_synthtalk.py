@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parlante.core import InputError
+from parlante.core import InputError, renames
 from parlante.data.datasets.synthtalk import SynthTalk, curve_vertices
+from parlante.data.splits import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_takes_are_whole(corpus: Path) -> None:
     talk = SynthTalk(corpus)
-    assert len(talk) == 8 == sum(len(SynthTalk(corpus, split)) for split in ("train", "val", "test_a", "test_b"))
+    assert len(talk) == 8 == sum(len(SynthTalk(corpus, split)) for split in SPLITS)
     take = talk.take(0)
     assert take.curves.dtype == np.float32 and take.curves.shape[1] == 52 and len(take.head_pose) == len(take.curves)
     assert take.phones[0][0] == "sil" and np.abs(take.audio).max() > 0.2
@@ -62,6 +63,19 @@ def test_clip_moves_the_embedded_head_and_its_lips_meet(tmp_path: Path) -> None:
     assert skin is not None and skin.shape == (len(frames), 64, 64, 3)
     some = np.asarray(skin[:: max(1, len(frames) // 8)])
     assert some.dtype == np.uint8 and np.ptp(some.astype(int), axis=0).max() > 0
+
+
+def test_old_names_of_the_tests_work(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(renames, "_said", set())
+    assert [row["split"] for row in SynthTalk(corpus, "test_a").rows] == ["test_seen"]
+    assert "the split test_a is now called test_seen" in capsys.readouterr().err
+    old = (corpus / "index.json").read_text().replace('"test_seen"', '"test_a"').replace('"test_unseen"', '"test_b"')
+    (tmp_path / "index.json").write_text(old)
+    (tmp_path / "clips").symlink_to(corpus / "clips")
+    assert SynthTalk(tmp_path).rows == SynthTalk(corpus).rows
+    assert capsys.readouterr().err == ""
 
 
 def test_says_what_is_wrong(tmp_path: Path, corpus: Path) -> None:

@@ -31,14 +31,14 @@ def test_published_folders_are_clips(source: Path) -> None:
         ("ID001", "train", 0, 12),
         ("ID002", "train", 0, 12),
         ("ID005", "train", 0, 6),
-        ("ID005", "test_a", 6, 12),
+        ("ID005", "test_seen", 6, 12),
     ]
     clip = corpus[3]
     assert clip.subject == "ID005" and clip.fps == 30 and clip.sample_rate == 16000
     assert clip.vertices.shape == (6, ROWS * COLUMNS, 3) and len(clip.audio) == 6 * 16000 // 30
     np.testing.assert_allclose(clip.vertices[2], 0.1 * (sheet(2) + offsets(2, 8)), atol=1e-6)
     assert clip.textures is not None and (clip.textures[-1] == skin(2, 11)).all()
-    assert len(TexTalk4D(source, "test_b", unseen=True)) == 3
+    assert len(TexTalk4D(source, "test_unseen", unseen=True)) == 3
     with pytest.raises(InputError, match="no split 'test_c'"):
         TexTalk4D(source, "test_c")
     shutil.rmtree(source / "ID002" / "Models" / "000004")
@@ -59,7 +59,7 @@ def test_prepared_clips_are_the_published_ones(source: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(np.asarray(other.vertices), np.asarray(one.vertices), atol=1e-7)
         np.testing.assert_array_equal(np.asarray(other.textures), np.asarray(one.textures))
         np.testing.assert_array_equal(other.audio, one.audio)
-    assert [row["split"] for row in Prepared(tmp_path / "out", "test_a").rows] == ["test_a"]
+    assert [row["split"] for row in Prepared(tmp_path / "out", "test_seen").rows] == ["test_seen"]
     identity = packed.identity("ID002")
     np.testing.assert_allclose(identity.neutral, 0.1 * sheet(1), atol=1e-6)
     assert identity.albedo is not None and (identity.albedo == skin(1, 0)).all()
@@ -167,7 +167,7 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     arguments = ["--shortest", "3", "--held-out", "1", "--jobs", "2"]
     assert main(["prepare", "textalk4d", str(source), str(tmp_path / "out"), *arguments]) == 0
     shown = capsys.readouterr().out
-    assert "ID001" in shown and "test_a: 6 frames" in shown and "mm" in shown
+    assert "ID001" in shown and "test_seen: 6 frames" in shown and "mm" in shown
     index = json.loads((tmp_path / "out" / "prepared.json").read_text())
     assert len(index["clips"]) == 5
 

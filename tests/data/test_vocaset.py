@@ -64,14 +64,14 @@ def test_splits_are_the_published_ones(official: Path) -> None:
     assert found[VOCASET_TRAIN[0], "sentence01"] == "train"
     assert found[VOCASET_VAL[0], "sentence01"] == found[VOCASET_TEST[0], "sentence01"] == "unused"
     assert found[VOCASET_VAL[0], "sentence25"] == "val"
-    assert found[VOCASET_TEST[0], "sentence25"] == "test_b"
+    assert found[VOCASET_TEST[0], "sentence25"] == "test_unseen"
     assert [row["sentence"] for row in open_corpus(official, "test").rows] == ["sentence25"]
 
 
 def test_prepare_open_and_read_a_window(official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "store"
     assert main(["prepare", "vocaset", str(official), str(target), "--jobs", "2"]) == 0
-    assert "test_b" in capsys.readouterr().out
+    assert "test_unseen" in capsys.readouterr().out
     direct, corpus = open_corpus(official), open_corpus(target)
     assert len(corpus) == len(direct) == 6 and corpus.fps == 30 and corpus.unit == "m"
     for place in (0, 5):

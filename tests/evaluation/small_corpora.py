@@ -35,7 +35,7 @@ def write_synthtalk(root: Path, frames: int = 16) -> Path:
                 phone_symbols=np.array([0, 1, 2]),
                 phone_times=np.array([[0, 0.2], [0.2, 0.3], [0.3, frames / 30]]),
             )
-            split = "test_b" if name not in PEOPLE else "train" if number < 3 else "test_a"
+            split = "test_unseen" if name not in PEOPLE else "train" if number < 3 else "test_seen"
             row = {"key": key, "subject": name, "split": split, "text": "", "frames": frames, "samples": samples}
             clips.append(row)
     index = {"format": 1, "fps": 30, "sample_rate": 16000, "phones": ["sil", "p", "aa"]}

@@ -39,9 +39,9 @@ class Planted:
         a = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
         quads = np.stack([a[:-1, :-1], a[:-1, 1:], a[1:, 1:], a[1:, :-1]], -1).reshape(-1, 4)
         self.triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-        self.splits = {"train": [], "val": [], "test_a": []}
+        self.splits = {"train": [], "val": [], "test_seen": []}
         for key in self.motion:
-            place = {"02": "val", "03": "test_a"}.get(key[-2:], "train")
+            place = {"02": "val", "03": "test_seen"}.get(key[-2:], "train")
             self.splits[place].append(key)
 
     def write(self, root: Path) -> Path:
@@ -168,7 +168,7 @@ def _copied_in_train(c: Planted) -> None:
 
 
 def _seen(c: Planted) -> None:
-    c.splits = {"train": ["ann", "bob_00"], "val": ["bob_01"], "test_b": ["eve", "bob_02", "bob_03"]}
+    c.splits = {"train": ["ann", "bob_00"], "val": ["bob_01"], "test_unseen": ["eve", "bob_02", "bob_03"]}
 
 
 def _no_val(c: Planted) -> None:
@@ -199,7 +199,7 @@ FAULTS: list[tuple[Callable[[Planted], None], str, str, str]] = [
     (_copied, "same sound", "bad", "ann_01.*ann_03|ann_03.*ann_01"),
     (_copied, "same motion", "bad", "ann_01.*ann_03|ann_03.*ann_01"),
     (_copied_in_train, "same sound", "warn", "ann_00 .train. and ann_01"),
-    (_seen, "split overlap", "bad", "bob is in train and in test_b"),
+    (_seen, "split overlap", "bad", "bob is in train and in test_unseen"),
     (_no_val, "splits", "warn", "no val"),
 ]
 

@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_said(biwi: Path, synthtalk: Path, tmp_path: Path) 
         (Choice(data=synthtalk, protocol="nobody"), "choose from"),
         (Choice(data=synthtalk, split="val"), "no clips to judge"),
         (Choice(data=tmp_path / "nowhere"), "no such folder"),
-        (Choice(data=synthtalk, split="test_a", lpips=tmp_path / "none"), "no LPIPS weights"),
+        (Choice(data=synthtalk, split="test_seen", lpips=tmp_path / "none"), "no LPIPS weights"),
     ):
         with pytest.raises(InputError, match=said):
             Exam(choice)
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_said(biwi: Path, synthtalk: Path, tmp_path: Path) 
 
 
 def test_a_talker_and_the_baselines_on_the_embedded_head(synthtalk: Path, tmp_path: Path) -> None:
-    exam = Exam(Choice(data=synthtalk, split="test_a", textures=32))
+    exam = Exam(Choice(data=synthtalk, split="test_seen", textures=32))
     assert exam.keys == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
     told: list[str] = []
     outcome = examine(exam, [Speaker("stand-in", StandIn(), exam), MeanMotion(exam), Static()], progress=told.append)
@@ -118,13 +118,15 @@ def test_lpips_is_measured_with_a_file_of_weights(
 ) -> None:
     (tmp_path / "weights.safetensors").touch()
     monkeypatch.setattr(LPIPS, "from_file", lambda path: lambda image, other: (image - other).abs().mean())
-    exam = Exam(Choice(data=synthtalk, split="test_b", clips=1, textures=32, lpips=tmp_path / "weights.safetensors"))
+    exam = Exam(
+        Choice(data=synthtalk, split="test_unseen", clips=1, textures=32, lpips=tmp_path / "weights.safetensors")
+    )
     figures = examine(exam, [Static()], show=0).results["models"]["static"]["figures"]
     assert 0 < figures["lpips"]["value"] < 0.2
 
 
 def test_strangers_are_learnt_from_clips_that_are_not_judged(synthtalk: Path) -> None:
-    exam = Exam(Choice(data=synthtalk, split="test_b", textures=0))
+    exam = Exam(Choice(data=synthtalk, split="test_unseen", textures=0))
     assert exam.keys == ["zola/000", "zola/001"] and [clip.sentence for clip in exam.references("zola")] == [
         "zola/002",
         "zola/003",
@@ -142,10 +144,10 @@ def test_a_choice_is_spread_over_speakers_and_sentences(synthtalk: Path) -> None
     def keys(split: str, clips: int) -> list[str]:
         return Exam(Choice(data=synthtalk, split=split, clips=clips, textures=0)).keys
 
-    assert keys("test_a", 2) == ["abena/003", "hugo/004"]
-    assert keys("test_a", 3) == ["abena/003", "abena/004", "hugo/004"]
-    assert keys("test_b", 1) == ["zola/000"]
-    assert keys("test_a", 0) == keys("test_a", 9) == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
+    assert keys("test_seen", 2) == ["abena/003", "hugo/004"]
+    assert keys("test_seen", 3) == ["abena/003", "abena/004", "hugo/004"]
+    assert keys("test_unseen", 1) == ["zola/000"]
+    assert keys("test_seen", 0) == keys("test_seen", 9) == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
 
 
 def test_the_truth_as_prediction_wins_and_reports_join(biwi: Path, tmp_path: Path) -> None:

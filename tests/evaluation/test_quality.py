@@ -50,8 +50,8 @@ def test_the_page_shows_every_figure(tmp_path: Path) -> None:
     }
     results = {
         "command": "parlante evaluate",
-        "test_a": table,
-        "test_b": table,
+        "test_seen": table,
+        "test_unseen": table,
         "styles": {"pairs": 3, "correlation": {"jaw gain": 0.87}, "slope": {"jaw gain": 0.6}},
         "recordings": {"pooled": pooled},
     }

@@ -20,14 +20,14 @@ def people(count: int) -> list[Subject]:
 def test_splits_are_disjoint(count: int, each: int) -> None:
     lines = [line for own in plan(people(count), each, seed=3) for line in own]
     assert len(lines) == count * each and len({line.key for line in lines}) == len(lines)
-    texts = {s: {x.text for x in lines if x.split == s} for s in ("train", "val", "test_a", "test_b")}
+    texts = {s: {x.text for x in lines if x.split == s} for s in ("train", "val", "test_seen", "test_unseen")}
     who = {s: {x.subject.name for x in lines if x.split == s} for s in texts}
-    assert not texts["train"] & (texts["val"] | texts["test_a"] | texts["test_b"])
-    assert not texts["val"] & (texts["test_a"] | texts["test_b"])
-    assert not who["test_b"] & (who["train"] | who["val"] | who["test_a"])
-    assert who["test_a"] <= who["train"]
+    assert not texts["train"] & (texts["val"] | texts["test_seen"] | texts["test_unseen"])
+    assert not texts["val"] & (texts["test_seen"] | texts["test_unseen"])
+    assert not who["test_unseen"] & (who["train"] | who["val"] | who["test_seen"])
+    assert who["test_seen"] <= who["train"]
     faces = {s: {x.subject.identity for x in lines if x.split == s} for s in texts}
-    assert not faces["test_b"] & faces["train"] and (count == 1 or faces["test_b"])
+    assert not faces["test_unseen"] & faces["train"] and (count == 1 or faces["test_unseen"])
 
 
 def test_subjects_are_seeded_and_identities_keep_their_manner() -> None:

@@ -26,7 +26,7 @@ def test_bad_numbers_are_refused_before_anything_is_written(
 def test_writes_a_corpus_and_says_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("espeakng_loader")
     assert main(["synth", "--out", str(tmp_path / "talk"), "--subjects", "2", "--sentences", "4"]) == 0
-    assert "2 train, 1 val, 1 test_a, 4 test_b" in capsys.readouterr().out
+    assert "2 train, 1 val, 1 test_seen, 4 test_unseen" in capsys.readouterr().out
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
     assert main(["synth", "--out", str(tmp_path / "other"), "--subjects", "1", "--sentences", "1"]) == 2

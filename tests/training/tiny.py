@@ -64,7 +64,7 @@ def write_corpus(root: Path) -> Path:
             curves = (0.5 * np.maximum(beat, 0)).astype(np.float32)
             samples = frames * 16000 // 30
             audio = 3000 * rng.standard_normal(samples) * curves[:, 25].repeat(samples // frames + 1)[:samples]
-            split = ("train", "train", "val", "test_a")[number] if name != "cat" else "test_b"
+            split = ("train", "train", "val", "test_seen")[number] if name != "cat" else "test_unseen"
             key = f"{name}/{number:03d}"
             np.savez(
                 root / "clips" / f"{key}.npz",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 EPILOG = """examples:
-  parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_a --clips 24 -o report
+  parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
   parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
   parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
   parlante evaluate --report docs/models/quality.md --clips 24
@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("models", nargs="*", metavar="MODEL", help="shipped name, folder of a model, or of predictions")
     parser.add_argument("--data", metavar="DATA", help="corpus: a folder, or the URL of a clip store")
-    parser.add_argument("--split", help="test_a, test_b, test, val or train (default: the protocol's clips, else test)")
+    parser.add_argument(
+        "--split", help="test_seen, test_unseen, test, val, train (default: the protocol's clips, else test)"
+    )
     parser.add_argument("--protocol", help="named rules of a published table: vertices, clips, styles")
     parser.add_argument("--clips", type=int, default=40, metavar="N", help="clips to judge per split (default 40)")
     parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
@@ -141,7 +143,7 @@ def _quality(options: argparse.Namespace) -> int:
     bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
     command = f"parlante evaluate --corpus {options.corpus} --clips {options.clips}"
     results: dict[str, Any] = {"command": command}
-    for split in ("test_a", "test_b"):
+    for split in ("test_seen", "test_unseen"):
         with _bar(split, options.clips) as tell:
             results[split] = split_table(bench, split, options.clips, progress=tell)
     results["styles"] = style_separation(bench)

@@ -72,9 +72,9 @@ def _jobs(options: argparse.Namespace) -> int:
 def declare_textalk4d(parser: argparse.ArgumentParser) -> None:
     """Declare what only TexTalk4D has."""
     parser.add_argument("--no-textures", action="store_true", help="meshes and sound only")
-    parser.add_argument("--unseen", action="store_true", help="all identities are test_b (TexTalkTest)")
+    parser.add_argument("--unseen", action="store_true", help="all identities are test_unseen (TexTalkTest)")
     parser.add_argument(
-        "--held-out", type=int, default=10, metavar="N", help="identities whose latter half is test_a (default 10)"
+        "--held-out", type=int, default=10, metavar="N", help="identities whose latter half is test_seen (default 10)"
     )
     parser.add_argument("--unit", type=float, default=0.1, metavar="M", help="metres in a unit (default 0.1)")
     parser.add_argument(

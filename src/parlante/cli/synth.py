@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.data.datasets.synthtalk import SynthTalk
 
-    counts = {split: len(SynthTalk(options.out, split)) for split in ("train", "val", "test_a", "test_b")}
+    counts = {split: len(SynthTalk(options.out, split)) for split in ("train", "val", "test_seen", "test_unseen")}
     print(f"{index}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
     if options.preview is not None:
         _film(SynthTalk(options.out), options.preview)

@@ -8,6 +8,7 @@ RENAMED: dict[str, dict[str, str]] = {
     "recipe key": {},
     "config key": {},
     "python": {"source": "model"},
+    "split": {"test_a": "test_seen", "test_b": "test_unseen"},
 }
 """kind -> old name -> new name. docs/renames.md is made from it."""
 

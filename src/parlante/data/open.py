@@ -8,6 +8,7 @@ import numpy as np
 
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import num_samples
+from parlante.data.splits import wanted_splits
 
 
 class Corpus(Protocol):
@@ -48,7 +49,7 @@ def open_corpus(path: Path | str, split: str | None = None, *, fps: float | None
     Args:
         path: a clip store, a prepared corpus, a SynthTalk corpus; or, unconverted, VOCASET (official files), BIWI,
             3D-MEAD, Multiface or TexTalk4D as published, or a folder with `vertices_npy/`, `wav/` and templates.
-        split: train, val, test_a (seen subjects), test_b (unseen subjects), test (both), or none for all clips.
+        split: train, val, test_seen (seen subjects), test_unseen (unseen subjects), test (both), or none for all clips.
         fps: frames per second on disk of one's own folder; without it it is taken from the sound's length.
 
     Raises:
@@ -109,8 +110,8 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
 
 
 def pick(rows: Sequence[dict[str, Any]], split: str | None, root: Path | str) -> list[dict[str, Any]]:
-    """The rows of a split, all for none; `test` stands for test_a and test_b. Raises InputError if there are none."""
-    wanted = {"test_a", "test_b"} if split == "test" else {split}
+    """The rows of a split (`test`: both tests), all of them for none. Raises InputError if there are none."""
+    wanted = () if split is None else wanted_splits(split)
     chosen = [row for row in rows if split is None or row["split"] in wanted]
     if not chosen:
         known = ", ".join(sorted({row["split"] for row in rows})) or "no clips at all"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from parlante import metrics
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.data.open import open_corpus
+from parlante.data.splits import TESTS, wanted_splits
 from parlante.evaluation.measures import MOVING
 from parlante.evaluation.protocols import PROTOCOLS, Protocol
 from parlante.geometry.regions import region
@@ -153,15 +154,15 @@ class Exam:
     def _wanted(self) -> Callable[[Mapping[str, Any]], bool]:
         protocol, split = self.rules.protocol, self.choice.split
         if split is not None:
-            pair = ("test_a", "test_b") if split == "test" else (split,)
-            return lambda row: row["split"] in pair
+            splits = wanted_splits(split)
+            return lambda row: row["split"] in splits
         if protocol is not None and (protocol.subjects or protocol.sentences):
             subjects, sentences = protocol.subjects, protocol.sentences
             return lambda row: (
                 (not subjects or row["subject"] in subjects)
                 and (not sentences or str(row.get("sentence", row["key"].rpartition("_")[2])) in sentences)
             )
-        return lambda row: row["split"] in ("test_a", "test_b", "test")
+        return lambda row: row["split"] in (*TESTS, "test")
 
     @property
     def keys(self) -> list[str]:

@@ -26,10 +26,9 @@ from parlante.synth.subjects import Subject, make_subjects
 from parlante.synth.text import sentences
 
 FORMAT = 1
-SPLITS = ("train", "val", "test_a", "test_b")
 CLIP_ARRAYS = ("audio", "curves", "head_pose", "phone_symbols", "phone_times", "text")
-UNSEEN_SHARE = 0.12  # of identities, kept for test_b
-HELD_OUT_SHARE = 1 / 12  # of a seen subject's sentences, each for val and test_a
+UNSEEN_SHARE = 0.12  # of identities, kept for test_unseen
+HELD_OUT_SHARE = 1 / 12  # of a seen subject's sentences, each for val and test_seen
 _COMMON_SHARE = 0.25  # of the training sentences are said by everybody, so that styles can be compared
 _VOICE_TRIES = 5
 
@@ -52,9 +51,9 @@ class Line:
 def plan(subjects: Sequence[Subject], per_subject: int, seed: int = 0) -> list[list[Line]]:
     """Who says what, for each subject `per_subject` lines. Texts of train, val and test never meet.
 
-    About 12 % of the identities (at least one of two or more) are test_b, whoever wears them: unseen people, unseen
-    sentences. Of the others' sentences one in twelve (at least one of four or more) is val and another one test_a.
-    Raises InputError if per_subject < 1.
+    About 12 % of the identities (at least one of two or more) are test_unseen, whoever wears them: unseen people,
+    unseen sentences. Of the others' sentences one in twelve (at least one of four or more) is val, another one
+    test_seen. Raises InputError if per_subject < 1.
     """
     if per_subject < 1:
         raise InputError(f"each subject must say at least one sentence, got {per_subject}")
@@ -71,16 +70,16 @@ def plan(subjects: Sequence[Subject], per_subject: int, seed: int = 0) -> list[l
     lines = []
     for subject in subjects:
         if subject.identity in unseen:
-            texts = [(text, "test_b") for text in test + take(per_subject - held)]
+            texts = [(text, "test_unseen") for text in test + take(per_subject - held)]
         else:
             texts = [(text, "train") for text in shared + take(train - common)]
-            texts += [(text, "val") for text in val] + [(text, "test_a") for text in test]
+            texts += [(text, "val") for text in val] + [(text, "test_seen") for text in test]
         lines.append([Line(subject, number, text, split) for number, (text, split) in enumerate(texts)])
     return lines
 
 
 def _unseen(identities: list[str]) -> set[str]:
-    """The identities kept for test_b, evenly spread over the list."""
+    """The identities kept for test_unseen, evenly spread over the list."""
     count = len(identities)
     kept = max(1, round(UNSEEN_SHARE * count)) if count > 1 else 0
     return {identities[(turn + 1) * count // kept - 1] for turn in range(kept)}
@@ -167,7 +166,7 @@ def write_corpus(
                 "identity": person.identity,
                 "voice": voice,
                 "manner": asdict(person.manner),
-                "seen": own[0].split != "test_b",
+                "seen": own[0].split != "test_unseen",
             }
         )
         rows += own_rows

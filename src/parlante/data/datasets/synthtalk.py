@@ -13,8 +13,7 @@ from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, read_npz
 from parlante.data.lazy import LazyFrames
-
-SPLITS = ("train", "val", "test_a", "test_b")
+from parlante.data.splits import SPLITS, current_name, wanted_splits
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ class SynthTalk:
 
     Args:
         root: folder written by `parlante synth`.
-        split: train, val, test_a (seen subjects, unseen sentences), test_b (both unseen), test, or all.
+        split: train, val, test_seen (seen subjects, unseen sentences), test_unseen (both unseen), test, or all.
         textures: side in texels of the skin frames that clips carry (0: none); computed when sliced.
 
     Raises:
@@ -70,7 +69,8 @@ class SynthTalk:
     def __init__(self, root: Path | str, split: str | None = None, textures: int = 0) -> None:
         self.root = Path(root)
         index = _read_index(self.root)
-        if split not in (None, "test", *SPLITS):
+        wanted = SPLITS if split is None else wanted_splits(split)
+        if not set(wanted) <= set(SPLITS):
             raise InputError(f"no split {split!r} in SynthTalk; choose one of {', '.join(SPLITS)}")
         self.split = split
         self.fps = float(index["fps"])
@@ -78,9 +78,7 @@ class SynthTalk:
         self.phone_names: tuple[str, ...] = tuple(index["phones"])
         self.subjects: dict[str, dict[str, Any]] = {row["name"]: row for row in index["subjects"]}
         """By name: identity, voice, manner, seen."""
-        self.rows: list[dict[str, Any]] = [
-            row for row in index["clips"] if split in (None, row["split"], row["split"].partition("_")[0])
-        ]
+        self.rows: list[dict[str, Any]] = [row for row in index["clips"] if row["split"] in wanted]
         """Of each clip: key, subject, split, text, frames, samples."""
         self.textures = textures
 
@@ -214,6 +212,7 @@ def _check_index(index: dict[str, Any]) -> None:
             raise TypeError(f"manner of {row['name']!r}")
     for row in index["clips"]:
         key = row["key"]
+        row["split"] = current_name(row["split"])
         if not all(isinstance(row[name], str) for name in ("key", "subject", "split", "text")):
             raise TypeError(f"clip {key!r}")
         if row["subject"] not in people or key.startswith("/") or ".." in key.split("/"):

@@ -19,6 +19,7 @@ from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE, num_frames, num_samples
 from parlante.data.lazy import lazy_frames
+from parlante.data.splits import wanted_splits
 from parlante.data.store.packed_corpus import picture
 from parlante.geometry.obj import read_obj, read_vertices
 
@@ -119,11 +120,11 @@ def assign_split(
 ) -> list[tuple[str, int, int]]:
     """(split, first frame, end) of the parts of recording `position` among `count`, by name."""
     if unseen:
-        return [("test_b", 0, frames)]
+        return [("test_unseen", 0, frames)]
     if position < count - held_out:
         return [("train", 0, frames)]
     half = held_out_from(frames)
-    return [("train", 0, half), ("test_a", half, frames)]
+    return [("train", 0, half), ("test_seen", half, frames)]
 
 
 class TexTalk4D(Sequence[Clip]):
@@ -134,9 +135,9 @@ class TexTalk4D(Sequence[Clip]):
 
     Args:
         root: the published folder.
-        split: train, test_a, test_b (with `unseen`), or none for all.
-        held_out: identities, last by name, whose latter half is test_a.
-        unseen: whether the whole folder is test_b (TexTalkTest).
+        split: train, test_seen, test_unseen (with `unseen`), or none for all.
+        held_out: identities, last by name, whose latter half is test_seen.
+        unseen: whether the whole folder is test_unseen (TexTalkTest).
 
     Raises:
         InputError: no identities there, a frame or the recording is missing, or no such split.
@@ -151,14 +152,15 @@ class TexTalk4D(Sequence[Clip]):
         self, root: Path | str, split: str | None = None, *, held_out: int = HELD_OUT, unseen: bool = False
     ) -> None:
         people = recordings(root)
+        wanted = () if split is None else wanted_splits(split)
         self.parts: list[tuple[Recording, str, int, int]] = []
         """Recording, split, first frame and end of each clip."""
         for position, person in enumerate(people):
             for name, start, end in assign_split(position, len(people), len(person.meshes), held_out, unseen):
-                if split in (None, name, name.partition("_")[0]):
+                if split is None or name in wanted:
                     self.parts.append((person, name, start, end))
         if split is not None and not self.parts:
-            raise InputError(f"{root} has no split {split!r}; choose train, test_a or test_b")
+            raise InputError(f"{root} has no split {split!r}; choose train, test_seen or test_unseen")
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -43,9 +43,9 @@ class Options:
     textures: bool = True
     """Whether pictures are verified and packed."""
     held_out: int = HELD_OUT
-    """Identities, last by name, whose latter half is test_a."""
+    """Identities, last by name, whose latter half is test_seen."""
     unseen: bool = False
-    """Whether all is test_b."""
+    """Whether all is test_unseen."""
     shortest: int = 30
     """Frames that a stretch without a gap needs to become a clip."""
 

@@ -30,6 +30,7 @@ from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line, member
 from parlante.data.lazy import LazyFrames, lazy_frames
 from parlante.data.open import pick
+from parlante.data.splits import current_name
 from parlante.data.store.packed_corpus import picture
 from parlante.data.store.storage_root import Place
 
@@ -195,6 +196,7 @@ def _read_index(place: Place) -> dict[str, Any]:
             raise ValueError("impossible frame rate or vertex count")
         for row in index["clips"]:
             _check_row(row)
+            row["split"] = current_name(row["split"])
         for name, known in index["subjects"].items():
             if not isinstance(known, dict):
                 raise TypeError(f"subject {name}")

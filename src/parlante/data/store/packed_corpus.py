@@ -28,6 +28,7 @@ from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.timing import num_samples
 from parlante.data.lazy import lazy_frames
 from parlante.data.open import pick
+from parlante.data.splits import current_name
 
 FORMAT = 1
 
@@ -37,7 +38,7 @@ class Prepared:
 
     Args:
         root: the folder.
-        split: train, test_a (held-out halves of seen subjects), test_b (unseen subjects), test, or none for all.
+        split: train, test_seen (held-out halves of seen subjects), test_unseen, test, or none for all.
 
     Raises:
         InputError: no prepared corpus there, an unfinished or damaged one, or no such split.
@@ -222,5 +223,6 @@ def _check_index(index: dict[str, Any]) -> None:
     for row in index["clips"]:
         if row["subject"] not in index["subjects"] or not all(isinstance(row[k], str) for k in ("key", "split")):
             raise ValueError(f"clip {row['key']!r}")
+        row["split"] = current_name(row["split"])
         if not all(type(row[k]) is int and row[k] >= (k != "first") for k in ("first", "frames", "samples")):
             raise ValueError(f"length of {row['key']!r}")

@@ -292,7 +292,7 @@ def split_finding(rows: Sequence[dict[str, object]], fps: float) -> Iterator[Fin
     counts = Counter(str(row["split"]) for row in rows)
     told = ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
     missing = [name for name in ("train", "val") if not counts[name]]
-    absent = missing and not (len(counts) == 1 and "test_b" in counts)
+    absent = missing and not (len(counts) == 1 and "test_unseen" in counts)
     todo = "hold some clips back, or no one will see when the model stops learning" if absent else ""
     text = f"{told}; no {' and no '.join(missing)}" if absent else told
     yield Finding("splits", "warn" if absent else "ok", text, todo)
@@ -317,10 +317,10 @@ def split_finding(rows: Sequence[dict[str, object]], fps: float) -> Iterator[Fin
 
 def _subject_leak(rows: Sequence[dict[str, object]]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
     seen = {row["subject"] for row in rows if row["split"] == "train"}
-    both = [row for row in rows if row["split"] == "test_b" and row["subject"] in seen]
+    both = [row for row in rows if row["split"] == "test_unseen" and row["subject"] in seen]
     if both:
         keys = tuple(str(row["key"]) for row in both)
-        yield "bad", f"{both[0]['subject']} is in train and in test_b, which is for unseen subjects", keys
+        yield "bad", f"{both[0]['subject']} is in train and in test_unseen, which is for unseen subjects", keys
 
 
 def _sentence_leak(rows: Sequence[dict[str, object]]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:

@@ -48,7 +48,7 @@ def _synthetic(results: dict[str, Any]) -> list[str]:
         "mean face; *neutral face* is static. Moving regions: texels whose true colour ratio leaves 1 by over 2 %.",
         "",
     ]
-    for split, title in (("test_a", "Test-A"), ("test_b", "Test-B")):
+    for split, title in (("test_seen", "Test-A"), ("test_unseen", "Test-B")):
         table = results[split]
         lines += [f"### {title}: {table['clips']} clips", "", "| measure | " + " | ".join(PREDICTORS) + " |"]
         lines += ["| --- |" + " --- |" * len(PREDICTORS)]

@@ -173,7 +173,12 @@ class _Preparation:
 
     def _choose(self) -> list[dict[str, Any]]:
         most = self.config.clips_per_subject
-        limits = {"train": most, "val": most and max(1, most // 10), "test_a": 0, "test_b": most and max(1, most // 2)}
+        limits = {
+            "train": most,
+            "val": most and max(1, most // 10),
+            "test_seen": 0,
+            "test_unseen": most and max(1, most // 2),
+        }
         used: dict[tuple[str, str], int] = {}
         clips, start = [], 0
         for number, row in enumerate(self.data.rows):

@@ -68,7 +68,7 @@ def basis_error(basis: MotionBasis, data: SynthTalk, clips: int = 24) -> dict[st
         head.topology.regions[name] for name in ("lips", "skin" if "skin" in head.topology.regions else "lips")
     )
     figures: dict[str, float] = {}
-    for split in ("val", "test_b"):
+    for split in ("val", "test_unseen"):
         numbers = [k for k, row in enumerate(data.rows) if row["split"] == split]
         worst, mean = [], []
         for number in numbers[:: max(1, len(numbers) // clips)]:
