@@ -49,24 +49,21 @@ def short_recording(folder: Path, seconds: float) -> None:
         return result
 
     def import_libraries() -> None:
-        import parlante.animation.textalker
+        import parlante.models.textalker.head_generator
         import parlante.render  # noqa: F401
 
     timed("import libraries", import_libraries)
-    from parlante.animation import Request, animate_to
-    from parlante.animation.textalker import TexTalkerSource
+    from parlante.animation import animate_to
+    from parlante.animation.talker import said
     from parlante.audio.recording import hear
-    from parlante.head import load_head
+    from parlante.models.registry import load_model
 
-    source = timed("load the models", TexTalkerSource.shared)
-    assert isinstance(source, TexTalkerSource)
-    head = load_head()
-    person = timed("load and paint the head", lambda: head.identity(head.identity_names[0]))
+    model = timed("load the models", load_model)
+    person = timed("load and paint the head", model.face)
     heard = hear(speech)
 
     def maps() -> None:
-        source.listen(heard.audio_16k)
-        for _ in source.windows(Request(person)):  # type: ignore[arg-type]
+        for _ in said(model.session(person, model.style(None, person)), heard.audio_16k):
             pass
 
     timed("motion and wrinkle maps, first run", maps)

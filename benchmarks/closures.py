@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.animation.animate import stream
+from parlante.animation import Talker
 from parlante.export import FrameBlock
 from parlante.head import load_head, rig
 from parlante.retarget.mesh import Character
@@ -23,7 +23,8 @@ def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
     """How many frames have closed lips, and the openings (frames, places) of the character in them, metres."""
     character, head = Character.load(folder).only("none"), load_head()
     who = (character.report or {})["like"]
-    take, chunks = stream(speech, identity=who, liveliness=False)
+    talker = Talker.from_pretrained()
+    take, chunks = talker.stream(speech, talker.cast(identity=who, liveliness=False))
     lips = head.layout.lips[rig.LIP_LINE]
     skin = head.topology.triangles[(head.topology.triangles < head.layout.ranges["skin"][1]).all(1)]
     source: list[float] = []

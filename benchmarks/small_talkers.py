@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from parlante.head import load_head
-from parlante.models.embedded import EmbeddedTalker
+from parlante.models.head_network import HeadNetwork
 from parlante.models.style_fitting import fit_style
 from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare
 from parlante.training.schemes.autoregressive import lip_error
@@ -27,14 +27,14 @@ from parlante.training.schemes.autoregressive import lip_error
 class Judge:
     """A talker on prepared clips."""
 
-    def __init__(self, talker: EmbeddedTalker, store: MotionStore) -> None:
+    def __init__(self, talker: HeadNetwork, store: MotionStore) -> None:
         self.talker, self.store = talker, store
         topology = load_head().topology
         self.lips = torch.from_numpy(store.basis.part(np.asarray(topology.regions["lips"])))
         inner = [topology.landmarks[name] for name in ("upper_lip_inner", "lower_lip_inner")]
         upper, lower = torch.from_numpy(store.basis.part(np.array(inner))).unflatten(1, (2, 3)).unbind(1)
         self.aperture = (upper - lower)[:, 1]
-        self.taps = tuple(round(tap * GRID * talker.around.fps) for tap in talker.around.taps)
+        self.taps = tuple(round(tap * GRID * talker.metadata.fps) for tap in talker.metadata.taps)
 
     def read(self, clip: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Features (T, A) of the clean sound, and true coordinates (T, R)."""
@@ -46,7 +46,7 @@ class Judge:
     def speak(self, clips: list[tuple[Tensor, Tensor]], codes: Tensor) -> list[Tensor]:
         """Coordinates of each clip with codes (B, D)."""
         made = []
-        noise = {"generator": torch.Generator().manual_seed(0)} if self.talker.family == "facediffuser" else {}
+        noise = {"generator": torch.Generator().manual_seed(0)} if self.talker.solver_steps else {}
         for at in range(0, len(clips), 32):
             part = clips[at : at + 32]
             lengths = torch.tensor([len(heard) for heard, _ in part])
@@ -81,7 +81,7 @@ def seen(judge: Judge) -> dict[str, float]:
         mean = torch.cat([judge.read(clip)[1] for clip in training[subject][:5]]).mean(0)
         for clip in own:
             clips.append(judge.read(clip))
-            codes.append(known[talker.subjects.index(subject)])
+            codes.append(known[talker.styles.index(subject)])
             still.append(lip_error(mean, clips[-1][1], judge.lips))
     error, rest = judge.errors(clips, torch.stack(codes)).mean(), torch.cat(still).mean()
     return {"clips": len(clips), "lip_mm": float(error), "mean_motion_mm": float(rest), "share": float(error / rest)}
@@ -136,7 +136,7 @@ def main() -> None:
     store = prepare(MotionDataConfig(corpus=options.corpus, cache=options.cache))
     result = {}
     for name in options.model or ("faceformer", "talkingstyle", "ptalker", "facediffuser"):
-        judge = Judge(EmbeddedTalker.from_pretrained(name), store)
+        judge = Judge(HeadNetwork.from_pretrained(name), store)
         result[name] = {"test_seen": seen(judge), "test_unseen": unseen(judge, options.references, options.judged)}
         print(name, json.dumps(result[name], indent=1), flush=True)
     print(json.dumps(result))

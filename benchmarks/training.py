@@ -27,8 +27,8 @@ from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.geometry.uv import MotionStats
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
-from parlante.models.embedded import build
 from parlante.models.motion_basis import MotionBasis
+from parlante.models.registry import build
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.engine.recipe import LoopConfig, read_recipe, section

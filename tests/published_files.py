@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from parlante.audio.encoders.weight_norm import to_old
 from parlante.models.components.causal_decoder import periodic_positions
-from parlante.models.talker import TalkerConfig, VertexTalker
+from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
 
 VERTICES = 7
 HEADS = 2
@@ -38,7 +38,7 @@ def network(*, large: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tiny_talker(model: str, rule: str = "aligned") -> VertexTalker:
+def tiny_talker(model: str, rule: str = "aligned") -> MeshNetwork:
     """A talker of seven vertices with random weights, two speakers."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
@@ -60,15 +60,15 @@ def tiny_talker(model: str, rule: str = "aligned") -> VertexTalker:
         sizes |= {"steps": 6, "steps_per_frame": 2}
         speech["rate"] = {"kind": "none"}
         rate = RULES["pairs"] if rule == "pairs" else {"kind": "aligned", "fps": 60.0, "steps_per_frame": 2}
-    config = TalkerConfig(model=model, family=sizes, speech=speech, emotion=emotion, fps=FPS[rule], rate=rate)
-    talker = VertexTalker(config).eval().requires_grad_(False)
+    config = MeshNetworkConfig(model=model, family=sizes, speech=speech, emotion=emotion, fps=FPS[rule], rate=rate)
+    talker = MeshNetwork(config).eval().requires_grad_(False)
     for parameter in talker.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return talker
 
 
-def published_state(talker: VertexTalker, *, old_names: bool = True) -> dict[str, Tensor]:
+def published_state(talker: MeshNetwork, *, old_names: bool = True) -> dict[str, Tensor]:
     """The tensors as the authors' code saves them: positional tables included, either spelling of weight norms."""
     state = {name: value.clone() for name, value in talker.tensors().items()}
     if talker.config.model == "facediffuser":
@@ -82,7 +82,7 @@ def published_state(talker: VertexTalker, *, old_names: bool = True) -> dict[str
     return to_old(state) if old_names else state
 
 
-def publish(talker: VertexTalker, folder: Path, *, old_names: bool = True) -> list[Path]:
+def publish(talker: MeshNetwork, folder: Path, *, old_names: bool = True) -> list[Path]:
     """Write the file, or CodeTalker's two, in the authors' containers."""
     state = published_state(talker, old_names=old_names)
     if talker.config.model != "codetalker":

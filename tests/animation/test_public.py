@@ -6,11 +6,11 @@ import pytest
 from stand_in import StandIn, spoken
 
 import parlante
-from parlante.animation.textalker import TexTalkerSource
+from parlante.models import registry
 
 
 def test_animate_and_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TexTalkerSource, "shared", classmethod(lambda cls: StandIn()))
+    monkeypatch.setattr(registry, "_load_shipped", lambda name, device: StandIn())
     name = parlante.load_head().identity_names[-1]
     for _ in range(2):  # the name stays a function after its module is loaded
         animation = parlante.animate((spoken(0.2), 16000), identity=name, seed=1)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from stand_in import StandIn, spoken
 
-from parlante.animation.textalker import TexTalkerSource
 from parlante.cli import main
+from parlante.models import registry
 
 
 @pytest.fixture(autouse=True)
 def no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A stand-in talker, and an empty folder to work in."""
-    monkeypatch.setattr(TexTalkerSource, "shared", classmethod(lambda cls: StandIn()))
+    monkeypatch.setattr(registry, "_load_shipped", lambda name, device: StandIn())
     monkeypatch.chdir(tmp_path)
 
 
@@ -106,7 +106,7 @@ def test_samples_that_are_no_numbers_become_silence() -> None:
 
 
 def test_names_and_numbers_that_make_no_sense(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = StandIn().style_names[0]
+    first = StandIn().abilities.styles[0]
     assert f"did you mean {first!r}" in fails([speech, "--identity", first + "x", "-o", "a.csv"], capsys)
     assert "unknown style" in fails([speech, "--style", "nobody", "-o", "a.csv"], capsys)
     for flag, value in (
@@ -122,7 +122,7 @@ def test_outputs_are_checked_before_any_work(
     def too_late(*_: object) -> None:
         raise AssertionError("the work had begun")
 
-    monkeypatch.setattr(TexTalkerSource, "shared", classmethod(too_late))
+    monkeypatch.setattr(registry, "_load_shipped", too_late)
     Path("fixed.csv").write_text("x")
     Path("fixed.csv").chmod(0o444)
     assert "read-only" in fails([speech, "-o", "fixed.csv"], capsys)
@@ -143,17 +143,17 @@ SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from stand_in import StandIn
-from parlante.animation.textalker import TexTalkerSource
+from parlante.models import registry
 from parlante.cli import main
 
 class Slow(StandIn):
-    def windows(self, request):
-        for window in super().windows(request):
+    def _frames(self, *given):
+        for block in super()._frames(*given):
             print("window", flush=True)
-            yield window
+            yield block
             time.sleep(0.3)
 
-TexTalkerSource.shared = classmethod(lambda cls: Slow(15))
+registry._load_shipped = lambda name, device: Slow(15)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -196,7 +196,7 @@ def test_info(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["animate", str(speech), "-o", "a.npz", "-o", "a.glb", "-q"]) == 0
     capsys.readouterr()
     assert main(["info"]) == 0
-    assert StandIn().style_names[0] in capsys.readouterr().out
+    assert StandIn().abilities.styles[0] in capsys.readouterr().out
     assert main(["info", "a.npz", "a.glb", str(speech)]) == 0
     out = capsys.readouterr().out
     assert "15 frames" in out and "jawOpen" in out and "0.50 s at 16000 Hz" in out and "stand-in" in out

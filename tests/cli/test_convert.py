@@ -15,12 +15,12 @@ pytest.importorskip("transformers", reason="speech networks need parlante[encode
 from published_files import SETTINGS, VERTICES, network, publish, published_state, tiny_talker
 from safetensors.torch import load_file
 
-from parlante.animation.sources import find_source
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
+from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
+from parlante.models.registry import load_model, motion_families
 
-each_family = pytest.mark.parametrize("model", FAMILIES)
+each_family = pytest.mark.parametrize("model", motion_families())
 RATE = ["--rate", "aligned", "--fps", "30"]
 
 
@@ -36,7 +36,7 @@ def test_a_converted_file_says_what_its_model_says(tmp_path: Path, model: str, r
     files = publish(talker, tmp_path, old_names=rule == "aligned")
     rate = RATE if rule == "aligned" else ["--rate", "pairs", "--fps", "25"]
     assert convert(model, files[::-1], tmp_path / "made", *rate, "--subjects", "Ann,Bo") == 0
-    made = VertexTalker.from_pretrained(tmp_path / "made")
+    made = MeshNetwork.from_pretrained(tmp_path / "made")
     assert made.config.subjects == ("Ann", "Bo") and made.config.family.width == talker.config.family.width
     audio, face = torch.randn(1, 6000), torch.randn(VERTICES, 3)
     same, draws = (torch.Generator().manual_seed(0) for _ in range(2))
@@ -55,7 +55,7 @@ def test_templates_and_half_precision(tmp_path: Path, capsys: pytest.CaptureFixt
     options = ["--topology", str(tmp_path / "face.obj"), "--topology", str(tmp_path / "templates.pkl"), "--half"]
     assert convert("faceformer", files, tmp_path / "made", *RATE, *options) == 0
     assert "faces at rest: template, Ann, Bo" in capsys.readouterr().out
-    templates = VertexTalker.from_pretrained(tmp_path / "made").templates
+    templates = MeshNetwork.from_pretrained(tmp_path / "made").templates
     np.testing.assert_allclose(templates.neutrals["Bo"], face - 1, rtol=1e-5)
     assert templates.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
     with np.load(tmp_path / "made" / "topology.npz", allow_pickle=False) as arrays:
@@ -312,13 +312,13 @@ def test_a_model_with_a_longer_table_looks_as_far_back_as_it_did(tmp_path: Path)
     for rows, span in ((630, SPAN), (930, 930)):
         torch.save(state | {"PPE.pe": periodic_positions(0, rows, 8, 30)[None]}, tmp_path / "long.pth")
         assert convert("faceformer", [tmp_path / "long.pth"], tmp_path / str(rows), *RATE) == 0
-        assert VertexTalker.from_pretrained(tmp_path / str(rows)).config.family.span == span
+        assert MeshNetwork.from_pretrained(tmp_path / str(rows)).config.family.span == span
 
 
 # -- FaceDiffuser: no positional table, and rigs under other names
 
 
-def _rig(folder: Path) -> tuple[VertexTalker, Path]:
+def _rig(folder: Path) -> tuple[MeshNetwork, Path]:
     """A model of five rig controls, as the authors' rig classes name its tensors."""
     sizes = {
         "motion_dim": 5, "audio_dim": 8, "width": 8, "subjects": 0, "layers": 3, "steps": 6,
@@ -327,10 +327,10 @@ def _rig(folder: Path) -> tuple[VertexTalker, Path]:
     speech = {"encoder": "network", "network": network(large=False), "rate": {"kind": "none"}}
     rate = {"kind": "aligned", "fps": 60.0, "steps_per_frame": 2}
     torch.manual_seed(0)
-    config = TalkerConfig(
+    config = MeshNetworkConfig(
         model="facediffuser", family=sizes, speech=speech, fps=30.0, rate=rate, controls=tuple("abcde")
     )
-    talker = VertexTalker(config).eval().requires_grad_(False)
+    talker = MeshNetwork(config).eval().requires_grad_(False)
     torch.nn.init.normal_(talker.family.final_layer.weight)
     renamed = {"gru.": "rnn.", "final_layer.": "out.", "time_mlp.": "embed_timestep.time_embed."}
     state = {}
@@ -347,7 +347,7 @@ def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixt
     options = ["--fps", "30", "--controls", "a,b,c,d,e", "--set", "steps=6"]
     assert convert("facediffuser", [file], tmp_path / "made", *options) == 0
     assert "5 rig controls at 30 fps" in capsys.readouterr().out
-    made = VertexTalker.from_pretrained(tmp_path / "made")
+    made = MeshNetwork.from_pretrained(tmp_path / "made")
     assert made.config.family == talker.config.family and made.config.controls == tuple("abcde")
     assert made.num_vertices == 0
     audio = torch.randn(1, 6000)
@@ -358,7 +358,7 @@ def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(InputError, match="5 rig controls, no vertices"):
         made.generate(audio, torch.zeros(VERTICES, 3))
     with pytest.raises(InputError, match="5 rig controls and no mesh"):
-        find_source(tmp_path / "made")
+        load_model(tmp_path / "made")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from parlante.export import save
 @pytest.mark.slow
 def test_extract_mix_and_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, style, half = tmp_path / "clip.npz", tmp_path / "me.style", tmp_path / "half.style"
-    save(animate((spoken(1.5), 16000), source="faceformer", texture=False), clip)
+    save(animate((spoken(1.5), 16000), model="faceformer", texture=False), clip)
     assert main(["style", "extract", str(clip), "-o", str(style), "--model", "faceformer"]) == 0
     found = load_style(style)
     assert found.model == "faceformer" and np.isfinite(found.motion).all()
@@ -25,7 +25,7 @@ def test_extract_mix_and_use(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert np.allclose(load_style(half).motion, found.motion, atol=1e-6)
     assert main(["style", "info", str(half)]) == 0
     assert "faceformer" in capsys.readouterr().out
-    used = animate((spoken(0.5), 16000), source="faceformer", style=str(style), texture=False)
+    used = animate((spoken(0.5), 16000), model="faceformer", style=str(style), texture=False)
     assert np.isfinite(used.vertices).all()
 
 
@@ -59,17 +59,17 @@ def test_parts_are_mixed_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_strength_of_a_known_style(tmp_path: Path) -> None:
-    from parlante.animation.sources import find_source
+    from parlante.models.registry import load_model
 
-    source = find_source("textalker")
-    name, out = source.style_names[0], tmp_path / "strong.style"
+    source = load_model("textalker")
+    name, out = source.abilities.styles[0], tmp_path / "strong.style"
     assert main(["style", "mix", "mean", name, "--amount", "1.5", "--model", "textalker", "-o", str(out)]) == 0
     mean, own, strong = source.style(None), source.style(name), load_style(out)
     np.testing.assert_allclose(strong.motion - mean.motion, 1.5 * (own.motion - mean.motion), atol=1e-5)
     assert strong.checkpoint == own.checkpoint
     wrong = Style(np.zeros((2, 3, 3), np.float32), own.wrinkle, "odd", "textalker")
     with pytest.raises(InputError, match=r"motion pivot of style 'odd' is \(2, 3, 3\)"):
-        animate((spoken(0.4), 16000), source=source, style=wrong, texture=False)
+        animate((spoken(0.4), 16000), model=source, style=wrong, texture=False)
 
 
 @pytest.mark.parametrize("family", ["faceformer", "talkingstyle", "ptalker", "codetalker"])
@@ -78,10 +78,10 @@ def test_a_converted_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.Ca
     pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
     from published_files import tiny_talker
 
-    from parlante.animation.sources import find_source
+    from parlante.models.registry import load_model
 
     folder = str(tiny_talker(family).save(tmp_path / "talker"))
-    source = find_source(folder)
+    source = load_model(folder)
     mine, out = str(tmp_path / "me.style"), str(tmp_path / "my mix.style")
     save_style(source.style("subject-2"), mine)
     assert main(["style", "mix", mine, mine, "-o", out]) == 0
@@ -102,9 +102,9 @@ def test_a_converted_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_shipped_model_s_style_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file tells the model; names that talkingstyle does not know are somebody else's."""
-    from parlante.animation.sources import find_source
+    from parlante.models.registry import load_model
 
-    source, mine, out = find_source("ptalker"), str(tmp_path / "me.style"), str(tmp_path / "out.style")
+    source, mine, out = load_model("ptalker"), str(tmp_path / "me.style"), str(tmp_path / "out.style")
     save_style(source.style("bruno"), mine)
     assert main(["style", "mix", mine, "abena", "--amount", "2", "-o", out]) == 0
     wanted = source.style("bruno").mix(source.style("abena"), 2)

@@ -12,7 +12,7 @@ from parlante.evaluation import predictors
 from parlante.evaluation.clips import Choice, Exam
 from parlante.evaluation.compare import joined, rank
 from parlante.evaluation.evaluate import TRUTH, examine, load_results, save_results
-from parlante.evaluation.predictors import MeanMotion, Predictions, Speaker, Static, find_predictor
+from parlante.evaluation.predictors import MeanMotion, ModelPredictor, Predictions, Static, find_predictor
 from parlante.evaluation.protocols import protocol
 from parlante.evaluation.report.page import write_page
 from parlante.losses.perceptual import LPIPS
@@ -93,7 +93,9 @@ def test_a_talker_and_the_baselines_on_the_embedded_head(synthtalk: Path, tmp_pa
     exam = Exam(Choice(data=synthtalk, split="test_seen", textures=32))
     assert exam.keys == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
     told: list[str] = []
-    outcome = examine(exam, [Speaker("stand-in", StandIn(), exam), MeanMotion(exam), Static()], progress=told.append)
+    outcome = examine(
+        exam, [ModelPredictor("stand-in", StandIn(), exam), MeanMotion(exam), Static()], progress=told.append
+    )
     figures = {name: model["figures"] for name, model in outcome.results["models"].items()}
     assert len(told) == 12
     assert figures["mean motion"]["mve"]["value"] < figures["static"]["mve"]["value"]
@@ -132,10 +134,7 @@ def test_strangers_are_learnt_from_clips_that_are_not_judged(synthtalk: Path) ->
         "zola/003",
         "zola/004",
     ]
-    source = StandIn()
-    source.style_names = ("abena", "hugo")
-    source.style = lambda name: None  # type: ignore[attr-defined]
-    speaker = Speaker("stand-in", source, exam)
+    speaker = ModelPredictor("stand-in", StandIn().able(styles=("abena", "hugo")), exam)
     examine(exam, [speaker], show=0)
     assert speaker.facts["style of zola"] == "average"
 

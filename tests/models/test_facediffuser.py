@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from parlante.models.facediffuser.model import FaceDiffuser, FaceDiffuserConfig, ancestral, cosine_table, few_steps
-from parlante.models.registry import resolve
+from parlante.models.registry import build
 
 RIG = {"projected": False, "time": "sinusoid", "normalise": False, "subjects": 0, "layers": 4}
 
@@ -140,7 +140,7 @@ def test_errors_name_the_shape():
 
 
 def test_registered():
-    assert resolve("facediffuser") is FaceDiffuser
+    assert type(build("facediffuser", {"motion_dim": 3})) is FaceDiffuser
 
 
 def test_sizes_are_read_off_the_tensors_of_every_variant():

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from parlante.audio.encoders.networks import infer_config
 from parlante.core import InputError
 from parlante.core.restricted_pickle import read_pickle
+from parlante.models.checkpoint import differences
 from parlante.models.components.causal_decoder import periodic_positions
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
-from parlante.models.registry import resolve
-from parlante.models.talker import config_class, differences
+from parlante.models.registry import build
 
 
 def weights() -> "OrderedDict[str, torch.Tensor]":
@@ -297,7 +297,7 @@ def test_sound_to_vertices_as_the_authors_code(
 ) -> None:
     pytest.importorskip("transformers")
     from parlante.models.importing.importer import import_released
-    from parlante.models.talker import VertexTalker
+    from parlante.models.mesh_network import MeshNetwork
 
     golden = load_file(shared / "parity" / model / f"{fixture}.safetensors")
     facts = json.loads((shared / "parity" / model / f"{fixture}.json").read_text())
@@ -305,7 +305,7 @@ def test_sound_to_vertices_as_the_authors_code(
     torch.save(state, tmp_path / "published.pth")
     heads = {"speech.heads": 4} | ({"emotion.heads": 4} if model == "ptalker" else {})
     imported = import_released(model, [tmp_path / "published.pth"], rate=rate, fps=fps, settings=heads)
-    talker = VertexTalker.from_pretrained(imported.save(tmp_path / "talker"))
+    talker = MeshNetwork.from_pretrained(imported.save(tmp_path / "talker"))
     speaker = talker.config.subjects[int(golden["in/one_hot"].argmax())]
     audio, face = golden["in/audio"].reshape(1, -1), golden["in/template"].reshape(-1, 3)
     said = talker.generate(audio, face, speaker, released=True)
@@ -343,7 +343,7 @@ def test_sizes_and_names_of_the_published_files(shared: Path, name: str) -> None
         family |= {f"autoencoder.{key}": value for key, value in first.items()}
     assert (sizes["motion_dim"], found_period, sizes["subjects"], sizes["layers"]) == (motion, period, subjects, layers)
     with torch.device("meta"):
-        built = resolve(model)(config_class(model)(**sizes))
+        built = build(model, sizes)
     assert differences(family, built.state_dict()) == []
 
 

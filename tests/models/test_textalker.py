@@ -9,8 +9,9 @@ import torch
 
 from parlante.audio.align import align
 from parlante.core import InputError, Style
+from parlante.core.plugins import resolve
 from parlante.models.checkpoint import load_checkpoint
-from parlante.models.registry import MODELS, resolve
+from parlante.models.registry import families, family
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion
 from parlante.models.textalker.latent_basis import LinearBasis
@@ -194,9 +195,11 @@ def test_align_reads_exact_times():
 
 
 def test_registry():
-    assert all(resolve(name) for name in MODELS)
-    with pytest.raises(LookupError, match="did you mean 'textalker'"):
-        resolve("textalkr")
+    for spec in families().values():
+        for place in (spec.network, spec.config, spec.loader, spec.importer, spec.scheme):
+            assert not place or resolve(place)
+    with pytest.raises(InputError, match="did you mean 'textalker'"):
+        family("textalkr")
 
 
 def test_solvers_and_shared_noise():

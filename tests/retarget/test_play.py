@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from test_rigged import rigged
 
-from parlante.animation import animate
-from parlante.animation.animate import stream
+from parlante.animation import Talker, animate
 from parlante.animation.character import animate_character
 from parlante.core import InputError
 from parlante.head import ARKIT_NAMES, load_head
@@ -41,7 +40,8 @@ def himself() -> Character:
 def test_a_person_of_ours_as_a_character_moves_as_before(tmp_path: Path) -> None:
     character = himself()
     character.save(tmp_path / "him.character")
-    take, chunks = stream(SPEECH, identity=WHO, liveliness=False)
+    talker = Talker.from_pretrained()
+    take, chunks = talker.stream(SPEECH, talker.cast(identity=WHO, liveliness=False))
     played, frames = recast(take, chunks, character)
     moved = np.concatenate([chunk.vertices for chunk in frames])
     plain = animate(SPEECH, identity=WHO, liveliness=False)

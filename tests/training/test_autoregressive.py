@@ -11,8 +11,9 @@ from tiny import TinyHead, arguments
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.models.embedded import EmbeddedTalker, build
+from parlante.models.head_network import HeadNetwork
 from parlante.models.motion_basis import MotionBasis
+from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import GRID, MotionDataConfig, prepare
 from parlante.training.features.speech_curves import spoken
@@ -59,7 +60,7 @@ def test_the_shipped_basis_serves_the_embedded_head() -> None:
 
 
 def test_features_are_those_of_the_talker(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:
-    """What the training hears through its index is what `EmbeddedTalker.features` reads from the sound."""
+    """What the training hears through its index is what `HeadNetwork.features` reads from the sound."""
     from parlante.audio.align import align
     from parlante.audio.encoders.phonetic import PhoneticEncoder
 
@@ -99,7 +100,7 @@ def test_a_recipe_trains(family: str, tiny_corpus: Path, basis_file: Path, tmp_p
     config = json.loads((run / "export" / "config.json").read_text())
     assert config["model"] == family and config["config"]["embedded"]["subjects"] == ["ann", "bob"]
     with pytest.raises(InputError, match="another motion basis"):  # that of the real head
-        EmbeddedTalker.from_pretrained(run / "export")
+        HeadNetwork.from_pretrained(run / "export")
 
 
 def test_training_lowers_the_error_of_running_free(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from tiny import arguments
 
 from parlante.cli.train import run as train
 from parlante.core import InputError
-from parlante.models.embedded import EmbeddedTalker, build
+from parlante.models.head_network import HeadNetwork
+from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import MotionDataConfig, prepare
 from parlante.training.schemes.autoregressive import AutoregressiveConfig
@@ -40,7 +41,7 @@ def test_the_recipe_trains(tiny_corpus: Path, basis_file: Path, tmp_path: Path) 
     config = json.loads((run / "export" / "config.json").read_text())["config"]
     assert config["family"]["sample_steps"] == 3 and config["embedded"]["subjects"] == ["ann", "bob"]
     with pytest.raises(InputError, match="another motion basis"):  # that of the real head
-        EmbeddedTalker.from_pretrained(run / "export")
+        HeadNetwork.from_pretrained(run / "export")
 
 
 def test_training_lowers_the_error_of_what_is_sampled(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:

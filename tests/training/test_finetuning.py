@@ -16,8 +16,8 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
-from parlante.models.embedded import build
-from parlante.models.talker import VertexTalker
+from parlante.models.mesh_network import MeshNetwork
+from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
@@ -90,7 +90,7 @@ def test_the_transformer_learns_and_the_export_hears_with_it(
     clip = trained.held_out()[0]
     identity, audio = store.shown(clip)
     export(family, trained.family, store, trained.own, tmp_path / "export", speech)
-    talker = VertexTalker.from_pretrained(tmp_path / "export")
+    talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert all(torch.equal(value, speech.state_dict()[k]) for k, value in talker.audio_encoder.state_dict().items())
     neutral, sound = torch.from_numpy(identity.neutral), torch.from_numpy(audio)[None]
     extra = {"generator": torch.Generator().manual_seed(0)} if family == "facediffuser" else {}
@@ -182,7 +182,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(recipe: Callable[..., Path
         recipe("cut")
     assert train(arguments(None, tmp_path, resume=tmp_path / "cut")) == 0
     assert same(whole, tmp_path / "cut")
-    one, other = (VertexTalker.from_pretrained(run / "export") for run in (whole, tmp_path / "cut"))
+    one, other = (MeshNetwork.from_pretrained(run / "export") for run in (whole, tmp_path / "cut"))
     assert all(torch.equal(value, other.tensors()[name]) for name, value in one.tensors().items())
     average = torch.load(whole / "last.ckpt", weights_only=True)["scheme"]["ema"]
     assert all(torch.equal(v, average[f"speech.{k}"]) for k, v in one.audio_encoder.state_dict().items())
@@ -190,7 +190,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(recipe: Callable[..., Path
 
 def test_whole_clips_in_mixed_precision(recipe: Callable[..., Path]) -> None:
     run = recipe("run", "loop.precision=bf16", "loop.max_steps=2", "loop.accumulate=2", recipe="vocaset")
-    assert VertexTalker.from_pretrained(run / "export").audio_encoder.dim == 16
+    assert MeshNetwork.from_pretrained(run / "export").audio_encoder.dim == 16
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from parlante.core import InputError
-from parlante.models.embedded import build
-from parlante.models.talker import VertexTalker
+from parlante.models.mesh_network import MeshNetwork
+from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.mesh_motion import MeshMotion
 from parlante.training.features.motion_store import MotionDataConfig, prepare
@@ -72,7 +72,7 @@ def test_the_export_says_what_the_training_said(
     clip = scheme.held_out()[0]
     identity, audio = store.shown(clip)
     export(family, model, store, own, tmp_path / "export")
-    talker = VertexTalker.from_pretrained(tmp_path / "export")
+    talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert talker.fps == FPS and talker.config.subjects == ("ann", "bob") and talker.num_vertices == COUNT
     neutral = torch.from_numpy(identity.neutral)
     code = talker.voiced(talker.style(clip["subject"]), torch.from_numpy(audio)[None])

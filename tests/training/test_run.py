@@ -142,7 +142,7 @@ def test_options_work_together(family: str, bench: Bench) -> None:
 
 def test_padding_does_not_count(bench: Bench) -> None:
     """The loss of a padded clip is the one it has alone."""
-    from parlante.models.embedded import build
+    from parlante.models.registry import build
     from parlante.training.features.motion_store import MotionDataConfig
     from parlante.training.schemes.autoregressive import (
         AutoregressiveConfig,

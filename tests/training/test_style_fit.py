@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parlante.models.embedded import build
+from parlante.models.registry import build
 from parlante.models.style_fitting import StyleFitConfig, fit_style
 from parlante.training.schemes.autoregressive import lip_error
 

@@ -1,6 +1,6 @@
-"""Speech in, a face that says it out: the whole pipeline, in pieces of bounded memory."""
+"""Speech in, a finished animation out, in blocks of bounded memory."""
 
-from parlante.animation.animate import animate, animate_to, stream
-from parlante.animation.source import Request, Source, Window
+from parlante.animation.animate import animate, animate_to
+from parlante.animation.talker import Casting, Talker, TalkerSession
 
-__all__ = ["Request", "Source", "Window", "animate", "animate_to", "stream"]
+__all__ = ["Casting", "Talker", "TalkerSession", "animate", "animate_to"]

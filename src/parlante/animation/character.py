@@ -4,14 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from parlante.animation.animate import also, fill, stream
+from parlante.animation.talker import AudioLike, Talker, also, fill
 from parlante.core import InputError, atomic_path
+from parlante.core.options import Picture
 from parlante.export import AnimationInfo, check_outputs, open_sinks
 from parlante.export.frames import FrameBlock, Sink
-from parlante.export.outputs import Picture
 from parlante.export.rows import Rows
 
 RIGGED = (".glb", ".vrm", ".gltf")
@@ -23,7 +20,7 @@ def is_rigged(path: Path | str) -> bool:
 
 
 def animate_character(
-    speech: Path | str | tuple[NDArray[np.floating], int],
+    speech: AudioLike,
     outputs: Sequence[Path | str],
     character: Path | str,
     *,
@@ -31,34 +28,39 @@ def animate_character(
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
     live: Callable[[AnimationInfo], Sink] | None = None,
-    **how: Any,
+    talker: Talker | None = None,
+    **casting: Any,
 ) -> AnimationInfo:
     """Write `character` saying `speech` to `outputs`.
 
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
     built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
-    parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `animate_to`. `how`:
-    the keywords of `pipeline.stream`. Raises InputError for anything that cannot be used.
+    parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `Talker.write`. talker:
+    who speaks; the default if none. casting: the keywords of `Talker.cast`. Raises InputError for anything that cannot
+    be used.
     """
-    path = Path(character)
+    path, talker = Path(character), talker or Talker.from_pretrained()
     if is_rigged(path):
         from parlante.retarget.rig.rigged import read_rig
 
         rig = read_rig(path)
         if rig.useful:
-            return _animate_rig(speech, outputs, rig, progress, live, how)
-    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, how)
+            return _animate_rig(speech, outputs, rig, progress, live, talker, casting)
+    return _animate_mesh(
+        speech, outputs, path, parts, picture, progress, live, talker or Talker.from_pretrained(), casting
+    )
 
 
 def _animate_mesh(
-    speech: Path | str | tuple[NDArray[np.floating], int],
+    speech: AudioLike,
     outputs: Sequence[Path | str],
     path: Path,
     parts: str,
     picture: Picture | None,
     progress: Callable[[int, int], None] | None,
     live: Callable[[AnimationInfo], Sink] | None,
-    how: dict[str, Any],
+    talker: Talker,
+    casting: dict[str, Any],
 ) -> AnimationInfo:
     from parlante.retarget.mesh import Character, build_character
     from parlante.retarget.mesh.play import recast
@@ -69,8 +71,8 @@ def _animate_mesh(
     refused = Path(f"{path.stem}.refused.png")
     played = Character.load(path).only(parts) if path.is_dir() else build_character(path, parts=parts, refused=refused)
     like = (played.report or {}).get("like")
-    how["identity"] = how.get("identity") or like
-    take, chunks = stream(speech, **how)
+    casting["identity"] = casting.get("identity") or like
+    take, chunks = talker.stream(speech, talker.cast(**casting))
     take, chunks = recast(take, chunks, played)
     with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
         fill(take, chunks, [*extra, *sinks], progress)
@@ -78,12 +80,13 @@ def _animate_mesh(
 
 
 def _animate_rig(
-    speech: Path | str | tuple[NDArray[np.floating], int],
+    speech: AudioLike,
     outputs: Sequence[Path | str],
     rig: Any,
     progress: Callable[[int, int], None] | None,
     live: Callable[[AnimationInfo], Sink] | None,
-    how: dict[str, Any],
+    talker: Talker,
+    casting: dict[str, Any],
 ) -> AnimationInfo:
     kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
     for output in outputs:
@@ -99,7 +102,7 @@ def _animate_rig(
             )
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
-    take, chunks = stream(speech, skin=False, **how)
+    take, chunks = talker.stream(speech, talker.cast(skin=False, **casting))
     weights, poses = Rows(), Rows()
 
     def keep(chunk: FrameBlock) -> None:

@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parlante.animation.styles import find_style
-from parlante.animation.textalker import DECODE_FRAMES, TexTalkerSource
 from parlante.audio.recording import hear
 from parlante.core import Animation, InputError, Style
 from parlante.core.timing import num_frames
@@ -20,8 +18,12 @@ from parlante.export.npz import load
 from parlante.export.outputs import check_outputs, open_sinks
 from parlante.geometry.uv.motion_map import offsets_from_maps
 from parlante.geometry.uv.table import bake_table
+from parlante.models.head_talker import HeadTalker
+from parlante.models.registry import load_model
+from parlante.models.talker import unknown_name
 from parlante.models.textalker.completion import STEPS, latents_given
-from parlante.models.textalker.model import LatentWindow
+from parlante.models.textalker.head_generator import DECODE_FRAMES, TexTalkerGenerator, stored_maps
+from parlante.models.textalker.model import LatentWindow, TexTalker
 
 MEAN_SECONDS = 3.0
 """A clip shorter than this does not say what a person's mean face is."""
@@ -34,7 +36,7 @@ def wrinkles(
     style: str | Style | None = None,
     seed: int = 0,
     steps: int = STEPS,
-    source: TexTalkerSource | None = None,
+    model: HeadTalker | None = None,
     progress: Callable[[int], object] = lambda frames: None,
 ) -> None:
     """Write an animation to `outputs` with wrinkle maps that fit its motion, any format of `parlante.export`.
@@ -45,11 +47,11 @@ def wrinkles(
     steps: levels of noise. progress: told the number of frames after each piece. Raises InputError for input that
     cannot be used.
     """
-    source = source or TexTalkerSource.shared()
+    model = model or default_model()
     given = _read(animation)
-    pieces = wrinkle_maps(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
+    pieces = wrinkle_maps(given, audio=audio, style=style, seed=seed, steps=steps, model=model)
     chunks = (_rows(given, start, len(maps), wrinkle=maps) for start, maps in pieces)
-    _write(replace(animation_info(given), wrinkle_size=source.wrinkle_size), outputs, chunks, progress)
+    _write(replace(animation_info(given), wrinkle_size=model.abilities.wrinkle_size), outputs, chunks, progress)
 
 
 def motion(
@@ -59,7 +61,7 @@ def motion(
     style: str | Style | None = None,
     seed: int = 0,
     steps: int = STEPS,
-    source: TexTalkerSource | None = None,
+    model: HeadTalker | None = None,
     progress: Callable[[int], object] = lambda frames: None,
 ) -> None:
     """Write an animation to `outputs` with motion that fits its wrinkle maps, any format of `parlante.export`.
@@ -68,9 +70,9 @@ def motion(
     stay. style: in whose manner; the rest as for `wrinkles`. Raises InputError for input that cannot be used, such as
     an animation without maps.
     """
-    source = source or TexTalkerSource.shared()
+    model = model or default_model()
     given = replace(_read(animation), weights=None, weight_names=())
-    pieces = motion_offsets(given, audio=audio, style=style, seed=seed, steps=steps, source=source)
+    pieces = motion_offsets(given, audio=audio, style=style, seed=seed, steps=steps, model=model)
     chunks = (_rows(given, start, len(offsets), vertices=given.neutral + offsets) for start, offsets in pieces)
     _write(animation_info(given), outputs, chunks, progress)
 
@@ -82,17 +84,16 @@ def wrinkle_maps(
     style: str | Style | None = None,
     seed: int = 0,
     steps: int = STEPS,
-    source: TexTalkerSource | None = None,
+    model: HeadTalker | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(first frame, stored maps (n, h, w, 3)) of the whole animation in pieces; arguments as for `wrinkles`."""
-    source = source or TexTalkerSource.shared()
+    model = model or default_model()
     given = _read(animation)
-    known = encode_motion(source, given.vertices - given.neutral)
-    wrinkle = _completed(source, "motion", known, given, style, audio, steps, seed).wrinkle
+    known = encode_motion(model, given.vertices - given.neutral)
+    wrinkle = _completed(model, "motion", known, given, style, audio, steps, seed).wrinkle
     for start in range(0, len(wrinkle), DECODE_FRAMES):
-        maps = source.talker.decode_wrinkle(wrinkle[start : start + DECODE_FRAMES])
-        stored = maps.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-        yield start, stored.permute(0, 2, 3, 1).contiguous().numpy()
+        maps = _network(model).decode_wrinkle(wrinkle[start : start + DECODE_FRAMES])
+        yield start, stored_maps(maps)
 
 
 def motion_offsets(
@@ -102,24 +103,24 @@ def motion_offsets(
     style: str | Style | None = None,
     seed: int = 0,
     steps: int = STEPS,
-    source: TexTalkerSource | None = None,
+    model: HeadTalker | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(first frame, offsets from neutral (n, V, 3) metres) in pieces, from the animation's wrinkle maps alone; its
     vertices are not looked at. Arguments as for `motion`."""
-    source = source or TexTalkerSource.shared()
+    model = model or default_model()
     given = _read(animation)
     if given.wrinkle is None:
         raise InputError("the animation has no wrinkle maps, from which motion is made; parlante animate writes them")
-    known = encode_wrinkles(source, given.wrinkle)
-    latents = _completed(source, "wrinkle", known, given, style, audio, steps, seed).motion
-    table = bake_table(_topology(), source.talker.config.motion.img_size)
+    known = encode_wrinkles(model, given.wrinkle)
+    latents = _completed(model, "wrinkle", known, given, style, audio, steps, seed).motion
+    table = bake_table(_topology(), _network(model).config.motion.img_size)
     for start in range(0, len(latents), DECODE_FRAMES):
-        maps = source.talker.decode_motion(latents[start : start + DECODE_FRAMES])
-        yield start, offsets_from_maps(maps, table, source.stats).numpy()
+        maps = _network(model).decode_motion(latents[start : start + DECODE_FRAMES])
+        yield start, offsets_from_maps(maps, table, _generator(model).stats).numpy()
 
 
 def _completed(
-    source: TexTalkerSource,
+    model: HeadTalker,
     kind: str,
     known: Tensor,
     given: Animation,
@@ -131,15 +132,15 @@ def _completed(
     """Both latents (T, C, h, w) of an animation's frames, of which `known` (T, C, h, w) are those of `kind`."""
     frames = len(known)
     seconds = frames / given.fps
-    count = max(1, num_frames(round(seconds * 16000), fps=source.fps))
+    count = max(1, num_frames(round(seconds * 16000), fps=model.fps))
     known = _stretched(known, count)
-    chosen = _style(source, given, style, kind, known, seconds)
-    features = _features(source, given, audio)
+    chosen = _style(model, given, style, kind, known, seconds)
+    features = _features(model, given, audio)
     if features is not None:  # sound and motion may differ in length by a frame or two, or by far more
-        needed = int(np.ceil(seconds * source.talker.config.feature_rate)) + 1
+        needed = int(np.ceil(seconds * _network(model).config.feature_rate)) + 1
         features = torch.nn.functional.pad(features, (0, 0, 0, max(0, needed - features.shape[1])))
     generator = torch.Generator().manual_seed(seed)
-    made = list(latents_given(source.talker, kind, known, chosen, features, steps=steps, generator=generator))
+    made = list(latents_given(_network(model), kind, known, chosen, features, steps=steps, generator=generator))
     both = (torch.cat([getattr(window, name)[0] for window in made]) for name in ("motion", "wrinkle"))
     return LatentWindow(0, *(_stretched(latents, frames) for latents in both))
 
@@ -167,7 +168,6 @@ def animation_of_curves(
 ) -> Animation:
     """A silent animation of the embedded head from ARKit curves (T, K), 0..1, in the order of `names` (the head's by
     default). Raises InputError for an unknown identity or name."""
-    from parlante.animation.source import unknown_name
     from parlante.head import load_head
     from parlante.head.arkit import ARKIT_NAMES
 
@@ -198,9 +198,9 @@ def animation_of_curves(
 
 
 @torch.inference_mode()
-def encode_motion(source: TexTalkerSource, offsets: NDArray[np.floating]) -> Tensor:
+def encode_motion(model: HeadTalker, offsets: NDArray[np.floating]) -> Tensor:
     """Offsets from neutral (T, V, 3) metres of the embedded head -> motion latents (T, C, h, w)."""
-    talker, stats = source.talker, source.stats
+    talker, stats = _network(model), _generator(model).stats
     table = bake_table(_topology(), talker.config.motion.img_size)
     made = []
     for start in range(0, len(offsets), DECODE_FRAMES):
@@ -210,14 +210,14 @@ def encode_motion(source: TexTalkerSource, offsets: NDArray[np.floating]) -> Ten
 
 
 @torch.inference_mode()
-def encode_wrinkles(source: TexTalkerSource, stored: NDArray[np.uint8]) -> Tensor:
+def encode_wrinkles(model: HeadTalker, stored: NDArray[np.uint8]) -> Tensor:
     """Stored wrinkle maps (T, h, w, 3) of any size -> wrinkle latents (T, C, h', w')."""
     made = []
     for start in range(0, len(stored), DECODE_FRAMES):
         maps = torch.from_numpy(stored[start : start + DECODE_FRAMES].astype(np.float32) / 255).permute(0, 3, 1, 2)
-        if maps.shape[2:] != source.wrinkle_size:
-            maps = torch.nn.functional.interpolate(maps, source.wrinkle_size, mode="bilinear", antialias=True)
-        made.append(source.talker.wrinkle.encode(maps))
+        if maps.shape[2:] != model.abilities.wrinkle_size:
+            maps = torch.nn.functional.interpolate(maps, model.abilities.wrinkle_size, mode="bilinear", antialias=True)
+        made.append(_network(model).wrinkle.encode(maps))
     return torch.cat(made)
 
 
@@ -237,7 +237,7 @@ def _read(animation: Animation | Path | str) -> Animation:
     return given
 
 
-def _features(source: TexTalkerSource, given: Animation | None, audio: Any) -> Tensor | None:
+def _features(model: HeadTalker, given: Animation | None, audio: Any) -> Tensor | None:
     """(1, S, D) features of the speech, or none where nothing is to be heard."""
     if audio is None or audio is False:
         return None
@@ -245,20 +245,18 @@ def _features(source: TexTalkerSource, given: Animation | None, audio: Any) -> T
         if given is None or not np.any(given.audio):
             return None
         audio = (np.asarray(given.audio), given.sample_rate)
-    source.listen(np.asarray(hear(audio).audio_16k))
-    return torch.from_numpy(source.features)[None]
+    return model.encode_audio(np.asarray(hear(audio).audio_16k))
 
 
 def _style(
-    source: TexTalkerSource, given: Animation, wish: str | Style | None, kind: str, known: Tensor, seconds: float
+    model: HeadTalker, given: Animation, wish: str | Style | None, kind: str, known: Tensor, seconds: float
 ) -> Style:
     if wish is not None:
-        found = find_style(wish, source)
-        return source.style(found) if isinstance(found, str) else found or source.style(None)
+        return model.style(wish)
     name = given.provenance.get("style") or given.provenance.get("identity")
-    if isinstance(name, str) and name in source.style_names:
-        return source.style(name)
-    average = source.style(None)
+    if isinstance(name, str) and name in model.abilities.styles:
+        return model.style(name)
+    average = model.style(None)
     if seconds < MEAN_SECONDS:
         return average
     mean = known.mean(0).numpy()
@@ -273,6 +271,24 @@ def _stretched(latents: Tensor, count: int) -> Tensor:
     return torch.nn.functional.interpolate(flat, count, mode="linear", align_corners=True)[0].mT.unflatten(
         1, latents.shape[1:]
     )
+
+
+def default_model(device: torch.device | str = "cpu") -> HeadTalker:
+    """The shipped TexTalker."""
+    model = load_model("textalker", device)
+    assert isinstance(model, HeadTalker)
+    return model
+
+
+def _generator(model: HeadTalker) -> TexTalkerGenerator:
+    """Raises InputError for a talker that makes no wrinkle maps of its own."""
+    if not isinstance(model.generator, TexTalkerGenerator):
+        raise InputError(f"wrinkles and motion are completed by a textalker, got a {model.name}")
+    return model.generator
+
+
+def _network(model: HeadTalker) -> TexTalker:
+    return _generator(model).network
 
 
 def _topology() -> Any:

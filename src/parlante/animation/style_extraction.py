@@ -1,16 +1,15 @@
 """A person's style from clips of that person: animations with their sound, as `parlante animate` writes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.animation.source import Source
 from parlante.audio.recording import hear
-from parlante.core import Animation, InputError, Style
+from parlante.core import Animation, InputError
 from parlante.export.npz import load
+from parlante.models.talker import ExtractedStyle, SpeechModel, StyleClip
 
 SAMPLE_RATE = 16000
 SILENT = 1e-4
@@ -19,37 +18,13 @@ STILL = 1e-5
 """Movement of a face at rest, in sizes of the face."""
 
 
-@dataclass(frozen=True, eq=False)
-class StyleClip:
-    """What a talker learns a style from."""
-
-    audio: NDArray[np.float32]
-    """(N,) at 16 kHz."""
-    offsets: NDArray[np.float32]
-    """(T, V, 3) metres from neutral, at the talker's rate."""
-    wrinkle: NDArray[np.uint8] | None
-    """(T', h, w, 3) stored wrinkle maps of the clip's own frames."""
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """A style and how well it fits."""
-
-    style: Style
-    seconds: float
-    """Of the clips that were used."""
-    facts: dict[str, float | str]
-    """Figures to show; their names depend on the model."""
-
-
-def extract_style(clips: Sequence[Path | str | Animation], source: Source, name: str) -> Extracted:
+def extract_style(clips: Sequence[Path | str | Animation], model: SpeechModel, name: str) -> ExtractedStyle:
     """The style of the person in `clips`, for this talker. Raises InputError for clips that cannot be used."""
     if not clips:
         raise InputError("no clips given; name at least one .npz animation of the person")
-    learn = getattr(source, "extract", None)
-    if learn is None:
+    if not model.abilities.extracts_styles:
         raise InputError(
-            f"this {source.provenance.get('model', 'model')} learns no styles from clips; wanted a talker of the "
+            f"this {model.name} learns no styles from clips; wanted a talker of the "
             "embedded head: talkingstyle, ptalker, faceformer, facediffuser, textalker, a folder of parlante train, or "
             "a converted talkingstyle, ptalker, faceformer or codetalker"
         )
@@ -61,30 +36,28 @@ def extract_style(clips: Sequence[Path | str | Animation], source: Source, name:
             f"{missing[0]} is {what}, wanted an animation with sound (.npz); make one with parlante animate line.wav "
             f"-o clip.npz{more}"
         )
-    read = [_clip(clip, source) for clip in clips]
-    seconds = sum(min(len(clip.offsets) / source.fps, len(clip.audio) / SAMPLE_RATE) for clip in read)
+    read = [_clip(clip, model) for clip in clips]
+    seconds = sum(min(len(clip.offsets) / model.fps, len(clip.audio) / SAMPLE_RATE) for clip in read)
     if seconds < 1:
         raise InputError(
             f"the clips hold {seconds:.1f} s of motion with sound, a style needs at least 1 s; 10 s or more are good"
         )
-    found: Extracted = learn(read, name)
-    return found
+    return model.extract_style(read, name)
 
 
-def _clip(clip: Path | str | Animation, source: Source) -> StyleClip:
+def _clip(clip: Path | str | Animation, model: SpeechModel) -> StyleClip:
     where = "the animation" if isinstance(clip, Animation) else str(clip)
     animation = clip if isinstance(clip, Animation) else load(clip)
-    own, count = getattr(source, "num_vertices", None), animation.vertices.shape[1]
-    if own is None:
-        from parlante.head import load_head
-
-        if count != load_head().topology.num_vertices:
+    own, count = model.topology, animation.vertices.shape[1]
+    if own is not None and count != own.num_vertices:
+        if model.abilities.own_faces:
             raise InputError(
-                f"{where} has {count} vertices, the embedded head {load_head().topology.num_vertices}; "
-                "give clips of that head, written by parlante animate or parlante synth"
+                f"{where} has {count} vertices, this checkpoint moves {own.num_vertices}; give clips of its own mesh"
             )
-    elif count != own:
-        raise InputError(f"{where} has {count} vertices, this checkpoint moves {own}; give clips of its own mesh")
+        raise InputError(
+            f"{where} has {count} vertices, the embedded head {own.num_vertices}; give clips of that head, written by "
+            "parlante animate or parlante synth"
+        )
     if len(animation.vertices) < 2:
         raise InputError(f"{where} has {len(animation.vertices)} frames; give a longer clip")
     if not np.isfinite(animation.vertices).all():
@@ -95,8 +68,8 @@ def _clip(clip: Path | str | Animation, source: Source) -> StyleClip:
     offsets = np.asarray(animation.vertices, np.float32) - animation.neutral
     if np.ptp(offsets, 0).max() <= STILL * np.ptp(animation.neutral):
         raise InputError(f"{where} does not move; give a clip in which the person speaks")
-    if abs(animation.fps - source.fps) > 1e-6:
-        offsets = _resample(offsets, animation.fps / source.fps)
+    if abs(animation.fps - model.fps) > 1e-6:
+        offsets = _resample(offsets, animation.fps / model.fps)
     return StyleClip(np.asarray(speech.audio_16k), offsets, animation.wrinkle)
 
 

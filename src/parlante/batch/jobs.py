@@ -1,4 +1,4 @@
-"""The jobs of bulk work: recordings to animate, clips to encode, identities to prepare."""
+"""The jobs of a batch: recordings to animate, clips to encode, identities to prepare."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import numpy as np
 
 from parlante.batch.runner import Job
 from parlante.core import InputError, claim_folder
-from parlante.export import check_outputs
+from parlante.export import check_fit, check_outputs, shows_skin
 from parlante.export.outputs import FORMATS, Picture
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MARKER = "bulk.json"
 
 
 def claim(folder: Path, command: str, options: dict[str, Any], *, again: bool = False) -> None:
-    """Make `folder` the output of a bulk command, or go on with it.
+    """Make `folder` the output of a batch command, or go on with it.
 
     Raises InputError if it holds something else, or was made with other options and not `again`.
     """
@@ -34,7 +34,7 @@ def claim(folder: Path, command: str, options: dict[str, Any], *, again: bool = 
     def renew(found: Any) -> bool:
         return again and isinstance(found, dict) and found.get("command") == command
 
-    claim_folder(folder, MARKER, wanted, made="made", kind="output of parlante bulk", renew=renew)
+    claim_folder(folder, MARKER, wanted, made="made", kind="output of parlante batch", renew=renew)
 
 
 def sweep(folder: Path) -> None:
@@ -93,7 +93,8 @@ def animate_jobs(
 ) -> tuple[list[Job], int]:
     """A job for each recording whose outputs are missing or older than it, and how many have theirs.
 
-    common: `how` (keywords of `pipeline.stream`), `picture`, `character`, `parts`. The largest recordings come first.
+    common: `how` (keywords of `Talker.cast`, model and device), `picture`, `character`, `parts`. The largest
+    recordings come first.
     """
     jobs, kept = [], 0
     for recording, place in sorted(recordings.items(), key=lambda pair: (-pair[0].stat().st_size, pair[0])):
@@ -108,13 +109,14 @@ def animate_jobs(
 
 def check_performance(suffixes: Sequence[str], how: dict[str, Any], character: str | None = None) -> None:
     """Raises InputError where talker, identity, styles or outputs do not go together; animates nothing."""
-    from parlante.animation.animate import check_fit, stream
     from parlante.animation.character import is_rigged
 
     rigged = character is not None and is_rigged(character)
-    take, _ = stream((np.zeros(1600), 16000), skin=False, **dict(how, source=_source(how.get("source"))))
+    model, device, casting = _split(how)
+    talker = _talker(model, device)
+    info, _ = talker.stream((np.zeros(1600), 16000), talker.cast(skin=False, **casting))
     if not rigged:
-        check_fit([f"any{suffix}" for suffix in suffixes], take)
+        check_fit([f"any{suffix}" for suffix in suffixes], info)
 
 
 def animate_recording(
@@ -130,22 +132,28 @@ def animate_recording(
     missing = [output for output in outputs if again or not _current(output, Path(speech))]
     if not missing:
         return
-    from parlante.animation.animate import animate_to
+    model, device, casting = _split(how)
+    talker = _talker(model, device)
+    if character is None:
+        talker.write(speech, missing, talker.cast(skin=shows_skin(missing), **casting), picture=Picture(**picture))
+        return
     from parlante.animation.character import animate_character
 
-    how = dict(how, source=_source(how.get("source")))
-    if character is None:
-        animate_to(speech, missing, picture=Picture(**picture), **how)
-    else:
-        check_outputs(missing)
-        animate_character(speech, missing, character, parts=parts, picture=Picture(**picture), **how)
+    check_outputs(missing)
+    animate_character(speech, missing, character, parts=parts, picture=Picture(**picture), talker=talker, **casting)
+
+
+def _split(how: dict[str, Any]) -> tuple[str | None, str, dict[str, Any]]:
+    """Model, device, and the keywords of `Talker.cast`."""
+    casting = dict(how)
+    return casting.pop("model", None), casting.pop("device", "cpu"), casting
 
 
 @lru_cache(maxsize=2)
-def _source(wish: str | None) -> Any:
-    from parlante.animation.sources import find_source
+def _talker(model: str | None, device: str) -> Any:
+    from parlante.animation import Talker
 
-    return find_source(wish)
+    return Talker.from_pretrained(model, device=device)
 
 
 def _current(output: str, recording: Path) -> bool:

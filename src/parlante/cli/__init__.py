@@ -24,9 +24,9 @@ COMMANDS = {
         "parlante.cli.convert",
         "a released checkpoint of six published models as ours",
     ),
-    "style": ("parlante.cli.style", "a person's manner from clips; mixing styles"),
+    "style": ("parlante.cli.style", "a person's speaking style from clips; mixing styles"),
     "character": ("parlante.cli.character", "your own mesh or rigged character made to speak"),
-    "bulk": ("parlante.cli.bulk", "many files: animate, encode or prepare on all cores or a Ray cluster"),
+    "batch": ("parlante.cli.batch", "many files: animate, encode or prepare on all cores or a Ray cluster"),
     "info": ("parlante.cli.info", "what is installed, embedded and inside a file"),
 }
 
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="parlante", description="Speech in, a textured 3D talking head out.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    arguments = _with_new_command(arguments)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, help_line) in COMMANDS.items():
         sub = commands.add_parser(name, help=help_line, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,6 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"parlante {options.command}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+
+
+def _with_new_command(arguments: list[str]) -> list[str]:
+    """The arguments, an old name of a command replaced by the new one, with a notice."""
+    place = next((at for at, word in enumerate(arguments) if not word.startswith("-")), None)
+    if place is None:
+        return arguments
+    from parlante.core.renames import notice, renamed
+
+    new = renamed("command", arguments[place])
+    if new is None:
+        return arguments
+    notice("command", arguments[place], new)
+    return [*arguments[:place], new, *arguments[place + 1 :]]
 
 
 def _version() -> str:

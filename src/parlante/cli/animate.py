@@ -4,9 +4,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from parlante.cli._live import declare_live, live
+from parlante.cli._options import OldName, add_device, add_options, read_options
 
 if TYPE_CHECKING:
-    from parlante.export.outputs import Picture
+    from parlante.core.options import Picture
 
 EPILOG = """examples:
   parlante animate line.wav -o line.mp4
@@ -14,7 +15,7 @@ EPILOG = """examples:
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante animate line.wav --model vocaset/ --style FaceTalk_170725_00137_TA -o line.npz -o line.obj/ -o line.mp4
   parlante animate line.wav --character me.character -o me.mp4
-  parlante animate line.wav --life blinks,gaze,head:0.5 --seed 7 -o line.mp4
+  parlante animate line.wav --liveliness blinks,gaze,head:0.5 --seed 7 -o line.mp4
   parlante animate line.wav --live 127.0.0.1                Unreal and others listen on this machine
   parlante animate line.flac --size 1024 --view three-quarter -o frames/
 
@@ -42,18 +43,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def declare_performance(parser: argparse.ArgumentParser) -> None:
     """Declare who speaks, how, and how it is shown."""
+    from parlante.core.options import Picture, Sampling, SpeakerOptions
+    from parlante.models.registry import shipped
+
     parser.add_argument(
         "--model",
-        default="textalker",
         metavar="NAME",
-        help="textalker (default), talkingstyle, ptalker, faceformer, facediffuser, or a checkpoint folder",
+        help=f"{', '.join(shipped())}, or a checkpoint folder (default: {shipped()[0]})",
     )
-    parser.add_argument(
-        "--identity",
-        metavar="NAME",
-        help="who speaks; parlante info lists them. Converted checkpoints: a name of theirs, a face file (.ply, .obj), "
-        "or for textalker a folder with face.obj and face.png",
-    )
+    add_device(parser)
+    add_options(parser, SpeakerOptions)
     parser.add_argument(
         "--character",
         metavar="PATH",
@@ -66,31 +65,18 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="with --character mesh: which eyeballs, teeth and tongue of ours it gets (default: those it has not)",
     )
-    parser.add_argument(
-        "--style",
-        metavar="NAME",
-        help="in whose manner: NAME, a mixture NAME:0.7,NAME:0.3, or a file (me.style); amounts are any numbers, "
-        "a single one counts from the average (NAME:0), so that NAME:1.5 exaggerates; default: the identity's own",
-    )
-    parser.add_argument("--motion-style", metavar="NAME", help="in whose manner the face moves")
-    parser.add_argument("--wrinkle-style", metavar="NAME", help="in whose manner the skin wrinkles")
-    parser.add_argument("--motion-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
-    parser.add_argument("--wrinkle-strength", type=float, default=1.0, metavar="X", help="0..3, default 1")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same animation (default 0)")
+    add_options(parser, Sampling)
     parser.add_argument("--fps", type=float, help="frames per second of the outputs (default: the model's own, 30)")
-    parser.add_argument("--steps", type=int, metavar="N", help="solver steps (default: the model's own)")
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
     parser.add_argument(
-        "--life",
+        "--liveliness",
         metavar="PARTS",
         help="what the face does besides speaking: all (default), none, or some of blinks, gaze, head, breath, each "
-        "with a factor if wanted: --life blinks,gaze,head:0.5",
+        "with a factor if wanted: --liveliness blinks,gaze,head:0.5",
     )
-    parser.add_argument("--no-liveliness", action="store_true", help="the same as --life none")
-    parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
-    parser.add_argument(
-        "--view", default="front", help="front, three-quarter, profile, or degrees to the side (default front)"
-    )
+    parser.add_argument("--life", action=OldName, dest="liveliness", new="--liveliness")
+    parser.add_argument("--no-liveliness", action=OldName, dest="liveliness", new="--liveliness none", value="none")
+    add_options(parser, Picture)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
 
 
@@ -102,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
-    from parlante.export import check_outputs
+    from parlante.export import check_outputs, shows_skin
 
     outputs = options.output or ([] if options.live else [f"{Path(options.speech).stem}.mp4"])
     if not options.character:
@@ -113,41 +99,37 @@ def run(options: argparse.Namespace) -> int:
     for output in outputs:
         if Path(output).exists() and Path(output).samefile(speech):
             raise InputError(f"{output} is the recording itself; name another output with -o")
-    how, picture = performance(options)
+    casting, picture = performance(options)
     sender = live(options)
 
     with interruptible():
         from tqdm import tqdm
 
-        from parlante.animation import animate_to
+        from parlante.animation import Talker
 
         started = time.perf_counter()
+        talker = Talker.from_pretrained(options.model, device=options.device)
         with tqdm(unit=" frames", desc=speech.name, disable=True if options.quiet else None) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            perform = animate_to
             if options.character:
-                from functools import partial
-
                 from parlante.animation.character import animate_character
 
-                perform = partial(animate_character, character=options.character, parts=options.parts)
-            take = perform(
-                speech,
-                outputs,
-                picture=picture,
-                progress=progress,
-                live=sender,
-                **how,
-            )
+                info = animate_character(
+                    speech, outputs, options.character, parts=options.parts, picture=picture, progress=progress,
+                    live=sender, talker=talker, **casting,
+                )  # fmt: skip
+            else:
+                cast = talker.cast(skin=shows_skin(outputs), **casting)
+                info = talker.write(speech, outputs, cast, picture=picture, progress=progress, live=sender)
     if not options.quiet:
         seconds = time.perf_counter() - started
         names = ", ".join([*map(str, outputs), *([sender.told()] if sender else [])])
         print(
-            f"{take.duration:.1f} s of speech, {take.num_frames} frames of {take.provenance['identity']} "
+            f"{info.duration:.1f} s of speech, {info.num_frames} frames of {info.provenance['identity']} "
             f"in {seconds:.1f} s: {names}",
             file=sys.stderr,
         )
@@ -155,29 +137,25 @@ def run(options: argparse.Namespace) -> int:
 
 
 def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]:
-    """The keywords of `pipeline.stream`, and how pictures are made. Raises InputError for values that clash."""
+    """The keywords of `Talker.cast`, and how pictures are made. Raises InputError for values that clash."""
+    from dataclasses import asdict
+
     from parlante.core import InputError
-    from parlante.export.outputs import Picture
+    from parlante.core.options import Liveliness, Picture, Sampling, SpeakerOptions
 
     if not 64 <= options.size <= 4096 or options.size % 2:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
-    if options.life is not None and options.no_liveliness:
-        raise InputError("--life and --no-liveliness exclude each other; give one of them")
-    how = {
-        "source": options.model,
-        "identity": options.identity,
-        "style": options.style,
-        "motion_style": options.motion_style,
-        "wrinkle_style": options.wrinkle_style,
-        "motion_strength": options.motion_strength,
-        "wrinkle_strength": options.wrinkle_strength,
-        "seed": options.seed,
+    texture, liveliness = not options.no_texture, options.liveliness
+    sampling = asdict(read_options(options, Sampling, wrinkles=texture))
+    casting = {
+        **asdict(read_options(options, SpeakerOptions)),
+        **{name: value for name, value in sampling.items() if name != "wrinkles"},
         "fps": options.fps,
-        "texture": not options.no_texture,
-        "liveliness": not options.no_liveliness if options.life is None else options.life,
-        "steps": options.steps,
+        "texture": texture,
+        "liveliness": True if liveliness is None else liveliness,
     }
-    return how, Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
+    Liveliness.parse(casting["liveliness"])
+    return casting, Picture(size=options.size, view=_view(options.view), texture=texture)
 
 
 def _view(text: str) -> str | float:

@@ -71,10 +71,11 @@ def run(options: argparse.Namespace) -> int:
     """Export. Raises InputError for arguments that cannot be used."""
     from tqdm import tqdm
 
-    from parlante.animation.animate import also
+    from parlante.animation.talker import also
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
-    from parlante.export.outputs import Fidelity, Picture, check_outputs, open_sinks
+    from parlante.core.options import Picture
+    from parlante.export.outputs import Fidelity, check_outputs, open_sinks
 
     if not options.output and not options.live:
         raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
     fidelity = Fidelity(options.motion, options.error / 1000, options.reduce, options.flame_model)
     _check_reduce(options)
-    picture = Picture(options.size, _view(options.view), not options.no_texture)
+    picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
     outputs = check_outputs(options.output)
     named = [f"{path}/" if text.endswith("/") else path for text, path in zip(options.output, outputs)]
     _check_own_inputs(options)

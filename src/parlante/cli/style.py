@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parlante.cli._options import add_device
+
 if TYPE_CHECKING:
-    from parlante.animation.source import Source
+    from parlante.models.talker import SpeechModel
 
 EPILOG = """examples:
-  parlante style extract clip1.npz clip2.npz -o me.style                 a person's manner, from animated clips
+  parlante style extract clip1.npz clip2.npz -o me.style                 a person's speaking style, from animated clips
   parlante animate line.wav --model talkingstyle --style me.style -o line.mp4
   parlante style extract clip*.npz -o me.style --model textalker         for another model: its own extraction
   parlante style mix a.style b.style --amount 0.5 -o half.style          beyond 1 exaggerates the difference
@@ -37,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="whose style: talkingstyle (default), ptalker, faceformer, facediffuser, textalker, a folder that "
         "parlante train wrote, or a talkingstyle, ptalker, faceformer or codetalker that parlante convert wrote",
     )
+    add_device(extract)
     extract.add_argument("--name", help="what to call the style (default: the output's name)")
     mix = actions.add_parser("mix", help="a style between two, or beyond one")
     mix.add_argument("styles", nargs=2, metavar="STYLE", help="style file, a known style's name, or mean")
@@ -72,15 +75,15 @@ def _extract(options: argparse.Namespace) -> int:
     import sys
     import time
 
-    from parlante.animation.sources import find_source
     from parlante.animation.style_extraction import extract_style
     from parlante.cli._interrupt import interruptible
     from parlante.core.style import save_style
+    from parlante.models.registry import load_model
 
     output = _writable(options.output, options.clips)
     with interruptible():
         started = time.perf_counter()
-        found = extract_style(options.clips, find_source(options.model), options.name or output.stem)
+        found = extract_style(options.clips, load_model(options.model, options.device), options.name or output.stem)
         save_style(found.style, output)
     print(f"{found.seconds:.1f} s of motion in {time.perf_counter() - started:.1f} s: {output}", file=sys.stderr)
     for name, value in found.facts.items():
@@ -101,22 +104,19 @@ def _mix(options: argparse.Namespace) -> int:
                 f"an amount must be a finite number, got {amount:g}; 0.5 is half way, 1.5 beyond the second"
             )
     output = _writable(options.output, [])
-    source = _source_of_names(options)
+    model = _model_of_names(options)
 
     def read(text: str) -> Style:
-        if source is None:
+        if model is None:
             return load_style(text)
-        from parlante.animation.styles import find_style
-
-        found = None if text == "mean" else find_style(text, source)
-        return found if isinstance(found, Style) else source.style(found)
+        return model.style(None if text == "mean" else text)
 
     first, second = (read(text) for text in options.styles)
     save_style(replace(first.mix(second, options.amount, options.wrinkle_amount), name=output.stem), output)
     return 0
 
 
-def _source_of_names(options: argparse.Namespace) -> "Source | None":
+def _model_of_names(options: argparse.Namespace) -> "SpeechModel | None":
     """The talker that knows the names to be mixed; none where both styles are files.
 
     Raises InputError with the command to run where only a folder that nobody named could know them.
@@ -130,10 +130,11 @@ def _source_of_names(options: argparse.Namespace) -> "Source | None":
     names = [text for text in options.styles if text not in files]
     if not names:
         return None
-    from parlante.animation.sources import find_source, shipped_model
+    from parlante.models.registry import load_model
+    from parlante.models.styles import shipped_model
 
     if options.model:
-        return find_source(options.model)
+        return load_model(options.model)
     words = ["parlante", "style", "mix", *options.styles, "--amount", f"{options.amount:g}"]
     if options.wrinkle_amount is not None:
         words += ["--wrinkle-amount", f"{options.wrinkle_amount:g}"]
@@ -141,16 +142,16 @@ def _source_of_names(options: argparse.Namespace) -> "Source | None":
     if files:
         style = load_style(files[0])
         if model := shipped_model(style):
-            return find_source(model)
+            return load_model(model)
         raise InputError(
             f"{files[0]} belongs to a {style.model or 'model'} that is not shipped, and only its folder knows "
             f"{names[0]!r}; say which folder: {command}"
         )
-    source = find_source("talkingstyle")
+    known = load_model("talkingstyle")
     for name in names:
-        if name not in ("mean", *source.style_names) and ":" not in name:
+        if name not in ("mean", *known.abilities.styles) and ":" not in name:
             raise InputError(f"{name!r} is no style of talkingstyle; say whose it is: {command}")
-    return source
+    return known
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -181,12 +182,12 @@ def _predict(options: argparse.Namespace) -> int:
     if options.known is not None:
         predictor = PivotPredictor.open(options.known)
     else:
-        from parlante.animation.sources import find_source
+        from parlante.models.registry import load_model
 
-        source = find_source("textalker")
-        known = [load_head().identity(name) for name in source.style_names]
+        model = load_model("textalker")
+        known = [load_head().identity(name) for name in model.abilities.styles]
         skins = [person.albedo for person in known] if albedo is not None else None
-        styles = [source.style(name) for name in source.style_names]
+        styles = [model.style(name) for name in model.abilities.styles]
         predictor = PivotPredictor(np.stack([person.neutral for person in known]), skins, styles)
     found = predictor.predict(neutral, albedo, output.stem)
     save_style(replace(found.style, name=output.stem), output)

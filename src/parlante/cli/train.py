@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make or reopen a run folder and hand over to the stage's main."""
     from parlante.core import InputError, MissingExtra
-    from parlante.models.registry import resolve
+    from parlante.core.plugins import pick, resolve
     from parlante.training import STAGES
     from parlante.training.engine.processes import first_process
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     stage = config["stage"]
     if stage not in STAGES:
         raise InputError(f"no stage {stage!r}; known: {', '.join(STAGES)}")
-    main = resolve(stage, STAGES)
+    main = resolve(pick(STAGES, stage, "stage"))
     first = first_process()
     wanted = run_dir if run_dir is not None else getattr(options, "run", None)
     new = first and (wanted is None or not wanted.exists())

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from parlante.cli._options import add_device
+
 EPILOG = """examples:
   parlante wrinkles talk.npz -o wrinkled.npz                  hears the animation's own sound
   parlante wrinkles talk.npz --audio line.wav -o wrinkled.npz -o wrinkled.mp4
@@ -31,6 +33,7 @@ def declare(parser: argparse.ArgumentParser, file: str, known: str, made: str, m
     )
     parser.add_argument("--seed", type=int, default=0, help=f"the same seed gives the same {made} (default 0)")
     parser.add_argument("--steps", type=int, metavar="N", help="levels of noise (default 8)")
+    add_device(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
@@ -42,11 +45,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def complete(options: argparse.Namespace, make: Callable[..., None]) -> int:
-    """Check the arguments of `declare` and call `make`, a function of `pipeline.given`. Raises InputError."""
+    """Check the arguments of `declare` and call `make`, a function of `animation.completion`. Raises InputError."""
     from pathlib import Path
 
     from tqdm import tqdm
 
+    from parlante.animation.completion import default_model
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.export.npz import load
@@ -70,6 +74,7 @@ def complete(options: argparse.Namespace, make: Callable[..., None]) -> int:
             style=options.style,
             seed=options.seed,
             steps=steps,
+            model=default_model(options.device),
             progress=bar.update,
         )
     return 0

@@ -1,6 +1,7 @@
 """The result: a face that moves, with its wrinkles, curves and sound."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,15 @@ class Animation:
             array = getattr(self, name)
             if array is not None and len(array) != frames:
                 raise ValueError(f"{name} has {len(array)} frames, vertices have {frames}; give as many of each")
+
+    def save(self, *outputs: Path | str) -> None:
+        """Write it to one or more outputs, whose suffixes choose the formats (`parlante export --formats`).
+
+        Raises InputError for an output that cannot be written.
+        """
+        from importlib import import_module
+
+        import_module("parlante.export").save(self, *outputs)
 
     @property
     def duration(self) -> float:

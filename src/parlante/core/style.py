@@ -29,6 +29,8 @@ class Style:
     """Whose numbers these are: the model's name, or empty where nobody asks."""
     checkpoint: str = ""
     """SHA-256 of the weights that the style belongs to, or empty."""
+    wrinkle_name: str = ""
+    """The person whose wrinkles these are, or empty: the speaker's own."""
 
     def mix(self, other: "Style", amount: float, wrinkle_amount: float | None = None) -> "Style":
         """This style moved towards `other`: 0 is this one, 1 the other; beyond 1 exaggerates the difference.
@@ -42,6 +44,11 @@ class Style:
         if skin == amount:
             return moved
         return replace(moved, wrinkle=blend([self, other], [1 - skin, skin]).wrinkle, name=f"{name}, wrinkles {skin:g}")
+
+
+def combined(motion: Style, wrinkle: Style) -> Style:
+    """The motion of one style with the wrinkles of another."""
+    return replace(motion, wrinkle=wrinkle.wrinkle, wrinkle_name=wrinkle.wrinkle_name)
 
 
 def blend(styles: Sequence[Style], amounts: Sequence[float], name: str = "") -> Style:

@@ -13,14 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.animation.source import MeshSource, Request, Source
-from parlante.animation.sources import SHIPPED, find_source
-from parlante.animation.style_extraction import StyleClip
+from parlante.animation.talker import said
 from parlante.audio.recording import hear
 from parlante.core import Clip, InputError, Style, read_npz
+from parlante.core.options import Sampling
 from parlante.data.lazy import lazy_frames
 from parlante.evaluation.clips import Case, Exam, Prediction
 from parlante.geometry.uv.ratio import apply_ratio, encode, to_bytes
+from parlante.models.registry import load_model, shipped
+from parlante.models.talker import SpeechModel, StyleClip
 
 BASELINES = ("mean motion", "static")
 
@@ -45,66 +46,64 @@ def find_predictor(wish: str, exam: Exam) -> Predictor:
     path = Path(wish)
     if path.is_dir() and not (path / "config.json").is_file():
         if (path / "export" / "config.json").is_file():
-            return Speaker(wish, find_source(path / "export"), exam)
+            return ModelPredictor(wish, load_model(path / "export"), exam)
         if (path / "recipe.yaml").is_file():
             raise InputError(
                 f"{wish} has not exported a model yet; finish the training (parlante train --resume {wish})"
             )
         return Predictions(path)
-    if not path.is_dir() and wish not in SHIPPED:
+    if not path.is_dir() and wish not in shipped():
         raise InputError(
-            f"no model {wish!r}; give {', '.join(SHIPPED)}, a checkpoint or run folder, or a folder of predictions"
+            f"no model {wish!r}; give {', '.join(shipped())}, a checkpoint or run folder, or a folder of predictions"
         )
-    return Speaker(wish, find_source(wish), exam)
+    return ModelPredictor(wish, load_model(wish), exam)
 
 
-class Speaker:
-    """A talker of the pipeline."""
+class ModelPredictor:
+    """A speech model."""
 
-    def __init__(self, name: str, source: Source, exam: Exam) -> None:
-        self.name, self._source, self._exam = name, source, exam
-        self.facts = {key: str(value) for key, value in source.provenance.items()}
-        self._styles: dict[str, str | Style | None] = {}
+    def __init__(self, name: str, model: SpeechModel, exam: Exam) -> None:
+        self.name, self._model, self._exam = name, model, exam
+        self.facts = {key: str(value) for key, value in model.provenance.items()}
+        self._styles: dict[str, Style | None] = {}
         count = exam.rules.topology.num_vertices
-        if not isinstance(source, MeshSource):
-            from parlante.head import load_head
-
-            if count != load_head().topology.num_vertices:
-                raise InputError(f"{name} moves the embedded head, {exam.choice.data} has meshes of {count} vertices")
+        own = model.topology
+        if not model.abilities.own_faces and own is not None and count != own.num_vertices:
+            raise InputError(f"{name} moves the embedded head, {exam.choice.data} has meshes of {count} vertices")
 
     def predict(self, case: Case) -> Iterator[Prediction]:
         """The clip's speech, in the speaker's style or in every style of the protocol."""
-        rules, source = self._exam.rules, self._source
-        identity = self._exam.identity(case.subject)
-        if isinstance(source, MeshSource):
-            identity = source.person(identity)
+        rules, model = self._exam.rules, self._model
+        face = self._exam.identity(case.subject)
+        if model.abilities.own_faces:
+            face = model.face(face)
         speech = hear((case.audio, case.sample_rate))
-        every = rules.protocol is not None and rules.protocol.conditioning == "every" and len(source.style_names) > 0
-        wishes = list(source.style_names) if every else [self._style(case.subject)]
-        source.listen(np.asarray(speech.audio_16k))
-        for wish in wishes:
-            request = Request(identity, wish, wish, texture=case.pictures is not None)
-            windows = list(source.windows(request))
-            offsets = np.concatenate([window.offsets for window in windows])
-            maps = [window.wrinkle for window in windows if window.wrinkle is not None]
-            place = _frames_at(source.fps, case.fps, len(offsets), len(case.vertices))
+        every = (
+            rules.protocol is not None and rules.protocol.conditioning == "every" and len(model.abilities.styles) > 0
+        )
+        styles = [model.style(name) for name in model.abilities.styles] if every else [self._style(case.subject)]
+        sampling = Sampling(wrinkles=case.pictures is not None)
+        for style in styles:
+            session = model.session(face, model.style(None, face) if style is None else style, sampling=sampling)
+            blocks = list(said(session, np.asarray(speech.audio_16k)))
+            offsets = np.concatenate([block.motion for block in blocks if block.motion is not None])
+            maps = [block.wrinkle for block in blocks if block.wrinkle is not None]
+            place = _frames_at(model.fps, case.fps, len(offsets), len(case.vertices))
             picture = _painted(case, np.concatenate(maps), place) if maps else None
             yield Prediction(_at(offsets, place) + case.neutral, picture)
 
-    def _style(self, subject: str) -> str | Style | None:
+    def _style(self, subject: str) -> Style | None:
         if subject not in self._styles:
-            known = subject in self._source.style_names
-            learn = getattr(self._source, "extract", None)
+            model, known = self._model, subject in self._model.abilities.styles
             if known and self._exam.seen[subject]:
-                self._styles[subject], how = subject, "by name"
-            elif learn is not None and self._exam.given[subject]:
+                self._styles[subject], how = model.style(subject), "by name"
+            elif model.abilities.extracts_styles and self._exam.given[subject]:
                 clips = [self._style_clip(clip) for clip in self._exam.references(subject)]
-                self._styles[subject], how = learn(clips, subject).style, "from reference clips"
+                self._styles[subject], how = model.extract_style(clips, subject).style, "from reference clips"
             elif known:
-                self._styles[subject], how = subject, "by name"
+                self._styles[subject], how = model.style(subject), "by name"
             else:
-                names = self._source.style_names
-                self._styles[subject], how = self._source.style(None) if names else None, "average"
+                self._styles[subject], how = model.style(None) if model.abilities.styles else None, "average"
             self.facts[f"style of {subject}"] = how
         return self._styles[subject]
 
@@ -112,12 +111,12 @@ class Speaker:
         identity = self._exam.identity(clip.subject)
         speech = hear((clip.audio, clip.sample_rate))
         offsets = np.asarray(clip.vertices[:], np.float32) - identity.neutral
-        count = int(len(offsets) * self._source.fps / clip.fps)
-        offsets = _at(offsets, _frames_at(clip.fps, self._source.fps, len(offsets), count))
+        count = int(len(offsets) * self._model.fps / clip.fps)
+        offsets = _at(offsets, _frames_at(clip.fps, self._model.fps, len(offsets), count))
         return StyleClip(np.asarray(speech.audio_16k), offsets, self._wrinkle_maps(clip))
 
     def _wrinkle_maps(self, clip: Clip) -> Any:
-        size = self._source.wrinkle_size
+        size = self._model.abilities.wrinkle_size
         if clip.textures is None or size is None or clip.textures.shape[1:3] != size:
             return None
         rest = self._exam.rest(clip.subject, size)

@@ -1,7 +1,8 @@
 """On real recordings: the lip-sync judge, an outside program that compares lip aperture with recognised mouth cues.
 
 The judge and the recordings are not part of this repository; see docs/models/quality.md for what they are. The judge
-runs as a separate process. Beside each measure it gives the chance level and the value of a mouth that follows loudness.
+runs as a separate process. Beside each measure it gives the chance level and the value of a mouth that follows
+loudness.
 """
 
 import json
@@ -40,21 +41,23 @@ def shared_folder() -> Path | None:
 def judge_recordings(
     shared: Path, progress: Callable[[str], None] | None = None, shuffles: int = 200, **how: Any
 ) -> dict[str, Any]:
-    """Animate every recording of `shared/data/speech` and judge all together; `how` goes to the pipeline.
+    """Animate every recording of `shared/data/speech` and judge all together. how: `Talker.cast`'s, and `model`.
 
     Raises InputError if there is nothing to judge or the judge fails.
     """
-    from parlante.animation import stream
+    from parlante.animation import Talker
     from parlante.head.mouth import lip_aperture, lip_width
 
     speech = sorted((shared / "data" / "speech").glob("*.wav"))
     if not speech:
         raise InputError(f"no recordings in {shared / 'data' / 'speech'}; set PARLANTE_SHARED")
+    talker = Talker.from_pretrained(how.pop("model", None))
+    casting = talker.cast(texture=False, **how)
     with tempfile.TemporaryDirectory() as folder:
         for path in speech:
             if progress:
                 progress(path.stem)
-            take, chunks = stream(path, texture=False, **how)
+            take, chunks = talker.stream(path, casting)
             vertices = np.concatenate([chunk.vertices for chunk in chunks])
             np.savez(
                 Path(folder) / f"{path.stem}.npz",

@@ -1,7 +1,7 @@
 """One file per exchange format. `open_sinks` streams frames into any number of them; `save` writes an Animation."""
 
 from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
-from parlante.export.outputs import FORMATS, check_outputs, open_sinks, save
+from parlante.export.outputs import FORMATS, check_fit, check_outputs, open_sinks, save, shows_skin
 
 __all__ = [
     "FORMATS",
@@ -9,8 +9,10 @@ __all__ = [
     "FrameBlock",
     "Sink",
     "animation_info",
+    "check_fit",
     "check_outputs",
     "frame_blocks",
     "open_sinks",
     "save",
+    "shows_skin",
 ]

@@ -14,19 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from parlante.core import Animation, InputError
+from parlante.core.options import Picture
 from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
-
-
-@dataclass(frozen=True)
-class Picture:
-    """How the outputs that show pictures show them."""
-
-    size: int = 512
-    """Pixels, square."""
-    view: str | float = "front"
-    """A name of `parlante.render.VIEWS` or degrees around the head."""
-    texture: bool = True
-    """False shows the bare shape."""
 
 
 @dataclass(frozen=True)
@@ -274,4 +263,30 @@ def _check_space(paths: list[Path], take: AnimationInfo) -> None:
             raise InputError(
                 f"{path} needs about {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free; "
                 "write to another disk, or choose .mp4, .glb or .csv"
+            )
+
+
+SKINLESS = (".csv", ".tsv", ".a2f.json", ".keys.json", ".visemes.json", ".vrma", ".pc2", ".mdd", ".mc")
+"""Outputs that show no skin."""
+FACELESS = (".npz", ".pc2", ".mdd", ".mc")
+"""Outputs that need no triangles."""
+
+
+def shows_skin(outputs: Sequence[Path | str]) -> bool:
+    """Whether any of the outputs shows the skin of a face."""
+    return not all(str(output).lower().endswith(SKINLESS) for output in outputs)
+
+
+def check_fit(outputs: Sequence[Path | str], info: AnimationInfo) -> None:
+    """Raises InputError where an animation does not have what an output shows."""
+    for output in map(str, outputs):
+        if not info.weight_names and output.lower().endswith(".csv"):
+            raise InputError(
+                f"cannot write {output}: {info.provenance['model']} on {info.topology.name} makes no curves; choose "
+                ".npz, .obj/, .ply/ or .mp4"
+            )
+        if not len(info.topology.triangles) and not output.lower().endswith(FACELESS):
+            raise InputError(
+                f"cannot write {output}: the checkpoint knows {info.topology.num_vertices} vertices and no triangles; "
+                f"choose {', '.join(FACELESS)}, give --identity FACE.ply, or convert again with --topology FACE.ply"
             )

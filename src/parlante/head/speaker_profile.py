@@ -1,4 +1,5 @@
-"""Speaker profiles: the numbers that make one synthetic speaker move unlike another. Known truth for measuring style."""
+"""Speaker profiles: the numbers that make one synthetic speaker move unlike another. Known truth for measuring
+style."""
 
 import hashlib
 from dataclasses import dataclass, fields

@@ -66,6 +66,19 @@ def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[
     return config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
 
 
+def model_name(folder: Path) -> str:
+    """The `model` of a checkpoint folder. Raises InputError if there is none."""
+    try:
+        return str(json.loads((folder / "config.json").read_text())["model"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"{folder} is no checkpoint: wanted a folder with config.json and model.safetensors, as parlante train and "
+            "parlante convert write them"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read {folder}/config.json: {error}") from error
+
+
 def digest(folder: Path | str) -> str:
     """SHA-256 of a checkpoint's weights. Raises InputError if they cannot be read."""
     total = hashlib.sha256()

@@ -1,13 +1,18 @@
 """Families of models by name: ours, and those of installed plug-ins. Naming a family imports nothing of it."""
 
-import difflib
-import importlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from parlante.core import InputError
 from parlante.core.plugins import pick, with_plugins
 from parlante.core.plugins import resolve as load
+
+if TYPE_CHECKING:
+    import torch
+
+    from parlante.models.talker import SpeechModel
 
 MOTION_LOADER = "parlante.models.motion_families:load"
 MOTION_IMPORTER = "parlante.models.importing.importer:import_released"
@@ -54,6 +59,15 @@ _OURS = (
         importer="parlante.models.textalker.import_:import_textalker",
         scheme="",
         shipped=True,
+    ),
+    FamilySpec(
+        name="textalker-released",
+        network="parlante.models.textalker.import_:ReleasedTexTalker",
+        config="",
+        title="TexTalker as its authors released it",
+        on_coordinates=False,
+        loader="parlante.models.textalker.scanned_talker:load",
+        scheme="",
     ),
     FamilySpec(
         name="talkingstyle",
@@ -111,6 +125,15 @@ def family(name: str) -> FamilySpec:
     return pick(families(), name, "model family")
 
 
+def build(name: str, sizes: dict[str, Any]) -> Any:
+    """An untrained network of a family. Raises InputError for a family or sizes that do not exist."""
+    spec = family(name)
+    try:
+        return spec.make(sizes)
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"no such {name} model: {error}") from error
+
+
 def motion_families() -> tuple[str, ...]:
     """Names of the families on motion coordinates."""
     return tuple(spec.name for spec in families().values() if spec.on_coordinates)
@@ -121,25 +144,43 @@ def shipped() -> tuple[str, ...]:
     return tuple(spec.name for spec in families().values() if spec.shipped)
 
 
-MODELS = {
-    "faceformer": "parlante.models.faceformer.model:FaceFormer",
-    "talkingstyle": "parlante.models.talkingstyle.model:TalkingStyle",
-    "ptalker": "parlante.models.ptalker.model:PTalker",
-    "codetalker": "parlante.models.codetalker.model:CodeTalker",
-    "codetalker-autoencoder": "parlante.models.codetalker.autoencoder:MotionAutoencoder",
-    "facediffuser": "parlante.models.facediffuser.model:FaceDiffuser",
-    "textalker": "parlante.models.textalker.model:TexTalker",
-    "textalker-vqgan": "parlante.models.textalker.vqgan:VQAutoEncoder",
-    "textalker-diffusion": "parlante.models.textalker.diffusion:LatentDiffusion",
-}
+def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.device | str" = "cpu") -> "SpeechModel":
+    """A talker: a shipped one by its name (none: the default), a checkpoint folder, or as given.
+
+    Folders are those of `parlante train` and `parlante convert`. Shipped talkers are loaded once per device. Raises
+    InputError for anything else, and for a device that is not there.
+    """
+    if wish is not None and not isinstance(wish, str | Path):
+        return wish
+    place = checked_device(device)
+    if wish is None or str(wish) in shipped():
+        return _load_shipped(DEFAULT if wish is None else str(wish), place)
+    from parlante.models.checkpoint import model_name
+    from parlante.models.talker import unknown_name
+
+    folder = Path(wish)
+    if not folder.exists() and isinstance(wish, str) and "/" not in wish:
+        raise unknown_name("model", wish, shipped())
+    model: SpeechModel = load(family(model_name(folder)).loader)(folder, place)
+    return model
 
 
-def resolve(name: str, table: dict[str, str] | None = None) -> Any:
-    """The class that `table` (default: `MODELS`) keeps under `name`. Raises LookupError with the nearest known name."""
-    table = MODELS if table is None else table
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise LookupError(f"no model named {name!r}; {hint}known: {', '.join(sorted(table))}")
-    module, attribute = table[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+def checked_device(device: "torch.device | str") -> "torch.device":
+    """The device. Raises InputError where torch does not know it or the machine has none."""
+    import torch
+
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot use the device {str(device)!r}: {reason}; try cpu") from error
+    return place
+
+
+@lru_cache(maxsize=6)
+def _load_shipped(name: str, device: "torch.device") -> "SpeechModel":
+    from parlante.core.assets import ASSETS
+
+    model: SpeechModel = load(family(name).loader)(ASSETS / name, device)
+    return model

@@ -16,10 +16,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from parlante.models.codetalker.model import CodeTalker
-from parlante.models.components.autoregressive_model import FeedbackModel
-from parlante.models.facediffuser.model import FaceDiffuser
-
 AT_ONCE = 16
 """Known styles that speak together."""
 MOST_STEPS = 8
@@ -64,7 +60,7 @@ class StyleFit:
     never worse than the nearest."""
 
 
-def in_own_space(network: FeedbackModel | CodeTalker) -> tuple[FeedbackModel | CodeTalker, Tensor, Tensor]:
+def in_own_space(network: Any) -> tuple[Any, Tensor, Tensor]:
     """(the same model, basis (K, M), centre (M,)): what it can show is centre + coordinates (K,) @ basis.
 
     Its motion is an affine function of D hidden features, so K <= D numbers a frame hold it, however many vertices
@@ -93,7 +89,7 @@ class Judge:
         everything = torch.cat(list(motions))
         everything = everything - everything.mean(0)
         self.truth, self.lips = truth, lips
-        self.real = (torch.arange(truth.shape[1]) < lengths[:, None]).float()[..., None]
+        self.real = (torch.arange(truth.shape[1], device=truth.device) < lengths[:, None]).float()[..., None]
         size = self.real.sum() * (1 + weight)
         spreads = [x.square().mean().clamp(min=1e-12) for x in (everything, everything @ lips)]
         self.whole = size * truth.shape[-1] * spreads[0]
@@ -114,6 +110,12 @@ class Judge:
         )
 
 
+def spread_pieces(pieces: list[tuple[Tensor, Tensor]], least: int, most: int) -> list[tuple[Tensor, Tensor]]:
+    """At most `most` of (features, motion (T, M)), spread evenly; those of `least` frames or more, if there are any."""
+    pieces = [piece for piece in pieces if len(piece[1]) >= least] or pieces
+    return pieces[:: -(-len(pieces) // most)]
+
+
 def fit_style(
     network: Any,
     codes: Tensor,
@@ -131,7 +133,7 @@ def fit_style(
     if not clips:
         raise ValueError("at least one clip is needed")
     config = config or StyleFitConfig()
-    lengths = torch.tensor([len(motion) for _, motion in clips])
+    lengths = torch.tensor([len(motion) for _, motion in clips], device=clips[0][1].device)
     features = torch.nn.utils.rnn.pad_sequence([heard for heard, _ in clips], batch_first=True)
     truth = torch.nn.utils.rnn.pad_sequence([motion for _, motion in clips], batch_first=True)
     judge = Judge([motion for _, motion in clips], truth, lengths, lips, config.lips)
@@ -210,9 +212,9 @@ class _Speaker:
     def __init__(self, network: Any, features: Tensor, lengths: Tensor, voice: Tensor) -> None:
         self.network, self.features, self.lengths, self.voice = network, features, lengths, voice
         self.start: Tensor | None = None
-        if isinstance(network, FaceDiffuser):
+        if network.solver_steps:
             shape = (*features.shape[:2], network.config.motion_dim)
-            self.start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            self.start = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(features)
 
     @torch.no_grad()
     def free(self, codes: Tensor, *, steps: int | None = None) -> Tensor:

@@ -1,14 +1,11 @@
 """Blinks, glances, head movement and breath laid over what the talker made; each can be left out."""
 
-from dataclasses import dataclass, fields
-from typing import Union
-
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.animation.liveliness.eyes import blinks, gaze
 from parlante.animation.liveliness.head import BREATH_DEGREES, BREATH_METRES, FOLLOW, breaths, nods, sway
-from parlante.core import InputError
+from parlante.core.options import NO_LIVELINESS, Liveliness
 from parlante.core.timing import frame_times, num_frames
 from parlante.head.arkit import ARKIT_NAMES, INDEX
 from parlante.head.rig import LOOK
@@ -29,62 +26,7 @@ LID_FOLLOWS = 0.42
 """Share of a blink that the lid has fallen when the eye looks all the way down."""
 
 
-@dataclass(frozen=True)
-class Life:
-    """Which parts are on: 0 off, 1 natural; between and up to 3 as factors."""
-
-    blinks: float = 1.0
-    """Factor on the rate."""
-    gaze: float = 1.0
-    """Factor on the spread of glances."""
-    head: float = 1.0
-    """Factor on sway and nods."""
-    breath: float = 1.0
-    """Factor on how far a breath lifts the head."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value <= 3:
-                raise InputError(f"{field.name} of the liveliness must lie in 0..3, got {value:g}; 1 is natural")
-
-    @classmethod
-    def parse(cls, wish: Union[bool, str, "Life"]) -> "Life":
-        """`all`, `none`, or parts with factors such as `blinks,head:0.5`. Raises InputError for anything else."""
-        if isinstance(wish, Life):
-            return wish
-        if wish is True or wish == "all":
-            return cls()
-        if wish is False or wish == "none":
-            return NONE
-        parts: dict[str, float] = {}
-        for word in str(wish).split(","):
-            name, _, factor = word.strip().partition(":")
-            if name not in PARTS or name in parts:
-                raise InputError(f"cannot use {word.strip()!r} of liveliness {wish!r}; choose {_CHOICE}")
-            try:
-                parts[name] = float(factor) if factor else 1.0
-            except ValueError:
-                raise InputError(f"{factor!r} is no factor of {name}; give a number in 0..3, 1 is natural") from None
-        return cls(**{name: parts.get(name, 0.0) for name in PARTS})
-
-    def __str__(self) -> str:
-        on = {name: getattr(self, name) for name in PARTS if getattr(self, name)}
-        return ",".join(name if factor == 1 else f"{name}:{factor:g}" for name, factor in on.items()) or "none"
-
-    @property
-    def moves_head(self) -> bool:
-        """Whether there is a head pose."""
-        return bool(self.head or self.breath)
-
-
-PARTS: tuple[str, ...] = tuple(field.name for field in fields(Life))
-_CHOICE = f"all, none, or some of {', '.join(PARTS)}, each with a factor such as head:0.5 if wanted"
-NONE = Life(0.0, 0.0, 0.0, 0.0)
-"""Nothing is added: frames are exactly the talker's."""
-
-
-class LifeLayer:
+class LivelinessLayer:
     """The liveliness of one recording, laid over its frames piece by piece; the cuts leave no trace.
 
     Every part draws from a random stream of its own, so switching one off leaves the others as they were.
@@ -94,27 +36,27 @@ class LifeLayer:
         self,
         audio: NDArray[np.float32],
         sample_rate: int,
-        parts: Life | None = None,
-        manner: SpeakerProfile = NEUTRAL,
+        parts: Liveliness | None = None,
+        profile: SpeakerProfile = NEUTRAL,
         seed: int = 0,
         fps: float = 30.0,
     ) -> None:
-        """audio: (N,) of any length, sliceable; manner: rates and amplitudes of the person; fps: of the frames."""
-        parts = parts or Life()
+        """audio: (N,) of any length, sliceable; profile: rates and amplitudes of the person; fps: of the frames."""
+        parts = parts or Liveliness()
         total = num_frames(len(audio), sample_rate, fps)
         self._blinks: NDArray[np.float32] | None = None
         self._gaze: NDArray[np.float32] | None = None
         self._pose: NDArray[np.float32] | None = None
-        if parts == NONE or not total:
+        if parts == NO_LIVELINESS or not total:
             return
         times = frame_times(total, fps)
         sound = heard(audio, sample_rate)
         streams = [np.random.default_rng([seed, 0x11FE, part]) for part in range(5)]
-        looks = gaze(sound.energy, GRID_FPS, manner.gaze_motion * (parts.gaze or 1.0), streams[0])
+        looks = gaze(sound.energy, GRID_FPS, profile.gaze_motion * (parts.gaze or 1.0), streams[0])
         if parts.moves_head:
             pose = np.zeros((total, 6))
             if parts.head:
-                amount = manner.head_motion * parts.head
+                amount = profile.head_motion * parts.head
                 loud = np.interp(times, frame_times(len(sound.energy), GRID_FPS), smooth(sound.energy, 0.5 * GRID_FPS))
                 pose += sway(times, loud, amount, streams[1])
                 pose[:, 0] += nods(sound.accent, GRID_FPS, amount, streams[2]).at(times)
@@ -130,7 +72,7 @@ class LifeLayer:
                 aim = aim + np.degrees(np.asarray(self._pose[:, [1, 0]], np.float64)) * (-1.0, 1.0)
             self._gaze = _look_curves(np.clip(aim, np.negative(REACH), REACH))
         if parts.blinks:
-            rate = manner.blink_rate * parts.blinks
+            rate = profile.blink_rate * parts.blinks
             shut = blinks(sound.energy, GRID_FPS, looks.shifts(LARGE_SHIFT), rate, streams[4])
             self._blinks = shut.at(times).astype(np.float32)
 

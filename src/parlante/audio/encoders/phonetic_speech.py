@@ -72,8 +72,13 @@ class PhoneticSpeech(nn.Module):
         audio: Tensor,
         frames: int | Sequence[int] | Tensor | None = None,
         lengths: Sequence[int] | Tensor | None = None,
+        *,
+        window_s: float | None = None,
     ) -> Tensor:
-        """audio (B, N) mono at 16 kHz -> (B, S, dim); `frames`, `lengths` and errors as for SpeechEncoder."""
+        """audio (B, N) mono at 16 kHz -> (B, S, dim); `frames`, `lengths` and errors as for SpeechEncoder.
+
+        `window_s` changes nothing: this encoder sees a second at a time anyway.
+        """
         if audio.ndim != 2:
             raise ValueError(f"audio must be (B, N), got {tuple(audio.shape)}; add a batch axis with [None]")
         count = len(audio)

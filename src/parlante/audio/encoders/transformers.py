@@ -163,10 +163,12 @@ class SpeechEncoder(nn.Module):
         lengths: Sequence[int] | Tensor | None = None,
         *,
         normalised: bool = False,
+        window_s: float | None = None,
     ) -> Tensor:
         """audio (B, N) mono at 16 kHz -> (B, S, dim).
 
-        `normalised`: the sound has zero mean and unit variance already and is taken as it is.
+        `normalised`: the audio has zero mean and unit variance already and is taken as it is. `window_s`: longest
+        stretch that the transformer sees at once, in seconds, outside training; none: the config's.
 
         `frames` motion frames per clip (one number or B) go to the rate rule. `lengths` (B,) true samples per clip in a
         padded batch: every clip gets the numbers that it gets alone, padding of the result is zero, S is the longest.
@@ -186,7 +188,7 @@ class SpeechEncoder(nn.Module):
             clips = [self.hear(audio[i : i + 1, : sizes[i]], wanted[i], normalised=normalised)[0] for i in range(count)]
             heard = nn.utils.rnn.pad_sequence(clips, batch_first=True)
             mask = _mask([len(clip) for clip in clips], heard.device)
-        return self.understand(heard, mask)
+        return self.understand(heard, mask, window_s)
 
     def hear(self, audio: Tensor, frames: int | None = None, *, normalised: bool = False) -> Tensor:
         """Convolution features after the change of rate: audio (B, N), clips of equal length -> (B, S, C)."""
@@ -196,7 +198,7 @@ class SpeechEncoder(nn.Module):
             audio = pad_edges(audio)
         return change_rate(convolve(self.feature_extractor, self.settings, audio).mT, self.config.rate, frames)
 
-    def understand(self, heard: Tensor, mask: Tensor | None = None) -> Tensor:
+    def understand(self, heard: Tensor, mask: Tensor | None = None, window_s: float | None = None) -> Tensor:
         """Projection, time masking in training, transformer: (B, S, C), mask (B, S) True = sound -> (B, S, dim)."""
         hidden = self.feature_projection(heard)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
@@ -205,10 +207,8 @@ class SpeechEncoder(nn.Module):
             hidden = torch.where(self._spans(lengths, hidden)[..., None], self.masked_spec_embed.to(hidden), hidden)
         if mask is not None:
             hidden = hidden * mask[..., None]
-        if self.config.window_s is None or self.training:
-            out = self._transform(hidden, mask)
-        else:
-            out = self._windows(hidden, mask, self.config.window_s)
+        size = self.config.window_s if window_s is None else window_s
+        out = self._transform(hidden, mask) if self.training else self._windows(hidden, mask, size)
         return out if mask is None else out * mask[..., None]
 
     def _spans(self, lengths: Sequence[int], hidden: Tensor) -> Tensor:
@@ -221,8 +221,10 @@ class SpeechEncoder(nn.Module):
     def _transform(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         return self.encoder(hidden, attention_mask=mask).last_hidden_state
 
-    def _windows(self, hidden: Tensor, mask: Tensor | None, window_s: float) -> Tensor:
-        """Stretches of `window_s` seconds, each with `context_s` of sound on either side that is not kept."""
+    def _windows(self, hidden: Tensor, mask: Tensor | None, window_s: float | None) -> Tensor:
+        """Stretches of `window_s` seconds (none: all), each with `context_s` of audio on either side, not kept."""
+        if window_s is None:
+            return self._transform(hidden, mask)
         size = max(1, round(window_s * self.config.rate.fps))
         context = round(self.config.context_s * self.config.rate.fps)
         total = hidden.shape[1]

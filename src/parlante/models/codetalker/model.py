@@ -24,6 +24,7 @@ from parlante.models.codetalker.rounded import loop_weights, nearest_codes
 from parlante.models.components.autoregressive_model import FeedbackConfig
 from parlante.models.components.causal_decoder import Heard, periodic_positions, zero_past
 from parlante.models.components.incremental_decoder import taught_tokens
+from parlante.models.components.motion_family import MotionFamily
 from parlante.models.cpu.skinny_matmul import EXACT
 from parlante.models.cpu.wide import Rounded, RoundedDecoder, one_thread
 
@@ -85,11 +86,12 @@ class Rolled(NamedTuple):
     """(B, T, C) hidden frames of stage 1 as the loop saw them (`delay` frames later, if any)."""
 
 
-class CodeTalker(nn.Module):
+class CodeTalker(MotionFamily):
     """Motion is the displacement from the template, (B, T, M), in the unit of training."""
 
     motion_maps = "autoencoder.decoder.vertice_map_reverse", ("vertice_map", "autoencoder.encoder.vertice_mapping.0")
     """As `FeedbackModel.motion_maps`."""
+    whole_clips = searches_styles = costly = True
 
     def __init__(self, config: CodeTalkerConfig) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from parlante.models.components.causal_decoder import SPAN, CausalDecoder, zero_past
 from parlante.models.components.incremental_decoder import Rollout, Session, fold, taught_tokens
+from parlante.models.components.motion_family import MotionFamily
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class FeedbackConfig:
         return CausalDecoder(self.width, self.layers, hidden=self.hidden, dropout=self.dropout, span=self.span, **sizes)
 
 
-class FeedbackModel(nn.Module):
+class FeedbackModel(MotionFamily):
     """Motion is the displacement from the template, (B, T, M), in the unit of training.
 
     A family's constructor makes `audio_feature_map`, `transformer_decoder` (`config.decoder()`) and the maps it names.
@@ -70,6 +71,7 @@ class FeedbackModel(nn.Module):
     """Attribute that holds E."""
     motion_out: str
     """Attribute that holds D."""
+    searches_styles = True
     audio_feature_map: nn.Linear
     transformer_decoder: CausalDecoder
 

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.components.causal_decoder import zero_past
+from parlante.models.components.motion_family import MotionFamily
 
 CHUNK = 64  # frames sampled together; bounds the memory that recorded noise takes
 
@@ -131,7 +132,7 @@ def few_steps(steps: int, count: int) -> Plan:
     return Plan(time, rows[0], rows[1], torch.zeros_like(rows[0]), 1.0)
 
 
-class FaceDiffuser(nn.Module):
+class FaceDiffuser(MotionFamily):
     """The denoiser and its samplers. B batch, T frames, S = T * steps_per_frame, A speech width, M coordinates."""
 
     def __init__(self, config: FaceDiffuserConfig) -> None:
@@ -156,6 +157,11 @@ class FaceDiffuser(nn.Module):
         nn.init.zeros_(self.final_layer.bias)
         if config.subjects:
             self.obj_vector = nn.Linear(config.subjects, width, bias=False)
+
+    @property
+    def solver_steps(self) -> int:
+        """Steps of the published sampler."""
+        return self.config.steps
 
     # -- parts
 

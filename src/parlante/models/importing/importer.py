@@ -1,4 +1,4 @@
-"""A published file of FaceFormer, TalkingStyle, PTalker, CodeTalker or FaceDiffuser as a `VertexTalker`.
+"""A published file of FaceFormer, TalkingStyle, PTalker, CodeTalker or FaceDiffuser as a `MeshNetwork`.
 
     >>> talker = import_released("faceformer", ["vocaset.pth"])  # doctest: +SKIP
     >>> talker.save("vocaset")  # doctest: +SKIP
@@ -19,13 +19,14 @@ from parlante.audio.encoders.transformers import SpeechConfig, infer_config
 from parlante.audio.encoders.weight_norm import to_new
 from parlante.audio.rates import RateRule
 from parlante.core import InputError
+from parlante.core.plugins import resolve as load
 from parlante.models.checkpoint import differences
 from parlante.models.components.causal_decoder import SPAN
 from parlante.models.facediffuser import import_ as facediffuser
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
-from parlante.models.registry import resolve
-from parlante.models.talker import FASTEST, TalkerConfig, VertexTalker, config_class
+from parlante.models.mesh_network import FASTEST, MeshNetwork, MeshNetworkConfig
+from parlante.models.registry import family as family_spec
 from parlante.models.templates import Templates
 
 RATES = {
@@ -77,7 +78,7 @@ def import_released(
     topology: str | None = None,
     templates: Templates | None = None,
     controls: Sequence[str] | None = None,
-) -> VertexTalker:
+) -> MeshNetwork:
     """The model in published `files` (CodeTalker: stage 1 and stage 2 in any order).
 
     rate (a key of RATES) and fps: needed unless mesh and period are those of VOCASET or BIWI. settings: sizes that no
@@ -144,10 +145,10 @@ def import_released(
             raise InputError(f"{name} is a whole number, got {value}")
         place[inner] = value
     try:
-        sizes_of_family = config_class(model)(**sizes)
+        sizes_of_family = load(family_spec(model).config)(**sizes)
         network = infer_config(speech, heads["speech"])
         second = infer_config(emotion, heads["emotion"]) if "emotion" in heads else None
-        config = TalkerConfig(
+        config = MeshNetworkConfig(
             model=model,
             family=sizes_of_family,
             speech=_spec(network, RateRule() if diffuses else rule),
@@ -168,7 +169,7 @@ def import_released(
         **{f"{keys.EMOTION}{name}": value for name, value in emotion.items()},
     }
     try:
-        talker = VertexTalker.from_tensors(config, merged, source="", templates=templates)
+        talker = MeshNetwork.from_tensors(config, merged, source="", templates=templates)
     except InputError as error:
         raise _not_published(model, tensors, source, [str(error).strip(" :")]) from error
     if not_told is not None:
@@ -184,7 +185,7 @@ def _family_differences(model: str, sizes: dict[str, Any], found: Mapping[str, T
     """What else is wrong with a file whose speech encoder cannot be read."""
     try:
         with torch.device("meta"):
-            family = resolve(model)(config_class(model)(**sizes))
+            family = family_spec(model).make(sizes)
     except (TypeError, ValueError):
         return []
     return differences(found, family.state_dict())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parlante.core import InputError
 from parlante.models.components.causal_decoder import periodic_positions
-from parlante.models.talker import EMOTION, SPEECH
+from parlante.models.mesh_network import EMOTION, SPEECH
 
 Tensors = Mapping[str, Tensor]
 Sizes = dict[str, Any]

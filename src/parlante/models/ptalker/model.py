@@ -22,6 +22,7 @@ from parlante.core import InputError
 from parlante.models.components.autoregressive_model import FeedbackConfig
 from parlante.models.components.causal_decoder import periodic_positions, zero_past
 from parlante.models.components.incremental_decoder import Rollout, Session, fold
+from parlante.models.components.motion_family import MotionFamily
 from parlante.models.components.style_embedding import StyleEncoder
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
 from parlante.models.ptalker.audio_style import AudioStyle
@@ -92,7 +93,7 @@ class Temperature(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(value))
 
 
-class PTalker(nn.Module):
+class PTalker(MotionFamily):
     """Speech features and a style code -> motion."""
 
     def __init__(self, config: PTalkerConfig) -> None:
@@ -128,6 +129,10 @@ class PTalker(nn.Module):
             self.temporal = TemporalAlignment(
                 width, config.temporal_window, config.heads, config.steps_per_frame, dropout
             )
+
+    def voice_style(self, features: Tensor, real: Tensor | None = None) -> Tensor:
+        """Style heard in the voice: features (B, S, E), which are real (B, S) -> (B, D)."""
+        return self.AudioStyle(features, real)
 
     def connect(self, edges: Tensor) -> None:
         """Tell spatial alignment the mesh: edges (spatial_edges, 2), from vertex [0] to vertex [1]."""

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from parlante.audio.encoders.transformers import SpeechConfig, infer_config
 from parlante.core import InputError
 from parlante.geometry.uv.motion_map import PUBLISHED_STATS, MotionStats
-from parlante.models.checkpoint import load_checkpoint, save_checkpoint
+from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
 from parlante.models.importing.importer import to_new_names
-from parlante.models.talker import differences
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig

@@ -56,14 +56,17 @@ class SpeechLatentDiffusion(LatentDiffusion):
         """Audio samples of one window of L frames."""
         return round(self.config.frames * SAMPLE_RATE / self.fps)
 
-    def hear(self, audio: Tensor, frames: int) -> Tensor:
-        """audio (B, N) mono at 16 kHz -> one feature per frame, (B, frames, 768), before `audio_feature_map`."""
-        hidden = self.audio_encoder(audio, frames)
+    def hear(self, audio: Tensor, frames: int, *, window_s: float | None = None) -> Tensor:
+        """audio (B, N) mono at 16 kHz -> one feature per frame, (B, frames, 768), before `audio_feature_map`.
+
+        window_s: seconds that the transformer sees at once; none: the whole recording.
+        """
+        hidden = self.audio_encoder(audio, frames, window_s=window_s)
         return hidden.unflatten(1, (frames, STEPS_PER_FRAME)).mean(2)
 
-    def features(self, audio: Tensor, frames: int) -> Tensor:
+    def features(self, audio: Tensor, frames: int, *, window_s: float | None = None) -> Tensor:
         """audio (B, N) -> mapped features (B, frames, D)."""
-        return self.audio_feature_map(self.hear(audio, frames))
+        return self.audio_feature_map(self.hear(audio, frames, window_s=window_s))
 
     @torch.no_grad()
     def generate(
@@ -76,12 +79,14 @@ class SpeechLatentDiffusion(LatentDiffusion):
         guidance: float | None = 1.0,
         style: Tensor | None = None,
         noise: Callable[[int], Noise] | None = None,
+        window_s: float | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
         """(first frame, offsets from the pivots (B, T, M + W)) of each window, as the published script makes them.
 
         audio (B, N) at 16 kHz; start (B, L, M + W) is x_T of every window (the published way), or a function from the
         window's number to it; steps: default all; noise: window's number -> draws of the `ancestral` solver.
-        The whole recording is heard at once. Frames: int(N / 16000 * fps). Raises InputError if that is none.
+        The whole recording is encoded at once, or `window_s` seconds at a time. Frames: int(N / 16000 * fps). Raises
+        InputError if that is none.
         """
         length, previous = self.config.frames, self.config.previous
         samples = audio.shape[1]
@@ -89,7 +94,7 @@ class SpeechLatentDiffusion(LatentDiffusion):
         count = max(1, math.ceil(frames / length))
         missing = max(0, count * self.window_samples - samples)
         padded = math.ceil(missing / (SAMPLE_RATE / self.fps))
-        heard = self.features(F.pad(audio, (0, missing)), count * length)
+        heard = self.features(F.pad(audio, (0, missing)), count * length, window_s=window_s)
         real = (torch.arange(count * length, device=audio.device) < count * length - padded).to(heard.dtype)
         past: Past | None = None
         for number in range(count):

@@ -107,11 +107,11 @@ def export(
     family: str, network: nn.Module, corpus: Path | str, basis: MotionBasis, taps: tuple[float, ...],
     subjects: tuple[str, ...], folder: Path, hearing: SpeechEncoder | None = None,
 ) -> Path:  # fmt: skip
-    """Write what was trained as a checkpoint folder of a `VertexTalker`.
+    """Write what was trained as a checkpoint folder of a `MeshNetwork`.
 
     taps: seconds beside a frame at which the shipped phonetic encoder hears; `hearing`: the network that hears instead.
     """
-    from parlante.models.talker import TalkerConfig, VertexTalker
+    from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
     from parlante.models.templates import Templates
 
     motion = MeshMotion(corpus)
@@ -120,7 +120,7 @@ def export(
     if hearing is not None:
         speech = hearing.spec()
     sizes: Any = network.config
-    config = TalkerConfig(
+    config = MeshNetworkConfig(
         model=family,
         family=asdict(sizes),
         speech=speech,
@@ -132,7 +132,7 @@ def export(
     )
     faces = {name: motion.neutrals[name] for name in subjects}
     templates = Templates(faces, mesh.triangles, mesh.uv, mesh.uv_triangles)
-    talker = VertexTalker(config, basis=torch.from_numpy(basis.scale * basis.rows), templates=templates)
+    talker = MeshNetwork(config, basis=torch.from_numpy(basis.scale * basis.rows), templates=templates)
     talker.family.load_state_dict(network.state_dict())
     for encoder in (talker.audio_encoder, talker.emotion_encoder):
         if hearing is not None and encoder is not None:

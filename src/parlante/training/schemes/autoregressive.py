@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError, atomic_path
 from parlante.losses import masked_mse
-from parlante.models.embedded import EmbeddedTalker, Surroundings, build
+from parlante.models.head_network import HeadNetwork, TalkerMetadata
 from parlante.models.ptalker.motion_encoders import real_frames
+from parlante.models.registry import build
 from parlante.training.engine.processes import first_process
 from parlante.training.engine.recipe import LoopConfig, section
 from parlante.training.engine.run import fit
@@ -412,11 +413,11 @@ def export(
             speech = speech_network(store.network, store.fps)
         mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder, speech)
         return
-    around = Surroundings(
+    around = TalkerMetadata(
         taps=taps,
         subjects=store.subjects(),
         fps=store.fps,
         basis_scale=store.basis.scale,
         topology=store.basis.topology,
     )
-    EmbeddedTalker(family, model, around).save(folder)
+    HeadNetwork(family, model, around).save(folder)

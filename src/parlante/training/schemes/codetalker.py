@@ -17,7 +17,7 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError, atomic_path
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker, talker_loss
-from parlante.models.embedded import build
+from parlante.models.registry import build
 from parlante.training.engine.processes import all_together, first_process, same_everywhere
 from parlante.training.engine.recipe import LoopConfig, section
 from parlante.training.engine.run import fit

@@ -108,7 +108,7 @@ def test_the_converted_model_is_the_published_one(talker: ReleasedTexTalker, fol
 def test_a_person_says_what_the_published_steps_say(talker: ReleasedTexTalker, folder: Path, tmp_path: Path) -> None:
     """All steps, as the authors' script: latents, pivots, nearest codes, maps; vertices read at the drawn grid."""
     someone = person(tmp_path / "ann")
-    made = animate(SPEECH, source=folder, identity=str(someone), seed=3, steps=10)
+    made = animate(SPEECH, model=folder, identity=str(someone), seed=3, steps=10)
     draws = torch.Generator().manual_seed(3)
     start = torch.randn(1, 20, 512, generator=draws)
     windows = talker.diffusion.generate(
@@ -139,13 +139,13 @@ def test_a_person_says_what_the_published_steps_say(talker: ReleasedTexTalker, f
 @pytest.mark.parametrize("pivots", ["tensor", "pickled", "npz"])
 def test_pivots_in_every_container(folder: Path, tmp_path: Path, pivots: str) -> None:
     one, other = person(tmp_path / "a"), person(tmp_path / "b", pivots)
-    first, second = (animate(SPEECH, source=folder, identity=str(who), steps=2).vertices for who in (one, other))
+    first, second = (animate(SPEECH, model=folder, identity=str(who), steps=2).vertices for who in (one, other))
     np.testing.assert_array_equal(first, second)
 
 
 def test_without_pivots_the_face_at_rest_stands_in(folder: Path, tmp_path: Path) -> None:
     someone = person(tmp_path / "ann", "none")
-    made = animate(SPEECH, source=folder, identity=str(someone), steps=2)
+    made = animate(SPEECH, model=folder, identity=str(someone), steps=2)
     assert made.provenance["pivots"] == "of the face at rest" and np.isfinite(made.vertices).all()
 
 
@@ -191,23 +191,23 @@ def test_what_cannot_be_used_is_said(
         assert wanted in error and error.count("\n") == 1, error
         assert not (tmp_path / "made").exists()
     with pytest.raises(InputError, match="--identity FOLDER"):
-        animate(SPEECH, source=folder)
+        animate(SPEECH, model=folder)
     someone = person(tmp_path / "ann")
     np.save(someone / "latent_tex_ave.npy", np.zeros((1, 4, 4, 4), np.float32))
     with pytest.raises(InputError, match=r"wrinkle pivot is \(1, 4, 4, 4\), this checkpoint wants \(4, 8, 8\)"):
-        animate(SPEECH, source=folder, identity=str(someone))
+        animate(SPEECH, model=folder, identity=str(someone))
     (someone / "latent_tex_ave.npy").unlink()
     with pytest.raises(InputError, match="one pivot of two"):
-        animate(SPEECH, source=folder, identity=str(someone))
+        animate(SPEECH, model=folder, identity=str(someone))
     (someone / "face.png").unlink()
     with pytest.raises(InputError, match=r"has no face\.png"):
-        animate(SPEECH, source=folder, identity=str(someone))
+        animate(SPEECH, model=folder, identity=str(someone))
 
 
 def test_the_example_identity(folder: Path, tmp_path: Path, shared: Path) -> None:
     """8,280 vertices and a 512-pixel skin, random weights: machinery only."""
     example = shared / "data" / "textalk_example"
-    take = animate_to(SPEECH, [tmp_path / "talk.npz"], source=folder, identity=str(example), steps=2)
+    take = animate_to(SPEECH, [tmp_path / "talk.npz"], model=folder, identity=str(example), steps=2)
     assert take.topology.num_vertices == 8280 and take.albedo is not None and take.albedo.shape == (512, 512, 3)
     made = load(tmp_path / "talk.npz")
     reach = np.abs(made.vertices - made.neutral).max((0, 1))

@@ -11,10 +11,11 @@ pytest.importorskip("transformers", reason="speech networks need parlante[encode
 from published_files import VERTICES, tiny_talker
 
 from parlante.core import InputError, Style
-from parlante.models.talker import FAMILIES, TalkerConfig, VertexTalker
+from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
+from parlante.models.registry import motion_families
 from parlante.models.templates import Templates
 
-each_family = pytest.mark.parametrize("model", FAMILIES)
+each_family = pytest.mark.parametrize("model", motion_families())
 
 
 def sound(batch: int, samples: int) -> torch.Tensor:
@@ -35,12 +36,14 @@ def test_a_saved_talker_says_the_same(tmp_path: Path, model: str, rule: str) -> 
     talker = tiny_talker(model, rule)
     said = talker.generate(sound(1, 8000), face(), "subject-2", generator=draws())
     assert said.shape == (1, talker.frames(8000), VERTICES, 3) and (said - face()).any()
-    again = VertexTalker.from_pretrained(talker.save(tmp_path / "talker"))
+    again = MeshNetwork.from_pretrained(talker.save(tmp_path / "talker"))
     assert again.config == talker.config and again.fps == talker.fps
     assert torch.equal(again.generate(sound(1, 8000), face(), "subject-2", generator=draws()), said)
 
 
-@pytest.mark.parametrize("model", [model for model in FAMILIES if model != "facediffuser"])  # each draws its own noise
+@pytest.mark.parametrize(
+    "model", [model for model in motion_families() if model != "facediffuser"]
+)  # each draws its own noise
 def test_a_batch_says_what_each_clip_says_alone(model: str) -> None:
     talker = tiny_talker(model).double()
     audio, samples = sound(3, 9000).double(), [9000, 4000, 6500]
@@ -125,16 +128,16 @@ def test_ptalker_hears_a_voice_and_reads_a_clip() -> None:
 def test_coefficients_of_a_basis_become_vertices(tmp_path: Path) -> None:
     rows = torch.linalg.qr(torch.randn(3 * VERTICES, 4)).Q.T.reshape(4, VERTICES, 3).contiguous()
     mean = 0.1 * torch.ones(VERTICES, 3)
-    config = TalkerConfig(
+    config = MeshNetworkConfig(
         model="faceformer",
         family={"motion_dim": 4, "audio_dim": 56, "width": 8, "subjects": 2},
         speech={"encoder": "phonetic", "fps": 30.0},
         fps=30.0,
         basis=4,
     )
-    talker = VertexTalker(config, basis=rows, mean=mean).eval()
+    talker = MeshNetwork(config, basis=rows, mean=mean).eval()
     talker.family.vertice_map_r.reset_parameters()
-    again = VertexTalker.from_pretrained(talker.save(tmp_path / "small"))
+    again = MeshNetwork.from_pretrained(talker.save(tmp_path / "small"))
     audio = sound(2, 8000)
     said = again.generate(audio, face(), "subject-1", lengths=[8000, 4000])
     torch.testing.assert_close(said, talker.generate(audio, face(), "subject-1", lengths=[8000, 4000]))
@@ -146,7 +149,7 @@ def test_coefficients_of_a_basis_become_vertices(tmp_path: Path) -> None:
 def test_templates_come_back(tmp_path: Path) -> None:
     talker = tiny_talker("faceformer")
     talker.templates = Templates({"F2": face().numpy()}, torch.tensor([[0, 1, 2]], dtype=torch.int32).numpy())
-    again = VertexTalker.from_pretrained(talker.save(tmp_path / "talker")).templates
+    again = MeshNetwork.from_pretrained(talker.save(tmp_path / "talker")).templates
     assert list(again.neutrals) == ["F2"] and (again.neutrals["F2"] == face().numpy()).all()
     assert again.triangles.tolist() == [[0, 1, 2]]
 
@@ -175,10 +178,10 @@ def test_a_folder_with_other_weights_is_refused(tmp_path: Path) -> None:
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"width": 8', '"width": 12'))
     with pytest.raises(InputError, match=r"of another shape \(\d+\): .*wanted"):
-        VertexTalker.from_pretrained(folder)
+        MeshNetwork.from_pretrained(folder)
     (folder / "config.json").write_text(text.replace('"width": 8', '"breadth": 8'))
     with pytest.raises(InputError, match=r"config\.json cannot be used"):
-        VertexTalker.from_pretrained(folder)
+        MeshNetwork.from_pretrained(folder)
 
 
 @each_family
@@ -228,7 +231,7 @@ def test_damaged_faces_of_a_folder_are_refused(tmp_path: Path, change, message: 
     changed = change(arrays)
     file.write_bytes(b"PK") if changed is None else np.savez(file, **(arrays | changed))
     with pytest.raises(InputError, match=message):
-        VertexTalker.from_pretrained(tmp_path / "talker")
+        MeshNetwork.from_pretrained(tmp_path / "talker")
 
 
 def test_impossible_heads_of_a_stored_network_are_one_error(tmp_path: Path) -> None:
@@ -236,4 +239,4 @@ def test_impossible_heads_of_a_stored_network_are_one_error(tmp_path: Path) -> N
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"num_attention_heads": 2', '"num_attention_heads": 0'))
     with pytest.raises(InputError, match="cannot build a wav2vec2 speech network"):
-        VertexTalker.from_pretrained(folder)
+        MeshNetwork.from_pretrained(folder)

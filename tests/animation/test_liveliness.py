@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from stand_in import StandIn, spoken
 
-from parlante.animation import animate, stream
+from parlante.animation import Talker, animate
 from parlante.animation.liveliness.eyes import blinks, gaze
 from parlante.animation.liveliness.head import breaths, nods, sway
-from parlante.animation.liveliness.layer import BLOCK_S, LOOK_CURVES, NONE, PARTS, Life, LifeLayer, heard
-from parlante.core import InputError
+from parlante.animation.liveliness.layer import BLOCK_S, LOOK_CURVES, LivelinessLayer, heard
+from parlante.core import Identity, InputError
+from parlante.core.frames import AnimationInfo
+from parlante.core.options import NO_LIVELINESS, PARTS, Liveliness
 from parlante.core.timing import FPS
 from parlante.head import load_head
 from parlante.head.arkit import INDEX
@@ -27,21 +29,22 @@ def phrases(seconds: float, speak: float = 3.0, pause: float = 1.0) -> np.ndarra
     return np.where(time % (speak + pause) < speak, 0.6 + 0.3 * np.sin(2 * np.pi * 4 * time), 0.0)
 
 
-def layer(audio: np.ndarray, parts: Life | None = None, **how: object) -> tuple[np.ndarray, np.ndarray | None]:
+def layer(audio: np.ndarray, parts: Liveliness | None = None, **how: object) -> tuple[np.ndarray, np.ndarray | None]:
     """Everything that the layer lays over resting curves."""
     frames = int(np.ceil(len(audio) / RATE * float(how.get("fps", FPS))))
-    return LifeLayer(audio, RATE, parts, **how)(np.zeros((frames, 52), np.float32), 0)  # type: ignore[arg-type]
+    return LivelinessLayer(audio, RATE, parts, **how)(np.zeros((frames, 52), np.float32), 0)  # type: ignore[arg-type]
 
 
 def test_off_is_bit_for_bit_the_talker() -> None:
     talker = StandIn()
-    _, chunks = stream((spoken(3.0), RATE), source=talker, liveliness="none", texture=False)
+    plain = Talker(talker)
+    _, chunks = plain.stream((spoken(3.0), RATE), plain.cast(liveliness="none", texture=False))
     weights = np.concatenate([chunk.weights for chunk in chunks])
     audio = spoken(3.0)
     untouched = np.random.default_rng(0).random((90, 52)).astype(np.float32)
-    same, pose = LifeLayer(audio, RATE, NONE)(untouched, 0)
+    same, pose = LivelinessLayer(audio, RATE, NO_LIVELINESS)(untouched, 0)
     assert same is untouched and pose is None
-    off, plain = (animate((audio, RATE), source=talker, liveliness=wish) for wish in ("none", False))
+    off, plain = (animate((audio, RATE), model=talker, liveliness=wish) for wish in ("none", False))
     for name in ("vertices", "weights", "wrinkle"):
         np.testing.assert_array_equal(getattr(off, name), getattr(plain, name))
     np.testing.assert_array_equal(off.weights, weights)
@@ -54,7 +57,7 @@ def test_a_part_alone_leaves_everything_else_to_the_talker() -> None:
     talker = np.random.default_rng(0).random((300, 52)).astype(np.float32)
     touched = {"blinks": [*LIDS, INDEX["eyeWideLeft"], INDEX["eyeWideRight"]], "gaze": list(LOOK_CURVES)}
     for part in PARTS:
-        weights, pose = LifeLayer(audio, RATE, Life.parse(part), seed=2)(talker, 0)
+        weights, pose = LivelinessLayer(audio, RATE, Liveliness.parse(part), seed=2)(talker, 0)
         others = np.setdiff1d(np.arange(52), touched.get(part, []))
         np.testing.assert_array_equal(weights[:, others], talker[:, others])
         assert (pose is not None and np.ptp(pose) > 0) == (part in ("head", "breath"))
@@ -64,11 +67,11 @@ def test_a_part_alone_leaves_everything_else_to_the_talker() -> None:
 def test_switching_a_part_off_does_not_move_the_others() -> None:
     audio = spoken(12.0, silent_after=8.0)
     everything, pose = layer(audio, seed=4)
-    blinking, none = layer(audio, Life.parse("blinks"), seed=4)
+    blinking, none = layer(audio, Liveliness.parse("blinks"), seed=4)
     without = everything[:, LIDS] > 0
     np.testing.assert_array_equal(blinking[:, LIDS] > 0, without)
     assert none is None
-    apart = sum(layer(audio, Life.parse(part), seed=4)[1].astype(float) for part in ("head", "breath"))  # type: ignore[union-attr]
+    apart = sum(layer(audio, Liveliness.parse(part), seed=4)[1].astype(float) for part in ("head", "breath"))  # type: ignore[union-attr]
     np.testing.assert_allclose(pose, apart, atol=1e-7)
 
 
@@ -86,9 +89,9 @@ def test_every_frame_rate_shows_the_same_events(fps: float) -> None:
 def test_cuts_and_blocks_leave_no_trace() -> None:
     audio = np.tile(spoken(7.0, silent_after=5.0), 20)  # longer than two blocks
     assert len(audio) / RATE > 2 * BLOCK_S
-    whole = LifeLayer(audio, RATE, seed=3)
+    whole = LivelinessLayer(audio, RATE, seed=3)
     weights, pose = whole(np.zeros((4200, 52), np.float32), 0)
-    again = LifeLayer(audio, RATE, seed=3)
+    again = LivelinessLayer(audio, RATE, seed=3)
     pieces = [again(np.zeros((min(37, 4200 - start), 52), np.float32), start) for start in range(0, 4200, 37)]
     np.testing.assert_array_equal(np.concatenate([piece[0] for piece in pieces]), weights)
     np.testing.assert_array_equal(np.concatenate([piece[1] for piece in pieces]), pose)
@@ -126,7 +129,7 @@ def test_eighteen_blinks_a_minute_by_default() -> None:
     audio = np.tile(spoken(5.0, silent_after=4.0), 24)
     counts = []
     for seed in range(4):
-        lids = layer(audio, Life.parse("blinks"), seed=seed)[0][:, LIDS[0]]
+        lids = layer(audio, Liveliness.parse("blinks"), seed=seed)[0][:, LIDS[0]]
         counts.append(np.count_nonzero((lids[1:] > 0) & (lids[:-1] == 0)) / 2)
     assert 15 <= np.mean(counts) <= 20
 
@@ -152,8 +155,8 @@ def test_saccades_follow_the_main_sequence_and_fixations_last() -> None:
 
 def test_eyes_stay_on_their_target_while_the_head_moves() -> None:
     audio = spoken(20.0)
-    weights, pose = layer(audio, Life.parse("gaze,head:2,breath"), seed=5, fps=200.0)
-    still, _ = layer(audio, Life.parse("gaze"), seed=5, fps=200.0)
+    weights, pose = layer(audio, Liveliness.parse("gaze,head:2,breath"), seed=5, fps=200.0)
+    still, _ = layer(audio, Liveliness.parse("gaze"), seed=5, fps=200.0)
 
     def yaw(curves: np.ndarray) -> np.ndarray:
         return curves[:, INDEX["eyeLookOutLeft"]] * LOOK["Out"] - curves[:, INDEX["eyeLookInLeft"]] * LOOK["In"]
@@ -176,7 +179,7 @@ def test_upper_lids_follow_the_eyes() -> None:
     down = head.shapes(name)[INDEX["eyeLookDownLeft"], lid, 1].mean() / blink[lid].mean()
     up = head.shapes(name)[INDEX["eyeLookUpLeft"], lid, 1].mean()
     assert 0.3 < down < 0.6 and up > 0
-    layer_ = LifeLayer(spoken(30.0), RATE, Life.parse("blinks"), seed=0)
+    layer_ = LivelinessLayer(spoken(30.0), RATE, Liveliness.parse("blinks"), seed=0)
     looking_down = np.zeros((900, 52), np.float32)
     looking_down[:, [INDEX["eyeLookDownLeft"], INDEX["eyeLookDownRight"]]] = 1.0
     weights, _ = layer_(looking_down, 0)
@@ -228,28 +231,30 @@ def test_nothing_to_hear_and_very_little() -> None:
 
 def test_livelier_people_move_more() -> None:
     audio = spoken(20.0)
-    calm, vivid = (layer(audio, manner=SpeakerProfile(head_motion=amount), seed=1)[1] for amount in (0.4, 1.5))
+    calm, vivid = (layer(audio, profile=SpeakerProfile(head_motion=amount), seed=1)[1] for amount in (0.4, 1.5))
     assert vivid[:, :3].std() > 2 * calm[:, :3].std()  # type: ignore[index]
 
 
 def test_wishes_are_read_and_refused() -> None:
-    assert Life.parse("all") == Life() == Life.parse(True) and Life.parse("none") == NONE == Life.parse(False)
-    wish = Life.parse("blinks, head:0.5")
-    assert wish == Life(1, 0, 0.5, 0) and Life.parse(str(wish)) == wish and str(NONE) == "none"
+    assert Liveliness.parse("all") == Liveliness() == Liveliness.parse(True) and Liveliness.parse(
+        "none"
+    ) == NO_LIVELINESS == Liveliness.parse(False)
+    wish = Liveliness.parse("blinks, head:0.5")
+    assert wish == Liveliness(1, 0, 0.5, 0) and Liveliness.parse(str(wish)) == wish
+    assert str(NO_LIVELINESS) == "none"
     for bad, said in (("winks", "winks.*choose all"), ("head:much", "much"), ("head:9", "0..3"), ("", "choose"),
                       ("head,head", "head"), ("head:nan", "0..3")):  # fmt: skip
         with pytest.raises(InputError, match=said):
-            Life.parse(bad)
+            Liveliness.parse(bad)
     with pytest.raises(InputError, match="mesh of its own"):
         _mesh_talker("blinks")
     assert _mesh_talker(True).provenance["liveliness"] == "none"
 
 
-def _mesh_talker(wish: bool | str):  # type: ignore[no-untyped-def]
+def _mesh_talker(wish: bool | str) -> AnimationInfo:
     class Meshy(StandIn):
-        def style(self, name: str | None) -> None: ...
-
-        def person(self, identity: object, *, paint: bool = True) -> object:
+        def face(self, wish: object = None, *, paint: bool = True) -> Identity:
             return load_head().identity(load_head().identity_names[0])
 
-    return stream((spoken(1.0), RATE), source=Meshy(), liveliness=wish)[0]
+    talker = Talker(Meshy())
+    return talker.stream((spoken(1.0), RATE), talker.cast(liveliness=wish))[0]

@@ -1,4 +1,4 @@
-"""From a talker's windows to frames: curves found, silence still, eyes alive, any rate, any cut, same bits twice."""
+"""From a talker's blocks to frames: curves found, silence still, eyes alive, any rate, any cut, same bits twice."""
 
 import math
 import wave
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stand_in import StandIn, spoken
 
-from parlante.animation import animate, animate_to, stream
+from parlante.animation import Talker, animate, animate_to
 from parlante.animation.liveliness.layer import EYES
 from parlante.core import InputError
 from parlante.export.npz import load
@@ -26,26 +26,26 @@ FACE = np.setdiff1d(np.arange(52), EYES)
 
 
 def test_known_curves_come_back_and_vertices_are_theirs(stand_in: StandIn) -> None:
-    result = animate((spoken(2.0), 16000), source=stand_in, liveliness=False)
+    result = animate((spoken(2.0), 16000), model=stand_in, liveliness=False)
     assert result.vertices.shape == (60, load_head().topology.num_vertices, 3)
-    np.testing.assert_allclose(result.weights, stand_in.curves(), atol=0.03)
-    truth = result.neutral + np.tensordot(stand_in.curves(), load_head().shapes(load_head().identity_names[0]), 1)
+    np.testing.assert_allclose(result.weights, stand_in.curves(60), atol=0.03)
+    truth = result.neutral + np.tensordot(stand_in.curves(60), load_head().shapes(load_head().identity_names[0]), 1)
     skin = load_head().topology.regions["skin"]
     assert np.abs(result.vertices - truth)[:, skin].max() < 2e-5, "skin keeps what the curves cannot explain"
     assert result.head_pose is None and result.weight_names == ARKIT_NAMES
 
 
 def test_eyes_and_head_come_from_the_liveliness_layer(stand_in: StandIn) -> None:
-    result = animate((spoken(8.0), 16000), source=stand_in, seed=3)
+    result = animate((spoken(8.0), 16000), model=stand_in, seed=3)
     lids = result.weights[:, INDEX["eyeBlinkLeft"]]
     assert lids.max() > 0.8, "it blinks"
     assert np.median(lids) < 0.2, "the talker's half-shut eye is replaced"
     assert np.abs(result.head_pose).max() > 0.005 and result.head_pose.shape == (240, 6)
-    np.testing.assert_allclose(result.weights[:, FACE], stand_in.curves()[:, FACE], atol=0.03)
+    np.testing.assert_allclose(result.weights[:, FACE], stand_in.curves(240)[:, FACE], atol=0.03)
 
 
 def test_silence_is_a_still_closed_mouth_and_a_living_face(stand_in: StandIn) -> None:
-    result = animate((spoken(14.0, silent_after=2.0), 16000), source=stand_in, seed=1)
+    result = animate((spoken(14.0, silent_after=2.0), 16000), model=stand_in, seed=1)
     aperture = lip_aperture(result.vertices, result.topology)
     rest = lip_aperture(result.neutral[None], result.topology)[0]
     assert np.abs(aperture[80:] - rest).max() < 2e-4
@@ -56,15 +56,8 @@ def test_silence_is_a_still_closed_mouth_and_a_living_face(stand_in: StandIn) ->
 
 
 def test_teeth_and_eyeballs_stay_rigid(stand_in: StandIn) -> None:
-    noise = np.random.default_rng(0)
-    plain = stand_in.windows
-
-    def noisy(request):  # type: ignore[no-untyped-def]
-        for window in plain(request):
-            yield window._replace(offsets=window.offsets + noise.normal(size=window.offsets.shape).astype("f4") * 1e-3)
-
-    stand_in.windows = noisy  # type: ignore[method-assign]
-    result = animate((spoken(1.0), 16000), source=stand_in)
+    stand_in.noise = np.random.default_rng(0)
+    result = animate((spoken(1.0), 16000), model=stand_in)
     shapes = load_head().shapes(load_head().identity_names[0])
     for name in ("teeth_lower", "eyeball_left"):
         region = load_head().topology.regions[name]
@@ -74,7 +67,7 @@ def test_teeth_and_eyeballs_stay_rigid(stand_in: StandIn) -> None:
 
 @pytest.mark.parametrize("fps", [24.0, 25.0, 59.94])
 def test_other_frame_rates_keep_the_motion(stand_in: StandIn, fps: float) -> None:
-    result = animate((spoken(3.0), 16000), source=stand_in, fps=fps, liveliness=False)
+    result = animate((spoken(3.0), 16000), model=stand_in, fps=fps, liveliness=False)
     assert len(result.vertices) == math.ceil(3.0 * fps - 1e-9) and result.fps == fps
     time = np.minimum(np.arange(len(result.vertices)) / fps, 89 / 30)
     wanted = 0.3 + 0.25 * np.sin(2 * np.pi * 2 * time)
@@ -83,14 +76,14 @@ def test_other_frame_rates_keep_the_motion(stand_in: StandIn, fps: float) -> Non
 
 def test_the_cuts_of_the_talker_leave_no_trace() -> None:
     whole, pieces = (
-        animate((spoken(3.0), 16000), source=StandIn(piece), fps=50, liveliness=False) for piece in (1000, 11)
+        animate((spoken(3.0), 16000), model=StandIn(piece), fps=50, liveliness=False) for piece in (1000, 11)
     )
     assert np.abs(whole.vertices - pieces.vertices).max() < 2e-5
     assert np.abs(whole.weights - pieces.weights).max() < 0.02
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(stand_in: StandIn) -> None:
-    one, two, other = (animate((spoken(4.0), 16000), source=stand_in, seed=seed) for seed in (5, 5, 6))
+    one, two, other = (animate((spoken(4.0), 16000), model=stand_in, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.vertices, two.vertices)
     assert not np.array_equal(one.head_pose, other.head_pose)
     assert one.provenance["seed"] == 5 and one.provenance["model"] == "stand-in"
@@ -99,11 +92,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(stand_in: StandI
 def test_styles_strengths_and_texture_reach_the_talker(stand_in: StandIn) -> None:
     names = load_head().identity_names
     result = animate(
-        (spoken(0.5), 16000), source=stand_in, identity=names[1], style=names[2], wrinkle_style=names[3],
+        (spoken(0.5), 16000), model=stand_in, identity=names[1], style=names[2], wrinkle_style=names[3],
         motion_strength=0.5, texture=False,
     )  # fmt: skip
-    request = stand_in.requests[-1]
-    assert (request.identity.name, request.motion_style, request.wrinkle_style) == (names[1], names[2], names[3])
+    face, style, sampling = stand_in.calls[-1]
+    assert (face.name, style.name, style.wrinkle_name) == (names[1], names[2], names[3])
+    assert sampling.motion_strength == 0.5 and not sampling.wrinkles
     assert result.wrinkle is None and result.albedo is None
     assert result.provenance["motion_style"] == names[2] and result.provenance["wrinkle_style"] == names[3]
 
@@ -113,26 +107,26 @@ def test_unknown_names_and_numbers_out_of_range_are_told(stand_in: StandIn) -> N
     typo = name[:-1] + "x"
     sound = (spoken(0.2), 16000)
     with pytest.raises(InputError, match=rf"unknown identity '{typo}'; did you mean '{name}'"):
-        stream(sound, identity=typo, source=stand_in)
+        Talker(stand_in).cast(identity=typo)
     with pytest.raises(InputError, match="unknown style"):
-        stream(sound, style="nobody", source=stand_in)
+        Talker(stand_in).cast(style="nobody")
     for wrong in ({"fps": 0}, {"fps": math.nan}, {"motion_strength": -1}, {"seed": -1}, {"steps": 0}):
         with pytest.raises(InputError, match="must"):
-            stream(sound, source=stand_in, **wrong)
+            animate(sound, model=stand_in, **wrong)
 
 
 def test_what_a_talker_lacks_is_not_passed_over(stand_in: StandIn) -> None:
     sound = (spoken(0.2), 16000)
     with pytest.raises(InputError, match=r"must lie in 1\.\.1000, got 2000"):
-        stream(sound, source=stand_in, steps=2000)
-    stand_in.max_steps = 0
+        animate(sound, model=stand_in, steps=2000)
+    stand_in.able(solver_steps=0)
     with pytest.raises(InputError, match="has no solver"):
-        stream(sound, source=stand_in, steps=4)
-    stand_in.wrinkle_size = None
-    stream(sound, source=stand_in)
-    for wish in ({"wrinkle_style": stand_in.style_names[0]}, {"wrinkle_strength": 2.0}):
+        animate(sound, model=stand_in, steps=4)
+    stand_in.able(wrinkle_size=None)
+    animate(sound, model=stand_in)
+    for wish in ({"wrinkle_style": stand_in.abilities.styles[0]}, {"wrinkle_strength": 2.0}):
         with pytest.raises(InputError, match="makes no wrinkles"):
-            stream(sound, source=stand_in, **wish)
+            animate(sound, model=stand_in, **wish)
 
 
 def test_files_are_written_as_it_goes(stand_in: StandIn, tmp_path: Path) -> None:
@@ -140,7 +134,7 @@ def test_files_are_written_as_it_goes(stand_in: StandIn, tmp_path: Path) -> None
     take = animate_to(
         (spoken(3.0), 16000),
         [tmp_path / "a.npz", tmp_path / "a.csv"],
-        source=stand_in,
+        model=stand_in,
         progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (90, 90) and len(seen) > 1 and take.num_frames == 90
@@ -158,16 +152,16 @@ def test_any_rate_and_channel_count(rate: int, channels: int, stand_in: StandIn,
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.tobytes())
-    result = animate(path, source=stand_in)
+    result = animate(path, model=stand_in)
     assert len(result.vertices) == 30
     assert abs(len(result.audio) / result.sample_rate - 1.0) < 2e-3
     assert result.sample_rate == (rate if rate in (8000, 44100, 48000) else 48000)
 
 
 def test_a_moment_of_sound_is_enough(stand_in: StandIn) -> None:
-    assert len(animate((spoken(0.004), 16000), source=stand_in).vertices) == 1
+    assert len(animate((spoken(0.004), 16000), model=stand_in).vertices) == 1
     with pytest.raises(InputError, match="no samples"):
-        animate((np.zeros(0, np.float32), 16000), source=stand_in)
+        animate((np.zeros(0, np.float32), 16000), model=stand_in)
     noisy = spoken(0.5)
     noisy[100:200] = np.nan
-    assert np.isfinite(animate((noisy, 16000), source=stand_in).vertices).all()
+    assert np.isfinite(animate((noisy, 16000), model=stand_in).vertices).all()

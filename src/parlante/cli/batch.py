@@ -1,4 +1,4 @@
-"""`parlante bulk animate|encode|prepare ...`: many files, over processes of this machine or a Ray cluster."""
+"""`parlante batch animate|encode|prepare ...`: many files, over processes of this machine or a Ray cluster."""
 
 import argparse
 import sys
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from parlante.batch.runner import Job
 
 EPILOG = """examples:
-  parlante bulk animate lines/ -o talks/ --workers 4
-  parlante bulk animate lines/ extra.mp3 -o talks/ --format mp4 --format csv --identity NAME --life blinks,gaze
-  parlante bulk animate lines/ -o talks/ --workers 64 --address auto       on the Ray cluster that this machine is in
-  parlante bulk encode prepared/textalk4d -o latents/textalk4d --workers 8
-  parlante bulk prepare textalk4d TexTalkData prepared/textalk4d --workers 8
-  parlante bulk prepare mead MEAD-3D corpora/mead --audio MEAD --workers 8
+  parlante batch animate lines/ -o talks/ --workers 4
+  parlante batch animate lines/ extra.mp3 -o talks/ --format mp4 --format csv --identity NAME --liveliness blinks,gaze
+  parlante batch animate lines/ -o talks/ --workers 64 --address auto       on the Ray cluster that this machine is in
+  parlante batch encode prepared/textalk4d -o latents/textalk4d --workers 8
+  parlante batch prepare textalk4d TexTalkData prepared/textalk4d --workers 8
+  parlante batch prepare mead MEAD-3D corpora/mead --audio MEAD --workers 8
 
 What is finished is kept: an interrupted run goes on where it stopped. A file that fails does not stop the others; all
 failures are listed at the end, and the exit code is 1. A lost worker is replaced and its file begun anew. On a cluster
@@ -82,13 +82,12 @@ def run(options: argparse.Namespace) -> int:
 def _animate(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from parlante.animation.liveliness.layer import Life
     from parlante.batch.jobs import animate_jobs, check_performance, claim, find_recordings, output_suffix
     from parlante.core import InputError
     from parlante.export import check_outputs
 
     how, picture = animate.performance(options)
-    Life.parse(how["liveliness"])
+    how |= {"model": options.model, "device": options.device}
     suffixes = [output_suffix(text) for text in options.format or ["mp4"]]
     target = Path(options.output)
     recordings = find_recordings(options.source, target)
@@ -96,7 +95,7 @@ def _animate(options: argparse.Namespace) -> int:
     if character is not None and not Path(character).exists():
         raise InputError(f"no such character: {character}")
     check_outputs([f"{target / 'any'}{suffix}" for suffix in suffixes])
-    for key in ("source", "style", "motion_style", "wrinkle_style", "identity"):
+    for key in ("model", "style", "motion_style", "wrinkle_style", "identity"):
         how[key] = _absolute(how[key])
     check_performance(suffixes, how, character)
     common = {"how": how, "picture": asdict(picture), "character": character, "parts": options.parts}

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from parlante.animation.completion import animation_of_curves, encode_motion, motion_offsets, wrinkle_maps
-from parlante.animation.source import Request
-from parlante.animation.textalker import TexTalkerSource
+from parlante.animation.completion import (
+    animation_of_curves,
+    default_model,
+    encode_motion,
+    motion_offsets,
+    wrinkle_maps,
+)
+from parlante.animation.talker import said
 from parlante.audio.io import iter_audio
 from parlante.cli import main
 from parlante.core import Animation, InputError
@@ -19,14 +24,15 @@ from parlante.export.npz import load
 from parlante.geometry.uv.ratio import ratio_from_bytes
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
+from parlante.models.head_talker import HeadTalker
 from parlante.models.textalker.completion import latents_given
 
 NAME = "abena"
 
 
 @pytest.fixture(scope="module")
-def source() -> TexTalkerSource:
-    return TexTalkerSource.shared()
+def model() -> HeadTalker:
+    return default_model()
 
 
 def mouthing(frames: int = 40) -> Animation:
@@ -38,50 +44,49 @@ def mouthing(frames: int = 40) -> Animation:
 
 
 @pytest.fixture(scope="module")
-def spoken(source: TexTalkerSource) -> Animation:
+def spoken(model: HeadTalker) -> Animation:
     """Two seconds of the demo sentence as the joint model performs it: motion and the skin that goes with it."""
     audio = np.concatenate(list(iter_audio(Path(__file__).parents[2] / "assets" / "demo.wav", sample_rate=16000)))[
         :32000
     ]
-    source.listen(audio)
-    person = load_head().identity(NAME)
-    windows = list(source.windows(Request(person)))
-    offsets = np.concatenate([window.offsets for window in windows])
-    stored = np.concatenate([window.wrinkle for window in windows if window.wrinkle is not None])
+    person = model.face(NAME)
+    blocks = list(said(model.session(person, model.style(None, person)), audio))
+    offsets = np.concatenate([block.motion for block in blocks])
+    stored = np.concatenate([block.wrinkle for block in blocks if block.wrinkle is not None])
     return replace(mouthing(len(offsets)), vertices=person.neutral + offsets, wrinkle=stored, weights=None)
 
 
-def test_wrinkles_follow_motion_without_sound(source: TexTalkerSource, spoken: Animation) -> None:
+def test_wrinkles_follow_motion_without_sound(model: HeadTalker, spoken: Animation) -> None:
     """Their changes go with those of the skin that went with the motion."""
-    made = np.concatenate([maps for _, maps in wrinkle_maps(spoken, source=source)])
+    made = np.concatenate([maps for _, maps in wrinkle_maps(spoken, model=model)])
     assert spoken.wrinkle is not None and made.shape == spoken.wrinkle.shape and made.dtype == np.uint8
     want, got = (np.log(ratio_from_bytes(maps)) for maps in (spoken.wrinkle, made))
     want, got = want - want.mean(0), got - got.mean(0)
     assert (want * got).sum() / np.sqrt(np.square(want).sum() * np.square(got).sum()) > 0.45
-    again = next(maps for _, maps in wrinkle_maps(spoken, source=source))
+    again = next(maps for _, maps in wrinkle_maps(spoken, model=model))
     assert (again == made[: len(again)]).all()
 
 
-def test_motion_follows_wrinkles_without_sound(source: TexTalkerSource, spoken: Animation) -> None:
+def test_motion_follows_wrinkles_without_sound(model: HeadTalker, spoken: Animation) -> None:
     assert spoken.wrinkle is not None
     offsets = spoken.vertices - spoken.neutral
-    made = np.concatenate([piece for _, piece in motion_offsets(spoken, audio=None, source=source)])
+    made = np.concatenate([piece for _, piece in motion_offsets(spoken, audio=None, model=model)])
     assert made.shape == offsets.shape
     lips = load_head().topology.regions["lips"]
     distance = np.linalg.norm((made - offsets)[:, lips], axis=-1).mean()
     assert distance < 0.7 * np.linalg.norm((offsets - offsets.mean(0))[:, lips], axis=-1).mean()
     coarse = replace(spoken, wrinkle=np.ascontiguousarray(spoken.wrinkle[:, ::2, ::2]))
-    halved = np.concatenate([piece for _, piece in motion_offsets(coarse, source=source)])
+    halved = np.concatenate([piece for _, piece in motion_offsets(coarse, model=model)])
     assert np.linalg.norm((halved - made)[:, lips], axis=-1).mean() < 0.5 * distance
     with pytest.raises(InputError, match="no wrinkle maps"):
-        next(motion_offsets(replace(spoken, wrinkle=None), source=source))
+        next(motion_offsets(replace(spoken, wrinkle=None), model=model))
 
 
-def test_what_is_given_is_kept(source: TexTalkerSource) -> None:
+def test_what_is_given_is_kept(model: HeadTalker) -> None:
     """The known half comes back as given, over several windows, but for what the basis of latents cannot say."""
     animation = mouthing(200)
-    known = encode_motion(source, animation.vertices - animation.neutral)
-    style, talker = source.style(NAME), source.talker
+    known = encode_motion(model, animation.vertices - animation.neutral)
+    style, talker = model.style(NAME), model.generator.network
     windows = list(latents_given(talker, "motion", known, style, steps=2, generator=torch.Generator().manual_seed(0)))
     assert [w.start for w in windows] == [0, 84, 168]
     made = torch.cat([w.motion[0] for w in windows])
@@ -95,13 +100,13 @@ def test_what_is_given_is_kept(source: TexTalkerSource) -> None:
         next(latents_given(talker, "motion", known[:, :4], style))
 
 
-def test_command(source: TexTalkerSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(model: HeadTalker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     animation = replace(mouthing(20), fps=25.0, audio=np.zeros(12800, np.float32))
     save(animation, tmp_path / "bare.npz")
     command = ["wrinkles", str(tmp_path / "bare.npz"), "-o", str(tmp_path / "out.npz"), "-q", "--steps", "2"]
     assert main([*command, "--no-audio"]) == 0
     back = load(tmp_path / "out.npz")
-    assert back.wrinkle is not None and back.wrinkle.shape == (20, *source.wrinkle_size, 3)
+    assert back.wrinkle is not None and back.wrinkle.shape == (20, *model.abilities.wrinkle_size, 3)
     assert (back.vertices == animation.vertices).all() and back.fps == 25
     assert back.weights is not None and (back.weights == animation.weights).all()
     noise = np.random.default_rng(0).normal(0, 0.1, 12800).astype(np.float32)

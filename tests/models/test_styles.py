@@ -11,11 +11,11 @@ from published_files import VERTICES, tiny_talker
 from stand_in import spoken
 
 from parlante import animate
-from parlante.animation.sources import find_source
 from parlante.cli import main
 from parlante.export.folder import write_wav
 from parlante.export.npz import load
-from parlante.models.talker import FAMILIES, Templates
+from parlante.models.registry import load_model, motion_families
+from parlante.models.templates import Templates
 
 SPEECH = (spoken(0.4), 16000)
 
@@ -30,11 +30,11 @@ def model(family: str, path: Path) -> str:
     return str(talker.save(path))
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "textalker"])
+@pytest.mark.parametrize("family", [*motion_families(), "textalker"])
 def test_two_styles_are_mixed_and_exaggerated(family: str, tmp_path: Path) -> None:
     name = model(family, tmp_path / "talker")
-    source = find_source(name)
-    first, second = source.style_names[:2]
+    source = load_model(name)
+    first, second = source.abilities.styles[:2]
     a, b = source.style(first), source.style(second)
     write_wav(tmp_path / "line.wav", *SPEECH)
     own = {"texture": False, "liveliness": False} if family == "textalker" else {}
@@ -45,10 +45,10 @@ def test_two_styles_are_mixed_and_exaggerated(family: str, tmp_path: Path) -> No
         assert main([*words, "-o", str(tmp_path / "talk.npz")]) == 0
         return load(tmp_path / "talk.npz").vertices
 
-    made = {amount: animate(SPEECH, source=name, style=a.mix(b, amount), **own).vertices for amount in (0, 0.5, 1, 2)}
-    heard = animate(str(tmp_path / "line.wav"), source=name, style=a.mix(b, 2), **own).vertices
+    made = {amount: animate(SPEECH, model=name, style=a.mix(b, amount), **own).vertices for amount in (0, 0.5, 1, 2)}
+    heard = animate(str(tmp_path / "line.wav"), model=name, style=a.mix(b, 2), **own).vertices
     assert all(np.isfinite(vertices).all() for vertices in made.values())
-    ends = [animate(SPEECH, source=name, style=who, **own).vertices for who in (first, second)]
+    ends = [animate(SPEECH, model=name, style=who, **own).vertices for who in (first, second)]
     np.testing.assert_allclose(made[0], ends[0], atol=1e-5)
     np.testing.assert_allclose(made[1], ends[1], atol=1e-5)
     if family != "codetalker":  # whose answer is a choice of codes; its style codes are mixed all the same

@@ -1,4 +1,4 @@
-"""parlante bulk: a folder in, a folder out; what is finished stays, what fails is listed, the rest is done."""
+"""parlante batch: a folder in, a folder out; what is finished stays, what fails is listed, the rest is done."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ def recording(path: Path, seconds: float = 0.2) -> Path:
 
 
 def bulk(*arguments: object) -> int:
-    return main(["bulk", "animate", *map(str, arguments)])
+    return main(["batch", "animate", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Jobs are done in this process by a quick stand-in for the talker."""
     from stand_in import StandIn
 
+    from parlante.animation import Talker
     from parlante.batch import jobs as bulk_jobs
     from parlante.batch import runner as module
 
@@ -42,7 +43,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return (perform(job) for job in jobs)
 
     monkeypatch.setattr(module, "run_jobs", one_by_one)
-    monkeypatch.setattr(bulk_jobs, "_source", lambda wish: StandIn())
+    monkeypatch.setattr(bulk_jobs, "_talker", lambda model, device: Talker(StandIn()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,7 +53,19 @@ def test_everything_is_done_once_and_failures_are_listed(here: Path, capsys: pyt
         recording(here / "lines" / name)
     (here / "lines/broken.wav").write_bytes(b"nonsense")
     (here / "lines/notes.txt").write_text("not a recording")
-    arguments = ("lines", "-o", "out", "--format", "csv", "--format", "npz", "--no-texture", "--life", "head", "-q")
+    arguments = (
+        "lines",
+        "-o",
+        "out",
+        "--format",
+        "csv",
+        "--format",
+        "npz",
+        "--no-texture",
+        "--liveliness",
+        "head",
+        "-q",
+    )
     assert bulk(*arguments) == 1
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and error[0].startswith("lines/broken.wav: ") and "Traceback" not in error[0]
@@ -86,8 +99,8 @@ def test_everything_is_done_once_and_failures_are_listed(here: Path, capsys: pyt
         (["lines", "twice/a.wav", "-o", "out"], "would share their outputs"),
         (["lines", "-o", "out", "--format", "avi"], "unknown format 'avi'"),
         (["lines", "-o", "out", "--workers", "0"], "--workers must be 1 or more"),
-        (["lines", "-o", "out", "--life", "winks"], "winks"),
-        (["lines", "-o", "full"], "is no output of parlante bulk"),
+        (["lines", "-o", "out", "--liveliness", "winks"], "winks"),
+        (["lines", "-o", "full"], "is no output of parlante batch"),
         (["lines", "-o", "out", "--character", "none.glb"], "no such character"),
         (["lines", "-o", "out", "--identity", "nobody"], "nobody"),
         (["lines", "-o", "out", "--style", "nobody.style"], "nobody.style"),
@@ -131,7 +144,7 @@ def test_a_clip_store_is_what_the_single_command_makes(
     np.savez(here / "mine/templates.npz", ann=np.zeros((5, 3)), bob=np.ones((5, 3)))
     broken = here / "mine/vertices_npy/bob_2.npy"
     np.save(broken, np.full((15, 5, 3), np.nan, np.float32))
-    assert main(["bulk", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
+    assert main(["batch", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
     told = capsys.readouterr()
     assert "4 done" in told.err and "bob_2" in told.out and "not finite" in told.out
     assert main(["prepare", "own", "mine", "one", "--unit", "0.001", "-q"]) == 0
@@ -143,9 +156,9 @@ def test_a_clip_store_is_what_the_single_command_makes(
     np.testing.assert_array_equal(many.identity("bob").neutral, one.identity("bob").neutral)
 
     np.save(broken, rng.normal(0, 9, (15, 5, 3)).astype(np.float32))
-    assert main(["bulk", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
+    assert main(["batch", "prepare", "own", "mine", "many", "--unit", "0.001"]) == 0
     assert "1 done, 3 kept from before" in capsys.readouterr().err and len(open_corpus(here / "many").rows) == 4
-    assert main(["bulk", "prepare", "own", "mine", "many"]) == 2
+    assert main(["batch", "prepare", "own", "mine", "many"]) == 2
     assert "another" in capsys.readouterr().err
 
 
@@ -176,7 +189,7 @@ def test_encode_and_prepare_are_what_the_single_commands_make(tmp_path: Path, mo
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     raw = write_miniature(tmp_path / "raw", 12)
     options = ["--held-out", "1", "--shortest", "3", "-q"]
-    assert main(["bulk", "prepare", "textalk4d", str(raw), str(tmp_path / "bulk"), *options, "--workers", "1"]) == 0
+    assert main(["batch", "prepare", "textalk4d", str(raw), str(tmp_path / "bulk"), *options, "--workers", "1"]) == 0
     assert main(["prepare", "textalk4d", str(raw), str(tmp_path / "one"), *options]) == 0
     for path in sorted((tmp_path / "one").rglob("*.npy")):
         other = tmp_path / "bulk" / path.relative_to(tmp_path / "one")
@@ -198,7 +211,7 @@ def test_encode_and_prepare_are_what_the_single_commands_make(tmp_path: Path, mo
     for kind in ("motion", "wrinkle"):
         VQAutoEncoder(small).save(tmp_path / "pair" / kind, stats=Prepared(tmp_path / "one").stats)
     data, model = str(tmp_path / "one"), ["--model", str(tmp_path / "pair"), "-q"]
-    assert main(["bulk", "encode", data, *model, "-o", str(tmp_path / "many"), "--workers", "1"]) == 0
+    assert main(["batch", "encode", data, *model, "-o", str(tmp_path / "many"), "--workers", "1"]) == 0
     assert main(["encode", data, *model, "-o", str(tmp_path / "single")]) == 0
     names = sorted(path.relative_to(tmp_path / "single") for path in (tmp_path / "single").rglob("*") if path.is_file())
     assert names == sorted(p.relative_to(tmp_path / "many") for p in (tmp_path / "many").rglob("*") if p.is_file())

@@ -1,0 +1,385 @@
+"""The public face of a talker: speech in, a finished animation out.
+
+>>> talker = Talker.from_pretrained("textalker")  # doctest: +SKIP
+>>> animation = talker("line.wav", identity="amara", style="mateo:0.7,giulia:0.3", seed=1)  # doctest: +SKIP
+>>> animation.save("line.glb", "line.mp4")  # doctest: +SKIP
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parlante.animation.liveliness.layer import LivelinessLayer
+from parlante.animation.postprocess import Composer, MouthCloser, WeightSolver, at_rate
+from parlante.animation.prefetch import ahead
+from parlante.audio.recording import Speech, hear
+from parlante.core import Animation, Identity, InputError, Style
+from parlante.core.frames import AnimationInfo, FrameBlock
+from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
+from parlante.core.style import combined
+from parlante.core.timing import num_frames
+from parlante.export import check_fit, check_outputs, open_sinks
+from parlante.export.frames import Sink
+from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
+from parlante.models.registry import load_model
+from parlante.models.talker import Audio, Session, SpeechModel
+
+AudioLike = Path | str | tuple[NDArray[np.floating], int]
+"""A file, or (samples (N,) or (N, channels), sample rate)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Casting:
+    """Who speaks, how, and with what liveliness: everything about an animation but the recording."""
+
+    face: Identity
+    style: Style
+    sampling: Sampling
+    liveliness: Liveliness
+    profile: SpeakerProfile
+    """How the person of the motion style blinks and nods."""
+    fps: float
+    facts: dict[str, Any]
+    """For the provenance."""
+
+
+class Talker:
+    """A speech model, and what turns its frames into an animation. Sessions share no state, so threads may share it."""
+
+    def __init__(self, model: SpeechModel) -> None:
+        self.model = model
+
+    @classmethod
+    def from_pretrained(
+        cls, model: "SpeechModel | Path | str | None" = None, *, device: torch.device | str = "cpu"
+    ) -> "Talker":
+        """A shipped model by name (none: TexTalker), a folder of `parlante train` or `parlante convert`, a plug-in's.
+
+        Raises InputError for an unknown name, a damaged folder, or a device that is not there.
+        """
+        return cls(load_model(model, device))
+
+    # -- whole recordings
+
+    def __call__(
+        self,
+        speech: AudioLike,
+        *,
+        identity: str | Identity | None = None,
+        style: str | Style | None = None,
+        motion_style: str | Style | None = None,
+        wrinkle_style: str | Style | None = None,
+        emotion: Mapping[str, float] | None = None,
+        motion_strength: float = 1.0,
+        wrinkle_strength: float = 1.0,
+        seed: int = 0,
+        steps: int | None = None,
+        fps: float | None = None,
+        texture: bool = True,
+        liveliness: bool | str | Liveliness = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Animation:
+        """A face that says `speech`, in memory. For recordings of many minutes use `write`, whose memory stays flat.
+
+        speech: a file, or (samples (N,) or (N, channels), sample rate). identity: a name of the embedded head (its
+        first if absent), or of a converted checkpoint's faces, or a mesh file of its topology. style: whose speaking
+        style; motion_style and wrinkle_style override it for motion and skin; by default the identity's own; each a
+        name, a mixture such as `ada:0.7,bo:0.3`, a `.style` file or a `Style`. emotion: amounts 0..1 by name, for
+        models that show some. Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. steps:
+        of the solver. fps: 1..240, none: the model's own. texture: False leaves out wrinkles and skin. liveliness:
+        blinks, gaze, head movement and breath; False or `none`: exactly the model's own; or some of them, such as
+        `blinks,head:0.5`. progress(done, total) is called in frames. Raises InputError for anything that cannot be
+        used.
+        """
+        casting = self.cast(
+            identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style, emotion=emotion,
+            motion_strength=motion_strength, wrinkle_strength=wrinkle_strength, seed=seed, steps=steps, fps=fps,
+            texture=texture, liveliness=liveliness,
+        )  # fmt: skip
+        info, blocks = self.stream(speech, casting)
+        kept: list[FrameBlock] = []
+        fill(info, blocks, (), progress, kept.append)
+        return in_memory(info, kept)
+
+    def write(
+        self,
+        speech: AudioLike,
+        outputs: Sequence[Path | str],
+        casting: Casting | None = None,
+        *,
+        picture: Picture | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        keep: Callable[[FrameBlock], None] | None = None,
+        live: Callable[[AnimationInfo], Sink] | None = None,
+    ) -> AnimationInfo:
+        """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
+
+        casting: of `cast`, the default if none. `keep` sees every block; `live` makes one more sink, such as an
+        `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. Raises InputError before any
+        work if an output cannot be written.
+        """
+        check_outputs(outputs)
+        info, blocks = self.stream(speech, casting or self.cast())
+        check_fit(outputs, info)
+        with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
+            fill(info, blocks, [*extra, *sinks], progress, keep)
+        return info
+
+    def cast(
+        self,
+        *,
+        identity: str | Identity | None = None,
+        style: str | Style | None = None,
+        motion_style: str | Style | None = None,
+        wrinkle_style: str | Style | None = None,
+        emotion: Mapping[str, float] | None = None,
+        motion_strength: float = 1.0,
+        wrinkle_strength: float = 1.0,
+        seed: int = 0,
+        steps: int | None = None,
+        fps: float | None = None,
+        texture: bool = True,
+        liveliness: bool | str | Liveliness = True,
+        skin: bool = True,
+    ) -> Casting:
+        """Who speaks and how, checked against what the model can do; the keywords are those of a call.
+
+        skin: False saves painting the albedo, where nobody looks at it. Raises InputError.
+        """
+        model = self.model
+        sampling = Sampling(
+            seed=seed,
+            steps=steps,
+            motion_strength=motion_strength,
+            wrinkle_strength=wrinkle_strength,
+            wrinkles=texture,
+        )
+        if fps is not None and not 1 <= fps <= 240:
+            raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
+        if emotion and (unknown := [name for name in emotion if name not in model.abilities.emotions]):
+            known = ", ".join(model.abilities.emotions) or "none"
+            raise InputError(f"{model.name} does not show {', '.join(unknown)}; emotions it knows: {known}")
+        if model.abilities.wrinkle_size is None and wrinkle_style is not None:
+            raise InputError(f"{model.name} makes no wrinkles; leave wrinkle style and wrinkle strength out")
+        face = model.face(identity, paint=skin and texture)
+        life = Liveliness.parse(liveliness)
+        if face.shapes is None:
+            if not isinstance(liveliness, bool) and life != NO_LIVELINESS:
+                raise InputError(
+                    f"{model.name} moves a mesh of its own without eyes or head pose; leave the liveliness out"
+                )
+            life = NO_LIVELINESS
+        wishes = [style if wish is None else wish for wish in (motion_style, wrinkle_style)]
+        moves = model.style(wishes[0], face)
+        wrinkles = moves if wishes[1] is wishes[0] else model.style(wishes[1], face)
+        facts = {
+            **face.facts,
+            "identity": face.name,
+            "motion_style": _style_name(wishes[0], face),
+            "wrinkle_style": _style_name(wishes[1], face),
+            "motion_strength": motion_strength,
+            "wrinkle_strength": wrinkle_strength,
+            "seed": seed,
+            "steps": steps,
+            "liveliness": str(life),
+        }
+        profile = _profile(wishes[0], model, face)
+        rate = model.fps if fps is None else fps
+        return Casting(face, combined(moves, wrinkles), sampling, life, profile, rate, facts)
+
+    def stream(self, speech: AudioLike, casting: Casting) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
+        """The facts of an animation, and an iterator that makes its frames, a window of the model at a time."""
+        recording, face = hear(speech), casting.face
+        info = AnimationInfo(
+            topology=face.topology,
+            fps=casting.fps,
+            num_frames=num_frames(len(recording.audio), recording.sample_rate, casting.fps),
+            neutral=face.neutral,
+            audio=recording.audio,
+            sample_rate=recording.sample_rate,
+            albedo=face.albedo if casting.sampling.wrinkles else None,
+            weight_names=face.weight_names,
+            shapes=face.shapes,
+            pivot=face.pivot,
+            wrinkle_size=self.model.abilities.wrinkle_size if casting.sampling.wrinkles else None,
+            has_pose=casting.liveliness.moves_head,
+            provenance={**self.model.provenance, **casting.facts, "speech": recording.name},
+        )
+        session = self.model.session(face, casting.style, sampling=casting.sampling)
+        return info, finished_frames(info, recording, casting, said(session, recording.audio_16k), self.model.fps)
+
+    # -- sessions
+
+    def session(
+        self,
+        *,
+        look_ahead: float | None = None,
+        identity: str | Identity | None = None,
+        style: str | Style | None = None,
+        motion_style: str | Style | None = None,
+        wrinkle_style: str | Style | None = None,
+        motion_strength: float = 1.0,
+        wrinkle_strength: float = 1.0,
+        seed: int = 0,
+        steps: int | None = None,
+        fps: float | None = None,
+        texture: bool = True,
+        liveliness: bool | str | Liveliness = True,
+    ) -> "TalkerSession":
+        """An utterance whose sound comes in pieces: `push`, `finish`, `reset`; a context manager.
+
+        look_ahead: seconds of sound after a frame before it is given; none: frames come when the sound has ended. Other
+        keywords as in a call. Raises InputError for a look-ahead that the model cannot keep.
+        """
+        casting = self.cast(
+            identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style,
+            motion_strength=motion_strength, wrinkle_strength=wrinkle_strength, seed=seed, steps=steps, fps=fps,
+            texture=texture, liveliness=liveliness,
+        )  # fmt: skip
+        self.model.session(casting.face, casting.style, sampling=casting.sampling, look_ahead=look_ahead)
+        return TalkerSession(self, casting)
+
+
+class TalkerSession:
+    """One utterance at 16 kHz, mono, -1..1, in pieces of any size. Frames are those of the whole recording."""
+
+    def __init__(self, talker: Talker, casting: Casting) -> None:
+        self._talker, self.casting = talker, casting
+        self._pieces: list[Audio] = []
+        self.info: AnimationInfo | None = None
+        """Facts of the animation; known after `finish`."""
+
+    def push(self, audio_16k: NDArray[np.floating]) -> Iterator[FrameBlock]:
+        """Take the next sound (n,); gives the frames that are ready. Raises InputError for another shape."""
+        if audio_16k.ndim != 1:
+            raise InputError(f"push mono audio (n,) at 16 kHz, got an array of shape {audio_16k.shape}")
+        self._pieces.append(np.asarray(audio_16k, np.float32))
+        return iter(())
+
+    def finish(self) -> Iterator[FrameBlock]:
+        """The sound has ended: all frames that are left. The session is then ready for another utterance."""
+        pieces, self._pieces = self._pieces, []
+        if not pieces:
+            return iter(())
+        self.info, blocks = self._talker.stream((np.concatenate(pieces), 16000), self.casting)
+        return blocks
+
+    def reset(self) -> None:
+        """Forget what was pushed."""
+        self._pieces = []
+
+    def __enter__(self) -> "TalkerSession":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.reset()
+
+
+def said(session: Session, audio: Audio) -> Iterator[FrameBlock]:
+    """All frames of a recording that is pushed at once."""
+    yield from session.push(audio)
+    yield from session.finish()
+
+
+def finished_frames(
+    info: AnimationInfo, recording: Speech, casting: Casting, blocks: Iterator[FrameBlock], fps: float
+) -> Iterator[FrameBlock]:
+    """A talker's blocks at `fps` as finished frames of an animation, with its rig where the face has one."""
+    face, start = casting.face, 0
+    if face.shapes is None:
+        compose, alive = None, None
+    else:
+        quiet = recording.digital_silence(fps)
+        blocks = map(WeightSolver(face.shapes, face.topology), blocks)
+        blocks = MouthCloser(face.shapes, face.weight_names, fps, quiet)(blocks)
+        compose = Composer(face)
+        alive = LivelinessLayer(
+            recording.audio_16k, 16000, casting.liveliness, casting.profile, casting.sampling.seed, info.fps
+        )
+    for block in at_rate(blocks, fps, info.fps, info.num_frames):
+        count = min(len(block), info.num_frames - start)
+        if not count:
+            continue
+        block = block[:count]
+        assert block.motion is not None
+        if compose is None or alive is None or block.weights is None:
+            vertices = (info.neutral + block.motion).astype(np.float32, copy=False)
+            yield FrameBlock(start, vertices, block.wrinkle, notes=block.notes)
+        else:
+            weights, pose = alive(block.weights, start)
+            yield FrameBlock(start, compose(weights, block.motion), block.wrinkle, weights, pose, notes=block.notes)
+        start += count
+    assert start == info.num_frames, f"made {start} of {info.num_frames} frames"
+
+
+def in_memory(info: AnimationInfo, blocks: Sequence[FrameBlock]) -> Animation:
+    """An animation from its facts and all its frames."""
+
+    def joined(name: str) -> NDArray[Any] | None:
+        parts = [getattr(block, name) for block in blocks]
+        return None if not parts or parts[0] is None else np.concatenate(parts)
+
+    vertices = joined("vertices")
+    return Animation(
+        topology=info.topology,
+        fps=info.fps,
+        neutral=info.neutral,
+        vertices=np.zeros((0, *info.neutral.shape), np.float32) if vertices is None else vertices,
+        audio=np.array(info.audio),
+        sample_rate=info.sample_rate,
+        wrinkle=joined("wrinkle"),
+        weights=joined("weights"),
+        weight_names=info.weight_names,
+        head_pose=joined("head_pose"),
+        albedo=info.albedo,
+        provenance=info.provenance,
+    )
+
+
+@contextmanager
+def also(make: Callable[[AnimationInfo], Sink] | None, info: AnimationInfo) -> Iterator[list[Sink]]:
+    """The sink that `make` makes, open, or none."""
+    if make is None:
+        yield []
+        return
+    with make(info) as sink:
+        yield [sink]
+
+
+def fill(
+    info: AnimationInfo,
+    blocks: Iterator[FrameBlock],
+    sinks: Sequence[Sink],
+    progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[FrameBlock], None] | None = None,
+) -> None:
+    """Write every block to every sink, while the next one is being made."""
+    done = 0
+    with ahead(blocks) as made:
+        for block in made:
+            for sink in sinks:
+                sink.write(block)
+            if keep is not None:
+                keep(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, info.num_frames)
+
+
+def _style_name(wish: str | Style | None, face: Identity) -> str:
+    """How the provenance names a style."""
+    return face.name if wish is None else wish if isinstance(wish, str) else wish.name
+
+
+def _profile(wish: str | Style | None, model: SpeechModel, face: Identity) -> SpeakerProfile:
+    """How the person of a motion style blinks and nods; neutral for a mixture or an extracted style."""
+    if isinstance(wish, Style) or (wish is not None and wish not in model.abilities.styles):
+        return NEUTRAL
+    profile = profile_of(face.name if wish is None else wish)
+    return replace(profile, blink_rate=min(max(profile.blink_rate, 0.25), 0.4))
