@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from parlante.animation.talker import AudioLike, Talker
 from parlante.core import Animation, Identity, Style
@@ -67,13 +66,24 @@ def animate_to(
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[FrameBlock], None] | None = None,
     live: Callable[[AnimationInfo], Sink] | None = None,
+    identity: str | Identity | None = None,
+    style: str | Style | None = None,
+    motion_style: str | Style | None = None,
+    wrinkle_style: str | Style | None = None,
+    emotion: Mapping[str, float] | None = None,
+    motion_strength: float = 1.0,
+    wrinkle_strength: float = 1.0,
+    seed: int = 0,
+    steps: int | None = None,
+    fps: float | None = None,
+    texture: bool = True,
+    liveliness: bool | str | Liveliness = True,
     source: Model = None,
-    **casting: Any,
 ) -> AnimationInfo:
     """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
-    casting: keywords of `Talker.cast`; the others are those of `Talker.write`. Raises InputError before any work if an
-    output cannot be written.
+    picture, progress, keep and live are those of `Talker.write`, the others those of `animate`. Raises InputError
+    before any work if an output cannot be written.
     """
     if source is not None:
         notice("python", "source=", "model=")
@@ -83,5 +93,9 @@ def animate_to(
     check_outputs(outputs)
     talker = Talker.from_pretrained(model, device=device)
     skin = keep is not None or shows_skin(outputs)
-    cast = talker.cast(skin=skin, **casting)
-    return talker.write(speech, outputs, cast, picture=picture, progress=progress, keep=keep, live=live)
+    casting = talker.cast(
+        skin=skin, identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style,
+        emotion=emotion, motion_strength=motion_strength, wrinkle_strength=wrinkle_strength, seed=seed, steps=steps,
+        fps=fps, texture=texture, liveliness=liveliness,
+    )  # fmt: skip
+    return talker.write(speech, outputs, casting, picture=picture, progress=progress, keep=keep, live=live)

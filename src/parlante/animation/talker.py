@@ -91,11 +91,11 @@ class Talker:
         first if absent), or of a converted checkpoint's faces, or a mesh file of its topology. style: whose speaking
         style; motion_style and wrinkle_style override it for motion and skin; by default the identity's own; each a
         name, a mixture such as `ada:0.7,bo:0.3`, a `.style` file or a `Style`. emotion: amounts 0..1 by name, for
-        models that show some. Strengths: 0..3, 1 leaves the model's. seed: the same one gives the same frames. steps:
-        of the solver. fps: 1..240, none: the model's own. texture: False leaves out wrinkles and skin. liveliness:
-        blinks, gaze, head movement and breath; False or `none`: exactly the model's own; or some of them, such as
-        `blinks,head:0.5`. progress(done, total) is called in frames. Raises InputError for anything that cannot be
-        used.
+        models that show some. motion_strength, wrinkle_strength: 0..3, 1 leaves the model's. seed: the same one gives
+        the same frames. steps: of the solver. fps: 1..240, none: the model's own. texture: False leaves out wrinkles
+        and skin. liveliness: blinks, gaze, head movement and breath; False or `none`: exactly the model's own; or some
+        of them, such as `blinks,head:0.5`. progress(done, total) is called in frames. Raises InputError for anything
+        that cannot be used.
         """
         casting = self.cast(
             identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style, emotion=emotion,
@@ -120,7 +120,8 @@ class Talker:
     ) -> AnimationInfo:
         """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
-        casting: of `cast`, the default if none. `keep` sees every block; `live` makes one more sink, such as an
+        casting: of `cast`, the default if none. picture: how outputs that show pictures show them. progress: as in a
+        call. `keep` sees every block; `live` makes one more sink, such as an
         `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. Raises InputError before any
         work if an output cannot be written.
         """
