@@ -34,26 +34,31 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code (0 done, 2 bad input, 3 `check` advises against, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = _with_new_command(arguments)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    from parlante.core.errors import InputError, MissingExtra
+
+    try:
+        options = _parser(chosen).parse_args(arguments)
+        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+    except (InputError, MissingExtra) as error:
+        print(f"parlante {chosen}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"parlante {chosen}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """All commands by name, and the arguments of the chosen one. Raises InputError for a broken plug-in."""
     parser = argparse.ArgumentParser(prog="parlante", description="Speech in, a textured 3D talking head out.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    arguments = _with_new_command(arguments)
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, help_line) in COMMANDS.items():
         sub = commands.add_parser(name, help=help_line, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == chosen:
             importlib.import_module(module).configure(sub)
-    options = parser.parse_args(arguments)
-    from parlante.core.errors import InputError, MissingExtra
-
-    try:
-        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
-    except (InputError, MissingExtra) as error:
-        print(f"parlante {options.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"parlante {options.command}: interrupted; nothing half-written is left", file=sys.stderr)
-        return 130
+    return parser
 
 
 def _with_new_command(arguments: list[str]) -> list[str]:
