@@ -8,8 +8,9 @@ import pytest
 from glb_reader import Glb, assert_clean
 
 from parlante.core import Animation
+from parlante.core.options import Picture
 from parlante.export import AnimationInfo, FrameBlock, animation_info, frame_blocks, npz
-from parlante.export.outputs import Picture, write_all
+from parlante.export.outputs import write_all
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh import Character

@@ -11,7 +11,7 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import Animation
-from parlante.export import FORMATS, save
+from parlante.export import formats, save
 from parlante.export.calibration import Calibration
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
@@ -72,5 +72,5 @@ def test_its_calibration_is_one(tmp_path: Path) -> None:
 
 def test_its_table_names_every_format() -> None:
     table = " ".join(line for line in PAGE.splitlines() if line.startswith("| `"))
-    missing = [suffix for suffix in FORMATS if f"{suffix}`" not in table]
+    missing = [suffix for suffix in formats() if f"{suffix}`" not in table]
     assert not missing

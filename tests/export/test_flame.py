@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from parlante.core import Animation, InputError
 from parlante.export import save
 from parlante.export.flame import FlameModel
-from parlante.export.outputs import Fidelity
+from parlante.export.formats import Fidelity
 
 
 @pytest.fixture

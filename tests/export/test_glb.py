@@ -9,8 +9,9 @@ from glb_reader import Glb, assert_clean
 
 from parlante.core import Animation, InputError
 from parlante.export import AnimationInfo, FrameBlock, frame_blocks, save
+from parlante.export.formats import Fidelity
 from parlante.export.gltf import quaternions, split_seams
-from parlante.export.outputs import Fidelity, write_all
+from parlante.export.outputs import write_all
 from parlante.geometry.pose import rotation_matrices
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES

@@ -78,6 +78,6 @@ def test_timecodes(frame: int, fps: float, wanted: str) -> None:
 
 
 def test_a_take_without_curves_is_refused(animation: Animation, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no ARKit weights"):
+    with pytest.raises(InputError, match="no blendshape weights"):
         save(replace(animation, weights=None, weight_names=()), tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())

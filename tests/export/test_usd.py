@@ -8,7 +8,8 @@ import pytest
 
 from parlante.core import Animation, InputError
 from parlante.export import AnimationInfo, frame_blocks, save
-from parlante.export.outputs import Fidelity, write_all
+from parlante.export.formats import Fidelity
+from parlante.export.outputs import write_all
 from parlante.geometry.pose import apply_head_pose, neck_weights
 from parlante.head.arkit import ARKIT_NAMES
 

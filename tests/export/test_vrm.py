@@ -9,7 +9,8 @@ from glb_reader import Glb, assert_clean
 from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
 from parlante.export import AnimationInfo, frame_blocks, save
-from parlante.export.outputs import Fidelity, write_all
+from parlante.export.formats import Fidelity
+from parlante.export.outputs import write_all
 from parlante.export.vrm import PRESETS, VOWELS, preset_weights
 from parlante.head.arkit import ARKIT_NAMES, INDEX
 from parlante.synth.articulation import articulate

@@ -124,7 +124,7 @@ def test_what_cannot_be_made_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     talker, path = folder(tmp_path / "talker", faces=False)
     assert len(animate_to(SPEECH, [tmp_path / "talk.npz"], model=path).topology.triangles) == 0
     assert load(tmp_path / "talk.npz").vertices.shape == (30, VERTICES, 3)
-    for output, wanted in (("talk.mp4", "no triangles.*--topology"), ("talk.csv", "makes no curves")):
+    for output, wanted in (("talk.mp4", "no triangles.*--topology"), ("talk.csv", "no blendshape weights")):
         with pytest.raises(InputError, match=wanted):
             animate_to(SPEECH, [tmp_path / output], model=path)
     with pytest.raises(InputError, match="unknown identity 'An'; did you mean 'Ann'"):

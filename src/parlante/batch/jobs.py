@@ -13,8 +13,8 @@ import numpy as np
 
 from parlante.batch.runner import Job
 from parlante.core import InputError, claim_folder
-from parlante.export import check_fit, check_outputs, shows_skin
-from parlante.export.outputs import FORMATS, Picture
+from parlante.core.options import Picture
+from parlante.export import check_fit, check_outputs, formats, shows_skin
 
 if TYPE_CHECKING:
     from parlante.data.prepare import Packer
@@ -80,12 +80,12 @@ def find_recordings(sources: Sequence[Path | str], target: Path) -> dict[Path, P
 
 
 def output_suffix(text: str) -> str:
-    """`mp4`, `.mp4`, `obj/`, `frames` (a folder of pictures) -> a key of `FORMATS`. Raises InputError for others."""
+    """`mp4`, `.mp4`, `obj/`, `frames` (a folder of pictures) -> a suffix of `export.formats`. Raises InputError."""
     wish = "/" if text in ("frames", "/") else f".{text.removeprefix('.')}".lower()
     for suffix in (wish, f"{wish}/"):
-        if suffix in FORMATS:
+        if suffix in formats():
             return suffix
-    raise InputError(f"unknown format {text!r}; choose frames or {', '.join(key for key in FORMATS if key != '/')}")
+    raise InputError(f"unknown format {text!r}; choose frames or {', '.join(key for key in formats() if key != '/')}")
 
 
 def animate_jobs(

@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
     from parlante.core.options import Picture
-    from parlante.export.outputs import Fidelity, check_outputs, open_sinks
+    from parlante.export.formats import Fidelity
+    from parlante.export.outputs import check_outputs, open_sinks
 
     if not options.output and not options.live:
         raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
@@ -163,10 +164,11 @@ def _check_own_inputs(options: argparse.Namespace) -> None:
 
 def _check_reduce(options: argparse.Namespace) -> None:
     from parlante.core import InputError
+    from parlante.export.formats import format_of, formats
 
-    keyed = (".glb", ".vrm", ".vrma", ".usd", ".usda", ".usdc", ".usdz", ".keys.json")
-    if options.reduce and not any(output.lower().endswith(keyed) for output in options.output):
-        raise InputError(f"--reduce leaves out keys, and no output has any; add one of {', '.join(keyed)}")
+    if options.reduce and not any(format_of(output).reduces_keys for output in options.output):
+        keyed = ", ".join(suffix for suffix, each in formats().items() if each.reduces_keys)
+        raise InputError(f"--reduce leaves out keys, and no output has any; add one of {keyed}")
 
 
 def _view(text: str) -> str | float:
@@ -183,8 +185,13 @@ class _ListFormats(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=kwargs.get("help"))
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
-        from parlante.export.outputs import FORMATS
+        from parlante.core import InputError
+        from parlante.export.formats import formats
 
-        for suffix, chosen in FORMATS.items():
-            print(f"{suffix:16}{chosen.about}")
+        try:
+            known = formats()
+        except InputError as error:
+            parser.exit(2, f"parlante export: {error}\n")
+        for each in dict.fromkeys(known.values()):
+            print(f"{' '.join(each.suffixes):24}{each.description}")
         parser.exit()

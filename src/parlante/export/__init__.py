@@ -1,17 +1,21 @@
 """One file per exchange format. `open_sinks` streams frames into any number of them; `save` writes an Animation."""
 
+from parlante.export.formats import Fidelity, Format, check_fit, formats, shows_skin
 from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
-from parlante.export.outputs import FORMATS, check_fit, check_outputs, open_sinks, save, shows_skin
+from parlante.export.outputs import check_outputs, load, open_sinks, save
 
 __all__ = [
-    "FORMATS",
     "AnimationInfo",
+    "Fidelity",
+    "Format",
     "FrameBlock",
     "Sink",
     "animation_info",
     "check_fit",
     "check_outputs",
+    "formats",
     "frame_blocks",
+    "load",
     "open_sinks",
     "save",
     "shows_skin",

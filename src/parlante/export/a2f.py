@@ -7,22 +7,15 @@ desktop application exports and its Blender, Maya and Unreal helpers import.
 
 import json
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
-from parlante.core import InputError
-from parlante.export.frames import AnimationInfo, FrameBlock
+from parlante.export.frames import FrameBlock
 from parlante.export.sink import FileSink
 
 
 class _CurveText(FileSink):
     """One line of text per frame between a head and a foot."""
-
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        if not take.weight_names:
-            raise InputError(f"cannot write {path}: the animation has no curves")
-        super().__init__(path, take)
 
     def _open(self, stack: ExitStack) -> None:
         super()._open(stack)
@@ -49,7 +42,7 @@ class _CurveText(FileSink):
 
 
 class A2fCsv(_CurveText):
-    """Sink for `.a2f.csv`. Raises InputError if the take has no curves."""
+    """Sink for `.a2f.csv`."""
 
     def _head(self) -> str:
         names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self._take.weight_names)
@@ -60,7 +53,7 @@ class A2fCsv(_CurveText):
 
 
 class A2fJson(_CurveText):
-    """Sink for `.a2f.json`. Raises InputError if the take has no curves."""
+    """Sink for `.a2f.json`."""
 
     def _head(self) -> str:
         take = self._take

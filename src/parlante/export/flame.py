@@ -6,18 +6,16 @@ an `.npz` with the model file's own arrays. Expression and jaw are found in turn
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
+from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-
-if TYPE_CHECKING:
-    from parlante.export.outputs import Fidelity
 
 _JAW = 2  # joints: root, neck, jaw, left eye, right eye
 _SHAPES = 300  # columns of `shapedirs` before the expressions
@@ -105,7 +103,7 @@ class FlameSink(FileSink):
     Raises InputError if no model is given or the mesh is not FLAME's.
     """
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         if fidelity.flame_model is None:
             raise InputError(
                 f"cannot write {path}: FLAME's parameters need FLAME's own bases, which are licensed; "

@@ -3,26 +3,23 @@
 import wave
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import atomic_folder
+from parlante.core.options import Picture
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.livelink_csv import LiveLinkCsv
 from parlante.export.mp4 import pictures, renderer_for
 from parlante.export.obj import save_png
 from parlante.export.sink import FileSink
 
-if TYPE_CHECKING:
-    from parlante.export.outputs import Picture
-
 
 class FolderSink(FileSink):
     """Sink for a folder. It appears under its name when it is complete."""
 
-    def __init__(self, path: Path, take: AnimationInfo, picture: "Picture") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, picture: Picture) -> None:
         super().__init__(path, take)
         self._picture = picture
 

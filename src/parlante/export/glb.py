@@ -13,22 +13,20 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
 from parlante.export.basis import Basis, Frames, fit_basis
+from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.geometry.pose import neck_joint, neck_weights
-
-if TYPE_CHECKING:
-    from parlante.export.outputs import Fidelity
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ SKIN_VIDEOS = (".skin.mp4", ".skin.webm")
 class GlbSink(FileSink):
     """Sink for `.glb`. Raises InputError if the take has no shapes for its curves where curves are asked for."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity", outputs: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity, outputs: Sequence[Path] = ()) -> None:
         has_rig = take.shapes is not None and bool(take.weight_names)
         if fidelity.motion == "curves" and not has_rig:
             raise InputError(

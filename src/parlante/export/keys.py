@@ -9,18 +9,14 @@ radians (as `Animation.head_pose`), head shifts metres.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parlante.core import InputError
+from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-
-if TYPE_CHECKING:
-    from parlante.export.outputs import Fidelity
 
 POSE_NAMES = ("headPitch", "headYaw", "headRoll", "headX", "headY", "headZ")
 POSE_SHARE = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])
@@ -46,11 +42,9 @@ def reduce_keys(values: ArrayLike, error: float | NDArray[np.floating]) -> NDArr
 
 
 class KeysSink(FileSink):
-    """Sink for `.keys.json`. Raises InputError if the take has no curves."""
+    """Sink for `.keys.json`."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
-        if not take.weight_names:
-            raise InputError(f"cannot write {path}: the animation has no curves")
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         super().__init__(path, take)
         self._error = fidelity.reduce or DEFAULT_ERROR
         self._weights = Rows()

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core.options import Picture
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
 
 if TYPE_CHECKING:
-    from parlante.export.outputs import Picture
     from parlante.render import Renderer
 
 
 class Mp4Sink(FileSink):
     """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
 
-    def __init__(self, path: Path, take: AnimationInfo, picture: "Picture") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, picture: Picture) -> None:
         super().__init__(path, take)
         self._picture = picture
 
@@ -38,7 +38,7 @@ class Mp4Sink(FileSink):
             self._video.write(frame)
 
 
-def renderer_for(take: AnimationInfo, picture: "Picture") -> "Renderer":
+def renderer_for(take: AnimationInfo, picture: Picture) -> "Renderer":
     """A renderer of this take's head."""
     from parlante.render import Renderer
 

@@ -12,18 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_path
+from parlante.core.frames import AnimationInfo
 from parlante.export.png import PngWriter, compress_stripe
 from parlante.geometry.uv.upsample import STRIPE, UpsampledFrame, Upsampler, normal_rows, relief
 from parlante.render.shading import BUMP
-
-if TYPE_CHECKING:
-    from parlante.export.frames import AnimationInfo
 
 DISPLACEMENT_RANGE_MM = 2.0
 """Displacement 65535 stands for about this many millimetres outwards, 1 for as many inwards, 32768 for none."""
@@ -61,7 +59,7 @@ def write_textures(
     output: Path | str,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: "AnimationInfo",
+    take: AnimationInfo,
     maps: TextureMaps | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> None:
@@ -116,7 +114,7 @@ class _Folder:
         self,
         path: Path,
         upsampler: Upsampler,
-        take: "AnimationInfo",
+        take: AnimationInfo,
         maps: TextureMaps,
         pool: ThreadPoolExecutor,
         progress: Callable[[], object],
@@ -214,7 +212,7 @@ def _write_video(
     path: Path,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: "AnimationInfo",
+    take: AnimationInfo,
     maps: TextureMaps,
     pool: ThreadPoolExecutor,
     progress: Callable[[], object],

@@ -11,13 +11,14 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, MissingExtra, atomic_path
 from parlante.export.folder import write_wav
+from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
@@ -26,9 +27,6 @@ from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.geometry.pose import neck_joint, neck_weights
 from parlante.geometry.uv.ratio import apply_ratio
-
-if TYPE_CHECKING:
-    from parlante.export.outputs import Fidelity
 
 SKIN_SIZE = 1024
 """Pixels: the skin's pictures in a `.usdz` are at most this large."""
@@ -40,7 +38,7 @@ class UsdSink(FileSink):
     Raises MissingExtra without usd-core, InputError if curves are asked for and the take has no shapes for them.
     """
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         try:
             import pxr  # noqa: F401
         except ModuleNotFoundError as error:

@@ -9,12 +9,13 @@ translation, and the head bone turns. By default these are the five vowels and t
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
@@ -23,9 +24,6 @@ from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
 from parlante.geometry.blendshape_solver import CurveSolver
 from parlante.head.rig import LOOK
-
-if TYPE_CHECKING:
-    from parlante.export.outputs import Fidelity
 
 LICENSE = "https://vrm.dev/licenses/1.0/"
 
@@ -81,7 +79,7 @@ _BODY: dict[str, tuple[str | None, tuple[float, float, float]]] = {
 class _CurveKeeper(FileSink):
     """Curves and poses of all frames, then one file."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         super().__init__(path, take)
         self._fidelity = fidelity
         self._weights = Rows()
@@ -106,7 +104,7 @@ class _CurveKeeper(FileSink):
 class VrmSink(_CurveKeeper):
     """Sink for `.vrm`. Raises InputError if the take has no ARKit curves or no shapes for them."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         _check_arkit(path, take)
         if take.shapes is None:
             raise InputError(
@@ -141,7 +139,7 @@ class VrmSink(_CurveKeeper):
 class VrmaSink(_CurveKeeper):
     """Sink for `.vrma` and `.arkit.vrma`. Raises InputError if the take has no ARKit curves."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: "Fidelity") -> None:
+    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
         _check_arkit(path, take)
         super().__init__(path, take, fidelity)
 
