@@ -15,12 +15,12 @@ import torch
 from tqdm import tqdm
 
 from parlante.core import atomic_path
-from parlante.evaluation.clips import Choice, Exam
 from parlante.evaluation.compare import rank, spread
-from parlante.evaluation.evaluate import NAME, TRUTH, examine, load_results, save_results
-from parlante.evaluation.intervals import Interval
+from parlante.evaluation.evaluate import evaluate
+from parlante.evaluation.evaluation import EvalConfig, Evaluation
 from parlante.evaluation.measures import MEASURES
 from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
+from parlante.evaluation.results import REPORT, TRUTH, load_results, save_results, stored_interval
 
 FAMILIES = {
     "textalker": "TexTalker",
@@ -43,18 +43,18 @@ SPLITS = (
 
 def measure(corpus: Path, split: str, clips: int, folder: Path) -> dict[str, Any]:
     """Results of a split, from the work folder if they are there."""
-    if (folder / NAME).is_file():
-        print(f"{split}: from {folder / NAME}")
+    if (folder / REPORT).is_file():
+        print(f"{split}: from {folder / REPORT}")
         return load_results(folder)
-    exam = Exam(Choice(data=corpus, split=split, clips=clips))
-    predictors = [*(find_predictor(name, exam) for name in FAMILIES), MeanMotion(exam), Static()]
-    with tqdm(total=len(exam.judged) * len(predictors), desc=split, unit=" clips") as bar:
+    evaluation = Evaluation(EvalConfig(data=corpus, split=split, clips=clips))
+    predictors = [*(find_predictor(name, evaluation) for name in FAMILIES), MeanMotion(evaluation), Static()]
+    with tqdm(total=len(evaluation.judged) * len(predictors), desc=split, unit=" clips") as bar:
 
         def tell(work: str) -> None:
             bar.update()
 
-        results = examine(exam, predictors, show=0, progress=tell).results
-    save_results(results, folder / NAME)
+        results = evaluate(evaluation, predictors, show=0, progress=tell).results
+    save_results(results, folder / REPORT)
     return results
 
 
@@ -71,8 +71,7 @@ def grid(results: dict[str, Any], names: Sequence[str], *, truth: bool) -> list[
             if found is None:
                 cells.append("")
                 continue
-            low, high = (float("nan") if found[key] is None else found[key] for key in ("low", "high"))
-            cells.append(spread(Interval(found["value"], low, high, found["clips"]), MEASURES[name].digits))
+            cells.append(spread(stored_interval(found), MEASURES[name].digits))
         lines.append(f"| {TITLES.get(who, who)} | " + " | ".join(cells) + " |")
         if who == list(FAMILIES)[-1]:
             lines.append("| CodeTalker | " + " | ".join(["no shipped weights", *[""] * (len(names) - 1)]) + " |")

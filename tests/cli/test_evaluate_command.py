@@ -33,7 +33,7 @@ def test_evaluate_then_compare(corpus: Path, tmp_path: Path, capsys: pytest.Capt
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json"}
     results = json.loads((out / "report.json").read_text())
     assert set(results["models"]) == {"fair", "poor", "mean motion", "static", "truth"}
-    assert "tells no triangles" in (out / "report.html").read_text()
+    assert "has no triangles" in (out / "report.html").read_text()
     said = capsys.readouterr().out
     assert said.index("fair") < said.index("poor")
     assert main(["compare", str(out), "--json", str(tmp_path / "ranking.json")]) == 0

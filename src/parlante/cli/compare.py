@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.core import InputError, atomic_path
     from parlante.evaluation.compare import joined, rank, table
-    from parlante.evaluation.evaluate import load_results
+    from parlante.evaluation.results import load_results
 
     reports = {}
     for path in options.reports:

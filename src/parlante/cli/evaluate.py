@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from parlante.cli._options import add_device
+
 EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
   parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", help="named rules of a published table: vertices, clips, styles")
     parser.add_argument("--clips", type=int, default=40, metavar="N", help="clips to judge per split (default 40)")
     parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
+    add_device(parser)
     parser.add_argument("--textures", type=int, default=256, metavar="TEXELS", help="side of SynthTalk's skin; 0: none")
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="VGG16 and LPIPS weights, to measure LPIPS too")
     parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
@@ -63,20 +66,21 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--report and --model belong to the quality report; name models and give -o DIR instead")
     if options.show < 0 or options.textures < 0 or 0 < options.textures < 16:
         raise InputError("--show must be 0 or more, --textures 0 or at least 16")
-    return _examine(options)
+    return _evaluate(options)
 
 
-def _examine(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core.files import atomic_folder, check_new_folder
-    from parlante.evaluation.clips import Choice, Exam
     from parlante.evaluation.compare import rank, table
-    from parlante.evaluation.evaluate import NAME, examine, save_results
+    from parlante.evaluation.evaluate import evaluate
+    from parlante.evaluation.evaluation import EvalConfig, Evaluation
     from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
     from parlante.evaluation.report.page import write_page
+    from parlante.evaluation.results import REPORT, save_results
 
     check_new_folder(options.out)
-    choice = Choice(
+    config = EvalConfig(
         data=options.data,
         split=options.split,
         protocol=options.protocol,
@@ -84,28 +88,28 @@ def _examine(options: argparse.Namespace) -> int:
         textures=options.textures,
         lpips=options.lpips,
     )
-    exam = Exam(choice)
-    predictors: list[Any] = [find_predictor(wish, exam) for wish in dict.fromkeys(options.models)]
+    evaluation = Evaluation(config)
+    predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(options.models)]
     if not options.no_baselines:
-        predictors += [MeanMotion(exam), Static()]
+        predictors += [MeanMotion(evaluation), Static()]
     with interruptible(), atomic_folder(options.out) as folder:
-        with _bar("clips x models", len(exam.judged) * len(predictors)) as tell:
-            outcome = examine(exam, predictors, show=options.show, seed=options.seed, progress=tell)
-        with _bar("report", 1 + (0 if options.no_video else len(outcome.shown)), "parts") as tell:
+        with _bar("clips x models", len(evaluation.judged) * len(predictors)) as tell:
+            result = evaluate(evaluation, predictors, show=options.show, seed=options.seed, progress=tell)
+        with _bar("report", 1 + (0 if options.no_video else len(result.shown)), "parts") as tell:
             write_page(
                 folder / "report.html",
-                exam,
-                outcome,
+                evaluation,
+                result,
                 command=_command(options),
                 video=not options.no_video,
                 progress=tell,
             )
-        save_results(outcome.results, folder / NAME)
-    ranking = rank(outcome.results)
+        save_results(result.results, folder / REPORT)
+    ranking = rank(result.results)
     print(f"{ranking.measure.label}, {ranking.unit}, {ranking.clips} clips:")
     for row in table(ranking):
         print("  " + "  ".join(row[:3]))
-    print(f"{options.out / 'report.html'} and {options.out / NAME} written")
+    print(f"{options.out / 'report.html'} and {options.out / REPORT} written")
     return 0
 
 

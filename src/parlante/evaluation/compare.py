@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from parlante.core import InputError
-from parlante.evaluation.evaluate import TRUTH, column
 from parlante.evaluation.intervals import Interval, beyond_noise, difference, interval
 from parlante.evaluation.measures import MEASURES, Measure
+from parlante.evaluation.results import TRUTH, column
 
-USUAL = ("lip_mm", "mve")
-"""What is ranked by if nothing else is asked for: the first that all have."""
+DEFAULT_MEASURES = ("lip_mm", "mve")
+"""What is ranked by if nothing else is asked for: the first that all models have."""
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedModel:
     """One line of a ranking."""
 
     name: str
@@ -35,7 +35,7 @@ class Ranking:
     unit: str
     clips: int
     """Clips that all models share."""
-    places: tuple[Place, ...]
+    places: tuple[RankedModel, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers; an open bound is none."""
@@ -99,7 +99,9 @@ def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
     models = {name: model for name, model in results["models"].items() if name != TRUTH}
     if not models:
         raise InputError("there is no model to rank")
-    name = measure or next((usual for usual in USUAL if _having(models, usual) == set(models)), USUAL[-1])
+    name = measure or next(
+        (usual for usual in DEFAULT_MEASURES if _having(models, usual) == set(models)), DEFAULT_MEASURES[-1]
+    )
     if name not in MEASURES:
         raise InputError(f"no measure {name!r}; choose from {', '.join(MEASURES)}")
     lacking = set(models) - _having(models, name)
@@ -108,9 +110,9 @@ def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
         raise InputError(f"no model was measured for {name}; evaluate with the data that it needs")
     keys = [key for key in results["clips"] if all(_has(model, key, name) for model in models.values())]
     if not keys:
-        told = [f"{key} on {', '.join(list(model['clips'])[:2]) or 'none'}" for key, model in models.items()]
+        clips = [f"{key} on {', '.join(list(model['clips'])[:2]) or 'none'}" for key, model in models.items()]
         raise InputError(
-            f"there is no clip that all models were judged on ({'; '.join(told[:4])}{'; ...' * (len(told) > 4)}); "
+            f"there is no clip that all models were judged on ({'; '.join(clips[:4])}{'; ...' * (len(clips) > 4)}); "
             "evaluate them with the same --data, --split and --clips"
         )
     kind, unit, seed = MEASURES[name], results["unit"], results["seed"]
@@ -121,7 +123,7 @@ def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
     for number, own in enumerate(order):
         later = {key: difference(kind, columns[key], columns[own], unit=unit, seed=seed) for key in order[number + 1 :]}
         beyond = tuple(key for key, found in later.items() if beyond_noise(found))
-        places.append(Place(own, figures[own], next(iter(later.values()), None), beyond))
+        places.append(RankedModel(own, figures[own], next(iter(later.values()), None), beyond))
     return Ranking(kind, kind.unit_in(unit), len(keys), tuple(places))
 
 

@@ -1,4 +1,4 @@
-"""How far figures can be trusted: bootstrap over clips, seeded, the same draws for all models.
+"""Confidence intervals of figures: bootstrap over clips, seeded, with the same draws for all models.
 
 Percentile intervals (Efron 1979) of weighted means; two models are compared on the same draws of the clips that both
 were judged on, so what makes a clip hard for both cancels.

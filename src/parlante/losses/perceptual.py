@@ -95,8 +95,8 @@ def _unit(features: Tensor) -> Tensor:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(
-            f"no LPIPS weights at {path}. They are not part of this package: give a file with the VGG16 features and "
-            "LPIPS lin layers, or set loss.perceptual=gradients, which needs no file"
+            f"no LPIPS weights at {path}. They are not part of this package: give one file with the VGG16 features and "
+            "the LPIPS lin layers, or go without: loss.perceptual=gradients in training, no --lpips in an evaluation"
         )
     try:
         if path.suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""Pictures of a report: curves as SVG, errors on the face, truth beside prediction as a small video."""
+"""Pictures of a report: charts as SVG, errors on the face, truth beside prediction as a small video."""
 
 import base64
 import html
@@ -13,11 +13,11 @@ from PIL import Image
 
 from parlante import metrics
 from parlante.core import Topology
-from parlante.evaluation.clips import Rules
-from parlante.evaluation.evaluate import Seen
+from parlante.evaluation.clip import Rules
+from parlante.evaluation.evaluate import ShownClip
 
 COLOURS = ("#222222", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a7a7a")
-"""Told apart by most eyes (after Okabe and Ito 2008); the first is the truth's."""
+"""Colours that most people can distinguish (after Okabe and Ito 2008); the first is the truth's."""
 _RAMP = ((0, (38, 52, 120)), (0.25, (40, 130, 170)), (0.5, (110, 190, 120)), (0.75, (245, 210, 80)), (1, (200, 40, 35)))
 SIZE = 256
 """Edge of a drawn face, pixels."""
@@ -73,53 +73,53 @@ def png(picture: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def side_by_side(rules: Rules, seen: Seen, names: Sequence[str], size: int = SIZE, seconds: float = 6.0) -> str:
+def side_by_side(rules: Rules, shown: ShownClip, names: Sequence[str], size: int = SIZE, seconds: float = 6.0) -> str:
     """Truth, then the named predictions, as an MP4 data address (H.264, with the clip's sound)."""
     from parlante.render import Renderer, VideoWriter
 
-    case = seen.case
-    takes = [case.vertices, *(seen.predictions[name].vertices for name in names)]
-    frames = min(*(len(take) for take in takes), round(seconds * case.fps))
-    neutral = _to_metres(case.neutral, rules.unit)
-    samples = round(frames / case.fps * case.sample_rate)
+    clip = shown.clip
+    motions = [clip.vertices, *(shown.predictions[name].vertices for name in names)]
+    frames = min(*(len(motion) for motion in motions), round(seconds * clip.fps))
+    neutral = _to_metres(clip.neutral, rules.unit)
+    samples = round(frames / clip.fps * clip.sample_rate)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        shape = size * len(takes), size
+        shape = size * len(motions), size
         with (
-            Renderer(rules.topology, neutral, size=size, albedo=case.rest, sample_poses=None) as renderer,
-            VideoWriter(path, case.fps, shape, audio=case.audio[:samples], sample_rate=case.sample_rate) as video,
+            Renderer(rules.topology, neutral, size=size, albedo=clip.rest, sample_poses=None) as renderer,
+            VideoWriter(path, clip.fps, shape, audio=clip.audio[:samples], sample_rate=clip.sample_rate) as video,
         ):
             for frame in range(frames):
-                points = [_to_metres(take[frame], rules.unit, case.neutral) for take in takes]
+                points = [_to_metres(motion[frame], rules.unit, clip.neutral) for motion in motions]
                 video.write(np.concatenate([renderer.draw(point) for point in points], 1))
         return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def tracks(rules: Rules, seen: Seen) -> dict[str, dict[str, NDArray[np.floating]]]:
+def tracks(rules: Rules, shown: ShownClip) -> dict[str, dict[str, NDArray[np.floating]]]:
     """Title -> name -> (T,) of a clip: how far the mouth is open, and the error over time."""
-    case, scale = seen.case, 1e3 if rules.unit == "m" else 1.0
+    clip, scale = shown.clip, 1e3 if rules.unit == "m" else 1.0
     unit = "mm" if rules.unit == "m" else "data units"
     found: dict[str, dict[str, NDArray[np.floating]]] = {}
-    opening = rules.opening(case.vertices)
+    opening = rules.mouth_opening(clip.vertices)
     if opening is not None:
         found[f"opening of the mouth, {unit}"] = {"truth": opening * scale}
-        for name, made in seen.predictions.items():
-            own = rules.opening(made.vertices)
+        for name, prediction in shown.predictions.items():
+            own = rules.mouth_opening(prediction.vertices)
             assert own is not None
-            found[f"opening of the mouth, {unit}"][name] = own[: len(case.vertices)] * scale
+            found[f"opening of the mouth, {unit}"][name] = own[: len(clip.vertices)] * scale
     title = f"distance of the worst lip vertex, {unit}" if rules.lips is not None else f"mean vertex distance, {unit}"
     found[title] = {}
-    for name, made in seen.predictions.items():
-        frames = min(len(made.vertices), len(case.vertices))
-        p, t = made.vertices[:frames], case.vertices[:frames]
+    for name, prediction in shown.predictions.items():
+        frames = min(len(prediction.vertices), len(clip.vertices))
+        predicted, true = prediction.vertices[:frames], clip.vertices[:frames]
         if rules.lips is not None:
-            found[title][name] = metrics.frame_lip_error(p, t, rules.lips) * scale
+            found[title][name] = metrics.frame_lip_error(predicted, true, rules.lips) * scale
         else:
-            found[title][name] = np.linalg.norm(p - t, axis=-1).mean(-1) * scale
+            found[title][name] = np.linalg.norm(predicted - true, axis=-1).mean(-1) * scale
     return found
 
 
-def curves(title: str, lines: Mapping[str, NDArray[np.floating]], fps: float, colours: Mapping[str, str]) -> str:
+def chart(title: str, lines: Mapping[str, NDArray[np.floating]], fps: float, colours: Mapping[str, str]) -> str:
     """An SVG chart of tracks (T,) over seconds."""
     wide, high, left, bottom, top = 860, 220, 46, 34, 24
     end = max(len(line) for line in lines.values()) / fps

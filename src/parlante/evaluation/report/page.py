@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from parlante.core import InputError, atomic_path
-from parlante.evaluation.clips import Exam
 from parlante.evaluation.compare import rank, spread, table
-from parlante.evaluation.evaluate import TRUTH, Outcome
-from parlante.evaluation.intervals import Interval
+from parlante.evaluation.evaluate import EvalResult
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.measures import MEASURES
 from parlante.evaluation.predictors import BASELINES
-from parlante.evaluation.report.figures import COLOURS, curves, heat_map, png, ramp, side_by_side, tracks
+from parlante.evaluation.report.figures import COLOURS, chart, heat_map, png, ramp, side_by_side, tracks
+from parlante.evaluation.results import TRUTH, stored_interval
 
 _CSS = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:1180px;margin:2rem auto;padding:0 1rem}
@@ -35,35 +35,29 @@ vertical-align:middle}video{max-width:100%;background:#111}.bar{width:260px;heig
 
 def write_page(
     path: Path,
-    exam: Exam,
-    outcome: Outcome,
+    evaluation: Evaluation,
+    result: EvalResult,
     *,
     command: str = "",
     video: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> None:
-    """Write the report. video: with truth and predictions side by side. progress: told each piece as it begins."""
-    results = outcome.results
+    """Write the report. command: what made it. video: with truth and predictions side by side. progress: called with
+    the name of each part as it begins."""
+    results = result.results
     names = [name for name in results["models"] if name != TRUTH]
     colours = dict(zip([TRUTH, *names], [COLOURS[k % len(COLOURS)] for k in range(len(names) + 1)]))
-    told = progress or (lambda _: None)
+    tell = progress or (lambda _: None)
     parts = [_head(results, command), _figures(results, names), _ranking(results)]
-    told("faces")
-    parts.append(_heat(exam, outcome, names))
+    tell("faces")
+    parts.append(_heat_maps(evaluation, result, names))
     parts.append("<h2>Over time</h2>" + _key(colours))
-    for seen in outcome.shown:
-        parts.append(f"<h3>{_text(seen.case.key)}</h3>")
-        for title, lines in tracks(exam.rules, seen).items():
-            parts.append(curves(title, lines, seen.case.fps, colours))
-    moving = [name for name in names if name not in BASELINES]
-    if video and moving and len(exam.rules.topology.triangles):
-        parts.append("<h2>Side by side</h2>")
-        for seen in outcome.shown:
-            told(f"video of {seen.case.key}")
-            source = side_by_side(exam.rules, seen, moving)
-            caption = " · ".join(_text(name) for name in (TRUTH, *moving))
-            parts.append(f'<figure><video controls loop src="{source}"></video><figcaption>{_text(seen.case.key)}: ')
-            parts.append(f"{caption}</figcaption></figure>")
+    for shown in result.shown:
+        parts.append(f"<h3>{_text(shown.clip.key)}</h3>")
+        for title, lines in tracks(evaluation.rules, shown).items():
+            parts.append(chart(title, lines, shown.clip.fps, colours))
+    if video:
+        parts += _videos(evaluation, result, [name for name in names if name not in BASELINES], tell)
     parts += [_subjects(results, names), _facts(results, names)]
     body = "\n".join(parts)
     page = (
@@ -73,6 +67,20 @@ def write_page(
     )
     with atomic_path(path) as part:
         part.write_text(page)
+
+
+def _videos(evaluation: Evaluation, result: EvalResult, names: Sequence[str], tell: Callable[[str], None]) -> list[str]:
+    """Truth and the named models side by side, clip by clip; nothing where there is nothing to draw."""
+    if not names or not result.shown or not len(evaluation.rules.topology.triangles):
+        return []
+    parts = ["<h2>Side by side</h2>"]
+    for shown in result.shown:
+        tell(f"video of {shown.clip.key}")
+        source = side_by_side(evaluation.rules, shown, names)
+        caption = " · ".join(_text(name) for name in (TRUTH, *names))
+        parts.append(f'<figure><video controls loop src="{source}"></video><figcaption>{_text(shown.clip.key)}: ')
+        parts.append(f"{caption}</figcaption></figure>")
+    return parts
 
 
 def _text(value: Any) -> str:
@@ -124,8 +132,7 @@ def _figures(results: Mapping[str, Any], names: Sequence[str]) -> str:
             if one is None:
                 cells.append("")
                 continue
-            low, high = (float("nan") if one[key] is None else one[key] for key in ("low", "high"))
-            text = spread(Interval(one["value"], low, high, one["clips"]), measure.digits_in(results["unit"]))
+            text = spread(stored_interval(one), measure.digits_in(results["unit"]))
             value, _, rest = text.partition(" ")
             cells.append(("\0" if who == best else "") + f"{value} <small>{_text(rest)}</small>")
         rows.append(cells)
@@ -148,17 +155,17 @@ def _ranking(results: Mapping[str, Any]) -> str:
     return "<h2>Ranking</h2><p>Differences by bootstrap on the same clips.</p>" + _grid(head, rows)
 
 
-def _heat(exam: Exam, outcome: Outcome, names: Sequence[str]) -> str:
-    rules = exam.rules
+def _heat_maps(evaluation: Evaluation, result: EvalResult, names: Sequence[str]) -> str:
+    rules = evaluation.rules
     if not len(rules.topology.triangles):
-        return "<h2>Error on the face</h2><p>The data tells no triangles, so no face can be drawn.</p>"
+        return "<h2>Error on the face</h2><p>The data has no triangles, so no face can be drawn.</p>"
     skin = slice(None) if rules.skin is None else rules.skin
-    top = float(max(np.quantile(outcome.heat[name][skin], 0.995) for name in names))
-    neutral = outcome.shown[0].case.neutral if outcome.shown else exam.case(exam.judged[0]).neutral
+    top = float(max(np.quantile(result.vertex_error[name][skin], 0.995) for name in names))
+    neutral = result.shown[0].clip.neutral if result.shown else evaluation.clip(evaluation.judged[0]).neutral
+    pictures = {name: png(heat_map(rules, neutral, result.vertex_error[name], top)) for name in names}
     drawn = [
-        f'<figure><img alt="error of {_text(name)}" src="{png(heat_map(rules, neutral, outcome.heat[name], top))}">'
-        f"<figcaption>{_text(name)}</figcaption></figure>"
-        for name in names
+        f'<figure><img alt="error of {_text(name)}" src="{picture}"><figcaption>{_text(name)}</figcaption></figure>'
+        for name, picture in pictures.items()
     ]
     scale, unit = (1e3, "mm") if rules.unit == "m" else (1.0, "data units")
     legend = (

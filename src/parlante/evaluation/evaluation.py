@@ -1,8 +1,8 @@
-"""The questions of an examination: clips of a corpus with all that judging them needs."""
+"""What is evaluated: the clips of a corpus that are judged, with all that judging them needs."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,93 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante import metrics
-from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core import Clip, Identity, InputError
 from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
-from parlante.evaluation.measures import MOVING
-from parlante.evaluation.protocols import PROTOCOLS, Protocol
+from parlante.evaluation.clip import EvalClip, Rules
+from parlante.evaluation.protocols import PROTOCOLS
+from parlante.evaluation.scores import load_lpips
 from parlante.geometry.regions import region
 
 BILABIALS = ("p", "b", "m")
 SILENCE_DB = -40.0
 """A frame is silent where its level lies so far under the loud parts of the clip, if phones are not known."""
-_USUAL = {"vocaset": "facediffuser-vocaset", "BIWI": "codetalker-biwi-a", "multiface": "facediffuser-multiface"}
-"""Whose vertex lists stand in where no protocol is named."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rules:
-    """Which vertices are judged."""
-
-    topology: Topology
-    unit: str
-    lips: NDArray[Any] | None
-    upper: NDArray[Any] | None
-    skin: NDArray[Any] | None
-    """none: all vertices."""
-    protocol: Protocol | None = None
-
-    def of_skin(self, vertices: NDArray[Any]) -> NDArray[Any]:
-        """(..., S, 3) of vertices (..., V, 3)."""
-        return vertices if self.skin is None else vertices[..., self.skin, :]
-
-    def opening(self, vertices: NDArray[Any]) -> NDArray[np.float64] | None:
-        """(T,) how far the mouth is open: between the inner lips, or the height of the lip region where they are not
-        known; none without either."""
-        from parlante.head.mouth import lip_aperture
-
-        if {"upper_lip_inner", "lower_lip_inner"} <= set(self.topology.landmarks):
-            return lip_aperture(vertices, self.topology)
-        if self.lips is None:
-            return None
-        height = vertices[:, self.lips, 1]
-        return np.asarray(height.max(1) - height.min(1), np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of a clip."""
-
-    vertices: NDArray[np.float32]
-    """(T', V, 3), in the data's unit."""
-    picture: Callable[[int], NDArray[np.uint8]] | None = None
-    """Frame -> skin (h, w, 3) at the size of the true ones, or none."""
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One clip and its truth."""
-
-    key: str
-    subject: str
-    audio: NDArray[np.float32]
-    sample_rate: int
-    fps: float
-    vertices: NDArray[np.float32]
-    """(T, V, 3)."""
-    neutral: NDArray[np.float32]
-    loudness: NDArray[np.float64]
-    """(T,) root mean square around each frame."""
-    silent: NDArray[np.bool_] | None
-    bilabials: list[tuple[float, float]]
-    """Seconds in which p, b or m is said; empty where phones are not known."""
-    styles: Mapping[str, NDArray[Any]]
-    """Subject -> style vector of clips that are not judged."""
-    rules: Rules
-    pictures: Mapping[int, NDArray[np.uint8]] | None = None
-    """Judged frame -> true skin (h, w, 3)."""
-    rest: NDArray[np.uint8] | None = None
-    """(h, w, 3) skin at rest."""
-    moving: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
-    lpips: Callable[[NDArray[np.uint8], NDArray[np.uint8]], float] | None = None
+MOVING = 0.02
+"""A texel moves where its true colour leaves the skin at rest by more than this share in some judged frame."""
+_DEFAULT_PROTOCOLS = {
+    "vocaset": "facediffuser-vocaset",
+    "BIWI": "codetalker-biwi-a",
+    "multiface": "facediffuser-multiface",
+}
+"""Dataset -> the protocol whose vertex lists are used where none is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What is examined."""
+class EvalConfig:
+    """What is evaluated."""
 
     data: Path | str
+    """Folder or URL of a corpus."""
     split: str | None = None
+    """none: the clips of the protocol, else all test clips."""
     protocol: str | None = None
     clips: int = 0
     """At most so many, spread evenly over the subjects; 0: all."""
@@ -107,52 +49,61 @@ class Choice:
     every: int = 6
     """Pictures are compared every so many frames."""
     lpips: Path | str | None = None
+    """File of VGG16 and LPIPS weights; none: LPIPS is not measured."""
 
 
-class Exam:
-    """A corpus with rules, as cases. Raises InputError where a protocol does not fit the data."""
+class Evaluation:
+    """A corpus and the rules by which it is judged, clip by clip.
 
-    def __init__(self, choice: Choice) -> None:
-        self.choice = choice
-        corpus: Any = open_corpus(choice.data)
+    Raises InputError where a protocol does not fit the data, or where no clips are left.
+    """
+
+    def __init__(self, config: EvalConfig) -> None:
+        self.config = config
+        corpus: Any = open_corpus(config.data)
+        if config.textures and hasattr(corpus, "manner"):
+            corpus.textures = config.textures
         self.corpus = corpus
-        if choice.textures and hasattr(self.corpus, "manner"):
-            corpus.textures = choice.textures
-        self.rules = _rules(self.corpus, choice.protocol)
+        self.rules = rules_for(self.corpus, config.protocol)
         self.fps = float(self.corpus.fps)
-        rows = self.corpus.rows
+        own, training = self._clips_by_subject()
+        self.seen = {name: bool(training[name]) for name in own}
+        """Subject -> whether clips of it lie in the training split."""
+        self.reference_clips: dict[str, list[int]] = {}
+        """Subject -> numbers of its clips that are not judged: training clips where it has some."""
+        left = {}
+        for name, numbers in own.items():
+            spare = max(0, min(config.references, len(numbers) - 1))
+            kept = training[name][: config.references] or numbers[len(numbers) - spare :]
+            self.reference_clips[name] = kept
+            left[name] = [number for number in numbers if number not in kept]
+        self.judged = spread_over_subjects(left, config.clips)
+        """Numbers of the clips that are judged."""
+        self.lpips = None if config.lpips is None else load_lpips(config.lpips)
+        self._styles: dict[str, NDArray[Any]] | None = None
+        self._faces: dict[str, NDArray[np.float32]] = {}
+        self._skins: dict[str, NDArray[np.uint8]] = {}
+
+    def _clips_by_subject(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """Subject -> numbers of the clips in question, and of its clips in the training split."""
         wanted = self._wanted()
         own: dict[str, list[int]] = defaultdict(list)
         training: dict[str, list[int]] = defaultdict(list)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(self.corpus.rows):
             if wanted(row):
                 own[row["subject"]].append(number)
             elif row["split"] == "train":
                 training[row["subject"]].append(number)
         if not own:
-            splits = ", ".join(sorted({row["split"] for row in rows}))
-            raise InputError(f"{choice.data} has no clips to judge for {self._what}; its splits are {splits}")
-        self.seen = {name: bool(training[name]) for name in own}
-        """Subject -> whether clips of it lie in the training split."""
-        self.given: dict[str, list[int]] = {}
-        left = {}
-        for name, numbers in own.items():
-            spare = max(0, min(choice.references, len(numbers) - 1))
-            self.given[name] = training[name][: choice.references] or numbers[len(numbers) - spare :]
-            left[name] = [number for number in numbers if number not in self.given[name]]
-        self.judged = _spread(left, choice.clips)
-        """Numbers of the clips that are judged."""
-        self._styles: dict[str, NDArray[Any]] | None = None
-        self._faces: dict[str, NDArray[np.float32]] = {}
-        self._skins: dict[str, NDArray[np.uint8]] = {}
-        self._lpips = None if choice.lpips is None else _lpips(choice.lpips)
-
-    @property
-    def _what(self) -> str:
-        return f"protocol {self.choice.protocol}" if self.choice.split is None else f"split {self.choice.split!r}"
+            config = self.config
+            what = f"protocol {config.protocol}" if config.split is None else f"split {config.split!r}"
+            splits = ", ".join(sorted({row["split"] for row in self.corpus.rows}))
+            raise InputError(f"{config.data} has no clips to judge for {what}; its splits are {splits}")
+        return own, training
 
     def _wanted(self) -> Callable[[Mapping[str, Any]], bool]:
-        protocol, split = self.rules.protocol, self.choice.split
+        """Whether a clip is in question."""
+        protocol, split = self.rules.protocol, self.config.split
         if split is not None:
             splits = wanted_splits(split)
             return lambda row: row["split"] in splits
@@ -166,7 +117,7 @@ class Exam:
 
     @property
     def keys(self) -> list[str]:
-        """Of the judged clips."""
+        """Names of the judged clips."""
         return [self.corpus.rows[number]["key"] for number in self.judged]
 
     def identity(self, subject: str) -> Identity:
@@ -176,7 +127,7 @@ class Exam:
 
     def references(self, subject: str) -> list[Clip]:
         """Clips of a subject that are not judged."""
-        return [self.corpus[number] for number in self.given[subject]]
+        return [self.corpus[number] for number in self.reference_clips[subject]]
 
     def mean_face(self, subject: str) -> NDArray[np.float32]:
         """(V, 3) mean over the reference clips, each third frame; the face at rest where there are none."""
@@ -213,25 +164,25 @@ class Exam:
             self._skins[subject] = np.asarray(small)
         return self._skins[subject]
 
-    def case(self, number: int) -> Case:
+    def clip(self, number: int) -> EvalClip:
         """Clip `number` with its truth, read now."""
         clip: Clip = self.corpus[number]
         vertices = np.asarray(clip.vertices[:], np.float32)
         frames = len(vertices)
-        loudness = _loudness(clip.audio, clip.sample_rate, clip.fps, frames)
+        loudness = frame_loudness(clip.audio, clip.sample_rate, clip.fps, frames)
         silent, bilabials = self._phones(number, frames)
         if silent is None:
             loud = np.percentile(loudness, 95)
             silent = loudness < loud * 10 ** (SILENCE_DB / 20) if loud > 0 else None
         pictures = rest = None
         moving = np.zeros((0, 0), bool)
-        if clip.textures is not None and self.choice.textures:
+        if clip.textures is not None and self.config.textures:
             rest = self.rest(clip.subject, clip.textures.shape[1:3])
         if rest is not None and clip.textures is not None:
-            shown = np.arange(0, frames, self.choice.every)
+            shown = np.arange(0, frames, self.config.every)
             pictures = dict(zip(shown.tolist(), np.asarray(clip.textures[shown])))
-            moving = _moving(pictures.values(), rest)
-        return Case(
+            moving = moving_texels(pictures.values(), rest)
+        return EvalClip(
             key=self.corpus.rows[number]["key"],
             subject=clip.subject,
             audio=clip.audio,
@@ -247,10 +198,10 @@ class Exam:
             pictures=pictures,
             rest=rest,
             moving=moving,
-            lpips=self._lpips,
         )
 
     def _phones(self, number: int, frames: int) -> tuple[NDArray[np.bool_] | None, list[tuple[float, float]]]:
+        """(T,) true in silence, or none; and the spans of p, b and m in seconds."""
         if not hasattr(self.corpus, "take"):
             return None, []
         phones = self.corpus.take(number).phones
@@ -262,10 +213,14 @@ class Exam:
         return silent, [(start, end) for name, start, end in phones if name in BILABIALS]
 
 
-def _rules(corpus: Any, name: str | None) -> Rules:
+def rules_for(corpus: Any, name: str | None) -> Rules:
+    """The rules of a protocol; without a name the mesh's own regions, or the published lists of a known dataset.
+
+    Raises InputError for an unknown protocol, or one of another mesh.
+    """
     from parlante.evaluation.protocols import protocol
 
-    topology, wish = corpus.topology, None
+    topology = corpus.topology
     if name is not None:
         wish = protocol(name)
         count, wanted = topology.num_vertices, wish.lips.partition("/")[0]
@@ -279,13 +234,13 @@ def _rules(corpus: Any, name: str | None) -> Rules:
     regions = topology.regions
     if "lips" in regions:
         return Rules(topology, corpus.unit, regions["lips"], regions.get("upper_face"), regions.get("skin"))
-    usual = PROTOCOLS.get(_USUAL.get(corpus.dataset, ""))
+    usual = PROTOCOLS.get(_DEFAULT_PROTOCOLS.get(corpus.dataset, ""))
     if usual is not None and topology.regions:
         return Rules(topology, corpus.unit, region(usual.lips), region(usual.upper), None)
     return Rules(topology, corpus.unit, None, None, None)
 
 
-def _spread(numbers: Mapping[str, Sequence[int]], clips: int) -> list[int]:
+def spread_over_subjects(numbers: Mapping[str, Sequence[int]], clips: int) -> list[int]:
     """At most `clips` numbers (0: all), taken from the subjects in turn, subjects spread evenly; the first subject
     begins with its first clip, the second with its second and so on, so that sentences differ between them."""
     queues = [list(numbers[name]) for name in sorted(numbers) if numbers[name]]
@@ -303,7 +258,8 @@ def _spread(numbers: Mapping[str, Sequence[int]], clips: int) -> list[int]:
     return sorted(chosen)
 
 
-def _loudness(audio: NDArray[np.float32], rate: int, fps: float, frames: int) -> NDArray[np.float64]:
+def frame_loudness(audio: NDArray[np.float32], rate: int, fps: float, frames: int) -> NDArray[np.float64]:
+    """(T,) root mean square of the sound in one and a half frames around each frame."""
     total = np.concatenate([[0.0], np.cumsum(np.square(np.asarray(audio, np.float64)))])
     middle = np.arange(frames) * rate / fps
     half = 0.75 * rate / fps
@@ -311,30 +267,11 @@ def _loudness(audio: NDArray[np.float32], rate: int, fps: float, frames: int) ->
     return np.sqrt((total[high] - total[low]) / np.maximum(high - low, 1))
 
 
-def _moving(pictures: Any, rest: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def moving_texels(pictures: Iterable[NDArray[np.uint8]], rest: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(h, w) true where some picture leaves the skin at rest (h, w, 3) by more than `MOVING`."""
     base = np.maximum(rest.astype(np.float32), 1)
     moving = np.zeros(rest.shape[:2], bool)
     for picture in pictures:
         change = np.abs(picture.astype(np.float32) - rest)
         moving |= ((change > MOVING * base) & (change > 1)).any(-1)  # rounding of bytes is no motion
     return moving
-
-
-def _lpips(path: Path | str) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]:
-    import torch
-
-    from parlante.losses.perceptual import LPIPS
-
-    if not Path(path).is_file():
-        raise InputError(
-            f"no LPIPS weights at {path}; they are not part of this package: give one file with the VGG16 features and "
-            "the LPIPS lin layers, or leave --lpips away"
-        )
-    network = LPIPS.from_file(path)
-
-    def distance(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-        pair = [torch.from_numpy(np.array(p, np.float32) / 255).permute(2, 0, 1)[None] for p in (image, other)]
-        with torch.inference_mode():
-            return float(network(*pair))
-
-    return distance
