@@ -7,7 +7,7 @@ from stand_in import StandIn, spoken
 from parlante.animation import Talker, animate
 from parlante.animation.liveliness.eyes import blinks, gaze
 from parlante.animation.liveliness.head import breaths, nods, sway
-from parlante.animation.liveliness.layer import BLOCK_S, LOOK_CURVES, LivelinessLayer, heard
+from parlante.animation.liveliness.layer import BLOCK_S, LOOK_SHAPES, LivelinessLayer, prosody_of
 from parlante.core import Identity, InputError
 from parlante.core.frames import AnimationInfo
 from parlante.core.options import NO_LIVELINESS, PARTS, Liveliness
@@ -55,7 +55,7 @@ def test_off_is_bit_for_bit_the_talker() -> None:
 def test_a_part_alone_leaves_everything_else_to_the_talker() -> None:
     audio = spoken(10.0, silent_after=6.0)
     talker = np.random.default_rng(0).random((300, 52)).astype(np.float32)
-    touched = {"blinks": [*LIDS, INDEX["eyeWideLeft"], INDEX["eyeWideRight"]], "gaze": list(LOOK_CURVES)}
+    touched = {"blinks": [*LIDS, INDEX["eyeWideLeft"], INDEX["eyeWideRight"]], "gaze": list(LOOK_SHAPES)}
     for part in PARTS:
         weights, pose = LivelinessLayer(audio, RATE, Liveliness.parse(part), seed=2)(talker, 0)
         others = np.setdiff1d(np.arange(52), touched.get(part, []))
@@ -96,7 +96,7 @@ def test_cuts_and_blocks_leave_no_trace() -> None:
     np.testing.assert_array_equal(np.concatenate([piece[0] for piece in pieces]), weights)
     np.testing.assert_array_equal(np.concatenate([piece[1] for piece in pieces]), pose)
     assert np.abs(np.diff(np.degrees(pose[:, :3]), axis=0)).max() < 1.5, "no jumps, at the joins of blocks neither"
-    sound, one = heard(audio, RATE), prosody(audio, RATE, GRID)
+    sound, one = prosody_of(audio, RATE), prosody(audio, RATE, GRID)
     assert np.abs(sound.energy - one.energy).max() < 0.05
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from parlante.animation.prefetch import ahead
+from parlante.animation.prefetch import prefetch
 
 
 def test_items_come_in_order() -> None:
     for count in (0, 1, 20):
-        with ahead(range(count)) as items:
+        with prefetch(range(count)) as items:
             assert list(items) == list(range(count))
 
 
@@ -20,7 +20,7 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("spilt")
 
-    with ahead(failing()) as made:
+    with prefetch(failing()) as made:
         assert next(made) == 1
         with pytest.raises(ValueError, match="spilt"):
             next(made)
@@ -39,7 +39,7 @@ def test_leaving_stops_the_maker_soon_and_closes_it(taken: int) -> None:
         finally:
             closed.set()
 
-    with ahead(endless(), depth=2) as items:
+    with prefetch(endless(), depth=2) as items:
         for _ in range(taken):
             next(items)
     assert closed.is_set() and len(made) <= taken + 4

@@ -15,7 +15,7 @@ _END = object()
 
 
 @contextmanager
-def ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
+def prefetch(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
     """The same items, made by another thread from now on, which runs at most `depth` + 1 of them ahead.
 
     An error while making them is raised where they are taken. Leaving the block ends the thread after the item that it
@@ -48,7 +48,7 @@ def ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
             if taken % TRIM_EVERY == 0:
                 give_back_memory()
 
-    thread = threading.Thread(target=make, name="parlante-ahead", daemon=True)
+    thread = threading.Thread(target=make, name="parlante-prefetch", daemon=True)
     thread.start()
     try:
         yield take()

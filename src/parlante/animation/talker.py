@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from parlante.animation.liveliness.layer import LivelinessLayer
 from parlante.animation.postprocess import Composer, MouthCloser, WeightSolver, at_rate
-from parlante.animation.prefetch import ahead
+from parlante.animation.prefetch import prefetch
 from parlante.audio.recording import Speech, hear
 from parlante.core import Animation, Identity, InputError, Style
 from parlante.core.frames import AnimationInfo, FrameBlock
@@ -362,7 +362,7 @@ def fill(
 ) -> None:
     """Write every block to every sink, while the next one is being made."""
     done = 0
-    with ahead(blocks) as made:
+    with prefetch(blocks) as made:
         for block in made:
             for sink in sinks:
                 sink.write(block)

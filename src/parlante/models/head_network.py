@@ -27,7 +27,7 @@ from parlante.head import load_head
 from parlante.head.skin_dynamics import SkinDynamics
 from parlante.head.speaker_profile import profile_of
 from parlante.models.checkpoint import digest, load_checkpoint, load_strict, model_name, save_checkpoint
-from parlante.models.components.chunked_inference import Push, in_blocks
+from parlante.models.components.chunked_inference import Push, in_chunks
 from parlante.models.components.motion_family import MotionFamily
 from parlante.models.motion_basis import MotionBasis
 from parlante.models.registry import family as find_family
@@ -191,7 +191,7 @@ class HeadNetwork:
             session = self.network.session(code, **own)
             return lambda features: session.push(features)[0]
 
-        yield from in_blocks(begin, lambda start, size: self.features(encoded, start, size), count)
+        yield from in_chunks(begin, lambda start, size: self.features(encoded, start, size), count)
 
     def _skin(self, face: Identity, style: Style) -> SkinDynamics:
         head = load_head()

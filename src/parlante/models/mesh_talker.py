@@ -19,7 +19,7 @@ from parlante.core.options import Sampling
 from parlante.core.timing import num_frames
 from parlante.models.base_talker import BaseTalker
 from parlante.models.checkpoint import digest
-from parlante.models.components.chunked_inference import in_blocks
+from parlante.models.components.chunked_inference import in_chunks
 from parlante.models.importing.templates import read_templates
 from parlante.models.mesh_network import MeshNetwork
 from parlante.models.style_fitting import StyleFitConfig, fit_style, in_own_space, spread_pieces
@@ -221,7 +221,7 @@ class MeshTalker(BaseTalker):
         own: dict[str, Any] = {}
         if network.family.solver_steps:
             own = {"steps": sampling.steps, "generator": torch.Generator().manual_seed(sampling.seed)}
-        yield from in_blocks(lambda: network.session(neutral, code, **own).push, features, count)
+        yield from in_chunks(lambda: network.session(neutral, code, **own).push, features, count)
 
 
 def at_least(audio: Audio, samples: int) -> Tensor:

@@ -13,11 +13,11 @@ from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile
 from parlante.synth.prosody import Prosody, prosody, smooth
 
 EYES: NDArray[np.intp] = np.flatnonzero([name.startswith(("eyeBlink", "eyeLook")) for name in ARKIT_NAMES])
-"""The curves that blinks and gaze decide alone."""
+"""The blendshapes that blinks and gaze decide alone."""
 GRID_FPS = 50.0
-"""Rate at which sound is heard and events are drawn, whatever the rate of the frames."""
+"""Rate of the prosody and of the events, whatever the rate of the frames."""
 BLOCK_S, FADE_S = 60.0, 2.0
-"""Recordings are heard in blocks of this length, which melt into each other over the fade."""
+"""The prosody of long recordings is measured in blocks of this length, cross-faded over the fade."""
 LARGE_SHIFT = 8.0
 """Degrees: from here on a shift of gaze invites a blink."""
 REACH = (26.0, 18.0)
@@ -50,19 +50,21 @@ class LivelinessLayer:
         if parts == NO_LIVELINESS or not total:
             return
         times = frame_times(total, fps)
-        sound = heard(audio, sample_rate)
+        speech = prosody_of(audio, sample_rate)
         streams = [np.random.default_rng([seed, 0x11FE, part]) for part in range(5)]
-        looks = gaze(sound.energy, GRID_FPS, profile.gaze_motion * (parts.gaze or 1.0), streams[0])
+        looks = gaze(speech.energy, GRID_FPS, profile.gaze_motion * (parts.gaze or 1.0), streams[0])
         if parts.moves_head:
             pose = np.zeros((total, 6))
             if parts.head:
                 amount = profile.head_motion * parts.head
-                loud = np.interp(times, frame_times(len(sound.energy), GRID_FPS), smooth(sound.energy, 0.5 * GRID_FPS))
+                loud = np.interp(
+                    times, frame_times(len(speech.energy), GRID_FPS), smooth(speech.energy, 0.5 * GRID_FPS)
+                )
                 pose += sway(times, loud, amount, streams[1])
-                pose[:, 0] += nods(sound.accent, GRID_FPS, amount, streams[2]).at(times)
-                pose[:, :2] += _along(looks.at(frame_times(len(sound.energy), GRID_FPS)), times)
+                pose[:, 0] += nods(speech.accent, GRID_FPS, amount, streams[2]).at(times)
+                pose[:, :2] += _along(looks.at(frame_times(len(speech.energy), GRID_FPS)), times)
             if parts.breath:
-                breath = parts.breath * breaths(sound.energy, GRID_FPS, streams[3]).at(times)
+                breath = parts.breath * breaths(speech.energy, GRID_FPS, streams[3]).at(times)
                 pose[:, 0] -= np.radians(BREATH_DEGREES) * breath
                 pose[:, 4] += BREATH_METRES * breath
             self._pose = pose.astype(np.float32)
@@ -70,10 +72,10 @@ class LivelinessLayer:
             aim = looks.at(times)
             if self._pose is not None:  # the eyes stay on what they look at while the head moves
                 aim = aim + np.degrees(np.asarray(self._pose[:, [1, 0]], np.float64)) * (-1.0, 1.0)
-            self._gaze = _look_curves(np.clip(aim, np.negative(REACH), REACH))
+            self._gaze = _look_weights(np.clip(aim, np.negative(REACH), REACH))
         if parts.blinks:
             rate = profile.blink_rate * parts.blinks
-            shut = blinks(sound.energy, GRID_FPS, looks.shifts(LARGE_SHIFT), rate, streams[4])
+            shut = blinks(speech.energy, GRID_FPS, looks.shifts(LARGE_SHIFT), rate, streams[4])
             self._blinks = shut.at(times).astype(np.float32)
 
     def __call__(
@@ -84,7 +86,7 @@ class LivelinessLayer:
         if self._gaze is not None or self._blinks is not None:
             weights = weights.copy()
         if self._gaze is not None:
-            weights[:, LOOK_CURVES] = self._gaze[rows]
+            weights[:, LOOK_SHAPES] = self._gaze[rows]
         if self._blinks is not None:
             shut = self._blinks[rows]
             for side in ("Left", "Right"):  # a lid that follows the eye down has less way to go
@@ -95,13 +97,13 @@ class LivelinessLayer:
         return weights, None if self._pose is None else self._pose[rows]
 
 
-LOOK_CURVES: NDArray[np.intp] = np.array(
+LOOK_SHAPES: NDArray[np.intp] = np.array(
     [INDEX[f"eyeLook{way}{side}"] for side in ("Left", "Right") for way in ("Out", "In", "Up", "Down")]
 )
 
 
-def _look_curves(aim: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(T, 8) in the order of `LOOK_CURVES` for eyes turned by aim (T, 2) degrees: left, up."""
+def _look_weights(aim: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(T, 8) in the order of `LOOK_SHAPES` for eyes turned by aim (T, 2) degrees: left, up."""
     left, right = np.maximum(aim[:, 0], 0), np.maximum(-aim[:, 0], 0)
     up, down = np.maximum(aim[:, 1], 0) / LOOK["Up"], np.maximum(-aim[:, 1], 0) / LOOK["Down"]
     columns = (left / LOOK["Out"], right / LOOK["In"], up, down, right / LOOK["Out"], left / LOOK["In"], up, down)
@@ -115,7 +117,7 @@ def _along(target: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[n
     return FOLLOW * np.radians(np.stack(slow, axis=1)) * (-1.0, 1.0)
 
 
-def heard(audio: NDArray[np.float32], sample_rate: int) -> Prosody:
+def prosody_of(audio: NDArray[np.float32], sample_rate: int) -> Prosody:
     """Prosody of audio (N,) of any length at `GRID_FPS`, in memory that does not grow with it."""
     total = num_frames(len(audio), sample_rate, GRID_FPS)
     tracks = np.zeros((3, total))

@@ -1,6 +1,7 @@
-"""Talkers that remember, over recordings of any length: they start afresh every block and melt into the last one.
+"""Chunked inference for models that depend on their own past, over recordings of any length.
 
-A talker thus never runs much longer than in training, and an hour costs as much per second as a minute.
+Every block starts a new session with a warm-up of 2 s, and is cross-faded with what the block before says beyond its
+end. A model thus never runs much longer than in training, and an hour costs as much per second as a minute.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,16 +12,16 @@ from torch import Tensor
 Push = Callable[[Tensor], Tensor]
 
 PIECE = 30
-"""Frames per window."""
+"""Frames decoded at a time."""
 BLOCK, WARM_UP, FADE = 600, 60, 10
-"""Frames: a block; what the talker hears before it, to get into step; what the last block says beyond its end."""
+"""Frames: a block; the warm-up before it; the cross-fade, which the block before says beyond its end."""
 
 
-def in_blocks(begin: Callable[[], Push], features: Callable[[int, int], Tensor], frames: int) -> Iterator[Tensor]:
+def in_chunks(begin: Callable[[], Push], features: Callable[[int, int], Tensor], frames: int) -> Iterator[Tensor]:
     """Frames 0..`frames`, (n, ...) at a time.
 
-    begin() starts the talker and returns what takes features and answers their frames (n, ...). features(start, count)
-    are what these frames hear.
+    begin() starts a session and returns what takes features and answers their frames (n, ...). features(start, count)
+    are those of frames `start` to `start + count`.
     """
     tail: Tensor | None = None  # what the last block says beyond its end
     for start in range(0, frames, BLOCK):
