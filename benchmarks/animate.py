@@ -55,12 +55,12 @@ def short_recording(folder: Path, seconds: float) -> None:
     timed("import libraries", import_libraries)
     from parlante.animation import animate_to
     from parlante.animation.talker import said
-    from parlante.audio.recording import hear
+    from parlante.audio.recording import load_audio
     from parlante.models.registry import load_model
 
     model = timed("load the models", load_model)
     person = timed("load and paint the head", model.face)
-    heard = hear(speech)
+    heard = load_audio(speech)
 
     def maps() -> None:
         for _ in said(model.session(person, model.style(None, person)), heard.audio_16k):

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from parlante.audio.io import clean, iter_audio, read_audio
+from parlante.audio.io import iter_audio, mono, read_audio
 from parlante.core import InputError
 
 
@@ -99,7 +99,8 @@ def test_bad_files_are_refused(tmp_path):
 
 def test_not_a_number_becomes_silence(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        out = clean(np.array([0.5, np.nan, -np.inf, 0.25]), "x")
+        out = mono(np.array([0.5, np.nan, -np.inf, 0.25]), "x")
     np.testing.assert_array_equal(out, np.float32([0.5, 0, 0, 0.25]))
     assert "2 samples" in caplog.text
-    np.testing.assert_allclose(clean(np.array([[16384, 0], [0, 16384]], np.int16)), [0.25, 0.25])
+    np.testing.assert_allclose(mono(np.array([[16384, 0], [0, 16384]], np.int16)), [0.25, 0.25])
+    np.testing.assert_allclose(mono(np.array([[0, 64], [128, 128], [255, 255]], np.uint8)), [-0.75, 0, 127 / 128])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parlante.audio.recording import hear
+from parlante.audio.recording import load_audio
 from parlante.core import Animation, InputError, Style
 from parlante.core.timing import num_frames
 from parlante.export.frames import AnimationInfo, FrameBlock, animation_info
@@ -245,7 +245,7 @@ def _features(model: HeadTalker, given: Animation | None, audio: Any) -> Tensor 
         if given is None or not np.any(given.audio):
             return None
         audio = (np.asarray(given.audio), given.sample_rate)
-    return model.encode_audio(np.asarray(hear(audio).audio_16k))
+    return model.encode_audio(np.asarray(load_audio(audio).audio_16k))
 
 
 def _style(

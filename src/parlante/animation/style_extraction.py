@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.audio.recording import hear
+from parlante.audio.recording import load_audio
 from parlante.core import Animation, InputError
 from parlante.export.npz import load
 from parlante.models.talker import ExtractedStyle, SpeechModel, StyleClip
@@ -62,7 +62,7 @@ def _clip(clip: Path | str | Animation, model: SpeechModel) -> StyleClip:
         raise InputError(f"{where} has {len(animation.vertices)} frames; give a longer clip")
     if not np.isfinite(animation.vertices).all():
         raise InputError(f"{where} holds vertices that are no finite numbers")
-    speech = hear((np.asarray(animation.audio), animation.sample_rate))
+    speech = load_audio((np.asarray(animation.audio), animation.sample_rate))
     if not np.abs(speech.audio_16k).max() > SILENT:
         raise InputError(f"{where} is silent; a style is learned from how speech moves the face")
     offsets = np.asarray(animation.vertices, np.float32) - animation.neutral

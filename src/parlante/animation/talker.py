@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from parlante.animation.liveliness.layer import LivelinessLayer
 from parlante.animation.postprocess import Composer, MouthCloser, WeightSolver, at_rate
 from parlante.animation.prefetch import prefetch
-from parlante.audio.recording import Speech, hear
+from parlante.audio.recording import Recording, load_audio
 from parlante.core import Animation, Identity, InputError, Style
 from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
@@ -196,7 +196,7 @@ class Talker:
 
     def stream(self, speech: AudioLike, casting: Casting) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
         """The facts of an animation, and an iterator that makes its frames, a window of the model at a time."""
-        recording, face = hear(speech), casting.face
+        recording, face = load_audio(speech), casting.face
         info = AnimationInfo(
             topology=face.topology,
             fps=casting.fps,
@@ -289,7 +289,7 @@ def said(session: Session, audio: Audio) -> Iterator[FrameBlock]:
 
 
 def finished_frames(
-    info: AnimationInfo, recording: Speech, casting: Casting, blocks: Iterator[FrameBlock], fps: float
+    info: AnimationInfo, recording: Recording, casting: Casting, blocks: Iterator[FrameBlock], fps: float
 ) -> Iterator[FrameBlock]:
     """A talker's blocks at `fps` as finished frames of an animation, with its rig where the face has one."""
     face, start = casting.face, 0

@@ -43,15 +43,26 @@ def iter_audio(
         yield np.concatenate(kept)
 
 
-def clean(audio: NDArray[Any], source: str = "audio") -> NDArray[np.float32]:
-    """Mono (N,) float32 of samples (N,) or (channels, N), non-finite ones replaced by 0 with a warning."""
-    audio = np.asarray(audio)
-    if np.issubdtype(audio.dtype, np.integer):
-        audio = audio / float(np.iinfo(audio.dtype).max + 1)
-    if audio.ndim == 2:
-        audio = audio.mean(0)
-    if audio.ndim != 1:
-        raise InputError(f"{source} must be (N,) or (channels, N), got {audio.shape}")
+def mono(samples: NDArray[Any], source: str = "audio") -> NDArray[np.float32]:
+    """Mono (N,) float32, -1..1, of samples (N,) or (N, channels), the mean of the channels.
+
+    Integers are divided by their full scale. Samples that are not finite are replaced by 0, with a warning in the log.
+    Raises InputError for another shape, and for more channels than samples.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2):
+        raise InputError(f"{source} must be (N,) or (N, channels), got {samples.shape}")
+    if samples.ndim == 2 and 0 < len(samples) < samples.shape[1]:
+        raise InputError(
+            f"{source} must be (N,) or (N, channels), got {samples.shape}: more channels than samples; give samples.T"
+        )
+    if np.issubdtype(samples.dtype, np.integer):
+        half = 2.0 ** (8 * samples.itemsize - 1)
+        samples = samples / half - np.issubdtype(samples.dtype, np.unsignedinteger)
+    return _finite(samples if samples.ndim == 1 else samples.mean(1), source)
+
+
+def _finite(audio: NDArray[Any], source: str) -> NDArray[np.float32]:
     audio = audio.astype(np.float32)
     bad = ~np.isfinite(audio)
     if bad.any():
@@ -91,11 +102,11 @@ def _decode(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
                     continue
                 for frame in frames:
                     for out in resampler.resample(frame):
-                        piece = _mono(out, path)[: longest - decoded]
+                        piece = _finite(out.to_ndarray().mean(0), str(path))[: longest - decoded]
                         decoded += len(piece)
                         yield piece
             for out in resampler.resample(None):
-                piece = _mono(out, path)[: longest - decoded]
+                piece = _finite(out.to_ndarray().mean(0), str(path))[: longest - decoded]
                 decoded += len(piece)
                 yield piece
         except av.error.FFmpegError as error:
@@ -111,10 +122,6 @@ def _known_length(container: Any, stream: Any, sample_rate: int) -> int:
     if "mp4" in container.format.name and stream.duration and stream.time_base:
         return int(np.ceil(stream.duration * stream.time_base * sample_rate))
     return 2**62
-
-
-def _mono(frame: Any, path: Path) -> NDArray[np.float32]:
-    return clean(frame.to_ndarray(), str(path))
 
 
 def _reason(error: Exception) -> str:

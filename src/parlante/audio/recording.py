@@ -1,4 +1,4 @@
-"""The recording, as it will be heard and as the model hears it, without keeping hours of sound in memory."""
+"""A recording at its own rate and at the model's, without keeping hours of audio in memory."""
 
 import tempfile
 import threading
@@ -10,14 +10,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.audio.io import SAMPLE_RATE, clean, iter_audio
+from parlante.audio.io import SAMPLE_RATE, iter_audio, mono
 from parlante.core import InputError
 from parlante.core.timing import num_frames
 
-HEARD_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+KEPT_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """Sample rates kept as they are; any other becomes 48 kHz."""
 IN_MEMORY = 64 << 20
-"""Bytes of sound that are held in memory; more waits in a temporary file."""
+"""Bytes of audio that are held in memory; more waits in a temporary file."""
 _BLOCK = 1 << 18
 
 
@@ -50,18 +50,18 @@ class SpooledAudio:
 
 
 @dataclass(frozen=True, eq=False)
-class Speech:
+class Recording:
     """One recording, mono."""
 
     name: str
     audio: NDArray[np.float32]
-    """(N,) at `sample_rate`, as it will be heard."""
+    """(N,) at `sample_rate`, as outputs carry it."""
     sample_rate: int
     audio_16k: NDArray[np.float32]
-    """(N',) the same for the model."""
+    """(N',) the same at 16 kHz, as the model takes it."""
 
     def digital_silence(self, fps: float) -> NDArray[np.float32]:
-        """(T,) 1 where there is nothing to hear at all, from the level alone.
+        """(T,) 1 where there is no sound at all, from the level alone.
 
         The level must lie under -60 dB of full scale and 40 dB under the loud parts; a recording that never rises above
         -75 dB is silent throughout.
@@ -82,23 +82,23 @@ class Speech:
         return (level < threshold).astype(np.float32)
 
 
-def hear(speech: Path | str | tuple[NDArray[np.floating], int]) -> Speech:
-    """A recording from a file, or from (samples (N,) or (channels, N), sample rate).
+def load_audio(speech: Path | str | tuple[NDArray[np.floating], int]) -> Recording:
+    """A recording from a file, or from (samples (N,) or (N, channels), sample rate).
 
-    Raises InputError if it cannot be read or holds no samples.
+    Raises InputError if it cannot be read, holds no samples, or has samples of another shape or range.
     """
     if isinstance(speech, tuple):
         return _from_array(*speech)
     path = Path(speech)
     native = _native_rate(path)
-    rate = native if native in HEARD_RATES else 48000
+    rate = native if native in KEPT_RATES else 48000
     audio_16k = _spool(iter_audio(path, sample_rate=SAMPLE_RATE))
     audio = audio_16k if rate == SAMPLE_RATE else _spool(iter_audio(path, sample_rate=rate))
-    return Speech(path.name, audio, rate, audio_16k)
+    return Recording(path.name, audio, rate, audio_16k)
 
 
-def _from_array(samples: NDArray[np.floating], rate: int) -> Speech:
-    audio = clean(samples)
+def _from_array(samples: NDArray[np.floating], rate: int) -> Recording:
+    audio = mono(samples, "the speech")
     if not len(audio):
         raise InputError("the speech has no samples; give a recording of some length")
     if not 1000 <= rate <= 768000:
@@ -107,10 +107,10 @@ def _from_array(samples: NDArray[np.floating], rate: int) -> Speech:
     if peak > 4:
         raise InputError(f"samples must lie in -1..1, got {peak:g}; divide by the full scale first")
     if rate == SAMPLE_RATE:
-        return Speech("array", audio, rate, audio)
-    if rate not in HEARD_RATES:
-        return Speech("array", _resample(audio, rate, 48000), 48000, _resample(audio, rate, SAMPLE_RATE))
-    return Speech("array", audio, rate, _resample(audio, rate, SAMPLE_RATE))
+        return Recording("array", audio, rate, audio)
+    if rate not in KEPT_RATES:
+        return Recording("array", _resample(audio, rate, 48000), 48000, _resample(audio, rate, SAMPLE_RATE))
+    return Recording("array", audio, rate, _resample(audio, rate, SAMPLE_RATE))
 
 
 def _resample(audio: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:

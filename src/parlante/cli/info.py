@@ -134,13 +134,13 @@ def _glb(path: Path) -> None:
 
 
 def _recording(path: Path) -> None:
-    from parlante.audio.recording import hear
+    from parlante.audio.recording import load_audio
     from parlante.core import InputError
 
     try:
-        heard = hear(path)
+        recording = load_audio(path)
     except InputError as error:
         raise InputError(f"{error}; beside recordings, .npz, .glb, .vrm, .vrma, .style and folders are told") from None
     print(path)
-    level = float(abs(heard.audio).max()) if len(heard.audio) else 0.0
-    print(f"  {len(heard.audio) / heard.sample_rate:.2f} s at {heard.sample_rate} Hz, peak {level:.3f}")
+    level = float(abs(recording.audio).max()) if len(recording.audio) else 0.0
+    print(f"  {len(recording.audio) / recording.sample_rate:.2f} s at {recording.sample_rate} Hz, peak {level:.3f}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.animation.talker import said
-from parlante.audio.recording import hear
+from parlante.audio.recording import load_audio
 from parlante.core import Clip, Identity, InputError, Style
 from parlante.core.options import Sampling
 from parlante.data.lazy import lazy_frames
@@ -45,7 +45,7 @@ class ModelPredictor:
         """The clip's speech on the face of `identity`; style: none for the face's own."""
         model = self.model
         face = model.face(identity) if model.abilities.own_faces else identity
-        audio = np.asarray(hear((clip.audio, clip.sample_rate)).audio_16k)
+        audio = np.asarray(load_audio((clip.audio, clip.sample_rate)).audio_16k)
         session = model.session(
             face,
             model.style(None, face) if style is None else style,
@@ -80,7 +80,7 @@ class ModelPredictor:
     def _style_clip(self, clip: Clip) -> StyleClip:
         """A clip of the data as the model learns a style from it."""
         identity, fps = self._evaluation.identity(clip.subject), self.model.fps
-        audio = np.asarray(hear((clip.audio, clip.sample_rate)).audio_16k)
+        audio = np.asarray(load_audio((clip.audio, clip.sample_rate)).audio_16k)
         motion = np.asarray(clip.vertices[:], np.float32) - identity.neutral
         places = frame_places(clip.fps, fps, len(motion), int(len(motion) * fps / clip.fps))
         return StyleClip(audio, frames_at(motion, places), self._wrinkle_maps(clip))

@@ -265,9 +265,9 @@ def resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
     """Mono samples (N,) at `rate` Hz, integers or -1..1, as a wav file of them would be read: (M,) at 16 kHz."""
     import av
 
-    from parlante.audio.io import clean
+    from parlante.audio.io import mono
 
-    audio = clean(samples)
+    audio = mono(samples)
     if np.abs(audio).max(initial=0) > 4:  # 16-bit numbers kept as floating point
         audio = audio / np.float32(32768)
     if rate == SAMPLE_RATE:
