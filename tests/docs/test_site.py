@@ -1,15 +1,7 @@
 """The pages that are made from the code when the site is built."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("docs_site", ROOT / "tools" / "docs_site.py")
-assert _spec is not None and _spec.loader is not None
-docs_site = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(docs_site)
+from documented import ROOT, docs_site
 
 
 def test_the_command_reference_names_every_option() -> None:

@@ -1,0 +1,67 @@
+"""Every `parlante` command that the documentation, `--help` and the recipes show is one that the parsers take."""
+
+import argparse
+import contextlib
+import io
+import re
+
+import pytest
+from documented import PAGES, Shown, commands_in, commands_in_help, commands_in_recipes, docs_site
+
+from parlante.cli import COMMANDS
+from parlante.core.renames import RENAMED
+
+SHOWN = [shown for page in PAGES for shown in commands_in(page)] + commands_in_help() + commands_in_recipes()
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """All options of a command and of those below it."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                found |= options_of(sub)
+    return found
+
+
+def refusal(words: list[str]) -> str:
+    """What the parser says against a command; empty if it takes it."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            docs_site.command_parser(words[0]).parse_args(words[1:])
+    except SystemExit as stop:
+        return said.getvalue() if stop.code else ""
+    return ""
+
+
+def wrong(shown: Shown) -> str:
+    """What is wrong with a command; empty if nothing is."""
+    name, *rest = shown.words
+    if name not in COMMANDS:
+        return f"no command {name}"
+    if shown.whole and rest and rest != ["--help"]:
+        return refusal(shown.words)
+    known = options_of(docs_site.command_parser(name))
+    given = {re.split("[=]", word)[0] for word in rest if re.match(r"--?[a-z]", word)}
+    return f"no option {', '.join(sorted(given - known))}" if given - known else ""
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown.place} {shown.words[0]}")
+def test_it_is_a_command(shown: Shown) -> None:
+    said = wrong(shown)
+    assert not said, f"{shown.place}: parlante {' '.join(shown.words)}\n{said}"
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown.place} {shown.words[0]}")
+def test_it_uses_no_old_name(shown: Shown) -> None:
+    if shown.place.startswith("docs/reference/renames.md"):
+        return
+    old = {*RENAMED["option"], *RENAMED["command"]} & {*shown.words}
+    assert not old, f"{shown.place} uses {', '.join(sorted(old))}; see parlante/core/renames.py"
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(SHOWN) > 100
+    assert {shown.words[0] for shown in SHOWN} >= COMMANDS.keys()
