@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import parlante
-from parlante.export.npz import load
 
 
 def main(speech: str = "assets/demo.wav", out: str = "out") -> None:
@@ -22,7 +21,7 @@ def main(speech: str = "assets/demo.wav", out: str = "out") -> None:
     print("wrinkle maps", animation.wrinkle.shape)  # (T, 256, 256, 3) bytes
 
     animation.save(f"{out}/line.glb", f"{out}/line.csv", f"{out}/line.npz")
-    again = load(f"{out}/line.npz")
+    again = parlante.load(f"{out}/line.npz")
     assert (again.vertices == animation.vertices).all()
 
 

@@ -107,8 +107,7 @@ def public_page() -> str:
     import parlante
 
     lines = []
-    names = (name for name in set(parlante.__all__) - {"__version__"} if hasattr(parlante, name))
-    for name in sorted(names, key=str.lower):
+    for name in sorted(set(parlante.__all__) - {"__version__"}, key=str.lower):
         thing = getattr(parlante, name)
         module, attribute = thing.__module__, thing.__qualname__
         lines += [f"## `parlante.{name}` {{ #parlante.{name} }}", "", f"::: {module}.{attribute}"]
@@ -134,7 +133,8 @@ def families_table() -> str:
     lines = ["| name | source | weights in the package | reads released files |", "| --- | --- | --- | --- |"]
     for spec in families().values():
         yes = ["yes" if each else "no" for each in (spec.shipped, spec.importer)]
-        lines.append(f"| [`{spec.name}`]({spec.name}.md) | {spec.title} | {yes[0]} | {yes[1]} |")
+        page = spec.name if (ROOT / "docs" / "models" / f"{spec.name}.md").is_file() else spec.name.split("-")[0]
+        lines.append(f"| [`{spec.name}`]({page}.md) | {spec.title} | {yes[0]} | {yes[1]} |")
     return "\n".join(lines)
 
 
@@ -158,6 +158,7 @@ def outside(path: str) -> Callable[[], str]:
 
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
+    "examples.md": examples_page,
     "design/contributing.md": outside("CONTRIBUTING.md"),
     "design/changelog.md": outside("CHANGELOG.md"),
 }

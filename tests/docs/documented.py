@@ -16,6 +16,8 @@ docs_site = importlib.util.module_from_spec(_spec)
 """What makes the reference pages."""
 _spec.loader.exec_module(docs_site)
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+STRICT = ("docs/guides/coming-from.md", "docs/guides/researcher.md", "docs/guides/artist.md")
+"""Pages whose commands within tables and sentences are whole, too."""
 NO_COMMANDS = ("python", "js", "json", "yaml", "cmake")
 """Languages of code blocks in which no command is looked for."""
 
@@ -64,7 +66,7 @@ def commands_in(path: Path) -> list[Shown]:
     for number, line in enumerate(re.sub(r"(?ms)^ *```.*?^ *```", _blank, text).splitlines(), 1):
         if not line.startswith("    "):
             for span in re.findall(r"`parlante ([a-z][^`]*)`", line):
-                found.append(Shown(f"{name}:{number}", _words(span.replace("\\|", "|")), line.startswith("| ")))
+                found.append(Shown(f"{name}:{number}", _words(span.replace("\\|", "|")), name in STRICT))
     return found
 
 

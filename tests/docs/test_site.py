@@ -10,7 +10,12 @@ def test_the_command_reference_names_every_option() -> None:
     page = docs_site.cli_page()
     for name in COMMANDS:
         assert f"## parlante {name}\n" in page
-    for option in ("`--identity` `NAME`", "`--live` ", "### parlante style extract", "#### parlante bulk prepare biwi"):
+    for option in (
+        "`--identity` `NAME`",
+        "`--live` ",
+        "### parlante style extract",
+        "#### parlante batch prepare biwi",
+    ):
         assert option in page
 
 
