@@ -21,7 +21,7 @@ from parlante.head import load_head
 from parlante.models.head_network import HeadNetwork
 from parlante.models.style_fitting import fit_style
 from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare
-from parlante.training.schemes.autoregressive import lip_error
+from parlante.training.schemes.motion_scheme import lip_error
 
 
 class Judge:

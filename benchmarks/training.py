@@ -31,18 +31,20 @@ from parlante.models.motion_basis import MotionBasis
 from parlante.models.registry import build
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe
 from parlante.training.engine.run import fit
+from parlante.training.engine.schema import section
 from parlante.training.engine.scheme import Scheme
 from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore
 from parlante.training.features.maps import FaceMaps, MapBatches, MapDataConfig, random_curves
 from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore
-from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme
-from parlante.training.schemes.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
+from parlante.training.schemes.codetalker import CodeTalkerScheme
+from parlante.training.schemes.codetalker_autoencoder import AutoencoderScheme, CodebookConfig
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme
 from parlante.training.schemes.latent_diffusion import DiffusionScheme, DiffusionTrainingConfig
+from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 from parlante.training.schemes.ptalker import PTalkerScheme
-from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme
+from parlante.training.schemes.vqgan import Material, VQGANLossConfig, VQGANScheme
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 FAMILIES = ("faceformer", "talkingstyle", "ptalker", "facediffuser", "codetalker stage 1", "codetalker stage 2",
@@ -155,10 +157,9 @@ def scheme_of(family: str, batch: int) -> Scheme:
         return _autoencoder(family.partition(" ")[0], config, loop, batch)
     if family == "latent diffusion":
         return _diffusion(config, loop, batch)
-    store = _store(section(AutoregressiveConfig, config, "scheme").taps)
-    own = replace(section(AutoregressiveConfig, config, "scheme"), batch=batch)
+    store = _store(section(MotionSchemeConfig, config, "scheme").taps)
+    own = replace(section(MotionSchemeConfig, config, "scheme"), batch=batch)
     sizes = dict(config.get("model") or {})
-    name = sizes.pop("family", None)
     motion, audio = store.motion.shape[1], store.features.shape[-1] * len(own.taps)
     common = {"motion_dim": motion, "audio_dim": audio, "subjects": SUBJECTS, "steps_per_frame": 1}
     if family.startswith("codetalker"):
@@ -167,12 +168,13 @@ def scheme_of(family: str, batch: int) -> Scheme:
         if family.endswith("1"):
             return AutoencoderScheme(autoencoder, store, loop, own, CodebookConfig())
         talker = CodeTalker(CodeTalkerConfig(**common, **sizes, period=30, autoencoder=autoencoder.config))
-        return CodeTalkerScheme(talker, store, loop, own)
-    if name == "facediffuser":
-        return FaceDiffuserScheme(build(name, common | {"unit": 1.0} | sizes), store, loop, own)
-    if name == "ptalker":
-        return PTalkerScheme(build(name, common | {"period": 30, "emotion_dim": audio} | sizes), store, loop, own)
-    return AutoregressiveScheme(build(name, common | {"period": 30} | sizes), store, loop, own)
+        return CodeTalkerScheme("codetalker", talker, store, loop, own)
+    if family == "facediffuser":
+        return FaceDiffuserScheme(family, build(family, common | {"unit": 1.0} | sizes), store, loop, own)
+    if family == "ptalker":
+        more = {"period": 30, "emotion_dim": audio}
+        return PTalkerScheme(family, build(family, common | more | sizes), store, loop, own)
+    return MotionScheme(family, build(family, common | {"period": 30} | sizes), store, loop, own)
 
 
 def _clips() -> list[dict[str, Any]]:
@@ -205,7 +207,7 @@ def _autoencoder(kind: str, config: dict[str, Any], loop: LoopConfig, batch: int
     model = VQAutoEncoder(sizes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     maps = MapBatches(faces, takes, kind, data, 0)
     loss = replace(section(VQGANLossConfig, config, "loss"), start_codes=False)
-    return VQGANScheme(model, loop, loss, maps, None, faces.focus_map(kind, data.focus))
+    return VQGANScheme(model, loop, loss, Material(maps, weight=faces.focus_map(kind, data.focus)), kind)
 
 
 def _diffusion(config: dict[str, Any], loop: LoopConfig, batch: int) -> DiffusionScheme:

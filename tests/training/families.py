@@ -51,7 +51,7 @@ class Bench:
             return RECIPES / "codetalker" / "autoencoder.yaml", changes
         changes += ["model.width=16", *(() if family == "facediffuser" else ("model.layers=1",))]
         if family == "codetalker":
-            changes += [f"model.autoencoder={self._stage1()}"]
+            changes += [f"data.autoencoder={self._stage1()}"]
         return RECIPES / family / "small.yaml", changes
 
     def train(self, family: str, name: str, *changes: str) -> Path:

@@ -17,8 +17,8 @@ from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import GRID, MotionDataConfig, prepare
 from parlante.training.features.speech_curves import spoken
-from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
+from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -106,11 +106,11 @@ def test_a_recipe_trains(family: str, tiny_corpus: Path, basis_file: Path, tmp_p
 def test_training_lowers_the_error_of_running_free(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     store = prepare(_data(tiny_corpus, basis_file, tmp_path))
-    own = AutoregressiveConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.8)
+    own = MotionSchemeConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.8)
     audio = store.features.shape[-1] * len(own.taps)
     sizes = {"motion_dim": len(store.basis), "audio_dim": audio, "subjects": 2, "width": 32, "layers": 1}
     model = build("faceformer", sizes | {"dropout": 0.0})
-    scheme = AutoregressiveScheme(model, store, LoopConfig(max_steps=60), own)
+    scheme = MotionScheme("faceformer", model, store, LoopConfig(max_steps=60), own)
     before = scheme.validate()["lip_mm"]
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     model.train()
@@ -126,7 +126,7 @@ def test_training_lowers_the_error_of_running_free(tiny_corpus: Path, basis_file
 def test_batches_depend_on_the_step_alone(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:
     store = prepare(_data(tiny_corpus, basis_file, tmp_path))
     model = torch.nn.Linear(1, 1)
-    scheme = AutoregressiveScheme(model, store, LoopConfig(), AutoregressiveConfig(batch=3, frames=150))
+    scheme = MotionScheme("any", model, store, LoopConfig(), MotionSchemeConfig(batch=3, frames=150))
     first, again, other = scheme.batch(5), scheme.batch(5), scheme.batch(6)
     assert torch.equal(first.motion, again.motion) and torch.equal(first.features, again.features)
     assert not torch.equal(first.motion, other.motion)

@@ -14,9 +14,10 @@ from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Ema, Scheme
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
-from parlante.training.schemes.autoregressive import AutoregressiveConfig
-from parlante.training.schemes.codetalker import AutoencoderScheme, CodebookConfig, CodeTalkerScheme
+from parlante.training.schemes.codetalker import CodeTalkerScheme
+from parlante.training.schemes.codetalker_autoencoder import AutoencoderScheme, CodebookConfig
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
+from parlante.training.schemes.motion_scheme import MotionSchemeConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "codetalker"
 SMALL = {"width": 16, "layers": 1, "heads": 2, "hidden": 16, "groups": 2, "code_dim": 8, "codes": 16}
@@ -44,7 +45,7 @@ def test_both_recipes_train(data: MotionDataConfig, tmp_path: Path) -> None:
     first = run("autoencoder", data, tmp_path / "first", *sizes)
     autoencoder = MotionAutoencoder.from_pretrained(first / "export")
     assert autoencoder.config.codes == 16
-    second = run("small", data, tmp_path / "second", "model.width=16", f"model.autoencoder={first / 'export'}")
+    second = run("small", data, tmp_path / "second", "model.width=16", f"data.autoencoder={first / 'export'}")
     for each in (first, second):
         figures = json.loads((each / "figures.json").read_text())
         assert 0 < figures["lip_mm"] < 5 * figures["lip_mm_mean_face"]
@@ -54,14 +55,14 @@ def test_both_recipes_train(data: MotionDataConfig, tmp_path: Path) -> None:
 
 
 def test_the_second_stage_wants_the_first(data: MotionDataConfig, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="export of stage 1"):
+    with pytest.raises(InputError, match=r"needs data\.autoencoder"):
         run("small", data, tmp_path / "runs")
 
 
 def test_errors_fall(data: MotionDataConfig) -> None:
     """Stage 1 learns to reconstruct, and stage 2 to speak its codes, without touching it."""
     torch.manual_seed(0)
-    store, own = prepare(data), AutoregressiveConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.5)
+    store, own = prepare(data), MotionSchemeConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.5)
     motion_dim = len(store.basis)
     autoencoder = MotionAutoencoder(MotionAutoencoderConfig(motion_dim=motion_dim, **SMALL))
     loop = LoopConfig(max_steps=60)
@@ -70,13 +71,13 @@ def test_errors_fall(data: MotionDataConfig) -> None:
     assert after < 0.8 * before
     frozen = {k: v.clone() for k, v in autoencoder.state_dict().items()}
     talker = small_talker(store, autoencoder, own)
-    second = CodeTalkerScheme(talker, store, loop, own)
+    second = CodeTalkerScheme("codetalker", talker, store, loop, own)
     before, after = improved(second, 60)
     assert after < 0.9 * before
     assert all(torch.equal(frozen[k], v) for k, v in talker.autoencoder.state_dict().items())
 
 
-def small_talker(store: MotionStore, autoencoder: MotionAutoencoder, own: AutoregressiveConfig) -> CodeTalker:
+def small_talker(store: MotionStore, autoencoder: MotionAutoencoder, own: MotionSchemeConfig) -> CodeTalker:
     config = CodeTalkerConfig(
         motion_dim=autoencoder.config.motion_dim,
         audio_dim=store.features.shape[-1] * len(own.taps),

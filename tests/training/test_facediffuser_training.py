@@ -13,9 +13,9 @@ from parlante.models.head_network import HeadNetwork
 from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.motion_store import MotionDataConfig, prepare
-from parlante.training.schemes.autoregressive import AutoregressiveConfig
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
+from parlante.training.schemes.motion_scheme import MotionSchemeConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "facediffuser" / "small.yaml"
 
@@ -48,11 +48,11 @@ def test_training_lowers_the_error_of_what_is_sampled(tiny_corpus: Path, basis_f
     torch.manual_seed(0)
     data = MotionDataConfig(corpus=str(tiny_corpus), basis=str(basis_file), cache=str(tmp_path / "cache"), variants=1)
     store = prepare(data)
-    own = AutoregressiveConfig(batch=4, frames=40, taps=(-2, 0, 2))
+    own = MotionSchemeConfig(batch=4, frames=40, taps=(-2, 0, 2))
     audio = store.features.shape[-1] * len(own.taps)
     sizes = {"motion_dim": len(store.basis), "audio_dim": audio, "subjects": 2, "width": 32, "steps_per_frame": 1}
     model = build("facediffuser", sizes | {"steps": 20, "sample_steps": 4, "dropout": 0.0})
-    scheme = FaceDiffuserScheme(model, store, LoopConfig(max_steps=60), own)
+    scheme = FaceDiffuserScheme("facediffuser", model, store, LoopConfig(max_steps=60), own)
     before = scheme.validate()["lip_mm"]
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     model.train()

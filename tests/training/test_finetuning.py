@@ -18,13 +18,14 @@ from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
 from parlante.models.mesh_network import MeshNetwork
 from parlante.models.registry import build
+from parlante.training import find_stage
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
-from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export
 from parlante.training.schemes.codetalker import CodeTalkerScheme
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme
-from parlante.training.schemes.finetuning import Listener, trained_along
+from parlante.training.schemes.joint_speech import Listener, trained_along
+from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 from parlante.training.schemes.ptalker import PTalkerScheme
 
 SCHEMES = {"ptalker": PTalkerScheme, "facediffuser": FaceDiffuserScheme, "codetalker": CodeTalkerScheme}
@@ -38,10 +39,10 @@ def store(corpus: Path, hubert: Path, tmp_path: Path) -> MotionStore:
 
 
 @pytest.fixture
-def scheme(store: MotionStore) -> Callable[..., AutoregressiveScheme]:
+def scheme(store: MotionStore) -> Callable[..., MotionScheme]:
     """Makes a scheme of a family that moves visibly before it is trained."""
 
-    def make(family: str, steps: int = 1, loop: LoopConfig = LOOP, **own: Any) -> AutoregressiveScheme:
+    def make(family: str, steps: int = 1, loop: LoopConfig = LOOP, **own: Any) -> MotionScheme:
         speech = trained_along(store, steps)
         assert speech is not None
         torch.manual_seed(0)
@@ -59,8 +60,8 @@ def scheme(store: MotionStore) -> Callable[..., AutoregressiveScheme]:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
-        settings = AutoregressiveConfig(**{"batch": 2, "frames": 24, "taps": (0,), **own})
-        return SCHEMES.get(family, AutoregressiveScheme)(model, store, loop, settings, speech)
+        settings = MotionSchemeConfig(**{"batch": 2, "frames": 24, "taps": (0,), **own})
+        return SCHEMES.get(family, MotionScheme)(family, model, store, loop, settings, speech)
 
     return make
 
@@ -73,7 +74,7 @@ CASES = [("faceformer", 1), ("faceformer", 2), ("talkingstyle", 1), ("ptalker", 
 def test_the_transformer_learns_and_the_export_hears_with_it(
     family: str,
     steps: int,
-    scheme: Callable[..., AutoregressiveScheme],
+    scheme: Callable[..., MotionScheme],
     store: MotionStore,
     hubert: Path,
     tmp_path: Path,
@@ -89,7 +90,7 @@ def test_the_transformer_learns_and_the_export_hears_with_it(
 
     clip = trained.held_out()[0]
     identity, audio = store.shown(clip)
-    export(family, trained.family, store, trained.own, tmp_path / "export", speech)
+    trained.export(tmp_path / "export", {})
     talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert all(torch.equal(value, speech.state_dict()[k]) for k, value in talker.audio_encoder.state_dict().items())
     neutral, sound = torch.from_numpy(identity.neutral), torch.from_numpy(audio)[None]
@@ -107,7 +108,7 @@ def test_the_transformer_learns_and_the_export_hears_with_it(
 
 @pytest.mark.parametrize("family", ["faceformer", "ptalker", "facediffuser", "codetalker"])
 def test_gradients_reach_the_transformer_and_not_the_convolutions(
-    family: str, scheme: Callable[..., AutoregressiveScheme]
+    family: str, scheme: Callable[..., MotionScheme]
 ) -> None:
     made = scheme(family)
     made.network.speech.settings.layerdrop = 0.0
@@ -117,7 +118,7 @@ def test_gradients_reach_the_transformer_and_not_the_convolutions(
         assert moved != name.startswith("feature_extractor."), name
 
 
-def test_padding_does_not_count(scheme: Callable[..., AutoregressiveScheme]) -> None:
+def test_padding_does_not_count(scheme: Callable[..., MotionScheme]) -> None:
     """A clip hears and costs in a padded batch what it does alone."""
     made = scheme("faceformer", own_past=0.0, noise=0.0, whole=True, batch=4)
     made.eval()
@@ -152,7 +153,7 @@ def test_stretches_of_sound_and_motion_are_the_same_moments(store: MotionStore) 
     assert len(store.cut(clip["start"] + np.arange(clip["frames"]), 0)) == len(audio)
 
 
-def test_a_learning_rate_of_its_own(scheme: Callable[..., AutoregressiveScheme], tmp_path: Path) -> None:
+def test_a_learning_rate_of_its_own(scheme: Callable[..., MotionScheme], tmp_path: Path) -> None:
     made = scheme("faceformer", loop=replace(LOOP, schedule="constant", lr=1e-3, max_steps=2), speech_lr=1e-5)
     fit(made, tmp_path)
     groups = torch.load(tmp_path / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
@@ -210,10 +211,10 @@ def test_what_makes_no_sense_is_told(changes: list[str], message: str, recipe: C
 def test_the_embedded_head_and_a_codebook_take_no_speech_network(tiny_corpus: Path, corpus: Path) -> None:
     with pytest.raises(InputError, match=r"SynthTalk, which the phonetic encoder hears"):
         prepare(MotionDataConfig(corpus=str(tiny_corpus), encoder="any", finetune=True))
-    from parlante.training.schemes.codetalker import autoencoder
-
+    first = find_stage("codetalker_autoencoder")
+    told = {"data": {"corpus": str(corpus), "encoder": "any", "finetune": True}}
     with pytest.raises(InputError, match="stage 1 hears nothing"):
-        autoencoder({"data": {"corpus": str(corpus), "encoder": "any", "finetune": True}}, corpus)
+        first.run(first.read(told), corpus)
 
 
 def test_a_listener_is_a_family_and_its_ear() -> None:

@@ -12,7 +12,9 @@ from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.features.mesh_motion import MeshMotion
 from parlante.training.features.motion_store import MotionDataConfig, prepare
-from parlante.training.schemes.autoregressive import AutoregressiveConfig, AutoregressiveScheme, export, tapped
+from parlante.training.schemes.autoregressive import around_frames
+from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
+from parlante.training.schemes.ptalker import PTalkerScheme
 
 COUNT, FPS = 30, 25
 
@@ -56,7 +58,7 @@ def test_the_export_says_what_the_training_said(
             encoder=str(hubert) if network else "",
         )
     )
-    own = tapped(AutoregressiveConfig(taps=(-1, 0, 1)), store)
+    own = around_frames(MotionSchemeConfig(taps=(-1, 0, 1)), store)
     assert own.taps == ((0,) if network else (-1, 0, 1))
     torch.manual_seed(0)
     width = store.features.shape[-1] * len(own.taps)
@@ -68,17 +70,18 @@ def test_the_export_says_what_the_training_said(
     with torch.no_grad():  # so that an untrained model moves visibly
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
-    scheme = AutoregressiveScheme(model, store, LoopConfig(max_steps=1), own)
+    kind = PTalkerScheme if family == "ptalker" else MotionScheme
+    scheme = kind(family, model, store, LoopConfig(max_steps=1), own)
     clip = scheme.held_out()[0]
     identity, audio = store.shown(clip)
-    export(family, model, store, own, tmp_path / "export")
+    scheme.export(tmp_path / "export", {})
     talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert talker.fps == FPS and talker.config.subjects == ("ann", "bob") and talker.num_vertices == COUNT
     neutral = torch.from_numpy(identity.neutral)
     code = talker.voiced(talker.style(clip["subject"]), torch.from_numpy(audio)[None])
     heard, _ = talker.hear(torch.from_numpy(audio)[None])
     said = (talker.generate(heard, neutral, code)[0] - neutral).numpy()
-    codes = scheme.codes(torch.tensor([store.subjects().index(clip["subject"])]), heard)
+    codes = MotionScheme.codes(scheme, torch.tensor([store.subjects().index(clip["subject"])]), heard)
     if family == "ptalker":
         codes = codes + model.AudioStyle(heard)
     trained = store.basis.decode(scheme.perform([clip], codes)[0].detach().numpy())[: len(said)]

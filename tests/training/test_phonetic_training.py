@@ -2,17 +2,25 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from families import PowerCut, power_cut, same
 from safetensors.torch import load_file
+from tiny import arguments
 
 from parlante.audio.encoders.phonetic import CURVE_SCALES, GATES, PhoneticEncoder
 from parlante.audio.phones import PHONES, Phone
+from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.synth.voice_corpus import CURVES, LABEL_RATE, labels
-from parlante.training.schemes.phonetic import Corpus, PhoneticTraining, main, make_example
+from parlante.training.engine.logs import read_curve
+from parlante.training.engine.recipe import read_recipe
+from parlante.training.schemes.phonetic import Corpus, make_example
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "phonetic.yaml"
 
 
 @pytest.fixture
@@ -42,10 +50,14 @@ def corpus(tmp_path):
     return folder
 
 
-def settings(corpus, **changes):
-    network = {"stem": 4, "width": 24, "dilations": [1, 1]}
-    values = {"steps": 4, "batch": 2, "seconds": 1.0, "checkpoint_every": 2, "network": network}
-    return {"corpus": str(corpus), **values, **changes}
+def run(corpus, out, *changes):
+    """`parlante train` of a tiny encoder, a moment long; returns the run folder."""
+    tiny = ("data.seconds=1.0", "data.valid=''", "scheme.batch=2", "model.stem=4", "model.width=24")
+    short = ("loop.max_steps=4", "loop.save_every=2", "loop.log_every=2", "loop.accelerator=cpu")
+    options = arguments(None, out, f"data.corpus={corpus}", "model.dilations=[1, 1]", *tiny, *short, *changes)
+    options.recipe = RECIPE
+    assert train(options) == 0
+    return next(out.iterdir())
 
 
 def test_the_same_curves_in_corpus_and_encoder():
@@ -69,63 +81,43 @@ def test_labels_stay_on_the_sound(corpus, strength):
 
 
 def test_resumes_to_the_same_bits(corpus, tmp_path):
-    whole = load_file(main(settings(corpus), tmp_path / "whole") / "model.safetensors")
-    main(settings(corpus), tmp_path / "parts")
-    (tmp_path / "parts" / "log.csv").unlink()
-    state = torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)
-    assert state["step"] == 4
-    short = tmp_path / "short"
-
-    class Stop(Exception):
-        pass
-
-    from parlante.training.schemes import phonetic
-
-    original = phonetic.make_batch
-    calls = []
-
-    def interrupted(*arguments):
-        calls.append(arguments[2])
-        if len(calls) == 3:
-            raise Stop
-        return original(*arguments)
-
-    phonetic.make_batch = interrupted
-    try:
-        with pytest.raises(Stop):
-            main(settings(corpus), short)
-    finally:
-        phonetic.make_batch = original
-    resumed = load_file(main(settings(corpus), short) / "model.safetensors")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    rows = (short / "log.csv").read_text().splitlines()
-    assert rows[0].startswith("step,seconds,loss") and [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
+    whole = run(corpus, tmp_path / "whole")
+    with pytest.raises(PowerCut), power_cut(3):
+        run(corpus, tmp_path / "cut")
+    cut = next((tmp_path / "cut").iterdir())
+    assert train(arguments(None, tmp_path, resume=cut)) == 0
+    assert same(whole, cut) and read_curve(whole)["loss"] == read_curve(cut)["loss"]
+    one, other = (load_file(each / "export" / "model.safetensors") for each in (whole, cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_learns_and_can_be_loaded(corpus, tmp_path):
-    folder = main(
-        settings(corpus, steps=60, checkpoint_every=20, learning_rate=0.01, strength=0.0, average=0.9),
-        tmp_path / "run",
-    )
-    losses = [float(row.split(",")[2]) for row in (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]]
-    assert losses[-1] < 0.7 * losses[0]
-    assert isinstance(PhoneticEncoder.from_pretrained(folder), PhoneticEncoder)
+    fast = ("loop.max_steps=60", "loop.lr=0.01", "loop.ema=0.9", "data.strength=0.0")
+    folder = run(corpus, tmp_path / "runs", *fast, f"data.valid={corpus}", "loop.validate_every=60")
+    losses = list(read_curve(folder)["loss"].values())
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    assert 0 < json.loads((folder / "figures.json").read_text())["accuracy"] <= 1
+    assert isinstance(PhoneticEncoder.from_pretrained(folder / "export"), PhoneticEncoder)
 
 
 def test_wrong_settings_are_reported(corpus, tmp_path):
-    with pytest.raises(InputError, match="stepz"):
-        main({**settings(corpus), "stepz": 1}, tmp_path / "run")
+    with pytest.raises(InputError, match="stepz; did you mean"):
+        run(corpus, tmp_path / "runs", "loop.max_stepz=1")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "index.json").write_text("{}")
     with pytest.raises(InputError, match="no speech corpus"):
-        main(settings(tmp_path / "empty"), tmp_path / "run")
+        run(tmp_path / "empty", tmp_path / "runs")
 
 
-def test_the_recipe_is_valid():
-    from pathlib import Path
-
-    import yaml
-
-    recipe = yaml.safe_load((Path(__file__).parents[2] / "recipes" / "phonetic.yaml").read_text())
-    assert recipe.pop("stage") == "phonetic"
-    PhoneticTraining(**recipe)
+def test_a_recipe_of_old_trains(corpus, tmp_path, capsys):
+    """The flat keys of before, each with a notice."""
+    recipe = tmp_path / "old.yaml"
+    network = "network: {stem: 4, width: 24, dilations: [1, 1]}"
+    recipe.write_text(f"stage: phonetic\ncorpus: {corpus}\nsteps: 2\nbatch: 2\nseconds: 1.0\nseed: 3\n{network}\n")
+    options = arguments(None, tmp_path / "runs", "loop.accelerator=cpu")
+    options.recipe = recipe
+    assert train(options) == 0
+    kept = read_recipe(next((tmp_path / "runs").iterdir()) / "recipe.yaml")
+    assert kept["data"] == {"corpus": str(corpus), "seconds": 1.0}
+    assert kept["loop"] == {"max_steps": 2, "seed": 3, "accelerator": "cpu"}
+    assert "recipe key steps is now called loop.max_steps" in capsys.readouterr().err

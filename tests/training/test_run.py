@@ -143,21 +143,16 @@ def test_options_work_together(family: str, bench: Bench) -> None:
 def test_padding_does_not_count(bench: Bench) -> None:
     """The loss of a padded clip is the one it has alone."""
     from parlante.models.registry import build
-    from parlante.training.features.motion_store import MotionDataConfig
-    from parlante.training.schemes.autoregressive import (
-        AutoregressiveConfig,
-        AutoregressiveScheme,
-        Stretches,
-        prepare_for,
-    )
+    from parlante.training.features.motion_store import MotionDataConfig, prepare
+    from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig, Stretches
 
     data = MotionDataConfig(
         corpus=str(bench.corpus), basis=str(bench._basis()), cache=str(bench.root / "cache"), variants=0
     )
-    store = prepare_for(data, LOOP)
-    own = AutoregressiveConfig(batch=2, taps=(0,), whole=True, own_past=0.0, noise=0.0)
+    store = prepare(data)
+    own = MotionSchemeConfig(batch=2, taps=(0,), whole=True, own_past=0.0, noise=0.0)
     sizes = {"motion_dim": len(store.basis), "audio_dim": store.features.shape[-1], "subjects": 2, "width": 16}
-    scheme = AutoregressiveScheme(build("faceformer", sizes | {"dropout": 0.0, "layers": 1}), store, LOOP, own)
+    scheme = MotionScheme("faceformer", build("faceformer", sizes | {"dropout": 0.0, "layers": 1}), store, LOOP, own)
     batch = next(b for b in map(scheme.batch, range(99)) if b.lengths is not None and b.lengths.diff() != 0)
     assert batch.lengths is not None
     short = int(batch.lengths.argmin())
@@ -245,10 +240,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         ("loop.max_steps=many", "max_steps must be a whole number, got 'many'"),
         ("loop.tensorboard=2", "tensorboard must be true or false, got 2"),
         ("loop=3", "the recipe's loop is 3, wanted settings"),
-        ("lop.lr=1", "a section 'lop', which no training reads"),
-        ("model.family=[a", "'[a' is no YAML value"),
-        ("scheme.batches=4", "scheme has no batches"),
-        ("model.widht=4", "widht"),
+        ("lop.lr=1", "has no section lop; did you mean loop?"),
+        ("model.width=[a", "'[a' is no YAML value"),
+        ("loss.l1=1", "a recipe of the stage faceformer has no section loss; did you mean loop?"),
+        ("scheme.lr=1", "the recipe's scheme has no lr; did you mean loop.lr?"),
+        ("scheme.batches=4", "scheme has no batches; did you mean batch?"),
+        ("model.widht=4", "model has no widht; did you mean width?"),
     ],
 )
 def test_what_cannot_be_used_leaves_no_run_folder(bench: Bench, tmp_path: Path, change: str, said: str) -> None:

@@ -17,7 +17,8 @@ from parlante.geometry.uv import MotionStats
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe
+from parlante.training.engine.schema import section
 from parlante.training.features.encoded import EncodedCorpus
 from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
 from parlante.training.schemes.speech_diffusion import (
@@ -156,7 +157,7 @@ def test_unusable_input_is_named(ingredients, tmp_path):
         attempt(f"data.corpus={tmp_path}")
     with pytest.raises(InputError, match="as long as two windows of 60 frames"):
         attempt("model.frames=60")
-    with pytest.raises(InputError, match="makes both, motion or wrinkle"):
+    with pytest.raises(InputError, match="makes must be both, motion or wrinkle, got 'hair'"):
         attempt("scheme.makes=hair")
     next((tmp_path / "encoded" / "latents").rglob("*.safetensors")).write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"cannot read both latents from .*encode the corpus again"):

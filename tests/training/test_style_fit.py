@@ -8,7 +8,7 @@ from torch import Tensor
 
 from parlante.models.registry import build
 from parlante.models.style_fitting import StyleFitConfig, fit_style
-from parlante.training.schemes.autoregressive import lip_error
+from parlante.training.schemes.motion_scheme import lip_error
 
 SIZES: dict[str, Any] = {"motion_dim": 6, "audio_dim": 4, "width": 16, "layers": 1, "subjects": 6}
 AUTOREGRESSIVE = {"period": 30, "steps_per_frame": 1}

@@ -65,7 +65,7 @@ def test_resumed_run_ends_in_the_same_bits(tiny_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["loop.stepz=4"], "no stepz; it may have .*max_steps"),
+        (["loop.stepz=4"], "no stepz; did you mean .* it may have .*max_steps"),
         (["model.nf=7"], "norm_groups"),
         (["nonsense"], "key=value"),
         ([], "data.corpus"),

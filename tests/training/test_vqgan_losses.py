@@ -16,11 +16,12 @@ from parlante.core import InputError
 from parlante.data.datasets.textalk4d_prepare import Options, prepare
 from parlante.losses.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+from parlante.training.engine.recipe import LoopConfig, read_recipe
+from parlante.training.engine.schema import section
 from parlante.training.engine.scheme import Ema
 from parlante.training.features.scanned_maps import ScannedMaps
 from parlante.training.schemes.codebook import CodebookHealth
-from parlante.training.schemes.vqgan import VQGANLossConfig, VQGANScheme
+from parlante.training.schemes.vqgan import Material, VQGANLossConfig, VQGANScheme
 
 TINY = VQGANConfig(
     img_size=32, nf=8, ch_mult=(1, 1), res_blocks=1, attn_resolutions=(), norm_groups=4, codebook_size=8, emb_dim=4
@@ -39,7 +40,9 @@ class Noise:
 def scheme(loop: LoopConfig | None = None, **changes) -> VQGANScheme:
     torch.manual_seed(0)
     loss = VQGANLossConfig(**{"skip_share": 0.0, "start_codes": False, "revive_every": 0, **changes})
-    made = VQGANScheme(VQAutoEncoder(TINY), loop or LoopConfig(max_steps=10, warmup=0, clip=0), loss, Noise())
+    made = VQGANScheme(
+        VQAutoEncoder(TINY), loop or LoopConfig(max_steps=10, warmup=0, clip=0), loss, Material(Noise()), "motion"
+    )
     made.ema = Ema(made.network, 0.9)
     return made
 

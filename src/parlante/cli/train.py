@@ -11,6 +11,7 @@ EPILOG = """examples:
   parlante train recipes/faceformer/small.yaml --set data.corpus=corpus --overfit-one-clip
   parlante train recipes/textalker/diffusion_paper.yaml --devices 4 --num-nodes 2 --run runs/paper
   parlante train --resume runs/motion_vqgan-001
+  parlante train --keys faceformer                            what a recipe of that stage may say
 """
 
 SHARED_RUN = "PARLANTE_RUN_DIR"
@@ -26,6 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("recipe", type=Path, nargs="?", help="a YAML recipe; not needed with --resume")
+    parser.add_argument(
+        "--keys",
+        nargs="?",
+        const="",
+        metavar="STAGE",
+        help="print what recipes may say, of one stage or of all",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value: loop.lr=1e-3")
     parser.add_argument(
         "--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run, to the same bits"
@@ -49,26 +57,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make or reopen a run folder and hand over to the stage's main."""
+    """Make or reopen a run folder and train."""
     from parlante.core import InputError, MissingExtra
-    from parlante.core.plugins import pick, resolve
-    from parlante.training import STAGES
+    from parlante.training import find_stage, recipe_keys
     from parlante.training.engine.processes import first_process
 
+    if options.keys is not None:
+        print(recipe_keys(options.keys), end="")
+        return 0
     config, run_dir = _recipe(options)
-    stage = config["stage"]
-    if stage not in STAGES:
-        raise InputError(f"no stage {stage!r}; known: {', '.join(STAGES)}")
-    main = resolve(pick(STAGES, stage, "stage"))
+    stage = find_stage(config["stage"])
+    recipe = stage.read(config)
     first = first_process()
-    wanted = run_dir if run_dir is not None else getattr(options, "run", None)
+    wanted = run_dir if run_dir is not None else options.run
     new = first and (wanted is None or not wanted.exists())
     run_dir = _folder(options, config, wanted, first)
     if first:
         os.environ[SHARED_RUN] = str(run_dir)
         print(f"run folder: {run_dir}")
     try:
-        main(config, run_dir)
+        stage.run(recipe, run_dir)
     except (InputError, MissingExtra):
         if new and _discard(run_dir):
             print(f"nothing was trained; {run_dir} is removed")
@@ -82,14 +90,15 @@ def run(options: argparse.Namespace) -> int:
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     """The recipe with all changes, and the folder of a run to go on with."""
     from parlante.core import InputError
-    from parlante.training.engine.recipe import LoopConfig, read_recipe, section
+    from parlante.training.engine.recipe import LoopConfig, read_recipe
+    from parlante.training.engine.schema import section
 
     changes = list(options.set)
-    for key, value in (("devices", getattr(options, "devices", None)), ("nodes", getattr(options, "num_nodes", None))):
+    for key, value in (("devices", options.devices), ("nodes", options.num_nodes)):
         changes += [] if value is None else [f"loop.{key}={value}"]
-    overfit = getattr(options, "overfit_one_clip", False)
+    overfit = options.overfit_one_clip
     if options.resume is not None:
-        if options.recipe is not None or changes or overfit or getattr(options, "run", None):
+        if options.recipe is not None or changes or overfit or options.run:
             raise InputError("--resume goes on with the recipe of the run; give nothing else")
         path = options.resume / "recipe.yaml"
         if not path.is_file():
@@ -99,8 +108,8 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
         raise InputError("give a recipe, for example recipes/textalker/motion_vqgan.yaml, or --resume RUN_DIR")
     config = read_recipe(options.recipe, changes)
     if overfit:
-        loop = config.setdefault("loop", {})
         section(LoopConfig, config, "loop")
+        loop = config["loop"] = dict(config.get("loop") or {})
         steps = min(int(loop.get("max_steps", OVERFIT_STEPS)), OVERFIT_STEPS)
         loop |= {"one_clip": True, "max_steps": steps, "log_every": 1, "validate_every": steps, "save_every": steps}
         loop["warmup"] = min(int(loop.get("warmup", 10)), 10)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOTION_LOADER = "parlante.models.motion_families:load"
 MOTION_IMPORTER = "parlante.models.importing.importer:import_released"
-MOTION_SCHEME = "parlante.training.schemes.autoregressive:main"
+MOTION_SCHEME = "parlante.training.schemes.autoregressive:stage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class FamilySpec:
     importer: str = ""
     """Function that reads the authors' released files; empty: there are none."""
     scheme: str = MOTION_SCHEME
-    """Function main(config, run_dir) that trains it from a recipe whose `stage` is this name; empty: it has none."""
+    """Function (spec) -> `training.engine.stage.Stage`: the training of recipes whose `stage` is this name; empty:
+    there is none of the whole model."""
     shipped: bool = False
     """Whether weights come with the package, in `assets/NAME`."""
 
@@ -83,6 +84,7 @@ _OURS = (
         config="parlante.models.ptalker.model:PTalkerConfig",
         title="PTalker (ACM MM 2025)",
         importer=MOTION_IMPORTER,
+        scheme="parlante.training.schemes.ptalker:stage",
         shipped=True,
     ),
     FamilySpec(
@@ -99,6 +101,7 @@ _OURS = (
         config="parlante.models.facediffuser.model:FaceDiffuserConfig",
         title="FaceDiffuser (MIG 2023)",
         importer=MOTION_IMPORTER,
+        scheme="parlante.training.schemes.facediffuser:stage",
         shipped=True,
     ),
     FamilySpec(
@@ -107,7 +110,7 @@ _OURS = (
         config="parlante.models.codetalker.model:CodeTalkerConfig",
         title="CodeTalker (CVPR 2023)",
         importer=MOTION_IMPORTER,
-        scheme="parlante.training.schemes.codetalker:main",
+        scheme="parlante.training.schemes.codetalker:stage",
     ),
 )
 DEFAULT = "textalker"

@@ -1,15 +1,48 @@
-"""Training: one module per scheme. `STAGES` is what `stage:` of a recipe may say; each is main(config, run_dir)."""
+"""Training: recipes, the loop that every stage goes through, cached features, and one file per scheme.
 
-STAGES = {
-    "motion_vqgan": "parlante.training.schemes.vqgan:main",
-    "wrinkle_vqgan": "parlante.training.schemes.vqgan:main",
-    "joint_vqgan": "parlante.training.schemes.joint_vqgan:main",
-    "latent_diffusion": "parlante.training.schemes.latent_diffusion:main",
-    "speech_diffusion": "parlante.training.schemes.speech_diffusion:main",
-    "phonetic": "parlante.training.schemes.phonetic:main",
-    "motion_basis": "parlante.training.schemes.motion_basis:main",
-    "codetalker_autoencoder": "parlante.training.schemes.codetalker:autoencoder",
-    "codetalker": "parlante.training.schemes.codetalker:main",
-    "autoregressive": "parlante.training.schemes.autoregressive:main",
+Stages, which a recipe names under `stage`, are those of the families (`models.registry`), plug-ins included, and the
+ones of parts that are trained by themselves.
+"""
+
+from typing import TYPE_CHECKING
+
+from parlante.core.plugins import pick, resolve
+
+if TYPE_CHECKING:
+    from parlante.training.engine.stage import Stage
+
+PARTS = {
+    "motion_vqgan": "parlante.training.schemes.vqgan:motion_stage",
+    "wrinkle_vqgan": "parlante.training.schemes.vqgan:wrinkle_stage",
+    "joint_vqgan": "parlante.training.schemes.joint_vqgan:stage",
+    "latent_diffusion": "parlante.training.schemes.latent_diffusion:stage",
+    "speech_diffusion": "parlante.training.schemes.speech_diffusion:stage",
+    "codetalker_autoencoder": "parlante.training.schemes.codetalker_autoencoder:stage",
+    "motion_basis": "parlante.training.schemes.motion_basis:stage",
+    "phonetic": "parlante.training.schemes.phonetic:stage",
 }
-"""Stage of a recipe: where its `main(config: dict, run_dir: Path) -> None` lives."""
+"""Stages that are no families: name -> function () -> Stage. A family's is its `FamilySpec.scheme`."""
+
+
+def stage_names() -> tuple[str, ...]:
+    """All that a recipe may say under `stage`."""
+    from parlante.models.registry import families
+
+    return (*(spec.name for spec in families().values() if spec.scheme), *PARTS)
+
+
+def find_stage(name: str) -> "Stage":
+    """A stage by name. Raises InputError with the nearest known name."""
+    from parlante.models.registry import families
+
+    places = {spec.name: spec.scheme for spec in families().values() if spec.scheme} | PARTS
+    make = resolve(pick(places, name, "stage"))
+    stage: Stage = make() if name in PARTS else make(families()[name])
+    return stage
+
+
+def recipe_keys(stage: str = "") -> str:
+    """The key reference of one stage, or of all, as Markdown. Raises InputError for an unknown stage."""
+    from parlante.training.engine.reference import recipe_reference
+
+    return recipe_reference(map(find_stage, [stage] if stage else stage_names()))

@@ -1,54 +1,56 @@
-"""Recipes: a YAML mapping with a `stage` and one section for each dataclass of settings."""
+"""Recipes: a YAML mapping with a `stage` and one section for each dataclass of settings; and the `loop:` section."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import yaml
 
 from parlante.core import InputError
+from parlante.core.renames import RENAMED, notice
 
-Section = TypeVar("Section")
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-SCHEDULES = ("cosine", "constant")
-SECTIONS = ("data", "model", "scheme", "loop", "loss", "codebook", "inference")
 EXAMPLE = "recipes/faceformer/small.yaml"
-_KINDS: dict[str, tuple[str, Any]] = {
-    "int": ("a whole number", int),
-    "float": ("a number", (int, float)),
-    "bool": ("true or false", bool),
-    "str": ("text", str),
-}
+FAMILIES_STAGE = "autoregressive"
+"""What recipes said under `stage` for a family that `model.family` named."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopConfig:
     """How long and how fast; the `loop:` part of a recipe."""
 
     max_steps: int = 10000
+    """Steps of the optimiser."""
     max_minutes: float | None = None
     """Stop (and anneal the learning rate to the end) by then, whichever comes first."""
     lr: float = 1e-3
-    schedule: str = "cosine"
-    """cosine or constant, after the warm-up."""
+    """Learning rate, after the warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Of the learning rate, after the warm-up."""
     final_lr: float = 0.02
     """Learning rate at the end, as a share of `lr` (cosine)."""
     warmup: int = 100
+    """Steps in which the learning rate rises."""
     ema: float = 0.995
+    """Decay of the running average of the weights, which is what is validated and exported."""
     clip: float = 1.0
     """Gradient norm limit; 0 switches it off."""
     accumulate: int = 1
     """Batches of a step; their gradients are averaged."""
-    precision: str = "32"
+    precision: Literal["32", "bf16", "16"] = "32"
     """32, or mixed: bf16 or 16. Weights, optimiser, average and validation stay float32."""
     log_every: int = 20
+    """Steps between rows of metrics.csv."""
     save_every: int = 500
+    """Steps between checkpoints."""
     validate_every: int = 500
+    """Steps between validations."""
     patience: int = 0
     """Stop after so many validations without a better figure, and keep the weights of the best; 0: train to the end."""
     monitor: str = ""
-    """Figure that `patience` looks at; empty: the first one of the validation. Lower is better, except for psnr."""
+    """Figure that `patience` looks at; empty: the first one of the validation. Lower is better, except
+    for psnr, accuracy and auc."""
     sample_every: int = 0
     """Steps between samples of a validation clip in `samples/`: a video with sound, or a sheet of maps; 0: none."""
     collapse: float = 0.05
@@ -62,58 +64,28 @@ class LoopConfig:
     threads: int | None = None
     """CPU threads; default torch's choice."""
     accelerator: str = "auto"
+    """Lightning's: auto, cpu, gpu."""
     devices: int = 1
     """Of each machine; the batch of a recipe is that of one device."""
     nodes: int = 1
+    """Machines."""
     strategy: str = "auto"
     """Lightning's; auto on several devices is data-parallel training that allows for weights without a gradient."""
     seed: int = 0
+    """Of batches and all random draws; a stage that starts from random weights draws them from it, too."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", str(self.precision))
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be {' or '.join(SCHEDULES)}, got {self.schedule!r}")
         for name in ("max_steps", "accumulate", "log_every", "save_every", "validate_every", "devices", "nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def section(cls: type[Section], config: dict[str, Any], name: str) -> Section:
-    """Build the dataclass of a recipe's part. Raises InputError naming unknown keys and values that do not fit."""
-    given = config.get(name) or {}
-    if not isinstance(given, dict):
-        raise InputError(f"the recipe's {name} is {given!r}, wanted settings, for example --set {name}.KEY=VALUE")
-    values = dict(given)
-    kinds = {field.name: field.type for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    known = {key: kind.__name__ if type(kind) is type else str(kind) for key, kind in kinds.items()}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise InputError(f"the recipe's {name} has no {', '.join(unknown)}; it may have {', '.join(sorted(known))}")
-    try:
-        for key, value in values.items():  # YAML reads 1e-3 as text
-            if isinstance(value, str) and "float" in known[key] and "tuple" not in known[key]:
-                values[key] = float(value)
-            elif known[key] == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
-                values[key] = str(value)  # a folder called 2024
-            _check_kind(key, values[key], known[key])
-        return cls(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the recipe's {name} cannot be used: {error}") from error
-
-
-def _check_kind(key: str, value: Any, kind: str) -> None:
-    """Raises ValueError where a number, text, or yes or no is wanted and something else is given."""
-    kind, _, optional = kind.partition(" | ")
-    wanted, types = _KINDS.get(kind, ("", object))
-    fits = isinstance(value, types) and (not wanted or kind == "bool" or not isinstance(value, bool))
-    if not fits and not (value is None and optional):
-        raise ValueError(f"{key} must be {wanted}, got {value!r}")
-
-
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """A YAML recipe with `a.b=value` changes applied (values are YAML too). Raises InputError if either is unusable."""
+    """A YAML recipe with `a.b=value` changes applied (values are YAML too), under today's names.
+
+    Old names of keys are replaced, with a notice. What the recipe says is checked by its stage (`Stage.read`). Raises
+    InputError if the file or a change is unusable.
+    """
     try:
         config = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -125,23 +97,63 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())[:300]
         raise InputError(f"cannot read the recipe {path}: {told}; mend its YAML") from error
-    if not isinstance(config, dict) or "stage" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("stage"), str):
         raise InputError(f"{path} is no recipe: it must be a YAML mapping with a `stage`")
+    config = _renamed(config)
     for change in changes:
-        keys, equals, text = change.partition("=")
-        if not equals:
-            raise InputError(f"--set wants key=value, got {change!r}; for example --set loop.max_steps=100")
-        *parents, last = keys.split(".")
-        place = config
-        for key in parents:
-            place = place.setdefault(key, {})
-            if not isinstance(place, dict):
-                raise InputError(f"--set {change}: {key} is a value in the recipe, not a section")
-        try:
-            place[last] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise InputError(f"--set {change}: {text!r} is no YAML value; put text in quotes") from error
-    for name, value in config.items():
-        if isinstance(value, dict) and name not in SECTIONS:
-            raise InputError(f"{path} has a section {name!r}, which no training reads; there are {', '.join(SECTIONS)}")
+        _change(config, change)
     return config
+
+
+def _change(config: dict[str, Any], change: str) -> None:
+    """Apply `a.b=value` in place."""
+    place, equals, text = change.partition("=")
+    if not equals:
+        raise InputError(f"--set wants key=value, got {change!r}; for example --set loop.max_steps=100")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--set {change}: {text!r} is no YAML value; put text in quotes") from error
+    new = RENAMED["recipe key"].get(place)
+    if new is not None:
+        notice("recipe key", place, new)
+        place = new
+    _put(config, place, value, f"--set {change}")
+
+
+def _put(config: dict[str, Any], place: str, value: Any, told: str) -> None:
+    *parents, last = place.split(".")
+    inner = config
+    for key in parents:
+        inner = inner.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"{told}: {key} is a value in the recipe, not a section")
+    inner[last] = value
+
+
+def _renamed(config: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with today's names of keys, see `core.renames`. Raises InputError where old and new are both there."""
+    if config["stage"] == FAMILIES_STAGE:
+        if not isinstance(config.get("model"), dict) or not config["model"].get("family"):
+            raise InputError(f"the recipe's stage {FAMILIES_STAGE} needs model.family; or say stage: faceformer")
+        config = {key: value for key, value in config.items() if key != "stage"}
+    for old, new in RENAMED["recipe key"].items():
+        *parents, last = old.split(".")
+        inner: Any = config
+        for key in parents:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last not in inner:
+            continue
+        if _has(config, new):
+            raise InputError(f"the recipe has {old} and {new}, which is its name now; leave {old} out")
+        notice("recipe key", old, new)
+        _put(config, new, inner.pop(last), f"{old} of the recipe")
+    return config
+
+
+def _has(config: Any, place: str) -> bool:
+    for key in place.split("."):
+        if not isinstance(config, dict) or key not in config:
+            return False
+        config = config[key]
+    return True

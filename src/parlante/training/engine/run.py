@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -25,6 +25,8 @@ from parlante.training.engine.logs import LogFile, MetricsLog, next_sitting
 from parlante.training.engine.processes import first_process
 from parlante.training.engine.recipe import PRECISIONS
 from parlante.training.engine.scheme import Scheme
+
+Learning = TypeVar("Learning", bound=Scheme)
 
 log = logging.getLogger("parlante.training")
 
@@ -109,9 +111,9 @@ def _trainer(scheme: Scheme, run_dir: Path) -> Trainer:
     )
 
 
-def fit(scheme: Scheme, run_dir: Path) -> None:
-    """Train until max_steps, max_minutes or the end of patience; afterwards the network holds the averaged weights,
-    with patience the best ones.
+def fit(scheme: Learning, run_dir: Path) -> Learning:
+    """Train until max_steps, max_minutes or the end of patience; returns the scheme, whose network then holds the
+    averaged weights, with patience the best ones.
 
     Goes on from run_dir/last.ckpt where there is one. Interrupting saves first. Raises InputError where the folder
     cannot be written to (what was saved before stays whole), or where the checkpoint cannot be read.
@@ -128,7 +130,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
         options["weights_only"] = True
     if not first_process():
         _run(scheme, run_dir, options)
-        return
+        return scheme
     run_dir.mkdir(parents=True, exist_ok=True)
     for left in run_dir.glob(".*.part*"):  # of a sitting that was cut off
         left.unlink(missing_ok=True)
@@ -142,6 +144,7 @@ def fit(scheme: Scheme, run_dir: Path) -> None:
             raise
         finally:
             scheme.figures_log.close()
+    return scheme
 
 
 def _run(scheme: Scheme, run_dir: Path, options: dict[str, Any]) -> None:

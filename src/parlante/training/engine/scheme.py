@@ -23,6 +23,9 @@ from parlante.core import InputError
 from parlante.training.engine.logs import MetricsLog
 from parlante.training.engine.recipe import LoopConfig
 
+HIGHER = ("psnr", "accuracy", "auc")
+"""In the names of figures that are better when higher."""
+
 log = logging.getLogger("parlante.training")
 
 
@@ -108,6 +111,14 @@ class Scheme(LightningModule):
 
     def sample(self, stem: Path) -> None:
         """Write what the EMA weights make of a validation clip to `stem` with a suffix."""
+
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write the trained model to a new folder; figures: what it is worth."""
+        raise NotImplementedError(f"{type(self).__name__}.export")
+
+    def figures(self) -> dict[str, float]:
+        """`validate` of the trained network, on the CPU."""
+        return self.cpu().validate()
 
     # -- the loop
 
@@ -250,7 +261,7 @@ class Scheme(LightningModule):
         name = self.loop.monitor or next(iter(figures), "")
         if name not in figures:
             raise InputError(f"loop.monitor is {name!r}, the validation gives {', '.join(figures) or 'nothing'}")
-        figure = -figures[name] if "psnr" in name else figures[name]
+        figure = -figures[name] if any(word in name for word in HIGHER) else figures[name]
         self.better = not self.best or figure < self.best["figure"]
         if self.better:
             self.best = {"figure": figure, "step": self.steps_done, "waited": 0}

@@ -105,11 +105,12 @@ def _lips(topology: Topology) -> NDArray[np.int64]:
 
 def export(
     family: str, network: nn.Module, corpus: Path | str, basis: MotionBasis, taps: tuple[float, ...],
-    subjects: tuple[str, ...], folder: Path, hearing: SpeechEncoder | None = None,
+    subjects: tuple[str, ...], folder: Path, hearing: SpeechEncoder | None = None, *, voice_encoder: bool = False,
 ) -> Path:  # fmt: skip
     """Write what was trained as a checkpoint folder of a `MeshNetwork`.
 
     taps: seconds beside a frame at which the shipped phonetic encoder hears; `hearing`: the network that hears instead.
+    voice_encoder: whether the family reads the style of the voice from a second encoder, here of the same kind.
     """
     from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
     from parlante.models.templates import Templates
@@ -124,7 +125,7 @@ def export(
         model=family,
         family=asdict(sizes),
         speech=speech,
-        emotion=speech if family == "ptalker" else None,
+        emotion=speech if voice_encoder else None,
         fps=motion.fps,
         subjects=subjects,
         topology=mesh.name,

@@ -1,423 +1,106 @@
-"""Training of the small autoregressive models (FaceFormer, TalkingStyle, PTalker) on prepared motion coordinates.
+"""Training of the small models on motion coordinates: from a recipe to a scheme, for any family of the registry.
 
-The published losses are squared errors of vertices, which an orthonormal basis turns into squared errors of
-coordinates; the lips count extra through the basis's rows of the lips, and so do frame-to-frame differences.
-
-What is ours: stretches of clips laid end to end; parallel scheduled sampling (Mihaylova & Martins 2019), in which a
-growing share of the past is the model's own prediction, and noise on the rest, so that running free is no surprise.
+FaceFormer, TalkingStyle and families of plug-ins train by `MotionScheme`; a family whose training differs brings a
+scheme of its own and hands it to `motion_stage`.
 """
 
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from parlante.audio.encoders.transformers import SpeechEncoder
-from parlante.core import InputError, atomic_path
-from parlante.losses import masked_mse
-from parlante.models.head_network import HeadNetwork, TalkerMetadata
-from parlante.models.ptalker.motion_encoders import real_frames
-from parlante.models.registry import build
-from parlante.training.engine.processes import first_process
-from parlante.training.engine.recipe import LoopConfig, section
+from parlante.core import InputError
+from parlante.core.plugins import resolve
+from parlante.models.registry import FamilySpec, build
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
-from parlante.training.engine.scheme import Scheme, one_clip
-from parlante.training.features import mesh_motion
-from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare, speech_network
-from parlante.training.schemes.finetuning import Listener, trained_along
+from parlante.training.engine.schema import Section
+from parlante.training.engine.scheme import one_clip
+from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
+from parlante.training.schemes.joint_speech import trained_along
+from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
+
+FROM_DATA = ("motion_dim", "audio_dim", "emotion_dim", "subjects")
+"""Sizes of a network that the data decides."""
+DEFAULTS = {"steps_per_frame": "1", "period": "the frame rate", "unit": "the motion's deviation"}
+"""Sizes that the data decides where the recipe does not."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AutoregressiveConfig:
-    """The `scheme:` part of a recipe."""
-
-    batch: int = 8
-    frames: int = 120
-    """Length of a stretch."""
-    whole: bool = False
-    """Batches of whole clips, padded and masked, as in the published trainings, instead of stretches."""
-    taps: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
-    """When features are read around a frame, in half frames."""
-    lips: float = 1.0
-    """Weight of the lips' squared error over their variance."""
-    velocity: float = 1.0
-    """Weight of the squared errors of frame-to-frame differences, over the variance of these."""
-    own_past: float = 0.8
-    """Largest share of the past that is the model's own prediction."""
-    ramp: float = 0.5
-    """The share grows over this part of the training."""
-    noise: float = 0.1
-    """Deviation of the noise on the past, in deviations of the motion."""
-    clean_share: float = 0.3
-    """Share of hearings without re-recording."""
-    speech_lr: float | None = None
-    """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`."""
-    check_clips: int = 32
-    """Validation clips."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "taps", tuple(self.taps))
-        if self.speech_lr is not None and not self.speech_lr > 0:
-            raise ValueError(f"speech_lr must be positive, got {self.speech_lr}; leave out data.finetune instead")
+def stage(spec: FamilySpec) -> Stage:
+    """The stage of a family whose training is that of `MotionScheme`."""
+    return motion_stage(spec, MotionScheme)
 
 
-class Stretches(NamedTuple):
-    """A batch."""
+def motion_stage(spec: FamilySpec, scheme: Callable[..., MotionScheme]) -> Stage:
+    """The stage of a family on motion coordinates; scheme: its class of training."""
 
-    motion: Tensor
-    """(B, T, R)."""
-    features: Tensor
-    """(B, T, A), or the sound (B, N) for a network that is trained along."""
-    subjects: Tensor
-    """(B,) numbers."""
-    lengths: Tensor | None = None
-    """(B,) frames that count, or none for all."""
-    samples: Tensor | None = None
-    """(B,) of sound that count; none: it has been heard."""
+    def train(recipe: Recipe, run_dir: Path) -> MotionScheme:
+        store, own = open_motion(recipe)
+        speech = trained_along(store, recipe["model"].get("steps_per_frame", 1))
+        torch.manual_seed(recipe["loop"].seed)
+        network = build(spec.name, sizes(spec, store, own, speech) | recipe["model"])
+        return fit(scheme(spec.name, network, store, recipe["loop"], own, speech), run_dir)
 
-
-class AutoregressiveScheme(Scheme):
-    """Any family that follows `forward(features, motion, code)`, `style_code(weights)`, `generate(features, code)`."""
-
-    network: Any
-    lips: Tensor
-    scale: Tensor
-
-    def __init__(
-        self,
-        model: nn.Module,
-        store: MotionStore,
-        loop: LoopConfig,
-        own: AutoregressiveConfig,
-        speech: SpeechEncoder | None = None,
-    ) -> None:
-        """`speech` is trained along with the family `model`, from the sound that the store then holds."""
-        super().__init__(loop)
-        self.network = model if speech is None else Listener(model, speech)
-        self.store, self.own = store, own
-        self.names = store.subjects()
-        self.streams: list[NDArray[np.int64]] = []
-        for name in self.names:
-            spans = [(c["start"], c["frames"]) for c in store.clips if c["subject"] == name and c["split"] == "train"]
-            self.streams.append(np.array(spans))
-        if not self.names:
-            raise InputError("the corpus has no training clips; write a larger one")
-        self.lengths = np.array([spans[:, 1].sum() for spans in self.streams], float)
-        part = torch.from_numpy(store.lips())
-        sample = torch.from_numpy(np.concatenate([store.motion[s : s + n] for spans in self.streams for s, n in spans]))
-        steps = sample.diff(dim=0)
-        self.register_buffer("lips", part, persistent=False)
-
-        def spread(x: Tensor) -> float:
-            return float((x - x.mean(0)).square().mean())
-
-        few = slice(None, None, 7 if len(sample) > 700 else 1)
-        variances = [spread(sample), spread(steps), spread(sample[few] @ part), spread(steps[few] @ part)]
-        self.register_buffer("scale", torch.tensor(variances), persistent=False)
-
-    @property
-    def family(self) -> Any:
-        """The network without the one that hears for it."""
-        return self.network.family if isinstance(self.network, Listener) else self.network
-
-    def groups(self) -> list[dict[str, Any]]:
-        """A speech network that is trained along has a learning rate of its own."""
-        if not isinstance(self.network, Listener):
-            return super().groups()
-        share = 1.0 if self.own.speech_lr is None else self.own.speech_lr / self.loop.lr
-        parts = ((self.network.family, 1.0), (self.network.speech, share))
-        return [{"params": [p for p in part.parameters() if p.requires_grad], "share": share} for part, share in parts]
-
-    # -- data
-
-    def _stretch(self, rng: np.random.Generator) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        """(subject, frame numbers (T,), hearing of each): clips of one subject end to end."""
-        subject = int(rng.choice(len(self.names), p=self.lengths / self.lengths.sum()))
-        frames: list[NDArray[np.int64]] = []
-        hearings: list[NDArray[np.int64]] = []
-        total = 0
-        while total < self.own.frames:
-            start, count = self.streams[subject][rng.integers(len(self.streams[subject]))]
-            skip = 0 if total or rng.random() < 0.4 else int(rng.integers(count))
-            variants = self.store.config.variants
-            clean = variants == 0 or rng.random() < self.own.clean_share
-            frames.append(np.arange(start + skip, start + count))
-            hearings.append(np.full(count - skip, 0 if clean else rng.integers(1, variants + 1)))
-            total += int(count - skip)
-        return subject, np.concatenate(frames)[: self.own.frames], np.concatenate(hearings)[: self.own.frames]
-
-    def batch(self, step: int) -> Stretches:
-        """Stretches of `batch` random subjects, or whole clips."""
-        rng = np.random.default_rng([self.loop.seed, step])
-        if self.own.whole or self.store.sound is not None:
-            return self._clips(rng)
-        subjects, frames, hearings = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
-        at = np.stack(frames)
-        return Stretches(
-            torch.from_numpy(self.store.motion[at]),
-            torch.from_numpy(self.store.hear(at, np.stack(hearings), self.own.taps)),
-            torch.tensor(subjects),
-        )
-
-    def _clips(self, rng: np.random.Generator) -> Stretches:
-        """Random training clips, whole or a stretch of each, padded with their last frames."""
-        spans = np.concatenate(self.streams)
-        owner = np.repeat(np.arange(len(self.streams)), [len(stream) for stream in self.streams])
-        chosen = rng.integers(len(spans), size=self.own.batch)
-        lengths = spans[chosen, 1] if self.own.whole else spans[chosen, 1].clip(max=self.own.frames)
-        variants = self.store.config.variants
-        motion, heard = [], []
-        for (start, every), count in zip(spans[chosen], lengths, strict=True):
-            at = start + np.arange(count) + (rng.integers(every - count + 1) if count < every else 0)
-            clean = variants == 0 or rng.random() < self.own.clean_share
-            hearing = 0 if clean else int(rng.integers(1, variants + 1))
-            padded = np.minimum(np.arange(lengths.max()), count - 1)
-            motion.append(self.store.motion[at[padded]])
-            if self.store.sound is not None:
-                heard.append(torch.from_numpy(self.store.cut(at, hearing)))
-            else:
-                features = self.store.hear(at, np.full_like(at, hearing), self.own.taps)
-                heard.append(torch.from_numpy(features[padded]))
-        sound = self.store.sound is not None
-        return Stretches(
-            torch.from_numpy(np.stack(motion)),
-            nn.utils.rnn.pad_sequence(heard, batch_first=True),
-            torch.from_numpy(owner[chosen]),
-            torch.from_numpy(lengths),
-            torch.tensor([len(each) for each in heard]) if sound else None,
-        )
-
-    def heard(self, batch: Stretches) -> Stretches:
-        """A batch of sounds as one of features, cut to the frames that they last for."""
-        if batch.samples is None:
-            return batch
-        assert batch.lengths is not None
-        features, lengths = self.network.hear(batch.features, batch.samples, batch.lengths)
-        return Stretches(batch.motion[:, : int(lengths.max())], features, batch.subjects, lengths)
-
-    # -- losses
-
-    def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
-        """(B, D) codes of subjects (B,)."""
-        return self.family.style_code(nn.functional.one_hot(subjects, len(self.names)).to(features))
-
-    def losses(self, batch: Stretches) -> dict[str, Tensor]:
-        """Teacher forcing on a past that is partly the model's own."""
-        model, batch = self.family, self.heard(batch)
-        code = self.codes(batch.subjects, batch.features)
-        share = self.share()
-        past = batch.motion
-        if share > 0:
-            with torch.no_grad():
-                guess = model(batch.features, past, code, lengths=batch.lengths)
-            own_frames = torch.rand(*past.shape[:2], 1, device=past.device) < share
-            past = torch.where(own_frames, guess, past)
-        made = model(batch.features, self.blurred(past), code, lengths=batch.lengths)
-        return self.judge(made, batch.motion, batch.lengths)
-
-    def share(self) -> float:
-        """Share of the past that is the model's own, at this step."""
-        done = self.steps_done / self.loop.max_steps
-        if self.loop.max_minutes:
-            done = max(done, self.seconds_done / (60 * self.loop.max_minutes))
-        return self.own.own_past * min(1.0, done / max(self.own.ramp, 1e-6))
-
-    def blurred(self, past: Tensor) -> Tensor:
-        """The past (B, T, R) with noise, of another strength in each item."""
-        amount = self.own.noise * self.scale[0].sqrt() * torch.rand(len(past), 1, 1, device=past.device)
-        return past + amount * torch.randn_like(past)
-
-    def judge(self, made: Tensor, truth: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
-        """Losses of predicted coordinates (B, T, R), each relative to the variance of what it judges; frames past
-        `lengths` (B,) do not count. In full precision."""
-        kept = None if lengths is None else real_frames(truth.shape[1], lengths).to(truth)
-        with torch.autocast(truth.device.type, enabled=False):
-            error = made.float() - truth
-            change = error.diff(dim=1)
-            parts = (error, change, error @ self.lips, change @ self.lips)
-            position, velocity, lips, lip_velocity = (
-                mean_square(part, kept) / scale for part, scale in zip(parts, self.scale, strict=True)
-            )
-        own = self.own
-        total = position + own.lips * lips + own.velocity * (velocity + own.lips * lip_velocity)
-        return {"position": position, "velocity": velocity, "lips": lips, "lip_velocity": lip_velocity, "loss": total}
-
-    # -- validation
-
-    def validate(self) -> dict[str, float]:
-        """Free-running on clips of seen subjects: worst lip vertex, mean over frames, mm; beside the mean face's."""
-        clips = self.held_out()
-        chosen = clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
-        made = self.perform(chosen)
-        error, still, frames, moves = 0.0, 0.0, 0, [0.0, 0.0]
-        for clip, motion in zip(chosen, made, strict=True):
-            truth = self.truth(clip)
-            mean = self.mean_motion(clip["subject"])
-            error += float(lip_error(motion, truth, self.lips.cpu()).sum())
-            still += float(lip_error(mean, truth, self.lips.cpu()).sum())
-            frames += len(truth)
-            for number, each in enumerate((motion, truth)):
-                moves[number] += float((each - each.mean(0)).square().sum())
-        spread = (moves[0] / max(moves[1], 1e-12)) ** 0.5
-        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "motion_spread": spread}
-
-    def held_out(self) -> list[dict[str, Any]]:
-        """Validation clips of seen subjects; training clips where there are none. Never test clips."""
-        clips = [c for c in self.store.clips if c["split"] == "val" and c["subject"] in self.names]
-        return clips or [c for c in self.store.clips if c["split"] == "train"]
-
-    def truth(self, clip: dict[str, Any]) -> Tensor:
-        """(T, R) coordinates of a clip."""
-        return torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
-
-    def sample(self, stem: Path) -> None:
-        """The truth and what the model makes of it, side by side with their sound."""
-        from parlante.training.engine.samples import side_by_side
-
-        clip = self.held_out()[0]
-        basis = self.store.basis
-        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.perform([clip])[0])]
-        identity, audio = self.store.shown(clip)
-        if len(identity.topology.triangles):
-            side_by_side(stem.with_suffix(".mp4"), identity, motions, audio, fps=self.store.fps)
-
-    def mean_motion(self, subject: str) -> Tensor:
-        """(R,) mean over the subject's training clips."""
-        spans = self.streams[self.names.index(subject)]
-        return torch.from_numpy(np.concatenate([self.store.motion[s : s + n] for s, n in spans]).mean(0))
-
-    def perform(self, clips: list[dict[str, Any]], codes: Tensor | None = None) -> list[Tensor]:
-        """What the model makes of clips' clean sound, in their subjects' styles or with codes (B, D): (T, R) each."""
-        device = self.lips.device
-        heard = []
-        for clip in clips:
-            at = np.arange(clip["start"], clip["start"] + clip["frames"])
-            if isinstance(self.network, Listener):
-                sound = torch.from_numpy(self.store.cut(at, 0)).to(device)
-                heard.append(self.network.hear_clip(sound, clip["frames"]))
-            else:
-                heard.append(torch.from_numpy(self.store.hear(at, np.zeros_like(at), self.own.taps)))
-        lengths = torch.tensor([clip["frames"] for clip in clips])
-        features = nn.utils.rnn.pad_sequence(heard, batch_first=True).to(device)
-        if codes is None:
-            codes = self.codes(torch.tensor([self.names.index(c["subject"]) for c in clips], device=device), features)
-        with torch.inference_mode():
-            made = self.family.generate(features, codes, lengths=lengths.to(device))
-        return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]
+    return Stage(
+        name=spec.name,
+        about=f"{spec.title or spec.name}: speech to motion coordinates.",
+        sections=motion_sections(spec),
+        train=train,
+    )
 
 
-def mean_square(error: Tensor, kept: Tensor | None) -> Tensor:
-    """Mean of squares of (B, T, N) over the frames that `kept` (B, T or T + 1) marks with 1; the latter of
-    frame-to-frame differences, which count where their second frame does."""
-    if kept is None:
-        return error.square().mean()
-    return masked_mse(error, torch.zeros_like(error), kept[:, -error.shape[1] :])
+def motion_sections(spec: FamilySpec) -> dict[str, Section]:
+    """The sections that every family on motion coordinates has."""
+    return {
+        "data": Section(MotionDataConfig),
+        "model": Section(resolve(spec.config), without=FROM_DATA, defaults=DEFAULTS),
+        "scheme": Section(MotionSchemeConfig),
+        "loop": Section(LoopConfig),
+    }
 
 
-def lip_error(made: Tensor, truth: Tensor, lips: Tensor) -> Tensor:
-    """(T,) distance of the worst lip vertex, mm, of coordinates (T, R) or (R,) from (T, R); lips (R, 3 n)."""
-    return ((made - truth) @ lips).unflatten(-1, (-1, 3)).norm(dim=-1).amax(-1)
-
-
-def prepare_for(data: MotionDataConfig, loop: LoopConfig) -> MotionStore:
-    """`prepare`, of which `loop.one_clip` leaves a single clip."""
-    store = prepare(data)
-    if loop.one_clip:
-        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
-    return store
-
-
-def tapped(own: AutoregressiveConfig, store: MotionStore) -> AutoregressiveConfig:
-    """Without taps where a speech network heard, which looks around by itself."""
-    return replace(own, taps=(0,)) if store.network else own
-
-
-def opened(config: dict[str, Any]) -> tuple[MotionStore, LoopConfig, AutoregressiveConfig]:
-    """What every stage of the small models begins with. Raises InputError."""
-    if not (config.get("data") or {}).get("corpus"):
-        raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
-    data, loop = section(MotionDataConfig, config, "data"), section(LoopConfig, config, "loop")
-    own = section(AutoregressiveConfig, config, "scheme")
+def open_motion(recipe: Recipe) -> tuple[MotionStore, MotionSchemeConfig]:
+    """Prepare the corpus, or find what was prepared. Raises InputError."""
+    data, loop, own = recipe["data"], recipe["loop"], recipe["scheme"]
     if own.speech_lr is not None and not data.finetune:
         raise InputError("scheme.speech_lr is that of a speech network that is trained along; add data.finetune=true")
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    store = prepare_for(data, loop)
+    store = prepare(data)
+    if loop.one_clip:
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
     torch.manual_seed(loop.seed)
-    return store, loop, tapped(own, store)
+    return store, around_frames(own, store)
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Prepare the corpus (or find it), train a family, write `run_dir/export` and figures.json."""
-    sizes = dict(config.get("model") or {})
-    family = sizes.pop("family", None)
-    if not family:
-        raise InputError("the recipe needs model.family, for example talkingstyle")
-    store, loop, own = opened(config)
-    speech = trained_along(store, sizes.get("steps_per_frame", 1))
-    torch.manual_seed(loop.seed)
-    subjects = store.subjects()
-    common = {
+def around_frames(own: MotionSchemeConfig, store: MotionStore) -> MotionSchemeConfig:
+    """Without taps where a speech network heard, which looks around by itself."""
+    return replace(own, taps=(0,)) if store.network else own
+
+
+def sizes(
+    spec: FamilySpec, store: MotionStore, own: MotionSchemeConfig, speech: SpeechEncoder | None
+) -> dict[str, Any]:
+    """What the data says of a family's config, as far as the config has such a field."""
+    width = store.features.shape[-1] * len(own.taps) if speech is None else speech.dim
+    found = {
         "motion_dim": len(store.basis),
-        "audio_dim": store.features.shape[-1] * len(own.taps) if speech is None else speech.dim,
-        "subjects": len(subjects),
+        "audio_dim": width,
+        "emotion_dim": width,
+        "subjects": len(store.subjects()),
         "steps_per_frame": 1,
         "period": round(store.fps),
+        "unit": _deviation(store),
     }
-    scheme: AutoregressiveScheme
-    if family == "ptalker":
-        from parlante.training.schemes.ptalker import PTalkerScheme
-
-        model = build(family, common | {"emotion_dim": common["audio_dim"]} | sizes)
-        scheme = PTalkerScheme(model, store, loop, own, speech)
-    elif family == "facediffuser":
-        from parlante.training.schemes.facediffuser import FaceDiffuserScheme
-
-        del common["period"]
-        heard = [store.motion[c["start"] : c["start"] + c["frames"]] for c in store.clips if c["split"] == "train"]
-        model = build(family, common | {"unit": float(np.concatenate(heard).std())} | sizes)
-        scheme = FaceDiffuserScheme(model, store, loop, own, speech)
-    else:
-        model = build(family, common | sizes)
-        scheme = AutoregressiveScheme(model, store, loop, own, speech)
-    fit(scheme, run_dir)
-    if not first_process():
-        return
-    model.cpu()
-    scheme.cpu()
-    with torch.no_grad():
-        figures = scheme.validate()
-    with atomic_path(run_dir / "figures.json") as path:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
-    export(family, model, store, own, run_dir / "export", speech)
+    return {field.name: found[field.name] for field in fields(resolve(spec.config)) if field.name in found}
 
 
-def export(
-    family: str,
-    model: nn.Module,
-    store: MotionStore,
-    own: AutoregressiveConfig,
-    folder: Path,
-    speech: SpeechEncoder | None = None,
-) -> None:
-    """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh with the network that heard
-    it, `speech` where that was trained along."""
-    taps = tuple(tap / (GRID * store.fps) for tap in own.taps)
-    if store.mouth is not None:
-        if speech is None and store.network:
-            speech = speech_network(store.network, store.fps)
-        mesh_motion.export(family, model, store.config.corpus, store.basis, taps, store.subjects(), folder, speech)
-        return
-    around = TalkerMetadata(
-        taps=taps,
-        subjects=store.subjects(),
-        fps=store.fps,
-        basis_scale=store.basis.scale,
-        topology=store.basis.topology,
-    )
-    HeadNetwork(family, model, around).save(folder)
+def _deviation(store: MotionStore) -> float:
+    """Of the coordinates of all training clips."""
+    clips = [store.motion[c["start"] : c["start"] + c["frames"]] for c in store.clips if c["split"] == "train"]
+    return float(np.concatenate(clips).std())

@@ -9,11 +9,14 @@ from torch.nn.functional import huber_loss
 
 from parlante.models.facediffuser.model import FaceDiffuser
 from parlante.models.ptalker.motion_encoders import real_frames
-from parlante.training.schemes.autoregressive import AutoregressiveScheme, Stretches
-from parlante.training.schemes.finetuning import Listener
+from parlante.models.registry import FamilySpec
+from parlante.training.engine.stage import Stage
+from parlante.training.schemes.autoregressive import motion_stage
+from parlante.training.schemes.joint_speech import Listener
+from parlante.training.schemes.motion_scheme import MotionScheme, Stretches
 
 
-class FaceDiffuserScheme(AutoregressiveScheme):
+class FaceDiffuserScheme(MotionScheme):
     """The data, validation and judgement of the other families; a noised stretch takes the place of the past."""
 
     network: FaceDiffuser | Listener
@@ -31,3 +34,8 @@ class FaceDiffuserScheme(AutoregressiveScheme):
             kept = real_frames(made.shape[1], batch.lengths)
             huber = huber_loss(made[kept], batch.motion[kept]) / self.scale[0]
         return values | {"huber": huber, "loss": values["loss"] + huber}
+
+
+def stage(spec: FamilySpec) -> Stage:
+    """FaceDiffuser's stage."""
+    return motion_stage(spec, FaceDiffuserScheme)

@@ -6,26 +6,24 @@ their variance, frame-to-frame differences and the lips (through a linear probe,
 little so that generated pasts are no surprise, and the pivots are told to the network.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from parlante import losses
-from parlante.core import InputError, atomic_path
-from parlante.models.checkpoint import load_strict
-from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.model import TexTalker, TexTalkerConfig
+from parlante.core import InputError
+from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.processes import first_process
-from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
 from parlante.training.engine.scheme import Scheme, one_clip
-from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore, prepare
+from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.latents import LatentDataConfig, LatentStore, prepare
+from parlante.training.schemes.diffusion_talker import KINDS, diffusion_sections, talker_around
 from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
 
 
@@ -38,32 +36,34 @@ class DiffusionTrainingConfig:
     cut_first: float = 0.3
     """Chance that a batch's first windows are cut short."""
     cut_second: float = 0.4
+    """Chance that a batch's second windows are cut short."""
     unheard: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
     given: float = 0.0
     """Chance that a window's motion, or its wrinkles, is shown without noise: the network learns to complete a face of
     which one half is known (`models/textalker/completion.py`)."""
-    makes: str = "both"
+    makes: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
     variance_power: float = 0.5
     """A component counts by its variance to this power."""
     motion_share: float = 0.6
     """Of motion in the squared error; the rest is wrinkles."""
     velocity: float = 1.0
+    """Weight of the squared error of frame-to-frame differences."""
     lips: float = 1.0
     """Weight of the lips' squared error over their variance."""
     lip_velocity: float = 1.0
+    """Weight of the squared error of the lips' frame-to-frame differences."""
     past_noise: float = 0.15
     """Largest deviation of the noise added to true pasts."""
     style_noise: float = 0.1
+    """Deviation of the noise added to the style vectors."""
     clean_share: float = 0.25
     """Share of hearings without re-recording."""
     check_clips: int = 12
     """Validation clips."""
 
     def __post_init__(self) -> None:
-        if self.makes not in ("both", *KINDS):
-            raise ValueError(f"makes must be both, motion or wrinkle, got {self.makes!r}")
         if not 0 <= self.given <= 1 or (self.given and self.makes != "both"):
             raise ValueError(f"given must lie in 0..1, and be 0 unless both kinds are made, got {self.given}")
 
@@ -218,6 +218,10 @@ class DiffusionScheme(Scheme):
             figures = {"lip_mm": error / frames, "lip_mm_mean_face": still / frames} | figures
         return figures | {"motion_spread": (moves[0] / max(moves[1], 1e-12)) ** 0.5}
 
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write the whole talker."""
+        self.talker.eval().cpu().save(folder)
+
     def held_out(self) -> list[dict[str, Any]]:
         """Validation clips; training clips where there are none. Never test clips."""
         clips = [c for c in self.store.clips if c["split"] == "val"]
@@ -256,43 +260,32 @@ class DiffusionScheme(Scheme):
 
 
 def build_talker(
-    config: dict[str, Any], store: LatentStore, makes: str = "both", *, trained_given: bool = False
+    sizes: dict[str, Any], inference: dict[str, Any], store: LatentStore, own: DiffusionTrainingConfig
 ) -> TexTalker:
     """The untrained talker of a recipe around its trained autoencoders, bases and pivots."""
     data = store.config
     one_hot = data.origin == "mean"
     models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
     named = [name for name in store.subjects if one_hot or not _repeat(name)]
-    sizes = dict(config.get("model") or {})
-    inference = dict(config.get("inference") or {})
+    rows = [store.subjects.index(name) for name in named]
     style_dims = tuple(0 if one_hot else len(store.bases[f"{kind}_style"].scale) for kind in KINDS)
-    dims = {f"{kind}_dim": len(store.bases[kind].scale) if makes in ("both", kind) else 0 for kind in KINDS}
-    try:
-        talker = TexTalker(
-            TexTalkerConfig(
-                motion=models["motion"].config,
-                wrinkle=models["wrinkle"].config,
-                denoiser=DenoiserConfig(**dims, style_dim=len(named) if one_hot else sum(style_dims), **sizes),
-                feature_dim=store.features.shape[-1] // len(data.taps),
-                stats=store.stats.to_dict(),
-                style_dims=style_dims,  # type: ignore[arg-type]
-                style_input="one_hot" if one_hot else "pivots",
-                taps=data.taps,
-                styles=tuple(named),
-                trained_given=trained_given,
-                **inference,
-            )
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the recipe's model or inference cannot be used: {error}") from error
-    for kind in KINDS:
-        load_strict(getattr(talker, kind), models[kind].state_dict())
-        for suffix in ("basis", "style"):
-            source = store.bases[kind if suffix == "basis" else f"{kind}_style"]
-            if hasattr(talker, f"{kind}_{suffix}"):
-                load_strict(getattr(talker, f"{kind}_{suffix}"), source.state_dict())
-        rows = [store.subjects.index(name) for name in named]
-        getattr(talker, f"{kind}_pivots").copy_(store.pivots[kind][rows])
+    dims = {f"{kind}_dim": len(store.bases[kind].scale) if own.makes in ("both", kind) else 0 for kind in KINDS}
+    talker = talker_around(
+        models,
+        pivots={kind: store.pivots[kind][rows] for kind in KINDS},
+        bases={name if name.endswith("_style") else f"{name}_basis": basis for name, basis in store.bases.items()},
+        denoiser=dims | {"style_dim": len(named) if one_hot else sum(style_dims)} | sizes,
+        config={
+            "feature_dim": store.features.shape[-1] // len(data.taps),
+            "stats": store.stats.to_dict(),
+            "style_dims": style_dims,
+            "style_input": "one_hot" if one_hot else "pivots",
+            "taps": data.taps,
+            "styles": tuple(named),
+            "trained_given": own.given > 0,
+            **inference,
+        },
+    )
     talker.requires_grad_(False)
     talker.diffusion.requires_grad_(True)
     return talker
@@ -303,27 +296,20 @@ def _repeat(name: str) -> bool:
     return name.rpartition("-")[2].isdigit() and "-" in name
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Prepare latents (or find them), train the denoiser, write the whole talker to `run_dir/export`."""
-    missing = [key for key in ("corpus", "motion", "wrinkle") if key not in (config.get("data") or {})]
-    if missing:
-        raise InputError(f"the recipe needs {', '.join(f'data.{key}' for key in missing)}; use --set data.KEY=FOLDER")
-    data, loop = section(LatentDataConfig, config, "data"), section(LoopConfig, config, "loop")
-    own = section(DiffusionTrainingConfig, config, "scheme")
+def stage() -> Stage:
+    """The stage `latent_diffusion`."""
+    about = "TexTalker (CVPR 2025), small size: diffusion of latents in a linear basis, on kept speech features."
+    sections = diffusion_sections(LatentDataConfig, DiffusionTrainingConfig)
+    return Stage(name="latent_diffusion", about=about, sections=sections, train=_train)
+
+
+def _train(recipe: Recipe, run_dir: Path) -> DiffusionScheme:
+    data, loop, own = recipe["data"], recipe["loop"], recipe["scheme"]
     if loop.threads:
         torch.set_num_threads(loop.threads)
     store = prepare(data)
     if loop.one_clip:
         store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
     torch.manual_seed(loop.seed)
-    talker = build_talker(config, store, own.makes, trained_given=own.given > 0)
-    scheme = DiffusionScheme(talker, store, loop, own)
-    fit(scheme, run_dir)
-    if not first_process():
-        return
-    talker.eval().cpu()
-    with torch.no_grad():
-        figures = scheme.cpu().validate()
-    with atomic_path(run_dir / "figures.json") as path:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
-    talker.save(run_dir / "export")
+    talker = build_talker(recipe["model"], recipe["inference"], store, own)
+    return fit(DiffusionScheme(talker, store, loop, own), run_dir)

@@ -1,17 +1,16 @@
 """Fit the motion basis of the autoregressive models to a SynthTalk corpus (stage `motion_basis` of a recipe)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
 from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.models.motion_basis import MotionBasis
-from parlante.training.engine.recipe import section
+from parlante.training.engine.schema import Section
+from parlante.training.engine.stage import Stage
 from parlante.training.features.speech_curves import spoken
 
 
@@ -82,11 +81,26 @@ def basis_error(basis: MotionBasis, data: SynthTalk, clips: int = 24) -> dict[st
     return figures
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Fit, measure, write `run_dir/export/basis.npz` and figures.json."""
-    if not (config.get("data") or {}).get("corpus"):
-        raise InputError("the recipe needs data.corpus; use --set data.corpus=FOLDER")
-    basis, figures = fit_basis(section(MotionBasisConfig, config, "data"))
-    basis.save(run_dir / "export" / "basis.npz")
-    with atomic_path(run_dir / "figures.json") as path:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
+class FittedBasis:
+    """The basis of a corpus."""
+
+    def __init__(self, config: MotionBasisConfig) -> None:
+        self.basis, self._error = fit_basis(config)
+
+    def figures(self) -> dict[str, float]:
+        """What it cannot express of held-out clips, mm."""
+        return self._error
+
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write `basis.npz`."""
+        self.basis.save(folder / "basis.npz")
+
+
+def stage() -> Stage:
+    """The stage `motion_basis`."""
+    return Stage(
+        name="motion_basis",
+        about="The motion basis of the small models on the embedded head; no loop.",
+        sections={"data": Section(MotionBasisConfig)},
+        train=lambda recipe, run_dir: FittedBasis(recipe["data"]),
+    )

@@ -5,10 +5,7 @@ re-recorded at random (`parlante.audio.augment`). The network learns phones, mou
 closures weigh more, because they are rare and everybody sees when they are missed.
 """
 
-import csv
 import json
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from parlante.audio.augment import breath, coloured_noise, recolour, record
 from parlante.audio.encoders.phonetic import (
@@ -33,48 +29,72 @@ from parlante.audio.encoders.phonetic import (
     PhoneticEncoder,
 )
 from parlante.audio.logmel import running_normalise
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
+from parlante.training.engine.processes import one_at_a_time
+from parlante.training.engine.recipe import LoopConfig
+from parlante.training.engine.run import fit
+from parlante.training.engine.schema import Section
+from parlante.training.engine.scheme import Scheme
+from parlante.training.engine.stage import Recipe, Stage
 
 _COLUMNS = (*CURVE_SCALES, *GATES)
+VALID_VOICES = ("flite/slt/1.0/0", "festival/slt_hts/1.0")
+"""Who speaks in a validation corpus that is made on the spot."""
 _CLOSED, _BITTEN = _COLUMNS.index("closed"), _COLUMNS.index("bitten")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhoneticTraining:
-    """Everything about a run but the network's size."""
+class PhoneticDataConfig:
+    """The `data:` part of a recipe."""
 
     corpus: str
     """Folder written by `parlante.synth.voice_corpus.write_corpus`; made on the spot where it is missing."""
     more: tuple[str, ...] = ()
     """Further folders, drawn from together with `corpus`."""
     valid: str = ""
-    """Folder of the same kind with speakers that `corpus` lacks, or nothing."""
+    """Folder of the same kind with speakers that `corpus` lacks; empty: no validation."""
     hours: float = 3.6
     """Speech in a corpus made on the spot."""
-    steps: int = 2600
-    """Updates."""
-    batch: int = 16
-    """Examples in an update."""
     seconds: float = 4.0
     """Length of an example."""
-    learning_rate: float = 2e-3
-    """Highest; reached after 100 updates and lowered along a cosine to a hundredth."""
-    weight_decay: float = 0.02
-    """AdamW's."""
-    average: float = 0.998
-    """Decay of the running average of the weights, which is what is saved."""
     strength: float = 1.0
     """Of the augmentation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneticSchemeConfig:
+    """The `scheme:` part of a recipe."""
+
+    batch: int = 16
+    """Examples of a batch."""
+    weight_decay: float = 0.02
+    """AdamW's."""
     closure_weight: float = 3.0
     """Extra weight of frames with pressed lips in the loss of the curves."""
-    checkpoint_every: int = 100
-    """Updates between checkpoints and validations."""
-    threads: int = 1
-    """Processor threads."""
-    seed: int = 0
-    """Of weights and examples."""
     start_from: str = ""
-    """Folder of an encoder to continue from with fresh optimiser state, or nothing."""
+    """Folder of an encoder to continue from with fresh optimiser state; empty: random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneticLoopConfig(LoopConfig):
+    """The `loop:` part, with this training's own defaults."""
+
+    max_steps: int = 2600
+    """Steps of the optimiser."""
+    lr: float = 2e-3
+    """Learning rate, after the warm-up."""
+    final_lr: float = 0.01
+    """Learning rate at the end, as a share of `lr` (cosine)."""
+    ema: float = 0.998
+    """Decay of the running average of the weights, which is what is validated and exported."""
+    log_every: int = 100
+    """Steps between rows of metrics.csv."""
+    save_every: int = 100
+    """Steps between checkpoints."""
+    validate_every: int = 100
+    """Steps between validations."""
+    threads: int | None = 1
+    """CPU threads."""
 
 
 class Corpus:
@@ -178,10 +198,10 @@ def make_example(
     return record(wave, rng, babble, strength=strength), phones, curves
 
 
-def make_batch(corpus: Corpus, config: PhoneticTraining, step: int) -> Batch:
-    """The examples of update `step`: a function of the seed and the step alone."""
-    rngs = [np.random.default_rng([config.seed, step, number]) for number in range(config.batch)]
-    waves, phones, curves = zip(*(make_example(corpus, rng, config.seconds, config.strength) for rng in rngs))
+def make_batch(corpus: Corpus, data: PhoneticDataConfig, count: int, seed: int, step: int) -> Batch:
+    """`count` examples: a function of the seed and the step alone."""
+    rngs = [np.random.default_rng([seed, step, number]) for number in range(count)]
+    waves, phones, curves = zip(*(make_example(corpus, rng, data.seconds, data.strength) for rng in rngs))
     return Batch(*(torch.from_numpy(np.stack(parts)) for parts in (waves, phones, curves)))
 
 
@@ -189,7 +209,7 @@ def distort_throat(mels: Tensor, generator: torch.Generator) -> Tensor:
     """Other throats: stretch each example's mel axis (B, M, bands) by 0.9..1.12."""
     count, frames, bands = mels.shape
     factor = torch.empty(count, 1).uniform_(0.9, 1.12, generator=generator)
-    position = (torch.arange(bands) * factor).clamp(max=bands - 1)  # (B, bands)
+    position = (torch.arange(bands) * factor).to(mels.device).clamp(max=bands - 1)  # (B, bands)
     low = position.floor().long().clamp(max=bands - 2)
     part = (position - low)[:, None]
     first = mels.gather(2, low[:, None].expand(-1, frames, -1))
@@ -205,7 +225,8 @@ def hide(mels: Tensor, generator: torch.Generator) -> Tensor:
         length = torch.randint(0, longest, (count, 1), generator=generator)
         start = (torch.rand(count, 1, generator=generator) * (size - length)).long()
         at = torch.arange(size)
-        return (at >= start) & (at < start + length) & (torch.rand(count, 1, generator=generator) < chance)
+        hidden = (at >= start) & (at < start + length) & (torch.rand(count, 1, generator=generator) < chance)
+        return hidden.to(mels.device)
 
     return mels.masked_fill(stretch(bands, bands // 6, 0.5)[:, None] | stretch(frames, 8, 0.3)[..., None], 0.0)
 
@@ -215,24 +236,25 @@ def phonetic_loss(
 ) -> dict[str, Tensor]:
     """Named parts and their sum `loss`."""
     closed, bitten = curves[..., _CLOSED], curves[..., _BITTEN]
-    weights = torch.tensor([2.0 if name in "pbm" else 1.4 if name in "fvw" else 1.0 for name in names])
+    weights = curves.new_tensor([2.0 if name in "pbm" else 1.4 if name in "fvw" else 1.0 for name in names])
     phone = F.cross_entropy(out.phones.flatten(0, 1), phones.flatten(), weights, label_smoothing=0.05)
     focus = 1 + closure_weight * closed + bitten
     difference = F.smooth_l1_loss(out.curves, curves[..., : len(CURVE_SCALES)], reduction="none", beta=0.1).mean(-1)
     curve = (difference * focus).sum() / focus.sum()
     aim = curves[..., len(CURVE_SCALES) :].clamp(0, 1)
-    gate = F.binary_cross_entropy_with_logits(out.gates, aim, pos_weight=torch.tensor([2.0, 2.0]))
+    gate = F.binary_cross_entropy_with_logits(out.gates, aim, pos_weight=curves.new_tensor([2.0, 2.0]))
     return {"loss": 0.5 * phone + 4 * curve + gate, "phone": phone, "curve": curve, "gate": gate}
 
 
 @torch.no_grad()
-def validate(encoder: PhoneticEncoder, corpus: Corpus, limit: int = 150) -> dict[str, float]:
+def phonetic_figures(encoder: PhoneticEncoder, corpus: Corpus, limit: int = 150) -> dict[str, float]:
     """Frame accuracy of phones, and the area under the curve of `closed`, on clean speech of unseen speakers."""
+    device = next(encoder.parameters()).device
     right = total = 0
     scores: list[NDArray[np.float32]] = []
     pressed: list[NDArray[np.bool_]] = []
     for row in corpus.rows[:limit]:
-        out = encoder(torch.from_numpy(corpus.wave(row))[None])[0].numpy()
+        out = encoder(torch.from_numpy(corpus.wave(row))[None].to(device))[0].cpu().numpy()
         phones, curves = corpus.targets(row, (np.arange(len(out)) + 0.5) / RATE)
         right += int((out[:, :40].argmax(1) == phones).sum())
         total += len(out)
@@ -243,132 +265,92 @@ def validate(encoder: PhoneticEncoder, corpus: Corpus, limit: int = 150) -> dict
     ranks = score.argsort().argsort()
     positive = int(truth.sum())
     area = (ranks[truth].sum() - positive * (positive - 1) / 2) / max(positive * (len(truth) - positive), 1)
-    return {"valid_accuracy": right / max(total, 1), "valid_closure_auc": float(area)}
+    return {"accuracy": right / max(total, 1), "closure_auc": float(area)}
 
 
-def main(config: dict[str, Any], run_dir: Path | str) -> Path:
-    """Train from plain values (`network:` for PhoneticConfig, the rest for PhoneticTraining); returns `run_dir/model`.
+class PhoneticScheme(Scheme):
+    """The encoder on synthetic speech."""
 
-    Writes `log.csv`, `last.ckpt` and `model/` under `run_dir`, and resumes from `last.ckpt` where it exists.
-    Raises InputError for unknown settings or an unusable corpus.
-    """
-    run_dir = Path(run_dir)
-    values = {key: value for key, value in config.items() if key != "stage"}
-    network = dict(values.pop("network", {}))
-    values["more"] = tuple(values.get("more", ()))
-    if "dilations" in network:
-        network["dilations"] = tuple(network["dilations"])
-    try:
-        settings, size = PhoneticTraining(**values), PhoneticConfig(**network)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"phonetic training: {error}; see recipes/phonetic.yaml") from error
-    torch.set_num_threads(settings.threads)
-    for folder, voices in ((settings.corpus, ()), (settings.valid, ("flite/slt/1.0/0", "festival/slt_hts/1.0"))):
-        if folder and not (Path(folder) / "index.json").exists():
-            from parlante.synth.voice_corpus import write_corpus
-
-            write_corpus(folder, hours=0.1 if voices else settings.hours, seed=settings.seed + 1, voices=voices)
-    corpus = Corpus(settings.corpus)
-    for further in settings.more:
-        corpus.join(Corpus(further))
-    valid = Corpus(settings.valid) if settings.valid else None
-    return _Run(settings, size, corpus, valid, run_dir).run()
-
-
-class _Run:
-    """State of one training: what `last.ckpt` holds."""
+    network: PhoneticEncoder
 
     def __init__(
-        self, settings: PhoneticTraining, size: PhoneticConfig, corpus: Corpus, valid: Corpus | None, folder: Path
+        self,
+        encoder: PhoneticEncoder,
+        data: PhoneticDataConfig,
+        own: PhoneticSchemeConfig,
+        loop: LoopConfig,
+        corpus: Corpus,
+        valid: Corpus | None = None,
     ) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings, self.corpus, self.valid, self.folder = settings, corpus, valid, folder
-        self.model = PhoneticEncoder(size)
-        if settings.start_from:
-            self.model.load_state_dict(PhoneticEncoder.from_pretrained(settings.start_from).state_dict())
-        self.average = PhoneticEncoder(size).eval()
-        self.average.load_state_dict(self.model.state_dict())
-        decay = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
-        self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "last.ckpt").exists():
-            state = torch.load(folder / "last.ckpt", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = int(state["step"])
+        super().__init__(loop)
+        self.network, self.data, self.own = encoder, data, own
+        self.corpus, self.valid = corpus, valid
 
-    def run(self) -> Path:
-        settings, every = self.settings, self.settings.checkpoint_every
-        started, first = time.monotonic(), self.step
-        sums: dict[str, float] = {}
-        bar = tqdm(total=settings.steps, initial=first, desc="phonetic", unit=" steps", disable=None)
-        while self.step < settings.steps:
-            parts = self.update()
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value
-            self.step += 1
-            bar.update()
-            if self.step % every == 0 or self.step == settings.steps:
-                count = min(self.step - first, (self.step - 1) % every + 1)
-                row = {"step": self.step, "seconds": round(time.monotonic() - started, 1)}
-                row |= {name: round(value / count, 5) for name, value in sums.items()}
-                if self.valid is not None:
-                    row |= {name: round(value, 4) for name, value in validate(self.average, self.valid).items()}
-                self.save(row)
-                sums = {}
-        bar.close()
-        return self.folder / "model"
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; biases and norms do not decay."""
+        decay = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": self.own.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.loop.lr, betas=(0.9, 0.98))
 
-    def update(self) -> dict[str, float]:
-        """One step of the optimiser; returns the parts of the loss."""
-        settings = self.settings
-        warm = min(1.0, (self.step + 1) / 100)
-        rate = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.step / settings.steps)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
-        torch.manual_seed(settings.seed * 1_000_003 + self.step)  # dropout
-        batch = make_batch(self.corpus, settings, self.step)
-        self.model.train()
+    def batch(self, step: int) -> Batch:
+        """The examples of a step."""
+        return make_batch(self.corpus, self.data, self.own.batch, self.loop.seed, step)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Phones, curves and gates of speech whose throats and moments are distorted and hidden."""
+        generator = torch.Generator().manual_seed(torch.initial_seed())  # the loop seeds by the step
         with torch.no_grad():
-            mels = self.model.logmel(batch.waveform)
+            mels = self.network.logmel(batch.waveform)
             mels, _ = running_normalise(distort_throat(mels, generator))
             mels = hide(mels, generator)
-        parts = phonetic_loss(
-            self.model.heads(mels), batch.phones, batch.curves, self.corpus.names, settings.closure_weight
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        decay = min(settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.model.parameters()):
-                slow.lerp_(fast, 1 - decay)
-        return {name: float(value.detach()) for name, value in parts.items()}
+        out = self.network.heads(mels)
+        return phonetic_loss(out, batch.phones, batch.curves, self.corpus.names, self.own.closure_weight)
 
-    def save(self, row: dict[str, Any]) -> None:
-        log = self.folder / "log.csv"
-        fresh = not log.exists()
-        with log.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        with atomic_path(self.folder / "last.ckpt") as path:
-            torch.save(state, path)
-        facts = {key: value for key, value in row.items() if key.startswith("valid")}
-        training = {
-            key: value for key, value in asdict(self.settings).items() if key not in ("corpus", "more", "valid")
-        }
-        self.average.save_pretrained(self.folder / "model", step=self.step, training=training, **facts)
+    def validate(self) -> dict[str, float]:
+        """On clean speech of unseen speakers."""
+        return {} if self.valid is None else phonetic_figures(self.network, self.valid)
+
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write the encoder."""
+        training = asdict(self.own) | {"seconds": self.data.seconds, "strength": self.data.strength}
+        self.network.save_pretrained(folder, step=self.steps_done, training=training, figures=figures)
+
+
+def stage() -> Stage:
+    """The stage `phonetic`."""
+    sections = {
+        "data": Section(PhoneticDataConfig),
+        "model": Section(PhoneticConfig),
+        "scheme": Section(PhoneticSchemeConfig),
+        "loop": Section(PhoneticLoopConfig),
+    }
+    about = "The shipped speech encoder: phones, mouth curves and lip gates of synthetic speech."
+    return Stage(name="phonetic", about=about, sections=sections, train=_train)
+
+
+def _train(recipe: Recipe, run_dir: Path) -> PhoneticScheme:
+    data, own, loop = recipe["data"], recipe["scheme"], recipe["loop"]
+    if loop.threads:
+        torch.set_num_threads(loop.threads)
+    corpus = _corpus(data.corpus, loop.seed, hours=data.hours)
+    for further in data.more:
+        corpus.join(Corpus(further))
+    valid = _corpus(data.valid, loop.seed, hours=0.1, voices=VALID_VOICES) if data.valid else None
+    if loop.one_clip:
+        corpus.rows, valid = corpus.rows[:1], None
+    torch.manual_seed(loop.seed)
+    encoder = PhoneticEncoder(recipe["model"])
+    if own.start_from:
+        encoder.load_state_dict(PhoneticEncoder.from_pretrained(own.start_from).state_dict())
+    return fit(PhoneticScheme(encoder, data, own, loop, corpus, valid), run_dir)
+
+
+def _corpus(folder: str, seed: int, hours: float, voices: tuple[str, ...] = ()) -> Corpus:
+    """A corpus folder, which is written where it is missing."""
+    with one_at_a_time(Path(folder)):
+        if not (Path(folder) / "index.json").exists():
+            from parlante.synth.voice_corpus import write_corpus
+
+            write_corpus(folder, hours=hours, seed=seed + 1, voices=voices)
+    return Corpus(folder)

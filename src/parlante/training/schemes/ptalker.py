@@ -9,17 +9,21 @@ from torch import Tensor, nn
 
 from parlante.models.ptalker.model import PTalker
 from parlante.models.ptalker.objective import objective
-from parlante.training.schemes.autoregressive import AutoregressiveScheme, Stretches
-from parlante.training.schemes.finetuning import Listener
+from parlante.models.registry import FamilySpec
+from parlante.training.engine.stage import Stage
+from parlante.training.schemes.autoregressive import motion_stage
+from parlante.training.schemes.joint_speech import Listener
+from parlante.training.schemes.motion_scheme import MotionScheme, Stretches
 
 CONSTRAINT = 0.01
 """Weight of the disentangling terms, as published."""
 WITHHELD = 0.5
 
 
-class PTalkerScheme(AutoregressiveScheme):
+class PTalkerScheme(MotionScheme):
     """The scheme of the other families around `ptalker.objective`."""
 
+    voice_encoder = True
     network: PTalker | Listener
 
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
@@ -47,3 +51,8 @@ class PTalkerScheme(AutoregressiveScheme):
         constraint = made.terms["constraint"]
         shown = {name: made.terms[name] for name in ("contrastive", "kl", "adversarial")}
         return values | shown | {"constraint": constraint, "loss": values["loss"] + CONSTRAINT * constraint}
+
+
+def stage(spec: FamilySpec) -> Stage:
+    """PTalker's stage."""
+    return motion_stage(spec, PTalkerScheme)

@@ -5,29 +5,27 @@ the denoiser; models of one kind alone and one-hot styles for the ablations. One
 batches of its own.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parlante.core import InputError, atomic_path
+from parlante.core import InputError
 from parlante.core.timing import SAMPLE_RATE
-from parlante.models.checkpoint import load_strict
-from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.latent_basis import LinearBasis
-from parlante.models.textalker.model import TexTalker, TexTalkerConfig
+from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.processes import first_process
-from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
 from parlante.training.engine.scheme import Scheme, one_clip
-from parlante.training.features.encoded import KINDS, EncodedClip, EncodedCorpus
+from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.encoded import EncodedClip, EncodedCorpus
+from parlante.training.schemes.diffusion_talker import KINDS, diffusion_sections, talker_around
 from parlante.training.schemes.two_windows import (
     Answer,
     Draws,
@@ -65,23 +63,17 @@ class SpeechDiffusionConfig:
     cut_first: float = 0.3
     """Chance that a batch's first windows are cut short."""
     cut_second: float = 0.4
+    """Chance that a batch's second windows are cut short."""
     unheard: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
-    makes: str = "both"
+    makes: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
-    style: str = "none"
+    style: Literal["none", "pivots", "one_hot"] = "none"
     """none: as released, the denoiser is not told whom to move like; pivots: it reads them; one_hot (ablation)."""
     style_dims: tuple[int, int] = (32, 32)
     """Principal coordinates of the pivots that `style: pivots` tells."""
     check_items: int = 8
     """Items of held-out speech that the validation loss is measured on."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "style_dims", tuple(self.style_dims))
-        if self.makes not in ("both", *KINDS) or self.style not in ("none", "pivots", "one_hot"):
-            raise ValueError(
-                f"makes both, motion or wrinkle; style none, pivots or one_hot: {self.makes}, {self.style}"
-            )
 
 
 class Items(NamedTuple):
@@ -101,6 +93,7 @@ class Items(NamedTuple):
 class SpeechDiffusionScheme(Scheme):
     """Speech encoder and denoiser on an encoded corpus."""
 
+    talker: TexTalker
     styles: Tensor | None
 
     def __init__(self, talker: TexTalker, corpus: EncodedCorpus, loop: LoopConfig, own: SpeechDiffusionConfig) -> None:
@@ -192,6 +185,10 @@ class SpeechDiffusionScheme(Scheme):
         style = None if self.styles is None else self.styles[batch.subject]
         return estimate_pair(model, pair, Draws.of(model, pair, self.own.unheard), style)
 
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write the whole talker."""
+        self.talker.eval().cpu().save(folder)
+
     def validate(self) -> dict[str, float]:
         """The loss of held-out items, with the same cuts and draws every time, and how much the estimates move."""
         if not self.starts["val"]:
@@ -217,45 +214,40 @@ def build_talker(
     """The untrained talker of a recipe around its trained autoencoders, and its corpus. Raises InputError."""
     corpus = EncodedCorpus(data.encoded, data.corpus)
     models = {kind: VQAutoEncoder.from_pretrained(getattr(data, kind)) for kind in KINDS}
+    for kind, model in models.items():
+        shape = (model.config.emb_dim, model.config.latent_size, model.config.latent_size)
+        if corpus.shape(kind) != shape:
+            raise InputError(f"{data.encoded} holds {kind} latents {corpus.shape(kind)}, the autoencoder makes {shape}")
     trained = sorted({clip.subject for clip in corpus.clips if clip.split == "train"}) or [0]
     bases = {}
     style_dims = (0, 0)
     if own.style == "pivots":
         counts = [max(1, min(n, len(trained) - 1)) for n in own.style_dims]
         bases = {
-            kind: LinearBasis.fit(corpus.pivots[kind][trained].flatten(1), n)
+            f"{kind}_style": LinearBasis.fit(corpus.pivots[kind][trained].flatten(1), n)
             for kind, n in zip(KINDS, counts, strict=True)
         }
-        style_dims = tuple(len(bases[kind].scale) for kind in KINDS)  # type: ignore[assignment]
+        style_dims = tuple(len(basis.scale) for basis in bases.values())  # type: ignore[assignment]
+    one_hot = own.style == "one_hot"
     dims = {f"{k}_dim": int(np.prod(corpus.shape(k))) if own.makes in ("both", k) else 0 for k in KINDS}
     speech = _speech(data, corpus.fps)
-    try:
-        config = TexTalkerConfig(
-            motion=models["motion"].config,
-            wrinkle=models["wrinkle"].config,
-            denoiser=DenoiserConfig(
-                **dims, style_dim=len(corpus.names) if own.style == "one_hot" else sum(style_dims), **sizes
-            ),
-            feature_dim=speech.dim,
-            stats=corpus.stats,
-            style_dims=style_dims,
-            style_input="one_hot" if own.style == "one_hot" else "pivots",
-            taps=(),
-            speech=speech.config.to_dict(),
-            fps=corpus.fps,
-            styles=corpus.names,
+    talker = talker_around(
+        models,
+        corpus.pivots,
+        bases,
+        denoiser=dims | {"style_dim": len(corpus.names) if one_hot else sum(style_dims)} | sizes,
+        config={
+            "feature_dim": speech.dim,
+            "stats": corpus.stats,
+            "style_dims": style_dims,
+            "style_input": "one_hot" if one_hot else "pivots",
+            "taps": (),
+            "speech": speech.config.to_dict(),
+            "fps": corpus.fps,
+            "styles": corpus.names,
             **inference,
-        )
-        talker = TexTalker(config)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the recipe's model or inference cannot be used: {error}") from error
-    for kind, shape in zip(KINDS, talker.shapes, strict=True):
-        if corpus.shape(kind) != shape:
-            raise InputError(f"{data.encoded} holds {kind} latents {corpus.shape(kind)}, the autoencoder makes {shape}")
-        load_strict(getattr(talker, kind), models[kind].state_dict())
-        getattr(talker, f"{kind}_pivots").copy_(corpus.pivots[kind])
-        if kind in bases:
-            load_strict(getattr(talker, f"{kind}_style"), bases[kind].state_dict())
+        },
+    )
     for part in (talker.motion, talker.wrinkle):
         part.requires_grad_(False)
     assert isinstance(talker.diffusion, SpeechLatentDiffusion)
@@ -273,24 +265,17 @@ def _speech(data: SpeechDiffusionDataConfig, fps: float) -> Any:
     return SpeechEncoder.from_hub(data.speech, plain.rate, **fields)
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Train on an encoded corpus, write the whole talker to `run_dir/export`."""
-    missing = [key for key in ("corpus", "encoded", "motion", "wrinkle") if key not in (config.get("data") or {})]
-    if missing:
-        raise InputError(f"the recipe needs {', '.join(f'data.{key}' for key in missing)}; use --set data.KEY=FOLDER")
-    data, loop = section(SpeechDiffusionDataConfig, config, "data"), section(LoopConfig, config, "loop")
-    own = section(SpeechDiffusionConfig, config, "scheme")
+def stage() -> Stage:
+    """The stage `speech_diffusion`."""
+    about = "TexTalker (CVPR 2025) as published: speech encoder and denoiser, on an encoded corpus."
+    sections = diffusion_sections(SpeechDiffusionDataConfig, SpeechDiffusionConfig)
+    return Stage(name="speech_diffusion", about=about, sections=sections, train=_train)
+
+
+def _train(recipe: Recipe, run_dir: Path) -> SpeechDiffusionScheme:
+    loop, own = recipe["loop"], recipe["scheme"]
     if loop.threads:
         torch.set_num_threads(loop.threads)
     torch.manual_seed(loop.seed)
-    talker, corpus = build_talker(data, own, dict(config.get("model") or {}), dict(config.get("inference") or {}))
-    scheme = SpeechDiffusionScheme(talker, corpus, loop, own)
-    fit(scheme, run_dir)
-    if not first_process():
-        return
-    talker.eval().cpu()
-    with torch.no_grad():
-        figures = scheme.cpu().validate()
-    with atomic_path(run_dir / "figures.json") as path:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
-    talker.save(run_dir / "export")
+    talker, corpus = build_talker(recipe["data"], own, recipe["model"], recipe["inference"])
+    return fit(SpeechDiffusionScheme(talker, corpus, loop, own), run_dir)

@@ -4,25 +4,26 @@ Generator: weighted L1 (+ gradient and L2 terms, + a perceptual one) + codebook 
 small recipes half the samples skip the quantiser, so that the generator serves codes and unquantised latents alike.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from parlante import losses
-from parlante.core import InputError
 from parlante.geometry.uv import MotionStats
 from parlante.losses.perceptual import perceptual
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.engine.processes import first_process
-from parlante.training.engine.recipe import LoopConfig, section
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.run import fit
 from parlante.training.engine.samples import map_sheet
+from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import Scheme
+from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
 from parlante.training.features.scanned_maps import ScannedMaps, is_scanned
 from parlante.training.schemes.codebook import CodebookHealth
@@ -35,15 +36,20 @@ class VQGANLossConfig:
     20001, discriminator 64 wide with 4 layers, nothing else."""
 
     l1: float = 1.0
+    """Weight of the absolute error."""
     l2: float = 0.0
+    """Weight of the squared error."""
     gradient: float = 0.0
-    perceptual: str = "none"
-    """lpips (with `perceptual_file`), gradients (a stand-in that needs no file) or none; see `perceptual.py`."""
+    """Weight of the absolute error of differences between neighbouring texels."""
+    perceptual: Literal["lpips", "gradients", "none"] = "none"
+    """lpips (with `perceptual_file`), gradients (a stand-in that needs no file) or none; see `losses.perceptual`."""
     perceptual_file: str = ""
     perceptual_share: float = 0.0
     """Weight of the perceptual term; 0 only logs it, as the published training does."""
     commitment: float = 0.25
+    """Weight of the term that pulls the encoder to its codes."""
     codebook: float = 1.0
+    """Weight of the term that pulls the codes to the encoder."""
     skip_share: float = 0.5
     """Share of samples that are generated from z itself."""
     adversarial: float = 0.2
@@ -53,7 +59,9 @@ class VQGANLossConfig:
     adversarial_from: int | None = None
     """Step at which the discriminator joins; none leaves it out."""
     discriminator_width: int = 32
+    """Channels of its first layer."""
     discriminator_layers: int = 3
+    """Its layers that halve the map."""
     start_codes: bool = True
     """Place the codes on latents of the first batches; otherwise they start at random, as published."""
     revive_every: int = 100
@@ -71,28 +79,47 @@ class Maps(Protocol):
         """(B, 3, H, H) maps, a function of the seed, the step and the stream."""
 
 
-class VQGANScheme(Scheme):
-    """One autoencoder on one kind of map."""
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What an autoencoder learns from."""
 
+    maps: Maps
+    """Training batches."""
+    held_out: Tensor | None = None
+    """(N, 3, H, H) maps to validate on."""
+    weight: Tensor | None = None
+    """(1, 1, H, H) loss weights of mean 1; none: all texels count alike."""
+    stats: MotionStats | None = None
+    """How motion maps are normalised."""
+
+    @property
+    def loss_weight(self) -> Tensor:
+        """`weight`, or ones (1, 1, 1, 1)."""
+        return torch.ones(1, 1, 1, 1) if self.weight is None else self.weight
+
+    @property
+    def millimetres(self) -> Tensor | None:
+        """(1, 3, 1, 1) what the full range of a motion map is worth."""
+        if self.stats is None:
+            return None
+        span = np.subtract(self.stats.maximum, self.stats.minimum)
+        return torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
+
+
+class VQGANScheme(Scheme):
+    """One autoencoder on one kind of map: motion, wrinkle or joint."""
+
+    network: VQAutoEncoder
     weight: Tensor
     unit: Tensor | None
 
     def __init__(
-        self,
-        model: VQAutoEncoder,
-        loop: LoopConfig,
-        loss: VQGANLossConfig,
-        data: Maps,
-        held_out: Tensor | None = None,
-        weight: Tensor | None = None,
-        unit: Tensor | None = None,
+        self, model: VQAutoEncoder, loop: LoopConfig, loss: VQGANLossConfig, material: Material, kind: str
     ) -> None:
-        """held_out (N, 3, H, H) maps to validate on; weight (1, 1, H, H) loss weights; unit (1, 3, 1, 1) what a map's
-        full range is worth (mm), or none for maps judged by PSNR."""
         super().__init__(loop)
-        self.network, self.loss, self.data, self.held_out = model, loss, data, held_out
-        self.register_buffer("weight", torch.ones(1, 1, 1, 1) if weight is None else weight, persistent=False)
-        self.register_buffer("unit", unit, persistent=False)
+        self.network, self.loss, self.material, self.kind = model, loss, material, kind
+        self.register_buffer("weight", material.loss_weight, persistent=False)
+        self.register_buffer("unit", material.millimetres if kind == "motion" else None, persistent=False)
         self.health = CodebookHealth(model.config.codebook_size, loss.alive)
         self.critic: PatchDiscriminator | None = None
         if loss.adversarial_from is not None:
@@ -108,7 +135,7 @@ class VQGANScheme(Scheme):
 
     def batch(self, step: int) -> Tensor:
         """(B, 3, H, H) maps."""
-        return self.data.batch(step).contiguous(memory_format=torch.channels_last)
+        return self.material.maps.batch(step).contiguous(memory_format=torch.channels_last)
 
     @property
     def _fighting(self) -> bool:
@@ -126,7 +153,6 @@ class VQGANScheme(Scheme):
     def losses(self, batch: Tensor) -> dict[str, Tensor]:
         """See the module's first lines."""
         model, c = self.network, self.loss
-        assert isinstance(model, VQAutoEncoder)
         if self.steps_done == 0 and self.part == 0 and c.start_codes:
             self._place_codes(batch)
         skip = torch.rand(len(batch), device=batch.device) < c.skip_share if c.skip_share else None
@@ -169,18 +195,13 @@ class VQGANScheme(Scheme):
         every = self.loss.revive_every
         if every and step % every == every - 1 and dead.any() and step < 0.8 * self.loop.max_steps:
             numbers = dead.nonzero()[:, 0]
-            self._set_codes(numbers, self.health.revive(self._model, numbers, batch))
+            self._set_codes(numbers, self.health.revive(self.network, numbers, batch))
             logged["revived"] = float(len(numbers))
         return logged
 
-    @property
-    def _model(self) -> VQAutoEncoder:
-        assert isinstance(self.network, VQAutoEncoder)
-        return self.network
-
     def _place_codes(self, batch: Tensor) -> None:
         maps = torch.cat([batch, *(self.batch(10**6 + k).to(batch.device) for k in range(8))])
-        codes = self.health.place(self._model, maps)
+        codes = self.health.place(self.network, maps)
         self._set_codes(torch.arange(len(codes), device=codes.device), codes)
 
     def _set_codes(self, where: Tensor, vectors: Tensor) -> None:
@@ -191,10 +212,9 @@ class VQGANScheme(Scheme):
 
     def validate(self) -> dict[str, float]:
         """Weighted error in mm (motion) or PSNR in dB (wrinkle), from codes and from z; code use."""
-        if self.held_out is None:
+        model, truth = self.network, self.material.held_out
+        if truth is None:
             return {}
-        model, truth = self.network, self.held_out
-        assert isinstance(model, VQAutoEncoder)
         answer = {}
         z = torch.cat([model.encode(piece) for piece in truth.split(16)])
         for name, quantise in (("z", False), ("code", True)):
@@ -211,43 +231,61 @@ class VQGANScheme(Scheme):
 
     def sample(self, stem: Path) -> None:
         """Held-out maps above their reconstructions."""
-        if self.held_out is not None:
-            made = self._model.decode(self._model.encode(self.held_out[:16]))
-            map_sheet(stem.with_suffix(".png"), self.held_out[:16], made)
+        truth = self.material.held_out
+        if truth is not None:
+            map_sheet(stem.with_suffix(".png"), truth[:16], self.network.decode(self.network.encode(truth[:16])))
+
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        """Write a `VQAutoEncoder`."""
+        stats = None if self.material.stats is None else self.material.stats.to_dict()
+        self.network.save(folder, kind=self.kind, stats=stats, figures=figures, loss=asdict(self.loss))
 
 
-def main(config: dict[str, Any], run_dir: Path) -> None:
-    """Train the autoencoder of `stage` motion_vqgan or wrinkle_vqgan and write `run_dir/export`."""
-    kind = str(config["stage"]).removesuffix("_vqgan")
-    if "corpus" not in (config.get("data") or {}):
-        raise InputError(
-            "the recipe needs data.corpus: --set data.corpus=FOLDER written by `parlante synth` or `parlante prepare`"
-        )
-    sizes, loop = section(VQGANConfig, config, "model"), section(LoopConfig, config, "loop")
-    loss, data = section(VQGANLossConfig, config, "loss"), section(MapDataConfig, config, "data")
-    perceptual(loss.perceptual, loss.perceptual_file)  # a missing file is told before maps are made
-    batches, held_out, weight, stats = (_scanned if is_scanned(data.corpus) else _synthetic)(kind, sizes, data, loop)
-    unit = None
-    if kind == "motion":
-        span = np.subtract(stats.maximum, stats.minimum)
-        unit = torch.tensor(1000 * span, dtype=torch.float32).view(1, 3, 1, 1)
-    torch.manual_seed(loop.seed)
-    model = VQAutoEncoder(sizes)
-    if data.start_maps and not loop.one_clip and not (run_dir / "last.ckpt").is_file():
-        first = torch.cat([batches.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))])
-        principal_start(model, first, torch.ones(1, 1, 1, 1) if weight is None else weight)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scheme = VQGANScheme(model, loop, loss, batches, held_out, weight, unit)
-    fit(scheme, run_dir)
-    if not first_process():
-        return
-    with torch.no_grad():
-        figures = scheme.validate()
-    model.save(run_dir / "export", kind=kind, stats=stats.to_dict(), figures=figures, loss=asdict(loss))
+def motion_stage() -> Stage:
+    """The stage `motion_vqgan`."""
+    return _stage("motion")
 
 
-Material = tuple[Maps, Tensor | None, Tensor | None, MotionStats]
-"""Batches, held-out maps, loss weights, how motion maps are normalised."""
+def wrinkle_stage() -> Stage:
+    """The stage `wrinkle_vqgan`."""
+    return _stage("wrinkle")
+
+
+def vqgan_sections() -> dict[str, Section]:
+    """The sections of an autoencoder's recipe."""
+    return {
+        "data": Section(MapDataConfig),
+        "model": Section(VQGANConfig),
+        "loss": Section(VQGANLossConfig),
+        "loop": Section(LoopConfig),
+    }
+
+
+def _stage(kind: str) -> Stage:
+    def prepare(recipe: Recipe) -> Material:
+        scanned = is_scanned(recipe["data"].corpus)
+        return (_scanned if scanned else _synthetic)(kind, recipe["model"], recipe["data"], recipe["loop"])
+
+    about = f"TexTalker (CVPR 2025): the autoencoder of {kind} maps."
+    return Stage(name=f"{kind}_vqgan", about=about, sections=vqgan_sections(), train=training_on(kind, prepare))
+
+
+def training_on(kind: str, prepare: Callable[[Recipe], Material]) -> Callable[[Recipe, Path], VQGANScheme]:
+    """The training of an autoencoder of one kind of map, on what `prepare` makes of a recipe."""
+
+    def train(recipe: Recipe, run_dir: Path) -> VQGANScheme:
+        data, loop, loss = recipe["data"], recipe["loop"], recipe["loss"]
+        perceptual(loss.perceptual, loss.perceptual_file)  # a missing file is told before maps are made
+        material = prepare(recipe)
+        torch.manual_seed(loop.seed)
+        model = VQAutoEncoder(recipe["model"])
+        if data.start_maps and not loop.one_clip and not (run_dir / "last.ckpt").is_file():
+            first = [material.maps.batch(k, 3) for k in range(max(1, data.start_maps // data.batch))]
+            principal_start(model, torch.cat(first), material.loss_weight)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fit(VQGANScheme(model, loop, loss, material, kind), run_dir)
+
+    return train
 
 
 def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
@@ -260,15 +298,19 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
         data = replace(data, speech_share=1.0)
     batches = MapBatches(faces, takes, kind, data, loop.seed)
     check = MapBatches(faces, kept, kind, data, loop.seed)
-    held_out = torch.cat([check.batch(k, 1) for k in range(max(1, 48 // data.batch))])
     weight = faces.focus_map(kind, data.focus)
     if data.activity:
         weight = weight * (1 + data.activity * activity_map(batches))
         weight = weight / weight.mean()
-    return batches, held_out, weight, faces.stats
+    return Material(batches, held_out_maps(check, data.batch), weight, faces.stats)
+
+
+def held_out_maps(maps: Maps, batch: int) -> Tensor:
+    """About 48 maps of a stream of their own."""
+    return torch.cat([maps.batch(k, 1) for k in range(max(1, 48 // batch))])
 
 
 def _scanned(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
     """A corpus written by `parlante prepare`: every texel counts alike, as published."""
-    batches = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed, one_clip=loop.one_clip)
-    return batches, batches.held_out(), None, batches.stats
+    maps = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed, one_clip=loop.one_clip)
+    return Material(maps, maps.held_out(), None, maps.stats)
