@@ -15,7 +15,7 @@ from parlante.export import FrameBlock
 from parlante.head import load_head, rig
 from parlante.retarget.mesh import Character
 from parlante.retarget.mesh.lips import line_between, opening
-from parlante.retarget.mesh.play import recast
+from parlante.retarget.mesh.play import retarget
 from parlante.retarget.mesh.surface import Surface
 
 
@@ -35,7 +35,7 @@ def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
                 source.append(float(opening(Surface(points, skin), points[lips])[1].max()))
             yield chunk
 
-    _, frames = recast(take, heard(), character)
+    _, frames = retarget(take, heard(), character)
     found = []
     for chunk in frames:
         for number, points in enumerate(chunk.vertices):

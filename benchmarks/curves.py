@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.geometry.blendshape_solver import CurveSolver
+from parlante.geometry.blendshape_solver import BlendshapeSolver
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
@@ -33,7 +33,7 @@ def main() -> None:
     curves = np.concatenate([corpus.curves(k) for k in range(len(corpus))])
     truth = np.resize(curves, (options.frames, len(ARKIT_NAMES)))
 
-    solver = CurveSolver(shapes)
+    solver = BlendshapeSolver(shapes)
     solver.solve(np.zeros((2, *shapes.shape[1:])))  # compiles
     for noise in (0.0, NOISE_M):
         solver.reset()

@@ -41,7 +41,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_edited_curves_and_vertices_go_out_together(talk: Path, tmp_path: Path) -> None:
+def test_edited_weights_and_vertices_go_out_together(talk: Path, tmp_path: Path) -> None:
     outputs = [str(tmp_path / name) for name in ("a.csv", "a.npz", "a.pc2", "a.keys.json")]
     arguments = ["export", str(talk), "-q", "--fps", "60", "--gain", "jaw=0.5", "--reduce", "0.01"]
     assert main([*arguments, *(word for output in outputs for word in ("-o", output))]) == 0
@@ -70,7 +70,7 @@ def test_joining_trimming_fading(talk: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(after.vertices[-1], after.neutral, atol=1e-6)
 
 
-def test_curves_are_solved_on_given_shapes_and_calibrated(talk: Path, tmp_path: Path) -> None:
+def test_weights_are_solved_on_given_shapes_and_calibrated(talk: Path, tmp_path: Path) -> None:
     head = load_head()
     bare = replace(npz.load(talk), weights=None, weight_names=(), provenance={})
     save(bare, tmp_path / "bare.npz")

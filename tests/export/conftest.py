@@ -67,7 +67,7 @@ def animation() -> Animation:
 
 
 @pytest.fixture
-def take(animation: Animation) -> AnimationInfo:
+def info(animation: Animation) -> AnimationInfo:
     from dataclasses import replace
 
     return replace(animation_info(animation), shapes=shapes_of(), pivot=(0.0, -0.06, 0.0))

@@ -56,10 +56,10 @@ def test_blender_shows_the_same_motion(blender: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("blender_read.py")
     done = subprocess.run([blender, str(script), str(tmp_path), "24"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    take = animation_info(said)
-    ours = Poser(take)(next(frame_blocks(said)))
-    share = neck_weights(said.neutral, take.pivot, head.topology)
-    np.testing.assert_array_equal(ours, apply_head_pose(said.vertices, pose, take.pivot, share))
+    info = animation_info(said)
+    ours = Poser(info)(next(frame_blocks(said)))
+    share = neck_weights(said.neutral, info.pivot, head.topology)
+    np.testing.assert_array_equal(ours, apply_head_pose(said.vertices, pose, info.pivot, share))
     for kind in ("pc2", "mdd"):
         np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), ours, atol=1e-7)
     upper, lower = (head.topology.landmarks[f"{lip}_lip_inner"] for lip in ("upper", "lower"))

@@ -14,7 +14,7 @@ from parlante.export.outputs import write_all
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh import Character
-from parlante.retarget.mesh.play import recast
+from parlante.retarget.mesh.play import retarget
 from parlante.retarget.mesh.pose import Similarity
 from parlante.retarget.mesh.surface import Surface
 from parlante.retarget.mesh.transfer import Carrier
@@ -51,16 +51,16 @@ def played() -> tuple[AnimationInfo, list[FrameBlock], Character]:
         audio=np.zeros(4800, np.float32), sample_rate=16000, weights=weights, weight_names=ARKIT_NAMES,
         head_pose=pose, wrinkle=np.full((FRAMES, 16, 16, 3), 118, np.uint8), provenance={"identity": WHO},
     )  # fmt: skip
-    take, chunks = recast(animation_info(said), frame_blocks(said, 5), character)
-    return take, list(chunks), character
+    info, blocks = retarget(animation_info(said), frame_blocks(said, 5), character)
+    return info, list(blocks), character
 
 
 def test_glb(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
-    take, chunks, character = played
-    write_all(take, chunks, [tmp_path / "a.glb"])
+    info, blocks, character = played
+    write_all(info, blocks, [tmp_path / "a.glb"])
     scene = trimesh.load(tmp_path / "a.glb")
-    assert sum(len(mesh.faces) for mesh in scene.geometry.values()) == len(take.topology.triangles)
+    assert sum(len(mesh.faces) for mesh in scene.geometry.values()) == len(info.topology.triangles)
     looks = {mesh.visual.material.name: mesh for mesh in scene.geometry.values()}
     assert {"skin", "eyes"} <= set(looks)
     for name, blue in (("skin", True), ("eyes", False)):
@@ -76,10 +76,10 @@ def test_glb(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path
 
 
 def test_vrm(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
-    take, chunks, _ = played
-    write_all(take, chunks, [tmp_path / "a.vrm"])
+    info, blocks, _ = played
+    write_all(info, blocks, [tmp_path / "a.vrm"])
     avatar = Glb(tmp_path / "a.vrm").root["extensions"]["VRMC_vrm"]
-    assert len(avatar["expressions"]["custom"]) == 52 and avatar["meta"]["name"] == take.provenance["identity"]
+    assert len(avatar["expressions"]["custom"]) == 52 and avatar["meta"]["name"] == info.provenance["identity"]
     assert_clean(tmp_path / "a.vrm")
 
 
@@ -88,13 +88,13 @@ def test_usd(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path
     from pxr import Usd, UsdGeom, UsdSkel
     from test_usd import findings
 
-    take, chunks, _ = played
-    write_all(take, chunks, [tmp_path / "a.usdz"])
+    info, blocks, _ = played
+    write_all(info, blocks, [tmp_path / "a.usdz"])
     assert not findings(tmp_path / "a.usdz")
     stage = Usd.Stage.Open(str(tmp_path / "a.usdz"))
     mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/Face/Mesh"))
-    np.testing.assert_allclose(np.array(mesh.GetPointsAttr().Get()), take.neutral, atol=1e-6)
-    assert len(mesh.GetFaceVertexCountsAttr().Get()) == len(take.topology.triangles)
+    np.testing.assert_allclose(np.array(mesh.GetPointsAttr().Get()), info.neutral, atol=1e-6)
+    assert len(mesh.GetFaceVertexCountsAttr().Get()) == len(info.topology.triangles)
     speech = UsdSkel.Animation(stage.GetPrimAtPath("/Face/Speech"))
     assert speech.GetBlendShapeWeightsAttr().Get(8)[INDEX["jawOpen"]] == pytest.approx(0.8, abs=1e-6)
 
@@ -102,12 +102,12 @@ def test_usd(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path
 def test_npz_and_video(played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path) -> None:
     import av
 
-    take, chunks, _ = played
-    write_all(take, chunks, [tmp_path / "a.npz", tmp_path / "a.mp4"], Picture(size=128))
+    info, blocks, _ = played
+    write_all(info, blocks, [tmp_path / "a.npz", tmp_path / "a.mp4"], Picture(size=128))
     with np.load(tmp_path / "a.npz", allow_pickle=False) as saved:
-        np.testing.assert_array_equal(saved["vertices"], np.concatenate([chunk.vertices for chunk in chunks]))
+        np.testing.assert_array_equal(saved["vertices"], np.concatenate([block.vertices for block in blocks]))
     wrinkle = npz.load(tmp_path / "a.npz").wrinkle
-    assert wrinkle is not None and wrinkle.shape == (FRAMES, *take.wrinkle_size, 3) and take.wrinkle_size != (64, 64)
+    assert wrinkle is not None and wrinkle.shape == (FRAMES, *info.wrinkle_size, 3) and info.wrinkle_size != (64, 64)
     with av.open(str(tmp_path / "a.mp4")) as file:
         pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
     assert len(pictures) == FRAMES
@@ -119,7 +119,7 @@ def test_npz_and_video(played: tuple[AnimationInfo, list[FrameBlock], Character]
 def test_without_parts_the_picture_is_the_users_alone(
     played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path
 ) -> None:
-    take, _, character = played
+    info, _, character = played
     alone = replace(character, parts_texture=None).dressed()
-    assert alone.albedo is not None and take.albedo is not None
-    np.testing.assert_array_equal(alone.albedo, take.albedo[:512])
+    assert alone.albedo is not None and info.albedo is not None
+    np.testing.assert_array_equal(alone.albedo, info.albedo[:512])

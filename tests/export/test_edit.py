@@ -1,4 +1,4 @@
-"""Edits keep what they do not change, hold their bounds, and do not depend on where chunks were cut."""
+"""Edits keep what they do not change, hold their bounds, and do not depend on where blocks were cut."""
 
 import json
 from dataclasses import replace
@@ -16,24 +16,24 @@ from parlante.export.calibration import Calibration
 
 def collect(stream: edit.Stream) -> tuple[AnimationInfo, dict[str, np.ndarray]]:
     """All frames, and proof that they are numbered without gaps and as many as announced."""
-    take, chunks = stream
+    info, blocks = stream
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("vertices", "wrinkle", "weights", "head_pose")}
     at = 0
-    for chunk in chunks:
-        assert chunk.start == at
-        at += len(chunk)
+    for block in blocks:
+        assert block.start == at
+        at += len(block)
         for name, parts in rows.items():
-            if getattr(chunk, name) is not None:
-                parts.append(getattr(chunk, name))
-    assert at == take.num_frames
-    return take, {name: np.concatenate(parts) for name, parts in rows.items() if parts}
+            if getattr(block, name) is not None:
+                parts.append(getattr(block, name))
+    assert at == info.num_frames
+    return info, {name: np.concatenate(parts) for name, parts in rows.items() if parts}
 
 
 @pytest.mark.parametrize("fps", [25.0, 60.0, 24.0, 120.0])
-def test_another_rate_is_the_same_motion(fps: float, take: AnimationInfo, animation: Animation) -> None:
-    facts, whole = collect(edit.resampled(take, frame_blocks(animation, 100), fps))
-    assert facts.fps == fps and abs(facts.duration - take.duration) <= 1 / fps
-    _, pieces = collect(edit.resampled(take, frame_blocks(animation, 3), fps))
+def test_another_rate_is_the_same_motion(fps: float, info: AnimationInfo, animation: Animation) -> None:
+    facts, whole = collect(edit.resampled(info, frame_blocks(animation, 100), fps))
+    assert facts.fps == fps and abs(facts.duration - info.duration) <= 1 / fps
+    _, pieces = collect(edit.resampled(info, frame_blocks(animation, 3), fps))
     for name in whole:
         np.testing.assert_allclose(pieces[name], whole[name], atol=1e-6)
     seconds = np.minimum(np.arange(facts.num_frames) / fps, 19 / 30)
@@ -41,99 +41,99 @@ def test_another_rate_is_the_same_motion(fps: float, take: AnimationInfo, animat
     wanted = PchipInterpolator(np.arange(20) / 30, animation.weights)(seconds)
     near = np.abs(whole["weights"] - wanted)[inner].max()
     assert near < 1e-5 and whole["weights"].min() >= 0 and whole["weights"].max() <= 1
-    posed = animation.neutral + np.tensordot(whole["weights"], take.shapes, 1)
+    posed = animation.neutral + np.tensordot(whole["weights"], info.shapes, 1)
     np.testing.assert_allclose(whole["vertices"], posed, atol=1e-6)
 
 
-def test_a_rate_back_and_forth_returns(take: AnimationInfo, animation: Animation) -> None:
-    there = edit.resampled(take, frame_blocks(animation, 4), 60.0)
+def test_a_rate_back_and_forth_returns(info: AnimationInfo, animation: Animation) -> None:
+    there = edit.resampled(info, frame_blocks(animation, 4), 60.0)
     _, back = collect(edit.resampled(*there, 30.0))
     np.testing.assert_allclose(back["weights"], animation.weights, atol=1e-6)
     np.testing.assert_allclose(back["vertices"], animation.vertices, atol=1e-6)
     np.testing.assert_array_equal(back["wrinkle"], animation.wrinkle)
 
 
-def test_gains_reach_curves_vertices_pose_and_wrinkles(take: AnimationInfo, animation: Animation) -> None:
-    _, rows = collect(edit.scaled(take, frame_blocks(animation, 6), {"jaw": 0.5, "head": 2.0, "wrinkles": 0.0}))
-    names = np.array(take.weight_names)
+def test_gains_reach_weights_vertices_pose_and_wrinkles(info: AnimationInfo, animation: Animation) -> None:
+    _, rows = collect(edit.scaled(info, frame_blocks(animation, 6), {"jaw": 0.5, "head": 2.0, "wrinkles": 0.0}))
+    names = np.array(info.weight_names)
     jaw = np.char.startswith(names, "jaw")
     np.testing.assert_allclose(rows["weights"][:, jaw], animation.weights[:, jaw] * 0.5)
     np.testing.assert_array_equal(rows["weights"][:, ~jaw], animation.weights[:, ~jaw])
-    posed = animation.neutral + np.tensordot(rows["weights"], take.shapes, 1)
+    posed = animation.neutral + np.tensordot(rows["weights"], info.shapes, 1)
     np.testing.assert_allclose(rows["vertices"], posed, atol=1e-6)
     np.testing.assert_allclose(rows["head_pose"], animation.head_pose * 2)
     assert (rows["wrinkle"] == 118).all()
 
 
-def test_a_region_is_scaled_softly_where_there_are_no_curves(take: AnimationInfo, animation: Animation) -> None:
-    bare = replace(take, weight_names=(), shapes=None)
+def test_a_region_is_scaled_softly_where_there_are_no_weights(info: AnimationInfo, animation: Animation) -> None:
+    bare = replace(info, weight_names=(), shapes=None)
     plain = replace(animation, weights=None, weight_names=())
     _, rows = collect(edit.scaled(bare, frame_blocks(plain), {"eyeball_left": 0.0}))
     before = np.linalg.norm(animation.vertices - animation.neutral, axis=-1).mean(0)
     after = np.linalg.norm(rows["vertices"] - animation.neutral, axis=-1).mean(0)
-    assert after[take.topology.regions["eyeball_left"]].max() < 1e-7
+    assert after[info.topology.regions["eyeball_left"]].max() < 1e-7
     around = np.arange(108, 120)
     assert (after[around] < 0.9 * before[around]).all() and (after[around] > 0.1 * before[around]).all()
     np.testing.assert_allclose(after[:36], before[:36], rtol=1e-4)  # rows of the sheet that are far away
 
 
-def test_a_gain_that_fits_nothing_names_what_there_is(take: AnimationInfo, animation: Animation) -> None:
+def test_a_gain_that_fits_nothing_names_what_there_is(info: AnimationInfo, animation: Animation) -> None:
     with pytest.raises(InputError, match=r"'chin'.*jawOpen"):
-        edit.scaled(take, frame_blocks(animation), {"chin": 2.0})
+        edit.scaled(info, frame_blocks(animation), {"chin": 2.0})
     with pytest.raises(InputError, match=r"0\.\.10"):
-        edit.scaled(take, frame_blocks(animation), {"jaw": -1.0})
+        edit.scaled(info, frame_blocks(animation), {"jaw": -1.0})
 
 
-def test_calibration_moves_the_vertices_too(take: AnimationInfo, animation: Animation) -> None:
+def test_calibration_moves_the_vertices_too(info: AnimationInfo, animation: Animation) -> None:
     limits = Calibration({"jawOpen": {"max": 0.2}})
-    _, rows = collect(edit.calibrated(take, frame_blocks(animation, 6), limits))
-    assert rows["weights"][:, take.weight_names.index("jawOpen")].max() <= np.float32(0.2)
-    posed = animation.neutral + np.tensordot(rows["weights"], take.shapes, 1)
+    _, rows = collect(edit.calibrated(info, frame_blocks(animation, 6), limits))
+    assert rows["weights"][:, info.weight_names.index("jawOpen")].max() <= np.float32(0.2)
+    posed = animation.neutral + np.tensordot(rows["weights"], info.shapes, 1)
     np.testing.assert_allclose(rows["vertices"], posed, atol=1e-6)
 
 
-def test_solved_curves_pose_the_same_vertices(take: AnimationInfo, animation: Animation) -> None:
-    bare = replace(take, weight_names=(), shapes=None)
+def test_solved_weights_pose_the_same_vertices(info: AnimationInfo, animation: Animation) -> None:
+    bare = replace(info, weight_names=(), shapes=None)
     plain = replace(animation, weights=None, weight_names=())
-    facts, rows = collect(edit.with_curves(bare, frame_blocks(plain, 7), take.shapes, take.weight_names))
+    facts, rows = collect(edit.with_weights(bare, frame_blocks(plain, 7), info.shapes, info.weight_names))
     posed = animation.neutral + np.tensordot(rows["weights"], facts.shapes, 1)
     assert np.linalg.norm(posed - animation.vertices, axis=-1).mean() < 1e-3
     with pytest.raises(InputError, match=r"\(K, 144, 3\)"):
-        edit.with_curves(bare, frame_blocks(plain), take.shapes[:, :100], take.weight_names)
+        edit.with_weights(bare, frame_blocks(plain), info.shapes[:, :100], info.weight_names)
 
 
-def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(take: AnimationInfo, tmp_path: Path) -> None:
+def test_shapes_of_a_character_return_to_the_unit_and_axes_of_its_file(info: AnimationInfo, tmp_path: Path) -> None:
     turn, scale = Rotation.from_euler("xyz", [90, 20, -30], degrees=True).as_matrix(), 0.013
-    stored = (1000 * scale * take.shapes @ turn.T).astype(np.float32)
-    np.savez(tmp_path / "shapes.npz", millimetres=stored, names=np.array(take.weight_names))
+    stored = (1000 * scale * info.shapes @ turn.T).astype(np.float32)
+    np.savez(tmp_path / "shapes.npz", millimetres=stored, names=np.array(info.weight_names))
     (tmp_path / "config.json").write_text(json.dumps({"rotation": turn.tolist(), "scale": scale}))
     shapes, names = edit.read_shapes(tmp_path)
-    assert names == take.weight_names
-    np.testing.assert_allclose(shapes, take.shapes, atol=1e-7)
+    assert names == info.weight_names
+    np.testing.assert_allclose(shapes, info.shapes, atol=1e-7)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="character build"):
         edit.read_shapes(tmp_path)
 
 
-def test_trimming_cuts_frames_and_sound_together(take: AnimationInfo, animation: Animation) -> None:
-    facts, rows = collect(edit.trimmed(take, frame_blocks(animation, 6), 0.2, 0.5))
+def test_trimming_cuts_frames_and_sound_together(info: AnimationInfo, animation: Animation) -> None:
+    facts, rows = collect(edit.trimmed(info, frame_blocks(animation, 6), 0.2, 0.5))
     np.testing.assert_array_equal(rows["vertices"], animation.vertices[6:15])
     np.testing.assert_array_equal(facts.audio, animation.audio[3200:8000])
     with pytest.raises(InputError, match="nothing"):
-        edit.trimmed(take, frame_blocks(animation), 3.0)
+        edit.trimmed(info, frame_blocks(animation), 3.0)
     for wrong in (-1.0, float("nan")):
         with pytest.raises(InputError, match="must not be negative"):
-            edit.trimmed(take, frame_blocks(animation), wrong)
+            edit.trimmed(info, frame_blocks(animation), wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.trimmed(take, frame_blocks(animation), 0.0, wrong)
+            edit.trimmed(info, frame_blocks(animation), 0.0, wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.faded(take, frame_blocks(animation), wrong)
+            edit.faded(info, frame_blocks(animation), wrong)
         with pytest.raises(InputError, match="must not be negative"):
-            edit.joined([(take, frame_blocks(animation))], wrong)
+            edit.concatenated([(info, frame_blocks(animation))], wrong)
 
 
-def test_fades_begin_and_end_at_rest(take: AnimationInfo, animation: Animation) -> None:
-    _, rows = collect(edit.faded(take, frame_blocks(animation, 6), 0.1, 0.2))
+def test_fades_begin_and_end_at_rest(info: AnimationInfo, animation: Animation) -> None:
+    _, rows = collect(edit.faded(info, frame_blocks(animation, 6), 0.1, 0.2))
     for frame in (0, -1):
         np.testing.assert_allclose(rows["vertices"][frame], animation.neutral, atol=1e-6)
         assert (rows["weights"][frame] == 0).all() and (rows["head_pose"][frame] == 0).all()
@@ -141,10 +141,10 @@ def test_fades_begin_and_end_at_rest(take: AnimationInfo, animation: Animation) 
     np.testing.assert_array_equal(rows["vertices"][5:12], animation.vertices[5:12])
 
 
-def test_joined_takes_cross_over_without_a_jump(take: AnimationInfo, animation: Animation) -> None:
+def test_joined_takes_cross_over_without_a_jump(info: AnimationInfo, animation: Animation) -> None:
     overlap = 6
-    streams = [(take, frame_blocks(animation, size)) for size in (7, 3)]
-    facts, rows = collect(edit.joined(streams, overlap / 30))
+    streams = [(info, frame_blocks(animation, size)) for size in (7, 3)]
+    facts, rows = collect(edit.concatenated(streams, overlap / 30))
     assert facts.num_frames == 40 - overlap
     assert len(facts.audio) == round(facts.duration * 16000)
     np.testing.assert_array_equal(rows["vertices"][:14], animation.vertices[:14])
@@ -153,19 +153,19 @@ def test_joined_takes_cross_over_without_a_jump(take: AnimationInfo, animation: 
     low = np.minimum(animation.weights[14:20], animation.weights[:6]) - 1e-6
     high = np.maximum(animation.weights[14:20], animation.weights[:6]) + 1e-6
     assert ((middle >= low) & (middle <= high)).all()
-    plain, rows = collect(edit.joined([(take, frame_blocks(animation)) for _ in range(3)]))
+    plain, rows = collect(edit.concatenated([(info, frame_blocks(animation)) for _ in range(3)]))
     assert plain.num_frames == 60
     np.testing.assert_array_equal(rows["vertices"], np.tile(animation.vertices, (3, 1, 1)))
 
 
-def test_only_one_face_can_be_joined(take: AnimationInfo, animation: Animation) -> None:
-    other = replace(take, neutral=take.neutral * 1.1)
+def test_only_one_face_can_be_joined(info: AnimationInfo, animation: Animation) -> None:
+    other = replace(info, neutral=info.neutral * 1.1)
     with pytest.raises(InputError, match="face at rest"):
-        edit.joined([(take, frame_blocks(animation)), (other, frame_blocks(animation))])
+        edit.concatenated([(info, frame_blocks(animation)), (other, frame_blocks(animation))])
     with pytest.raises(InputError, match="too short"):
-        edit.joined([(take, frame_blocks(animation)), (take, frame_blocks(animation))], 0.5)
+        edit.concatenated([(info, frame_blocks(animation)), (info, frame_blocks(animation))], 0.5)
 
 
-def test_without_pose(take: AnimationInfo, animation: Animation) -> None:
-    facts, rows = collect(edit.without_pose(take, frame_blocks(animation)))
+def test_without_pose(info: AnimationInfo, animation: Animation) -> None:
+    facts, rows = collect(edit.without_pose(info, frame_blocks(animation)))
     assert not facts.has_pose and "head_pose" not in rows

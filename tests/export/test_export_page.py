@@ -67,7 +67,7 @@ def test_its_python_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_its_calibration_is_one(tmp_path: Path) -> None:
     (block,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "me.json").write_text(block)
-    assert Calibration.read(tmp_path / "me.json").curves == json.loads(block)["curves"]
+    assert Calibration.read(tmp_path / "me.json").weights == json.loads(block)["curves"]
 
 
 def test_its_table_names_every_format() -> None:

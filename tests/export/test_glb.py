@@ -18,8 +18,8 @@ from parlante.head.arkit import ARKIT_NAMES
 
 
 @pytest.fixture
-def written(animation: Animation, take: AnimationInfo, tmp_path: Path) -> Path:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.glb"])
+def written(animation: Animation, info: AnimationInfo, tmp_path: Path) -> Path:
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.glb"])
     return tmp_path / "a.glb"
 
 
@@ -27,28 +27,28 @@ def test_the_khronos_validator_finds_nothing(written: Path) -> None:
     assert_clean(written)
 
 
-def test_bare_variants_are_valid_too(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
+def test_bare_variants_are_valid_too(animation: Animation, info: AnimationInfo, tmp_path: Path) -> None:
     first = {"vertices": animation.vertices[:1], "weights": animation.weights[:1]}
     bare = replace(animation, head_pose=None, albedo=None, wrinkle=None, **first)
-    write_all(replace(take, albedo=None, has_pose=False, num_frames=1), frame_blocks(bare), [tmp_path / "a.glb"])
+    write_all(replace(info, albedo=None, has_pose=False, num_frames=1), frame_blocks(bare), [tmp_path / "a.glb"])
     assert_clean(tmp_path / "a.glb")
 
 
 def test_a_shape_that_moves_nothing_is_valid_and_reported(
-    animation: Animation, take: AnimationInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    animation: Animation, info: AnimationInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shapes = take.shapes.copy()
+    shapes = info.shapes.copy()
     shapes[3] = 0
-    write_all(replace(take, shapes=shapes), frame_blocks(animation), [tmp_path / "a.glb"])
+    write_all(replace(info, shapes=shapes), frame_blocks(animation), [tmp_path / "a.glb"])
     assert ARKIT_NAMES[3] in caplog.text
     assert_clean(tmp_path / "a.glb")
 
 
-def test_weights_times_targets_give_the_vertices(written: Path, animation: Animation, take: AnimationInfo) -> None:
+def test_weights_times_targets_give_the_vertices(written: Path, animation: Animation, info: AnimationInfo) -> None:
     glb = Glb(written)
     mesh = glb.root["meshes"][0]
     assert tuple(mesh["extras"]["targetNames"]) == ARKIT_NAMES
-    corners, _ = split_seams(take.topology)
+    corners, _ = split_seams(info.topology)
     first = mesh["primitives"][0]
     neutral = glb.array(first["attributes"]["POSITION"])
     targets = np.stack([glb.array(target["POSITION"]) for target in first["targets"]])
@@ -61,15 +61,15 @@ def test_weights_times_targets_give_the_vertices(written: Path, animation: Anima
     np.testing.assert_allclose(played, animation.vertices[:, corners[:, 0]], atol=3e-5)
 
 
-def test_every_triangle_is_worn_once_and_texture_is_upside_down(written: Path, take: AnimationInfo) -> None:
+def test_every_triangle_is_worn_once_and_texture_is_upside_down(written: Path, info: AnimationInfo) -> None:
     glb = Glb(written)
     primitives = glb.root["meshes"][0]["primitives"]
-    corners, _ = split_seams(take.topology)
+    corners, _ = split_seams(info.topology)
     count = sum(glb.root["accessors"][primitive["indices"]]["count"] for primitive in primitives)
-    assert count == take.topology.triangles.size
+    assert count == info.topology.triangles.size
     assert {material["name"] for material in glb.root["materials"]} == {"skin", "eyes"}
     uv = glb.array(primitives[0]["attributes"]["TEXCOORD_0"])
-    wanted = take.topology.uv[corners[:, 1]]
+    wanted = info.topology.uv[corners[:, 1]]
     np.testing.assert_allclose(uv, np.stack([wanted[:, 0], 1 - wanted[:, 1]], 1), atol=1e-6)
     assert glb.view(glb.root["images"][0]["bufferView"])[:3] == b"\xff\xd8\xff"
 
@@ -93,9 +93,9 @@ def test_the_head_turns_as_the_pose_says(written: Path, animation: Animation) ->
     np.testing.assert_allclose(quaternions(np.zeros((1, 3))), [[0, 0, 0, 1]])
 
 
-def test_curves_without_shapes_are_refused(animation: Animation, tmp_path: Path) -> None:
+def test_weights_without_shapes_are_refused(animation: Animation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="blendshape weights"):
-        save(animation, tmp_path / "a.glb", fidelity=Fidelity(motion="curves"))
+        save(animation, tmp_path / "a.glb", fidelity=Fidelity(motion="weights"))
     assert not list(tmp_path.iterdir())
 
 
@@ -133,24 +133,24 @@ def test_any_motion_is_played_within_the_stated_error(error: float, animation: A
     assert_clean(tmp_path / "a.glb")
 
 
-def test_what_vertices_do_beyond_the_curves_gets_its_own_targets(
-    animation: Animation, take: AnimationInfo, tmp_path: Path
+def test_what_vertices_do_beyond_the_weights_gets_its_own_targets(
+    animation: Animation, info: AnimationInfo, tmp_path: Path
 ) -> None:
     extra = animation.vertices.copy()
     extra[:, 40:50] += 0.01 * np.sin(np.arange(20))[:, None, None]
     beyond = replace(animation, vertices=extra.astype(np.float32))
-    write_all(take, frame_blocks(beyond, 7), [tmp_path / "a.glb"], fidelity=Fidelity(motion="vertices", error=1e-4))
+    write_all(info, frame_blocks(beyond, 7), [tmp_path / "a.glb"], fidelity=Fidelity(motion="vertices", error=1e-4))
     seen, names, _ = played(tmp_path / "a.glb")
     assert tuple(names[:52]) == ARKIT_NAMES and names[52:] == ["beyond_00"]
-    corners, _ = split_seams(take.topology)
+    corners, _ = split_seams(info.topology)
     assert np.linalg.norm(seen - extra[:, corners[:, 0]], axis=-1).max() < 1.5e-4
     assert_clean(tmp_path / "a.glb")
 
 
-def test_fewer_keys_stay_within_the_error(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
+def test_fewer_keys_stay_within_the_error(animation: Animation, info: AnimationInfo, tmp_path: Path) -> None:
     smooth = 0.5 + 0.4 * np.sin(np.arange(20)[:, None] / 8 + np.arange(52) / 9).astype(np.float32)
     calm = replace(animation, weights=smooth, head_pose=None)
-    write_all(take, frame_blocks(calm, 7), [tmp_path / "a.glb"], fidelity=Fidelity(reduce=0.01))
+    write_all(info, frame_blocks(calm, 7), [tmp_path / "a.glb"], fidelity=Fidelity(reduce=0.01))
     glb = Glb(tmp_path / "a.glb")
     sampler = glb.root["animations"][0]["samplers"][0]
     times = glb.array(sampler["input"])[:, 0]
@@ -163,9 +163,9 @@ def test_fewer_keys_stay_within_the_error(animation: Animation, take: AnimationI
 
 
 def test_a_skin_video_beside_it_is_named_in_the_material(
-    animation: Animation, take: AnimationInfo, tmp_path: Path
+    animation: Animation, info: AnimationInfo, tmp_path: Path
 ) -> None:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.glb", tmp_path / "a.skin.mp4"])
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.glb", tmp_path / "a.skin.mp4"])
     glb = Glb(tmp_path / "a.glb")
     skin = glb.root["materials"][0]
     assert skin["extras"]["parlante_skin_video"] == {
@@ -173,11 +173,11 @@ def test_a_skin_video_beside_it_is_named_in_the_material(
     }  # fmt: skip
     assert "baseColorTexture" in skin["pbrMetallicRoughness"]
     assert_clean(tmp_path / "a.glb")
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "b.glb", tmp_path / "a.skin.webm"])
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "b.glb", tmp_path / "a.skin.webm"])
     assert "extras" not in Glb(tmp_path / "b.glb").root["materials"][0]
 
 
-def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
+def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, info: AnimationInfo, tmp_path: Path) -> None:
     import av
 
     from parlante.geometry.uv.ratio import apply_ratio
@@ -187,7 +187,7 @@ def test_the_skin_video_shows_the_wrinkled_skin(animation: Animation, take: Anim
     wrinkle = np.full((20, 16, 16, 3), 118, np.uint8)
     wrinkle[10:] = 100
     plain = replace(animation, wrinkle=wrinkle)
-    write_all(replace(take, albedo=albedo), frame_blocks(plain, 7), [tmp_path / "a.skin.mp4"])
+    write_all(replace(info, albedo=albedo), frame_blocks(plain, 7), [tmp_path / "a.skin.mp4"])
     with av.open(str(tmp_path / "a.skin.mp4")) as file:
         assert len(file.streams.audio) == 1
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in file.decode(video=0)]
@@ -200,7 +200,7 @@ def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:
     head = load_head()
     name = head.identity_names[0]
     weights = np.eye(52, dtype=np.float32)
-    take = AnimationInfo(
+    info = AnimationInfo(
         topology=head.topology,
         fps=30.0,
         num_frames=52,
@@ -213,7 +213,7 @@ def test_the_embedded_head_moves_with_every_target(tmp_path: Path) -> None:
         has_pose=True,
     )
     pose = np.zeros((52, 6), np.float32)
-    write_all(take, [FrameBlock(0, head.deform(name, weights), None, weights, pose)], [tmp_path / "a.glb"])
+    write_all(info, [FrameBlock(0, head.deform(name, weights), None, weights, pose)], [tmp_path / "a.glb"])
     glb = Glb(tmp_path / "a.glb")
     primitives = glb.root["meshes"][0]["primitives"]
     reach = [np.abs(glb.array(target["POSITION"])).max() for target in primitives[0]["targets"]]

@@ -1,4 +1,4 @@
-"""Godot imports our GLB: 52 named blend shapes, and an animation that sets them as the curves say.
+"""Godot imports our GLB: 52 named blend shapes, and an animation that sets them as the weights say.
 
 Needs Debian's godot3-server, or another headless Godot 3.
 """
@@ -19,11 +19,11 @@ from parlante.export.outputs import write_all
 
 
 @pytest.mark.slow
-def test_godot_finds_the_shapes_and_the_animation(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
+def test_godot_finds_the_shapes_and_the_animation(animation: Animation, info: AnimationInfo, tmp_path: Path) -> None:
     godot = shutil.which("godot3-server") or shutil.which("godot3-headless")
     if godot is None:
         pytest.skip("no headless Godot 3: apt-get install godot3-server")
-    write_all(take, frame_blocks(animation), [tmp_path / "take.glb"])
+    write_all(info, frame_blocks(animation), [tmp_path / "take.glb"])
     (tmp_path / "project.godot").write_text('config_version=4\n\n[application]\nconfig/name="test"\n')
     shutil.copy(Path(__file__).with_name("godot_read.gd"), tmp_path)
     home = {**os.environ, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
@@ -44,9 +44,9 @@ def test_godot_finds_the_shapes_and_the_animation(animation: Animation, take: An
     told = subprocess.run(read, env=home, capture_output=True, text=True, timeout=240).stdout
     (line,) = [line for line in told.splitlines() if line.startswith("FOUND ")]
     found = json.loads(line.removeprefix("FOUND "))
-    assert found["shapes"][:52] == list(take.weight_names)
+    assert found["shapes"][:52] == list(info.weight_names)
     assert found["length"] == pytest.approx(19 / 30, abs=1e-3) and found["turns"] >= 2  # its optimizer thins them
-    for column, name in enumerate(take.weight_names):
+    for column, name in enumerate(info.weight_names):
         times, values = np.array(found["tracks"][f"blend_shapes/{name}"]).T
         np.testing.assert_allclose(
             np.interp(np.arange(20) / 30, times, values), animation.weights[:, column], atol=2e-3

@@ -39,25 +39,25 @@ def test_header_and_rows(animation: Animation, tmp_path: Path) -> None:
             assert len(value.split(".")[1]) == 10
 
 
-def test_left_and_right_do_not_trade_places(take: AnimationInfo, tmp_path: Path) -> None:
+def test_left_and_right_do_not_trade_places(info: AnimationInfo, tmp_path: Path) -> None:
     weights = np.zeros((1, 52), np.float32)
-    weights[0, take.weight_names.index("jawLeft")] = 1
-    weights[0, take.weight_names.index("mouthRight")] = 0.5
-    write_all(replace(take, num_frames=1), [FrameBlock(0, take.neutral[None], None, weights)], [tmp_path / "a.csv"])
+    weights[0, info.weight_names.index("jawLeft")] = 1
+    weights[0, info.weight_names.index("mouthRight")] = 0.5
+    write_all(replace(info, num_frames=1), [FrameBlock(0, info.neutral[None], None, weights)], [tmp_path / "a.csv"])
     cells = (tmp_path / "a.csv").read_text().splitlines()[1].split(",")
     assert [float(cells[COLUMNS.index(name)]) for name in ("JawRight", "JawLeft", "MouthRight", "MouthLeft")] == [
         0, 1, 0.5, 0
     ]  # fmt: skip
 
 
-def test_angles_have_the_apps_signs(take: AnimationInfo, tmp_path: Path) -> None:
+def test_angles_have_the_apps_signs(info: AnimationInfo, tmp_path: Path) -> None:
     """In the app's takes looking up is negative pitch and looking to the character's left is negative yaw."""
     weights = np.zeros((1, 52), np.float32)
     for name in ("eyeLookUpLeft", "eyeLookOutLeft", "eyeLookInRight"):
-        weights[0, take.weight_names.index(name)] = 1
+        weights[0, info.weight_names.index(name)] = 1
     pose = np.array([[0.1, 0.2, 0.3, 0, 0, 0]], np.float32)  # nods down, turns left, tips right
     write_all(
-        replace(take, num_frames=1), [FrameBlock(0, take.neutral[None], None, weights, pose)], [tmp_path / "a.csv"]
+        replace(info, num_frames=1), [FrameBlock(0, info.neutral[None], None, weights, pose)], [tmp_path / "a.csv"]
     )
     row = next(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert float(row["LeftEyePitch"]) < 0 and float(row["LeftEyeYaw"]) < 0 and float(row["RightEyeYaw"]) < 0
@@ -77,7 +77,7 @@ def test_timecodes(frame: int, fps: float, wanted: str) -> None:
     assert timecode(frame, fps) == wanted
 
 
-def test_a_take_without_curves_is_refused(animation: Animation, tmp_path: Path) -> None:
+def test_an_animation_without_weights_is_refused(animation: Animation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no blendshape weights"):
         save(replace(animation, weights=None, weight_names=()), tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())

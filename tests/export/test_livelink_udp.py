@@ -82,11 +82,11 @@ def receiver_at(listener: socket.socket, **more: str) -> Receiver:
 
 
 def test_every_frame_arrives_with_61_values_in_their_order(
-    animation: Animation, take: AnimationInfo, listener: socket.socket
+    animation: Animation, info: AnimationInfo, listener: socket.socket
 ) -> None:
-    with LiveLinkSender(receiver_at(listener, subject="Zoë"), take, FakeClock()) as sender:
-        for chunk in frame_blocks(animation, 7):
-            sender.write(chunk)
+    with LiveLinkSender(receiver_at(listener, subject="Zoë"), info, FakeClock()) as sender:
+        for block in frame_blocks(animation, 7):
+            sender.write(block)
     seen = [decode(listener.recv(2048)) for _ in range(20)]
     assert sender.pace.sent == 20 and sender.pace.late == 0
     assert [packet["frame"] for packet in seen] == list(range(3600 * 30, 3600 * 30 + 20))
@@ -100,13 +100,13 @@ def test_every_frame_arrives_with_61_values_in_their_order(
     assert sorted(NAMES) == sorted(COLUMNS[2:]), "the same names as the file's columns, which has another order"
 
 
-def test_left_comes_before_right(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
+def test_left_comes_before_right(animation: Animation, info: AnimationInfo, listener: socket.socket) -> None:
     """Where the CSV of the same app has them the other way round."""
     weights = np.zeros((1, 52), np.float32)
-    weights[0, take.weight_names.index("jawLeft")] = 1
-    weights[0, take.weight_names.index("mouthRight")] = 0.5
+    weights[0, info.weight_names.index("jawLeft")] = 1
+    weights[0, info.weight_names.index("mouthRight")] = 0.5
     one = replace(animation, vertices=animation.vertices[:1], weights=weights, head_pose=None, wrinkle=None)
-    with LiveLinkSender(receiver_at(listener), take, FakeClock()) as sender:
+    with LiveLinkSender(receiver_at(listener), info, FakeClock()) as sender:
         sender.write(next(frame_blocks(one)))
     data = listener.recv(2048)
     values = struct.unpack(">61f", data[-244:])
@@ -141,9 +141,9 @@ def test_numbers_begin_again_at_midnight() -> None:
 
 
 def test_an_error_or_interrupt_ends_it_at_once(
-    animation: Animation, take: AnimationInfo, listener: socket.socket
+    animation: Animation, info: AnimationInfo, listener: socket.socket
 ) -> None:
-    slow = replace(take, fps=0.001)  # twenty frames in 5 hours
+    slow = replace(info, fps=0.001)  # twenty frames in 5 hours
     with pytest.raises(KeyboardInterrupt), LiveLinkSender(receiver_at(listener), slow) as sender:
         sender.write(next(frame_blocks(animation)))
         decode(listener.recv(2048))
@@ -152,13 +152,13 @@ def test_an_error_or_interrupt_ends_it_at_once(
 
 
 def test_nobody_listening_is_said_and_is_no_error(
-    animation: Animation, take: AnimationInfo, listener: socket.socket, caplog: pytest.LogCaptureFixture
+    animation: Animation, info: AnimationInfo, listener: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = receiver_at(listener)
     listener.close()
-    with LiveLinkSender(receiver, take, FakeClock()) as sender:
-        for chunk in frame_blocks(animation):
-            sender.write(chunk)
+    with LiveLinkSender(receiver, info, FakeClock()) as sender:
+        for block in frame_blocks(animation):
+            sender.write(block)
     assert sender.pace.sent == 20
     assert caplog.text.count("nobody listens on 127.0.0.1:") == 1
 
@@ -199,15 +199,17 @@ def test_names_that_cannot_be_sent() -> None:
         find_receiver("no.such.host.invalid")
 
 
-def test_a_take_without_curves_is_refused(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
+def test_an_animation_without_weights_is_refused(
+    animation: Animation, info: AnimationInfo, listener: socket.socket
+) -> None:
     with pytest.raises(InputError, match="no ARKit weights"):
-        LiveLinkSender(receiver_at(listener), replace(take, weight_names=()))
+        LiveLinkSender(receiver_at(listener), replace(info, weight_names=()))
 
 
-def test_somebody_elses_reader_understands(animation: Animation, take: AnimationInfo, listener: socket.socket) -> None:
+def test_somebody_elses_reader_understands(animation: Animation, info: AnimationInfo, listener: socket.socket) -> None:
     """PyLiveLinkFace, which Unreal's users receive the app with."""
     reader = pytest.importorskip("pylivelinkface.pylivelinkface", reason="pip install pylivelinkface timecode")
-    with LiveLinkSender(receiver_at(listener, subject="Ada"), take, FakeClock()) as sender:
+    with LiveLinkSender(receiver_at(listener, subject="Ada"), info, FakeClock()) as sender:
         sender.write(next(frame_blocks(animation, 1)))
     found, face = reader.PyLiveLinkFace.decode(listener.recv(2048))
     assert found and (face.name, face.fps, face._denominator, face._frames) == ("Ada", 30, 1, 3600 * 30)

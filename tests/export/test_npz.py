@@ -46,9 +46,9 @@ def test_how_it_is_cut_does_not_change_the_bytes(animation: Animation, tmp_path:
 
 def test_frames_stream_back_in_pieces(animation: Animation, tmp_path: Path) -> None:
     save(animation, tmp_path / "a.npz")
-    take, chunks = open_stream(tmp_path / "a.npz", size=6)
-    pieces = list(chunks)
-    assert (take.num_frames, [len(piece) for piece in pieces]) == (20, [6, 6, 6, 2])
+    info, blocks = open_stream(tmp_path / "a.npz", size=6)
+    pieces = list(blocks)
+    assert (info.num_frames, [len(piece) for piece in pieces]) == (20, [6, 6, 6, 2])
     np.testing.assert_array_equal(np.concatenate([piece.vertices for piece in pieces]), animation.vertices)
     np.testing.assert_array_equal(np.concatenate([piece.wrinkle for piece in pieces]), animation.wrinkle)
 

@@ -45,8 +45,8 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_an_error_on_the_way_leaves_no_file(animation: Animation, tmp_path: Path) -> None:
-    take = animation_info(animation)
-    with pytest.raises(RuntimeError), open_sinks([tmp_path / "a.npz", tmp_path / "a.csv"], take) as sinks:
+    info = animation_info(animation)
+    with pytest.raises(RuntimeError), open_sinks([tmp_path / "a.npz", tmp_path / "a.csv"], info) as sinks:
         for sink in sinks:
             sink.write(next(frame_blocks(animation)))
         raise RuntimeError

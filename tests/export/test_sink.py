@@ -19,8 +19,8 @@ class Lines(FileSink):
         super()._open(stack)
         self.file = stack.enter_context(self._partial.open("w"))
 
-    def write(self, chunk: FrameBlock) -> None:
-        self.file.write(f"{len(chunk)}\n")
+    def write(self, block: FrameBlock) -> None:
+        self.file.write(f"{len(block)}\n")
 
     def _finish(self) -> None:
         self.file.write("end\n")
@@ -28,27 +28,27 @@ class Lines(FileSink):
             raise ValueError("no frames")
 
 
-def test_what_finish_writes_is_in_the_file(take: AnimationInfo, tmp_path: Path) -> None:
-    with Lines(tmp_path / "a.txt", take) as sink:
+def test_what_finish_writes_is_in_the_file(info: AnimationInfo, tmp_path: Path) -> None:
+    with Lines(tmp_path / "a.txt", info) as sink:
         sink.write(FrameBlock(0, np.zeros((3, 144, 3), np.float32)))
         assert not (tmp_path / "a.txt").exists()
     assert (tmp_path / "a.txt").read_text() == "3\nend\n" and sink.file.closed
 
 
-def test_an_error_leaves_nothing(take: AnimationInfo, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Lines(tmp_path / "a.txt", take) as sink:
+def test_an_error_leaves_nothing(info: AnimationInfo, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Lines(tmp_path / "a.txt", info) as sink:
         raise KeyboardInterrupt
-    with pytest.raises(ValueError, match="no frames"), Lines(tmp_path / "a.txt", take) as late:
+    with pytest.raises(ValueError, match="no frames"), Lines(tmp_path / "a.txt", info) as late:
         late.bad = True
     assert sink.file.closed and late.file.closed and not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_opened_leaves_nothing(take: AnimationInfo, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_leaves_nothing(info: AnimationInfo, tmp_path: Path) -> None:
     class Shut(Lines):
         def _open(self, stack: ExitStack) -> None:
             super()._open(stack)
             raise RuntimeError("no")
 
-    with pytest.raises(RuntimeError), Shut(tmp_path / "a.txt", take):
+    with pytest.raises(RuntimeError), Shut(tmp_path / "a.txt", info):
         pass
     assert not list(tmp_path.iterdir())

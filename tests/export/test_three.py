@@ -1,4 +1,4 @@
-"""three.js draws our GLB as our renderer draws the take: same outline, same lips, frame by frame.
+"""three.js draws our GLB as our renderer draws the animation: same outline, same lips, frame by frame.
 
 Needs Chromium, and three.js from npm in the folder that PARLANTE_NODE_MODULES names.
 """
@@ -59,9 +59,9 @@ def test_three_js_draws_every_frame_like_our_renderer(tmp_path: Path) -> None:
         audio=np.zeros(12800, np.float32), sample_rate=16000, weights=weights, weight_names=ARKIT_NAMES,
         head_pose=pose, albedo=painted(head.topology, {upper: RED, lower: GREEN}), provenance={"identity": name},
     )  # fmt: skip
-    take = animation_info(said)
-    write_all(take, frame_blocks(said), [tmp_path / "take.glb"])
-    with Renderer(head.topology, said.neutral, size=SIZE, albedo=said.albedo, pivot=take.pivot) as renderer:
+    info = animation_info(said)
+    write_all(info, frame_blocks(said), [tmp_path / "take.glb"])
+    with Renderer(head.topology, said.neutral, size=SIZE, albedo=said.albedo, pivot=info.pivot) as renderer:
         ours = [renderer.draw(said.vertices[frame], head_pose=pose[frame]) for frame in FRAMES]
         theirs, told = draw(tmp_path / "take.glb", tmp_path, [frame / 30 for frame in FRAMES], renderer.camera, SIZE)
     assert any("morphTargetInfluences" in track for track in told["tracks"])

@@ -46,20 +46,20 @@ def iff(data: bytes) -> list[tuple[bytes, bytes]]:
     return blocks
 
 
-def test_pc2_holds_the_vertices_bit_for_bit(take: AnimationInfo, still: Animation, tmp_path: Path) -> None:
-    write_all(take, frame_blocks(still, 7), [tmp_path / "a.pc2"])
+def test_pc2_holds_the_vertices_bit_for_bit(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
+    write_all(info, frame_blocks(still, 7), [tmp_path / "a.pc2"])
     np.testing.assert_array_equal(read_pc2(tmp_path / "a.pc2"), still.vertices)
 
 
-def test_mdd_holds_the_vertices_bit_for_bit(take: AnimationInfo, still: Animation, tmp_path: Path) -> None:
-    write_all(take, frame_blocks(still, 7), [tmp_path / "a.mdd"])
+def test_mdd_holds_the_vertices_bit_for_bit(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
+    write_all(info, frame_blocks(still, 7), [tmp_path / "a.mdd"])
     times, vertices = read_mdd(tmp_path / "a.mdd")
     np.testing.assert_array_equal(vertices, still.vertices)
     np.testing.assert_allclose(times, np.arange(20) / 30, atol=1e-6)
 
 
-def test_maya_cache_holds_the_vertices_bit_for_bit(take: AnimationInfo, still: Animation, tmp_path: Path) -> None:
-    write_all(take, frame_blocks(still, 7), [tmp_path / "a.mc"])
+def test_maya_cache_holds_the_vertices_bit_for_bit(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
+    write_all(info, frame_blocks(still, 7), [tmp_path / "a.mc"])
     groups = iff((tmp_path / "a.mc").read_bytes())
     assert [key for key, _ in groups] == [b"FOR4"] * 21
     assert len(groups[0][1]) == 40 and groups[0][1][:4] == b"CACH"
@@ -74,8 +74,8 @@ def test_maya_cache_holds_the_vertices_bit_for_bit(take: AnimationInfo, still: A
         np.testing.assert_array_equal(np.frombuffer(blocks[b"FVCA"], ">f4").reshape(-1, 3), still.vertices[frame])
 
 
-def test_the_xml_beside_describes_the_maya_cache(take: AnimationInfo, still: Animation, tmp_path: Path) -> None:
-    write_all(take, frame_blocks(still), [tmp_path / "a.mc"])
+def test_the_xml_beside_describes_the_maya_cache(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
+    write_all(info, frame_blocks(still), [tmp_path / "a.mc"])
     root = ElementTree.parse(tmp_path / "a.xml").getroot()
     assert root.tag == "Autodesk_Cache_File"
     found = {child.tag: child.attrib for child in root}
@@ -87,15 +87,15 @@ def test_the_xml_beside_describes_the_maya_cache(take: AnimationInfo, still: Ani
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mc", "a.xml"]
 
 
-def test_a_rate_that_maya_cannot_count_is_refused(take: AnimationInfo, still: Animation, tmp_path: Path) -> None:
+def test_a_rate_that_maya_cannot_count_is_refused(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"6000 ticks.*29\.97.*--fps"):
-        write_all(replace(take, fps=29.97), frame_blocks(still), [tmp_path / "a.mc"])
+        write_all(replace(info, fps=29.97), frame_blocks(still), [tmp_path / "a.mc"])
     assert not list(tmp_path.iterdir())
 
 
-def test_the_head_pose_is_in_the_vertices(take: AnimationInfo, animation: Animation, tmp_path: Path) -> None:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.pc2"])
-    share = neck_weights(animation.neutral, take.pivot, take.topology)
-    posed = apply_head_pose(animation.vertices, animation.head_pose, take.pivot, share)
+def test_the_head_pose_is_in_the_vertices(info: AnimationInfo, animation: Animation, tmp_path: Path) -> None:
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.pc2"])
+    share = neck_weights(animation.neutral, info.pivot, info.topology)
+    posed = apply_head_pose(animation.vertices, animation.head_pose, info.pivot, share)
     np.testing.assert_array_equal(read_pc2(tmp_path / "a.pc2"), posed)
     assert np.abs(posed - animation.vertices).max() > 0.01

@@ -42,9 +42,9 @@ def worlds(nodes: list[dict]) -> dict[int, np.ndarray]:
 
 
 def test_an_avatar_has_expressions_on_its_targets_and_a_whole_skeleton(
-    take: AnimationInfo, animation: Animation, tmp_path: Path
+    info: AnimationInfo, animation: Animation, tmp_path: Path
 ) -> None:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.vrm"])
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.vrm"])
     glb = Glb(tmp_path / "a.vrm")
     assert glb.root["extensionsUsed"] == ["VRMC_vrm"]
     vrm = glb.root["extensions"]["VRMC_vrm"]
@@ -90,10 +90,10 @@ def animated(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     return found, extension
 
 
-def test_an_animation_for_perfect_sync_holds_the_curves(
-    take: AnimationInfo, animation: Animation, tmp_path: Path
+def test_an_animation_for_perfect_sync_holds_the_weights(
+    info: AnimationInfo, animation: Animation, tmp_path: Path
 ) -> None:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.arkit.vrma"])
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.arkit.vrma"])
     found, extension = animated(tmp_path / "a.arkit.vrma")
     assert set(extension["expressions"]) == {"custom"}
     for column, name in enumerate(ARKIT_NAMES):
@@ -102,9 +102,9 @@ def test_an_animation_for_perfect_sync_holds_the_curves(
 
 
 def test_an_animation_for_any_avatar_holds_vowels_and_blinks(
-    take: AnimationInfo, animation: Animation, tmp_path: Path
+    info: AnimationInfo, animation: Animation, tmp_path: Path
 ) -> None:
-    write_all(take, frame_blocks(animation, 7), [tmp_path / "a.vrma"], fidelity=Fidelity(reduce=0.05))
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.vrma"], fidelity=Fidelity(reduce=0.05))
     found, extension = animated(tmp_path / "a.vrma")
     assert set(extension["expressions"]) == {"preset"}
     assert set(found) == {*VOWELS, "blinkLeft", "blinkRight"}
@@ -127,6 +127,6 @@ def test_vowels_come_back_and_closed_lips_are_no_vowel() -> None:
 
 
 def test_what_cannot_be_an_avatar_is_refused(animation: Animation, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"shapes of the curves.*\.vrma"):
+    with pytest.raises(InputError, match=r"shapes of the weights.*\.vrma"):
         save(animation, tmp_path / "a.vrm")
     save(animation, tmp_path / "a.vrma")  # an animation needs no shapes

@@ -11,7 +11,7 @@ from parlante.animation.character import animate_character
 from parlante.core import InputError
 from parlante.head import ARKIT_NAMES, load_head
 from parlante.retarget.mesh import Character
-from parlante.retarget.mesh.play import recast
+from parlante.retarget.mesh.play import retarget
 from parlante.retarget.mesh.pose import Similarity
 from parlante.retarget.mesh.surface import Surface
 from parlante.retarget.mesh.transfer import Carrier
@@ -41,9 +41,9 @@ def test_a_person_of_ours_as_a_character_moves_as_before(tmp_path: Path) -> None
     character = himself()
     character.save(tmp_path / "him.character")
     talker = Talker.from_pretrained()
-    take, chunks = talker.stream(SPEECH, talker.cast(identity=WHO, liveliness=False))
-    played, frames = recast(take, chunks, character)
-    moved = np.concatenate([chunk.vertices for chunk in frames])
+    info, blocks = talker.stream(SPEECH, talker.cast(identity=WHO, liveliness=False))
+    played, frames = retarget(info, blocks, character)
+    moved = np.concatenate([block.vertices for block in frames])
     plain = animate(SPEECH, identity=WHO, liveliness=False)
     assert 1000 * np.abs(moved - plain.vertices).max() < 0.002
     assert played.wrinkle_size is None and played.provenance["identity"] == character.topology.name
@@ -55,13 +55,13 @@ def test_a_person_of_ours_as_a_character_moves_as_before(tmp_path: Path) -> None
 
 def test_a_rigged_file_speaks(tmp_path: Path) -> None:
     source = rigged(tmp_path / "me.glb", list(ARKIT_NAMES), bones=("Head",))
-    take = animate_character(SPEECH, [tmp_path / "talk.glb"], source)
+    info = animate_character(SPEECH, [tmp_path / "talk.glb"], source)
     file = read_gltf(tmp_path / "talk.glb")
     names = [animation["name"] for animation in file.root["animations"]]
     assert names == ["idle", "speech"]
     animation = file.root["animations"][1]
     assert {c["target"]["path"] for c in animation["channels"]} == {"weights", "rotation"}
-    played = file.accessor(animation["samplers"][0]["output"]).reshape(take.num_frames, 52)
+    played = file.accessor(animation["samplers"][0]["output"]).reshape(info.num_frames, 52)
     assert 0 < played.max() <= 1
     with pytest.raises(InputError, match=r"\.glb or \.vrm"):
         animate_character(SPEECH, [tmp_path / "talk.mp4"], source)

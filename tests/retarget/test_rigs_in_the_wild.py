@@ -279,7 +279,7 @@ def test_a_binary_file_whose_data_is_in_a_uri(tmp_path: Path) -> None:
 
 
 def test_padding_marks_and_broken_letters_are_borne(tmp_path: Path) -> None:
-    """A byte order mark, zeros behind the JSON, half of a pair of surrogates in a name, a chunk nobody knows."""
+    """A byte order mark, zeros behind the JSON, half of a pair of surrogates in a name, a block nobody knows."""
     file = read_gltf(rigged(tmp_path / "a.glb", ["jawOpen", "目を閉じる"]))
     text = json.dumps({**file.root, "scenes": [{"name": "\ud83d cut"}]}).encode()
     text = b"\xef\xbb\xbf" + text + bytes(8 - (len(text) + 3) % 4)

@@ -63,7 +63,7 @@ def _animate_mesh(
     casting: dict[str, Any],
 ) -> AnimationInfo:
     from parlante.retarget.mesh import Character, build_character
-    from parlante.retarget.mesh.play import recast
+    from parlante.retarget.mesh.play import retarget
 
     check_outputs(outputs)
     if not path.exists():
@@ -73,7 +73,7 @@ def _animate_mesh(
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
     take, chunks = talker.stream(speech, talker.cast(**casting))
-    take, chunks = recast(take, chunks, played)
+    take, chunks = retarget(take, chunks, played)
     with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
         fill(take, chunks, [*extra, *sinks], progress)
     return take

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parlante.core import Identity, Topology
 from parlante.core.frames import FrameBlock
 from parlante.core.interpolate import monotone
-from parlante.geometry.blendshape_solver import CurveSolver
+from parlante.geometry.blendshape_solver import BlendshapeSolver
 
 RIGID = ("teeth_upper", "teeth_lower", "gum_upper", "gum_lower", "tongue", "eyeball_left", "eyeball_right", "lashes")
 """Regions that are posed by the weights alone, so that they keep their shape."""
@@ -62,7 +62,7 @@ class WeightSolver:
     def __init__(self, shapes: NDArray[np.float32], topology: Topology) -> None:
         """shapes: (K, V, 3) metres."""
         self._basis = shapes.reshape(len(shapes), -1)
-        self._solver = CurveSolver(shapes, observed_vertices(topology))
+        self._solver = BlendshapeSolver(shapes, observed_vertices(topology))
 
     def __call__(self, block: FrameBlock) -> FrameBlock:
         """The block with weights (n, K), and the rest of its motion."""

@@ -21,15 +21,15 @@ def declare_live(parser: argparse.ArgumentParser) -> None:
 
 
 class Live:
-    """Makes the sender of a take, and tells what became of it."""
+    """Makes the sender of an animation, and tells what became of it."""
 
     def __init__(self, receiver: "Receiver") -> None:
         self.receiver = receiver
 
-    def __call__(self, take: "AnimationInfo") -> "LiveLinkSender":
+    def __call__(self, info: "AnimationInfo") -> "LiveLinkSender":
         from parlante.export.livelink_udp import LiveLinkSender
 
-        self.sender = LiveLinkSender(self.receiver, take)
+        self.sender = LiveLinkSender(self.receiver, info)
         return self.sender
 
     def told(self) -> str:

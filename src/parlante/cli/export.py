@@ -18,7 +18,7 @@ EPILOG = """examples:
   parlante export talk.npz --live 127.0.0.1                     Unreal and others listen on this machine
   parlante export talk.npz -o talk.csv --shapes me.shapes.npz --calibration me.json
 
-edits are made in this order: join, trim, rate, curves (--shapes), gains, calibration, fades
+edits are made in this order: join, trim, rate, weights (--shapes), gains, calibration, fades
 """
 
 
@@ -40,12 +40,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fade-out", type=float, default=0.0, metavar="S", help="back to the face at rest")
     parser.add_argument(
         "--gain", action="append", default=[], metavar="NAME=X",
-        help="multiply curves (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
+        help="multiply weights (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
     )  # fmt: skip
-    parser.add_argument("--calibration", metavar="JSON", help="gain, offset and limits per curve of a character")
+    parser.add_argument("--calibration", metavar="JSON", help="gain, offset and limits per weight of a character")
     parser.add_argument(
         "--shapes", metavar="PATH",
-        help="solve curves on these: an .npz of shapes (K, V, 3) and names (K,), or a folder of parlante character",
+        help="solve weights on these: an .npz of shapes (K, V, 3) and names (K,), or a folder of parlante character",
     )  # fmt: skip
     parser.add_argument("--no-head-pose", action="store_true", help="hold the head still")
     parser.add_argument(
@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave out keys as long as weights stay within E (.glb .vrm .vrma .usd .keys.json)",
     )  # fmt: skip
     parser.add_argument(
-        "--motion", choices=("auto", "curves", "vertices"), default="auto",
-        help=".glb and .usd: by curves, or all that the vertices do (default: curves where there are any)",
+        "--motion", type=_motion, metavar="{auto,weights,vertices}", default="auto",
+        help=".glb and .usd: by weights, or all that the vertices do (default: weights where there are any)",
     )  # fmt: skip
     parser.add_argument(
         "--error", type=float, default=0.2, metavar="MM",
@@ -88,18 +88,18 @@ def run(options: argparse.Namespace) -> int:
     outputs = check_outputs(options.output)
     named = [f"{path}/" if text.endswith("/") else path for text, path in zip(options.output, outputs)]
     _check_own_inputs(options)
-    take, chunks = _edited(options)
+    info, blocks = _edited(options)
     sender = live(options)
     with (
         interruptible(),
-        tqdm(total=take.num_frames, unit=" frames", disable=options.quiet or None) as bar,
-        also(sender, take) as extra,
-        open_sinks(named, take, picture, fidelity) as sinks,
+        tqdm(total=info.num_frames, unit=" frames", disable=options.quiet or None) as bar,
+        also(sender, info) as extra,
+        open_sinks(named, info, picture, fidelity) as sinks,
     ):
-        for chunk in chunks:
+        for block in blocks:
             for sink in (*extra, *sinks):
-                sink.write(chunk)
-            bar.update(len(chunk))
+                sink.write(block)
+            bar.update(len(block))
     if sender and not options.quiet:
         print(sender.told(), file=sys.stderr)
     return 0
@@ -117,19 +117,19 @@ def _edited(options: argparse.Namespace) -> "Stream":
 
     streams = []
     for path in options.animation:
-        take, chunks = open_stream(path)
-        streams.append((with_rig(take), chunks))
-    take, chunks = edit.joined(streams, options.crossfade) if len(streams) > 1 else streams[0]
+        info, blocks = open_stream(path)
+        streams.append((with_rig(info), blocks))
+    info, blocks = edit.concatenated(streams, options.crossfade) if len(streams) > 1 else streams[0]
     if options.start or options.end is not None:
-        take, chunks = edit.trimmed(take, chunks, options.start, options.end)
+        info, blocks = edit.trimmed(info, blocks, options.start, options.end)
     if options.fps is not None:
-        take, chunks = edit.resampled(take, chunks, options.fps)
+        info, blocks = edit.resampled(info, blocks, options.fps)
     if options.shapes is not None:
-        take, chunks = edit.with_curves(take, chunks, *edit.read_shapes(options.shapes))
-    elif not take.weight_names and take.shapes is not None:
+        info, blocks = edit.with_weights(info, blocks, *edit.read_shapes(options.shapes))
+    elif not info.weight_names and info.shapes is not None:
         from parlante.head.arkit import ARKIT_NAMES
 
-        take, chunks = edit.with_curves(take, chunks, take.shapes, ARKIT_NAMES)
+        info, blocks = edit.with_weights(info, blocks, info.shapes, ARKIT_NAMES)
     if options.gain:
         gains: dict[str, float] = {}
         for text in options.gain:
@@ -138,17 +138,17 @@ def _edited(options: argparse.Namespace) -> "Stream":
                 gains[name] = gains.get(name, 1.0) * float(number)
             except ValueError:
                 raise InputError(f"--gain must look like jaw=1.2, got {text!r}") from None
-        take, chunks = edit.scaled(take, chunks, gains)
+        info, blocks = edit.scaled(info, blocks, gains)
     if options.calibration is not None:
-        take, chunks = edit.calibrated(take, chunks, Calibration.read(options.calibration))
+        info, blocks = edit.calibrated(info, blocks, Calibration.read(options.calibration))
     if options.fade_in or options.fade_out:
-        take, chunks = edit.faded(take, chunks, options.fade_in, options.fade_out)
+        info, blocks = edit.faded(info, blocks, options.fade_in, options.fade_out)
     if options.no_head_pose:
-        take, chunks = edit.without_pose(take, chunks)
+        info, blocks = edit.without_pose(info, blocks)
     if options.no_texture:
-        take = replace(take, albedo=None, wrinkle_size=None)
-        chunks = (replace(chunk, wrinkle=None) for chunk in chunks)
-    return take, chunks
+        info = replace(info, albedo=None, wrinkle_size=None)
+        blocks = (replace(block, wrinkle=None) for block in blocks)
+    return info, blocks
 
 
 def _check_own_inputs(options: argparse.Namespace) -> None:
@@ -169,6 +169,15 @@ def _check_reduce(options: argparse.Namespace) -> None:
     if options.reduce and not any(format_of(output).reduces_keys for output in options.output):
         keyed = ", ".join(suffix for suffix, each in formats().items() if each.reduces_keys)
         raise InputError(f"--reduce leaves out keys, and no output has any; add one of {keyed}")
+
+
+def _motion(text: str) -> str:
+    if text == "curves":
+        from parlante.core.renames import notice
+
+        notice("option", "--motion curves", "--motion weights")
+        return "weights"
+    return text
 
 
 def _view(text: str) -> str | float:

@@ -53,22 +53,22 @@ def run(options: argparse.Namespace) -> int:
     if kind == "/" and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"cannot write {output}/: it exists and is not an empty folder; choose another name")
 
-    take, chunks = open_stream(options.animation)
-    first, end = _range(options.frames, take.num_frames)
+    info, blocks = open_stream(options.animation)
+    first, end = _range(options.frames, info.num_frames)
     wanted = set(_spread(first, end)) if kind == ".png" else set(range(first, end))
     with interruptible(), tqdm(total=len(wanted), unit=" frames", disable=options.quiet or None) as bar:
-        frames = _frames(options, take, chunks, wanted, bar)
+        frames = _frames(options, info, blocks, wanted, bar)
         if kind == ".png":
             _write_sheet(output, frames, sorted(wanted))
         elif kind == "/":
             _write_folder(output, frames, first)
         else:
-            _write_video(output, frames, take, first, end, options.size)
+            _write_video(output, frames, info, first, end, options.size)
     return 0
 
 
 def _frames(
-    options: argparse.Namespace, take: Any, chunks: "Iterator[FrameBlock]", wanted: set[int], bar: Any
+    options: argparse.Namespace, info: Any, blocks: "Iterator[FrameBlock]", wanted: set[int], bar: Any
 ) -> "Iterator[NDArray[np.uint8]]":
     """Pictures of the wanted frames, one at a time."""
     from parlante.render import Renderer, telling_poses
@@ -78,41 +78,41 @@ def _frames(
     except ValueError:
         view = options.view
     renderer = None
-    for chunk in chunks:
-        numbers = [k for k in range(len(chunk)) if chunk.start + k in wanted]
+    for block in blocks:
+        numbers = [k for k in range(len(block)) if block.start + k in wanted]
         if not numbers:
             continue
         if renderer is None:
             renderer = Renderer(
-                take.topology,
-                take.neutral,
+                info.topology,
+                info.neutral,
                 size=options.size,
                 view=view,
-                albedo=None if options.no_texture else take.albedo,
-                sample_poses=telling_poses(take.neutral, chunk.vertices),
-                pivot=take.pivot if any(take.pivot) else None,
+                albedo=None if options.no_texture else info.albedo,
+                sample_poses=telling_poses(info.neutral, block.vertices),
+                pivot=info.pivot if any(info.pivot) else None,
                 backend=options.backend,
             )
         for k in numbers:
             yield renderer.draw(
-                chunk.vertices[k],
-                wrinkle=None if chunk.wrinkle is None else chunk.wrinkle[k],
-                head_pose=None if chunk.head_pose is None else chunk.head_pose[k],
+                block.vertices[k],
+                wrinkle=None if block.wrinkle is None else block.wrinkle[k],
+                head_pose=None if block.head_pose is None else block.head_pose[k],
             )
             bar.update()
-        if chunk.start + len(chunk) > max(wanted):
+        if block.start + len(block) > max(wanted):
             break
     if renderer is not None:
         renderer.close()
 
 
-def _write_video(path: Path, frames: "Iterator[NDArray[np.uint8]]", take: Any, first: int, end: int, size: int) -> None:
+def _write_video(path: Path, frames: "Iterator[NDArray[np.uint8]]", info: Any, first: int, end: int, size: int) -> None:
     from parlante.render import VideoWriter
 
-    whole = (first, end) == (0, take.num_frames)
-    cut = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
-    audio = take.audio if whole else take.audio[cut]
-    with VideoWriter(path, take.fps, size, audio if len(audio) else None, take.sample_rate) as video:
+    whole = (first, end) == (0, info.num_frames)
+    cut = slice(round(first / info.fps * info.sample_rate), round(end / info.fps * info.sample_rate))
+    audio = info.audio if whole else info.audio[cut]
+    with VideoWriter(path, info.fps, size, audio if len(audio) else None, info.sample_rate) as video:
         for frame in frames:
             video.write(frame)
 

@@ -3,7 +3,7 @@
 import sys
 
 RENAMED: dict[str, dict[str, str]] = {
-    "option": {"--life": "--liveliness", "--no-liveliness": "--liveliness none"},
+    "option": {"--life": "--liveliness", "--no-liveliness": "--liveliness none", "--motion curves": "--motion weights"},
     "command": {"bulk": "batch"},
     "recipe key": {
         "model.family": "stage",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.evaluation.synthetic import Bench, Made
-from parlante.geometry.blendshape_solver import CurveSolver
+from parlante.geometry.blendshape_solver import BlendshapeSolver
 from parlante.head.arkit import INDEX
 
 MEASURES = ("jaw gain", "lip gain", "wrinkle depth")
@@ -25,12 +25,12 @@ class StyleMeter:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self._solvers: dict[str, CurveSolver] = {}
+        self._solvers: dict[str, BlendshapeSolver] = {}
 
     def measure(self, identity: str, made: Made) -> NDArray[np.float64]:
         """(3,) logarithms: spread of the jaw curve, of the lip curves, and of the skin's darkening."""
         if identity not in self._solvers:
-            self._solvers[identity] = CurveSolver(self.bench.faces.head.shapes(identity))
+            self._solvers[identity] = BlendshapeSolver(self.bench.faces.head.shapes(identity))
         self._solvers[identity].reset()
         curves = self._solvers[identity].solve(made.offsets)
         jaw = curves[:, INDEX["jawOpen"]].std()

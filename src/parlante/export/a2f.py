@@ -1,4 +1,4 @@
-"""The curves in the two layouts that tools around NVIDIA Audio2Face read.
+"""The weights in the two layouts that tools around NVIDIA Audio2Face read.
 
 `.a2f.csv`: `timeCode` (seconds), then `blendShapes.EyeBlinkLeft`, ... as the sample clients of Audio2Face-3D write.
 `.a2f.json`: `exportFps`, `trackPath`, `numPoses`, `numFrames`, `facsNames` and `weightMat` (frames of poses), as the
@@ -14,7 +14,7 @@ from parlante.export.frames import FrameBlock
 from parlante.export.sink import FileSink
 
 
-class _CurveText(FileSink):
+class _WeightText(FileSink):
     """One line of text per frame between a head and a foot."""
 
     def _open(self, stack: ExitStack) -> None:
@@ -25,10 +25,10 @@ class _CurveText(FileSink):
     def _finish(self) -> None:
         self._file.write(self._foot())
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append one line per frame."""
-        assert chunk.weights is not None
-        for frame, row in enumerate(np.clip(chunk.weights, 0.0, 1.0), chunk.start):
+        assert block.weights is not None
+        for frame, row in enumerate(np.clip(block.weights, 0.0, 1.0), block.start):
             self._file.write(self._line(frame, [f"{value:.7g}" for value in (row + 0.0).tolist()]))
 
     def _head(self) -> str:
@@ -41,28 +41,28 @@ class _CurveText(FileSink):
         return ""
 
 
-class A2fCsv(_CurveText):
+class A2fCsv(_WeightText):
     """Sink for `.a2f.csv`."""
 
     def _head(self) -> str:
-        names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self._take.weight_names)
+        names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self._info.weight_names)
         return ",".join(("timeCode", *names)) + "\n"
 
     def _line(self, frame: int, values: list[str]) -> str:
-        return f"{frame / self._take.fps:.6f},{','.join(values)}\n"
+        return f"{frame / self._info.fps:.6f},{','.join(values)}\n"
 
 
-class A2fJson(_CurveText):
+class A2fJson(_WeightText):
     """Sink for `.a2f.json`."""
 
     def _head(self) -> str:
-        take = self._take
+        info = self._info
         facts = {
-            "exportFps": take.fps,
-            "trackPath": str(take.provenance.get("speech", "")),
-            "numPoses": len(take.weight_names),
-            "numFrames": take.num_frames,
-            "facsNames": list(take.weight_names),
+            "exportFps": info.fps,
+            "trackPath": str(info.provenance.get("speech", "")),
+            "numPoses": len(info.weight_names),
+            "numFrames": info.num_frames,
+            "facsNames": list(info.weight_names),
         }
         return json.dumps(facts)[:-1] + ', "weightMat": ['
 

@@ -1,9 +1,9 @@
-"""Fitting curves to a character: gain, offset and limits per curve, in a small JSON file.
+"""Fitting weights to a character: gain, offset and limits per weight, in a small JSON file.
 
     {"parlante_calibration": 1,
      "curves": {"mouth*": {"gain": 0.9}, "jawOpen": {"gain": 1.2, "offset": -0.02, "max": 0.8}}}
 
-A weight w becomes clip(gain * w + offset, min, max). A key is a curve's name or a pattern with * and ?; where several
+A weight w becomes clip(gain * w + offset, min, max). A key is a weight's name or a pattern with * and ?; where several
 fit, later entries override earlier ones field by field. Missing fields are gain 1, offset 0, min 0, max 1.
 """
 
@@ -24,11 +24,11 @@ _VERSION = 1
 
 
 class Calibration:
-    """Gain, offset and limits of named curves."""
+    """Gain, offset and limits of named weights."""
 
-    def __init__(self, curves: Mapping[str, Mapping[str, float]]) -> None:
-        """`curves`: name or pattern: some of gain, offset, min and max. Raises InputError for anything else."""
-        self.curves = {key: dict(_fields(key, values)) for key, values in curves.items()}
+    def __init__(self, weights: Mapping[str, Mapping[str, float]]) -> None:
+        """`weights`: name or pattern: some of gain, offset, min and max. Raises InputError for anything else."""
+        self.weights = {key: dict(_fields(key, values)) for key, values in weights.items()}
 
     @classmethod
     def read(cls, path: Path | str) -> "Calibration":
@@ -52,16 +52,16 @@ class Calibration:
     def write(self, path: Path | str) -> None:
         """Store as JSON; `read` gives the same back."""
         with atomic_path(path) as partial:
-            text = json.dumps({"parlante_calibration": _VERSION, "curves": self.curves}, indent=1)
+            text = json.dumps({"parlante_calibration": _VERSION, "curves": self.weights}, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")
 
     def table(self, names: Sequence[str]) -> NDArray[np.float32]:
-        """(4, K) gain, offset, min and max per curve. Raises InputError for an entry that fits none of `names`."""
+        """(4, K) gain, offset, min and max per weight. Raises InputError for an entry that fits none of `names`."""
         rows = [dict(_FIELDS) for _ in names]
-        for key, values in self.curves.items():
+        for key, values in self.weights.items():
             fitting = [row for name, row in zip(names, rows) if name == key or fnmatchcase(name, key)]
             if not fitting:
-                raise InputError(f"the calibration names {key!r}, which is none of the curves: {', '.join(names)}")
+                raise InputError(f"the calibration names {key!r}, which is none of the weights: {', '.join(names)}")
             for row in fitting:
                 row.update(values)
         for name, row in zip(names, rows):

@@ -1,8 +1,8 @@
-"""Changing a take after the fact: other frame rates, gains, calibration, trimming, fading, joining, solved curves.
+"""Changing an animation after the fact: rate, gains, calibration, trimming, fading, joining, solved weights.
 
-Every function takes the facts of a take and its chunks and gives both back, so that they can be chained between
-`npz.open_stream` and `outputs.write_all`; no more than a few chunks are in memory. Where the take has shapes, vertices
-follow every change of the curves, and what they did beyond the curves stays.
+Every function takes the facts of an animation and its blocks and gives both back, so that they can be chained between
+`npz.open_stream` and `outputs.write_all`; no more than a few blocks are in memory. Where the animation has shapes,
+vertices follow every change of the weights, and what they did beyond the weights stays.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from parlante.core import InputError, read_npz
 from parlante.core.interpolate import monotone
 from parlante.export.calibration import Calibration
-from parlante.export.frames import CHUNK_FRAMES, AnimationInfo, FrameBlock
+from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 
 Stream = tuple[AnimationInfo, Iterator[FrameBlock]]
@@ -28,72 +28,72 @@ _SOFTEN = 6
 """Rounds of neighbour averaging around a region whose vertices are scaled."""
 
 
-def resampled(take: AnimationInfo, chunks: Iterable[FrameBlock], fps: float) -> Stream:
-    """The take at `fps`: curves, pose and vertices by monotone cubics, which never overshoot; wrinkles linearly.
+def resampled(info: AnimationInfo, blocks: Iterable[FrameBlock], fps: float) -> Stream:
+    """The animation at `fps`: weights, pose and vertices by monotone cubics, which never overshoot; wrinkles linearly.
 
     Raises InputError for a rate outside 1..240.
     """
     if not 1 <= fps <= 240:
         raise InputError(f"fps must lie in 1..240, got {fps:g}; 25, 30 and 60 are usual")
-    if abs(fps - take.fps) < 1e-9:
-        return take, iter(chunks)
-    total = max(1, ceil(take.num_frames * fps / take.fps - 1e-9))
-    return replace(take, fps=fps, num_frames=total), _stretch(take, chunks, take.fps / fps, total)
+    if abs(fps - info.fps) < 1e-9:
+        return info, iter(blocks)
+    total = max(1, ceil(info.num_frames * fps / info.fps - 1e-9))
+    return replace(info, fps=fps, num_frames=total), _stretch(info, blocks, info.fps / fps, total)
 
 
-def scaled(take: AnimationInfo, chunks: Iterable[FrameBlock], gains: Mapping[str, float]) -> Stream:
-    """Curves, head pose, wrinkles or a region of the mesh, times a gain each.
+def scaled(info: AnimationInfo, blocks: Iterable[FrameBlock], gains: Mapping[str, float]) -> Stream:
+    """Weights, head pose, wrinkles or a region of the mesh, times a gain each.
 
-    A key is `head`, `wrinkles`, a curve's name, the beginning of some (`jaw`, `mouth`, `brow`), a pattern (`*Left`) or,
-    where it fits no curve, a region of the topology; a region fades out over its edge. Later keys multiply earlier
+    A key is `head`, `wrinkles`, a weight's name, the beginning of some (`jaw`, `mouth`, `brow`), a pattern (`*Left`)
+    or, where it fits no weight, a region of the topology; a region fades out over its edge. Later keys multiply earlier
     ones. Raises InputError for a key that fits nothing or a gain outside 0..10.
     """
-    curves = np.ones(len(take.weight_names), np.float32)
-    region = np.ones(take.topology.num_vertices, np.float32)
+    factors = np.ones(len(info.weight_names), np.float32)
+    region = np.ones(info.topology.num_vertices, np.float32)
     head = wrinkles = 1.0
     for key, gain in gains.items():
         if not 0 <= gain <= 10:
             raise InputError(f"the gain of {key} must lie in 0..10, got {gain:g}")
-        fitting = [k for k, name in enumerate(take.weight_names) if name.startswith(key) or fnmatchcase(name, key)]
+        fitting = [k for k, name in enumerate(info.weight_names) if name.startswith(key) or fnmatchcase(name, key)]
         if key == "head":
             head *= gain
         elif key == "wrinkles":
             wrinkles *= gain
         elif fitting:
-            curves[fitting] *= gain
-        elif key in take.topology.regions:
-            region *= 1 + (gain - 1) * _soft_region(take, key)
+            factors[fitting] *= gain
+        elif key in info.topology.regions:
+            region *= 1 + (gain - 1) * _soft_region(info, key)
         else:
-            names = ", ".join(sorted({*take.weight_names, *take.topology.regions})) or "none"
-            raise InputError(f"a gain for {key!r} fits no curve and no region; there are head, wrinkles, {names}")
-    if (curves != 1).any():
-        chunks = _recurved(take, chunks, lambda weights: np.clip(weights * curves, 0.0, 1.0))
-    return take, _scale(take, chunks, region, head, wrinkles)
+            names = ", ".join(sorted({*info.weight_names, *info.topology.regions})) or "none"
+            raise InputError(f"a gain for {key!r} fits no weight and no region; there are head, wrinkles, {names}")
+    if (factors != 1).any():
+        blocks = _reweighted(info, blocks, lambda weights: np.clip(weights * factors, 0.0, 1.0))
+    return info, _scale(info, blocks, region, head, wrinkles)
 
 
-def calibrated(take: AnimationInfo, chunks: Iterable[FrameBlock], calibration: Calibration) -> Stream:
-    """Curves through a character's gains, offsets and limits. Raises InputError as `Calibration.table`."""
-    if not take.weight_names:
-        raise InputError("a calibration needs curves, and the animation has none; give --shapes to solve for them")
-    calibration.table(take.weight_names)
-    return take, _recurved(take, chunks, lambda weights: calibration.apply(weights, take.weight_names))
+def calibrated(info: AnimationInfo, blocks: Iterable[FrameBlock], calibration: Calibration) -> Stream:
+    """Weights through a character's gains, offsets and limits. Raises InputError as `Calibration.table`."""
+    if not info.weight_names:
+        raise InputError("a calibration needs weights, and the animation has none; give --shapes to solve for them")
+    calibration.table(info.weight_names)
+    return info, _reweighted(info, blocks, lambda weights: calibration.apply(weights, info.weight_names))
 
 
-def with_curves(
-    take: AnimationInfo, chunks: Iterable[FrameBlock], shapes: NDArray[np.floating], names: Sequence[str]
+def with_weights(
+    info: AnimationInfo, blocks: Iterable[FrameBlock], shapes: NDArray[np.floating], names: Sequence[str]
 ) -> Stream:
-    """Curves solved from the vertices on `shapes` (K, V, 3), named `names`. Raises InputError if they do not fit."""
-    from parlante.geometry.blendshape_solver import CurveSolver
+    """Weights solved from the vertices on `shapes` (K, V, 3), named `names`. Raises InputError if they do not fit."""
+    from parlante.geometry.blendshape_solver import BlendshapeSolver
 
     shapes = np.asarray(shapes, np.float32)
-    if shapes.shape != (len(names), take.topology.num_vertices, 3):
+    if shapes.shape != (len(names), info.topology.num_vertices, 3):
         raise InputError(
             f"shapes are {shapes.shape} with {len(names)} names; the animation wants "
-            f"(K, {take.topology.num_vertices}, 3) and a name for each"
+            f"(K, {info.topology.num_vertices}, 3) and a name for each"
         )
-    solver = CurveSolver(shapes, names=tuple(names))
-    solved = (replace(chunk, weights=solver.solve(chunk.vertices - take.neutral)) for chunk in chunks)
-    return replace(take, weight_names=tuple(names), shapes=shapes), solved
+    solver = BlendshapeSolver(shapes, names=tuple(names))
+    solved = (replace(block, weights=solver.solve(block.vertices - info.neutral)) for block in blocks)
+    return replace(info, weight_names=tuple(names), shapes=shapes), solved
 
 
 def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
@@ -123,56 +123,55 @@ def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]
 
 
 def trimmed(
-    take: AnimationInfo, chunks: Iterable[FrameBlock], start_s: float = 0.0, end_s: float | None = None
+    info: AnimationInfo, blocks: Iterable[FrameBlock], start_s: float = 0.0, end_s: float | None = None
 ) -> Stream:
     """Only the frames and the sound between two times. Raises InputError if nothing is left."""
     if not (start_s >= 0 and (end_s is None or end_s >= 0)):
         until = "the end" if end_s is None else f"{end_s:g} s"
         raise InputError(f"times must not be negative, got {start_s:g} s to {until}")
-    start_s, end_s = min(start_s, take.duration), None if end_s is None else min(end_s, take.duration)
-    first = round(start_s * take.fps)
-    end = take.num_frames if end_s is None else min(take.num_frames, round(end_s * take.fps))
+    start_s, end_s = min(start_s, info.duration), None if end_s is None else min(end_s, info.duration)
+    first = round(start_s * info.fps)
+    end = info.num_frames if end_s is None else min(info.num_frames, round(end_s * info.fps))
     if first >= end:
-        raise InputError(f"nothing of the {take.duration:.2f} s is left from {start_s:g} s to {end / take.fps:g} s")
-    samples = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
-    facts = replace(take, num_frames=end - first, audio=take.audio[samples])
+        raise InputError(f"nothing of the {info.duration:.2f} s is left from {start_s:g} s to {end / info.fps:g} s")
+    samples = slice(round(first / info.fps * info.sample_rate), round(end / info.fps * info.sample_rate))
+    facts = replace(info, num_frames=end - first, audio=info.audio[samples])
 
     def cut() -> Iterator[FrameBlock]:
-        for chunk in chunks:
-            low, high = max(first, chunk.start), min(end, chunk.start + len(chunk))
+        for block in blocks:
+            low, high = max(first, block.start), min(end, block.start + len(block))
             if low < high:
-                rows = slice(low - chunk.start, high - chunk.start)
-                yield _rows(chunk, rows, low - first)
-            if chunk.start + len(chunk) >= end:
+                yield replace(block[low - block.start : high - block.start], start=low - first)
+            if block.start + len(block) >= end:
                 return
 
     return facts, cut()
 
 
-def faded(take: AnimationInfo, chunks: Iterable[FrameBlock], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
+def faded(info: AnimationInfo, blocks: Iterable[FrameBlock], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
     """The face grows out of its rest at the start and returns to it at the end; the sound stays."""
     for length in (in_s, out_s):
         if not 0 <= length < np.inf:
             raise InputError(f"a fade must not be negative, got {length:g} s")
-    seconds = np.arange(take.num_frames) / take.fps
-    left = (take.num_frames - 1) / take.fps - seconds
-    share = np.ones(take.num_frames)
+    seconds = np.arange(info.num_frames) / info.fps
+    left = (info.num_frames - 1) / info.fps - seconds
+    share = np.ones(info.num_frames)
     for length, away in ((in_s, seconds), (out_s, left)):
         if length > 0:
             share *= _ease(np.clip(away / length, 0, 1))
 
     def fade() -> Iterator[FrameBlock]:
-        for chunk in chunks:
-            part = share[chunk.start : chunk.start + len(chunk)].astype(np.float32)
-            yield chunk if (part == 1).all() else _toward_rest(take, chunk, part)
+        for block in blocks:
+            part = share[block.start : block.start + len(block)].astype(np.float32)
+            yield block if (part == 1).all() else _toward_rest(info, block, part)
 
-    return take, fade()
+    return info, fade()
 
 
-def joined(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
-    """Takes one after another, each blended into the next over `crossfade_s`; rates follow the first.
+def concatenated(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
+    """Animations one after another, each blended into the next over `crossfade_s`; rates follow the first.
 
-    Raises InputError where the faces are not the same one, or a take is shorter than the crossfades.
+    Raises InputError where the faces are not the same one, or an animation is shorter than the crossfades.
     """
     if not streams:
         raise InputError("nothing to join; give at least one animation")
@@ -180,39 +179,39 @@ def joined(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
     if not 0 <= crossfade_s < np.inf:
         raise InputError(f"a crossfade must not be negative, got {crossfade_s:g} s")
     overlap = round(crossfade_s * first.fps)
-    takes, pieces = [], []
-    for take, chunks in streams:
-        _check_same_face(first, take)
-        take, chunks = resampled(take, chunks, first.fps)
-        if len(streams) > 1 and take.num_frames <= 2 * overlap:
-            raise InputError(f"a take of {take.duration:.2f} s is too short for crossfades of {crossfade_s:g} s")
-        takes.append(take)
-        pieces.append(chunks)
+    infos, pieces = [], []
+    for info, blocks in streams:
+        _check_same_face(first, info)
+        info, blocks = resampled(info, blocks, first.fps)
+        if len(streams) > 1 and info.num_frames <= 2 * overlap:
+            raise InputError(f"an animation of {info.duration:.2f} s is too short for crossfades of {crossfade_s:g} s")
+        infos.append(info)
+        pieces.append(blocks)
     audio, at, total = np.zeros(0, np.float32), 0, 0
-    for number, take in enumerate(takes):
-        total += take.num_frames - (overlap if number else 0)
-        audio = _overlaid(audio, _at_rate(take, first.sample_rate), at, first.sample_rate * overlap / first.fps)
+    for number, info in enumerate(infos):
+        total += info.num_frames - (overlap if number else 0)
+        audio = _overlaid(audio, _at_rate(info, first.sample_rate), at, first.sample_rate * overlap / first.fps)
         at = round((total - overlap) / first.fps * first.sample_rate)
     audio = audio[: round(total / first.fps * first.sample_rate)]
     return replace(first, num_frames=total, audio=audio), _join(pieces, overlap)
 
 
-def without_pose(take: AnimationInfo, chunks: Iterable[FrameBlock]) -> Stream:
+def without_pose(info: AnimationInfo, blocks: Iterable[FrameBlock]) -> Stream:
     """The head held still."""
-    return replace(take, has_pose=False), (replace(chunk, head_pose=None) for chunk in chunks)
+    return replace(info, has_pose=False), (replace(block, head_pose=None) for block in blocks)
 
 
-def _recurved(
-    take: AnimationInfo, chunks: Iterable[FrameBlock], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+def _reweighted(
+    info: AnimationInfo, blocks: Iterable[FrameBlock], change: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> Iterator[FrameBlock]:
-    """Chunks with changed curves, the vertices following."""
-    for chunk in chunks:
-        assert chunk.weights is not None
-        weights = change(chunk.weights).astype(np.float32)
-        vertices = chunk.vertices
-        if take.shapes is not None:
-            vertices = vertices + _posed(weights - chunk.weights, take.shapes)
-        yield replace(chunk, weights=weights, vertices=vertices)
+    """Blocks with changed weights, the vertices following."""
+    for block in blocks:
+        assert block.weights is not None
+        weights = change(block.weights).astype(np.float32)
+        vertices = block.vertices
+        if info.shapes is not None:
+            vertices = vertices + _posed(weights - block.weights, info.shapes)
+        yield replace(block, weights=weights, vertices=vertices)
 
 
 def _posed(weights: NDArray[np.float32], shapes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -221,17 +220,17 @@ def _posed(weights: NDArray[np.float32], shapes: NDArray[np.float32]) -> NDArray
 
 
 def _scale(
-    take: AnimationInfo, chunks: Iterable[FrameBlock], region: NDArray[np.float32], head: float, wrinkles: float
+    info: AnimationInfo, blocks: Iterable[FrameBlock], region: NDArray[np.float32], head: float, wrinkles: float
 ) -> Iterator[FrameBlock]:
     powers = _power_table(wrinkles)
-    for chunk in chunks:
+    for block in blocks:
         if (region != 1).any():
-            chunk = replace(chunk, vertices=take.neutral + (chunk.vertices - take.neutral) * region[:, None])
-        if head != 1 and chunk.head_pose is not None:
-            chunk = replace(chunk, head_pose=chunk.head_pose * np.float32(head))
-        if wrinkles != 1 and chunk.wrinkle is not None:
-            chunk = replace(chunk, wrinkle=powers[chunk.wrinkle])
-        yield chunk
+            block = replace(block, vertices=info.neutral + (block.vertices - info.neutral) * region[:, None])
+        if head != 1 and block.head_pose is not None:
+            block = replace(block, head_pose=block.head_pose * np.float32(head))
+        if wrinkles != 1 and block.wrinkle is not None:
+            block = replace(block, wrinkle=powers[block.wrinkle])
+        yield block
 
 
 def _power_table(gain: float) -> NDArray[np.uint8]:
@@ -240,29 +239,29 @@ def _power_table(gain: float) -> NDArray[np.uint8]:
     return to_bytes(np.asarray(encode(ratio**gain)))
 
 
-def _toward_rest(take: AnimationInfo, chunk: FrameBlock, share: NDArray[np.float32]) -> FrameBlock:
-    wrinkle = chunk.wrinkle
+def _toward_rest(info: AnimationInfo, block: FrameBlock, share: NDArray[np.float32]) -> FrameBlock:
+    wrinkle = block.wrinkle
     if wrinkle is not None:
         wrinkle = np.stack([_power_table(float(part))[frame] for part, frame in zip(share, wrinkle)])
     return replace(
-        chunk,
-        vertices=take.neutral + (chunk.vertices - take.neutral) * share[:, None, None],
+        block,
+        vertices=info.neutral + (block.vertices - info.neutral) * share[:, None, None],
         wrinkle=wrinkle,
-        weights=None if chunk.weights is None else chunk.weights * share[:, None],
-        head_pose=None if chunk.head_pose is None else chunk.head_pose * share[:, None],
+        weights=None if block.weights is None else block.weights * share[:, None],
+        head_pose=None if block.head_pose is None else block.head_pose * share[:, None],
     )
 
 
-def _soft_region(take: AnimationInfo, name: str) -> NDArray[np.float32]:
+def _soft_region(info: AnimationInfo, name: str) -> NDArray[np.float32]:
     """(V,) 1 inside the region, falling smoothly to 0 over a few rings of neighbours around it."""
     from scipy.sparse import csr_matrix, diags
 
-    count = take.topology.num_vertices
-    a, b = np.concatenate([take.topology.triangles[:, [k, (k + 1) % 3]] for k in range(3)]).T
+    count = info.topology.num_vertices
+    a, b = np.concatenate([info.topology.triangles[:, [k, (k + 1) % 3]] for k in range(3)]).T
     mesh = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (count, count))
     mesh.data[:] = 1.0
     mean = diags(1 / np.maximum(np.asarray(mesh.sum(1))[:, 0], 1)) @ mesh
-    mask, inside = np.zeros(count), np.asarray(take.topology.regions[name], np.int64)
+    mask, inside = np.zeros(count), np.asarray(info.topology.regions[name], np.int64)
     mask[inside] = 1.0
     for _ in range(_SOFTEN):
         mask = 0.5 * mask + 0.5 * (mean @ mask)
@@ -274,54 +273,34 @@ def _ease(share: NDArray[np.float64]) -> NDArray[np.float64]:
     return share * share * (3 - 2 * share)
 
 
-_FIELDS = ("vertices", "wrinkle", "weights", "head_pose")
-
-
-def _rows(chunk: FrameBlock, rows: slice, start: int) -> FrameBlock:
-    def part(name: str) -> Any:
-        array = getattr(chunk, name)
-        return None if array is None else array[rows]
-
-    return FrameBlock(start, **{name: part(name) for name in _FIELDS})
-
-
-def _together(a: FrameBlock, b: FrameBlock) -> FrameBlock:
-    """The frames of `a`, then those of `b`."""
-
-    def both(name: str) -> Any:
-        return None if getattr(a, name) is None else np.concatenate([getattr(a, name), getattr(b, name)])
-
-    return FrameBlock(a.start, **{name: both(name) for name in _FIELDS})
-
-
-def _stretch(take: AnimationInfo, chunks: Iterable[FrameBlock], ratio: float, total: int) -> Iterator[FrameBlock]:
+def _stretch(info: AnimationInfo, blocks: Iterable[FrameBlock], ratio: float, total: int) -> Iterator[FrameBlock]:
     """Frames at positions `ratio` apart; a few source frames are kept on either side of what is made."""
     held: FrameBlock | None = None
     made = 0
-    for chunk, last in _with_last(chunks):
-        held = chunk if held is None else _together(held, chunk)
+    for block, last in _with_last(blocks):
+        held = block if held is None else held.joined(block)
         end = held.start + len(held)
         known = total if last else min(total, max(made, ceil((end - 2) / ratio - 1e-9)))
         while made < known:
-            stop = min(known, made + CHUNK_FRAMES)
+            stop = min(known, made + BLOCK_FRAMES)
             position = np.minimum(np.arange(made, stop) * ratio, end - 1) - held.start
-            yield _between(take, held, position, made)
+            yield _between(info, held, position, made)
             made = stop
         keep = max(0, min(len(held) - 1, int(made * ratio) - 1 - held.start))
-        held = _rows(held, slice(keep, None), held.start + keep)
+        held = held[keep:]
 
 
-def _with_last(chunks: Iterable[FrameBlock]) -> Iterator[tuple[FrameBlock, bool]]:
+def _with_last(blocks: Iterable[FrameBlock]) -> Iterator[tuple[FrameBlock, bool]]:
     before = None
-    for chunk in chunks:
+    for block in blocks:
         if before is not None:
             yield before, False
-        before = chunk
+        before = block
     if before is not None:
         yield before, True
 
 
-def _between(take: AnimationInfo, held: FrameBlock, position: NDArray[np.float64], start: int) -> FrameBlock:
+def _between(info: AnimationInfo, held: FrameBlock, position: NDArray[np.float64], start: int) -> FrameBlock:
     low = np.clip(np.floor(position + 1e-9).astype(np.intp), 0, max(0, len(held) - 2))
     high = np.minimum(low + 1, len(held) - 1)
     fraction = np.clip(position - low, 0.0, 1.0).astype(np.float32)
@@ -338,9 +317,9 @@ def _between(take: AnimationInfo, held: FrameBlock, position: NDArray[np.float64
         return np.rint(mixed).astype(np.uint8) if array.dtype == np.uint8 else mixed.astype(array.dtype)
 
     weights = cubic(held.weights)
-    if take.shapes is not None and weights is not None and held.weights is not None:
-        beyond = held.vertices - _posed(held.weights, take.shapes)
-        vertices: Any = linear(beyond) + _posed(weights, take.shapes)
+    if info.shapes is not None and weights is not None and held.weights is not None:
+        beyond = held.vertices - _posed(held.weights, info.shapes)
+        vertices: Any = linear(beyond) + _posed(weights, info.shapes)
     else:
         vertices = cubic(held.vertices)
     wrinkle = None if held.wrinkle is None else linear(held.wrinkle)
@@ -361,57 +340,56 @@ def _check_same_face(first: AnimationInfo, other: AnimationInfo) -> None:
     ]
     if differences:
         raise InputError(
-            f"cannot join takes of different {', '.join(differences)}; animate them with the same identity"
+            f"cannot join animations of different {', '.join(differences)}; animate them with the same identity"
         )
 
 
 def _join(pieces: Sequence[Iterable[FrameBlock]], overlap: int) -> Iterator[FrameBlock]:
     """Frames of all pieces, the last `overlap` of each mixed with the first of the next."""
     at, tail = 0, None
-    for number, chunks in enumerate(pieces):
-        source = iter(chunks)
+    for number, blocks in enumerate(pieces):
+        source = iter(blocks)
         held = next(source)
         if tail is not None:
             while len(held) < overlap:
-                held = _together(held, next(source))
-            yield replace(_mixed(tail, _rows(held, slice(0, overlap), 0)), start=at)
+                held = held.joined(next(source))
+            yield replace(_mixed(tail, held[:overlap]), start=at)
             at += overlap
-            held = _rows(held, slice(overlap, None), 0)
+            held = held[overlap:]
         keep = overlap if number < len(pieces) - 1 else 0
-        for chunk in itertools.chain(source, (None,)):
+        for block in itertools.chain(source, (None,)):
             ready = len(held) - keep
             if ready > 0:
-                yield _rows(held, slice(0, ready), at)
+                yield replace(held[:ready], start=at)
                 at += ready
-                held = _rows(held, slice(ready, None), 0)
-            if chunk is not None:
-                held = _together(held, chunk)
+                held = held[ready:]
+            if block is not None:
+                held = held.joined(block)
         tail = held if keep else None
 
 
 def _mixed(a: FrameBlock, b: FrameBlock) -> FrameBlock:
-    share = _ease((np.arange(len(a)) + 1) / (len(a) + 1)).astype(np.float32)
+    """`a` turning into `b` over their frames, of which both have as many."""
+    share, theirs = _ease((np.arange(len(a)) + 1) / (len(a) + 1)).astype(np.float32), b.arrays()
 
-    def mix(name: str) -> Any:
-        one, other = getattr(a, name), getattr(b, name)
-        if one is None:
-            return None
+    def mix(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
         part = share.reshape(-1, *[1] * (one.ndim - 1))
         mixed = one * (1 - part) + other * part
         return np.rint(mixed).astype(np.uint8) if one.dtype == np.uint8 else mixed.astype(np.float32)
 
-    return FrameBlock(0, **{name: mix(name) for name in _FIELDS})
+    arrays: dict[str, Any] = {name: mix(array, theirs[name]) for name, array in a.arrays().items()}
+    return replace(a, **arrays)
 
 
-def _at_rate(take: AnimationInfo, rate: int) -> NDArray[np.float32]:
+def _at_rate(info: AnimationInfo, rate: int) -> NDArray[np.float32]:
     """The sound at `rate`, exactly as long as the frames."""
-    audio = np.asarray(take.audio, np.float32)
-    if take.sample_rate != rate:
+    audio = np.asarray(info.audio, np.float32)
+    if info.sample_rate != rate:
         from scipy.signal import resample_poly
 
-        common = gcd(rate, take.sample_rate)
-        audio = resample_poly(audio, rate // common, take.sample_rate // common).astype(np.float32)
-    length = round(take.num_frames / take.fps * rate)
+        common = gcd(rate, info.sample_rate)
+        audio = resample_poly(audio, rate // common, info.sample_rate // common).astype(np.float32)
+    length = round(info.num_frames / info.fps * rate)
     return np.pad(audio[:length], (0, max(0, length - len(audio))))
 
 

@@ -103,34 +103,34 @@ class FlameSink(FileSink):
     Raises InputError if no model is given or the mesh is not FLAME's.
     """
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
         if fidelity.flame_model is None:
             raise InputError(
                 f"cannot write {path}: FLAME's parameters need FLAME's own bases, which are licensed; "
                 "give your copy as an .npz of its arrays with --flame-model"
             )
         self._model = FlameModel(fidelity.flame_model)
-        if take.topology.num_vertices != self._model.num_vertices:
+        if info.topology.num_vertices != self._model.num_vertices:
             raise InputError(
-                f"cannot write {path}: the animation has {take.topology.num_vertices} vertices, FLAME has "
+                f"cannot write {path}: the animation has {info.topology.num_vertices} vertices, FLAME has "
                 f"{self._model.num_vertices}; animate with a talker of FLAME's mesh"
             )
-        super().__init__(path, take)
+        super().__init__(path, info)
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._worst, self._total = 0.0, 0.0
         self._poses = Rows()
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Fit the frames."""
-        neutral = self._take.neutral.astype(np.float64)
-        for start in range(0, len(chunk), 16):
-            vertices = chunk.vertices[start : start + 16].astype(np.float64)
+        neutral = self._info.neutral.astype(np.float64)
+        for start in range(0, len(block), 16):
+            vertices = block.vertices[start : start + 16].astype(np.float64)
             found = self._model.fit(neutral, vertices)
             away = np.linalg.norm(self._model.pose(neutral, *found) - vertices, axis=-1)
             self._worst, self._total = max(self._worst, float(away.max())), self._total + float(away.mean(1).sum())
             self._rows.append(found)
-        if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose)
+        if block.head_pose is not None:
+            self._poses.append(block.head_pose)
 
     def _finish(self) -> None:
         from scipy.spatial.transform import Rotation
@@ -139,10 +139,10 @@ class FlameSink(FileSink):
         arrays: dict[str, NDArray[Any]] = {
             "expression": np.concatenate([expression for expression, _ in self._rows]).astype(np.float32),
             "jaw_pose": Rotation.from_matrix(turns).as_rotvec().astype(np.float32),
-            "neutral": self._take.neutral,
-            "fps": np.asarray(self._take.fps),
+            "neutral": self._info.neutral,
+            "fps": np.asarray(self._info.fps),
             "worst": np.asarray(self._worst),
-            "mean": np.asarray(self._total / max(1, self._take.num_frames)),
+            "mean": np.asarray(self._total / max(1, self._info.num_frames)),
         }
         if self._poses:
             arrays["head_pose"] = self._poses.array()

@@ -19,27 +19,27 @@ from parlante.export.sink import FileSink
 class FolderSink(FileSink):
     """Sink for a folder. It appears under its name when it is complete."""
 
-    def __init__(self, path: Path, take: AnimationInfo, picture: Picture) -> None:
-        super().__init__(path, take)
+    def __init__(self, path: Path, info: AnimationInfo, picture: Picture) -> None:
+        super().__init__(path, info)
         self._picture = picture
 
     def _open(self, stack: ExitStack) -> None:
         self._folder = stack.enter_context(atomic_folder(self.path))
         (self._folder / "frames").mkdir()
-        self._renderer = stack.enter_context(renderer_for(self._take, self._picture))
-        self._curves = None
-        if self._take.weight_names:
-            self._curves = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._take))
-        write_wav(self._folder / "audio.wav", self._take.audio, self._take.sample_rate)
-        if self._take.albedo is not None:
-            save_png(self._take.albedo, self._folder / "albedo.png")
+        self._renderer = stack.enter_context(renderer_for(self._info, self._picture))
+        self._csv = None
+        if self._info.weight_names:
+            self._csv = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._info))
+        write_wav(self._folder / "audio.wav", self._info.audio, self._info.sample_rate)
+        if self._info.albedo is not None:
+            save_png(self._info.albedo, self._folder / "albedo.png")
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Draw and store."""
-        for number, frame in enumerate(pictures(self._renderer, chunk), chunk.start):
+        for number, frame in enumerate(pictures(self._renderer, block), block.start):
             save_png(frame, self._folder / "frames" / f"{number:06d}.png")
-        if self._curves is not None:
-            self._curves.write(chunk)
+        if self._csv is not None:
+            self._csv.write(block)
 
 
 def write_wav(path: Path, audio: NDArray[np.float32], sample_rate: int) -> None:

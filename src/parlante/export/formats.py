@@ -30,8 +30,8 @@ class Fidelity:
     """How closely the outputs that can choose keep the motion."""
 
     motion: str = "auto"
-    """curves: morph targets driven by the weights; vertices: what the vertices do beyond them too; auto: curves where
-    there are any."""
+    """weights: morph targets driven by the weights; vertices: what the vertices do beyond them too; auto: weights
+    where there are any."""
     error: float = 2e-4
     """Metres: the farthest that a vertex may stand off where vertices are put on a basis."""
     reduce: float = 0.0
@@ -40,8 +40,8 @@ class Fidelity:
     """The user's FLAME as an `.npz` of its arrays, for `.flame.npz`."""
 
     def __post_init__(self) -> None:
-        if self.motion not in ("auto", "curves", "vertices"):
-            raise InputError(f"motion must be auto, curves or vertices, got {self.motion!r}")
+        if self.motion not in ("auto", "weights", "vertices"):
+            raise InputError(f"motion must be auto, weights or vertices, got {self.motion!r}")
         if not 0 < self.error < 1:
             raise InputError(f"the error of a basis must lie in 0..1 m, got {self.error:g}; 0.0002 is the usual one")
         if not 0 <= self.reduce < 1:

@@ -12,7 +12,7 @@ from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.geometry.pose import apply_head_pose, neck_joint, neck_weights
 from parlante.head.arkit import ARKIT_NAMES
 
-CHUNK_FRAMES = 90
+BLOCK_FRAMES = 90
 
 
 class Sink(Protocol):
@@ -22,8 +22,8 @@ class Sink(Protocol):
 
     def __exit__(self, *error: Any) -> bool | None: ...
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Take the next frames; chunks come in order and without gaps."""
+    def write(self, block: FrameBlock) -> None:
+        """Take the next frames; blocks come in order and without gaps."""
         ...
 
 
@@ -50,38 +50,38 @@ def animation_info(animation: Animation) -> AnimationInfo:
     )
 
 
-def with_rig(take: AnimationInfo) -> AnimationInfo:
-    """The take with the shapes and pivot of the embedded head, where it is of that head and has none yet."""
-    identity = take.provenance.get("identity")
-    if take.shapes is not None or identity is None:
-        return take
-    names = take.weight_names or ARKIT_NAMES
-    shapes, pivot = _embedded_rig(take.topology, str(identity), names)
-    return take if shapes is None else replace(take, shapes=shapes, pivot=pivot)
+def with_rig(info: AnimationInfo) -> AnimationInfo:
+    """The animation with the shapes and pivot of the embedded head, where it is of that head and has none yet."""
+    identity = info.provenance.get("identity")
+    if info.shapes is not None or identity is None:
+        return info
+    names = info.weight_names or ARKIT_NAMES
+    shapes, pivot = _embedded_rig(info.topology, str(identity), names)
+    return info if shapes is None else replace(info, shapes=shapes, pivot=pivot)
 
 
 class Poser:
     """Vertices with the head pose applied, for formats that have no joint to hold it."""
 
-    def __init__(self, take: AnimationInfo) -> None:
-        self._take = take
+    def __init__(self, info: AnimationInfo) -> None:
+        self._info = info
         self._share: NDArray[np.float32] | None = None
 
-    def __call__(self, chunk: FrameBlock) -> NDArray[np.float32]:
+    def __call__(self, block: FrameBlock) -> NDArray[np.float32]:
         """(n, V, 3) metres."""
-        if chunk.head_pose is None:
-            return chunk.vertices
-        take = self._take
+        if block.head_pose is None:
+            return block.vertices
+        info = self._info
         if self._share is None:
-            if not any(take.pivot):
-                self._pivot = neck_joint(take.neutral, take.topology)
+            if not any(info.pivot):
+                self._pivot = neck_joint(info.neutral, info.topology)
             else:
-                self._pivot = np.asarray(take.pivot, np.float32)
-            self._share = neck_weights(take.neutral, self._pivot, take.topology)
-        return apply_head_pose(chunk.vertices, chunk.head_pose, self._pivot, self._share)
+                self._pivot = np.asarray(info.pivot, np.float32)
+            self._share = neck_weights(info.neutral, self._pivot, info.topology)
+        return apply_head_pose(block.vertices, block.head_pose, self._pivot, self._share)
 
 
-def frame_blocks(animation: Animation, size: int = CHUNK_FRAMES) -> Iterator[FrameBlock]:
+def frame_blocks(animation: Animation, size: int = BLOCK_FRAMES) -> Iterator[FrameBlock]:
     """The frames of an animation in memory, `size` at a time."""
     for start in range(0, len(animation.vertices), size):
         rows = slice(start, start + size)

@@ -1,6 +1,6 @@
 """glTF 2.0 binary: the head with its morph targets, its skin, and one animation of weights and pose.
 
-Targets are the ARKit shapes of the curves, or a basis of whatever the vertices do (`basis`), or both: curves first,
+Targets are the ARKit shapes of the weights, or a basis of whatever the vertices do (`basis`), or both: weights first,
 then `beyond_00`, ... for the rest. They are sparse where that is smaller. The head turns through a two-joint skin, so
 the base of the neck stays where it is.
 
@@ -40,22 +40,22 @@ SKIN_VIDEOS = (".skin.mp4", ".skin.webm")
 
 
 class GlbSink(FileSink):
-    """Sink for `.glb`. Raises InputError if the take has no shapes for its curves where curves are asked for."""
+    """Sink for `.glb`. Raises InputError if the animation has no shapes for its weights where weights are asked for."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity, outputs: Sequence[Path] = ()) -> None:
-        has_rig = take.shapes is not None and bool(take.weight_names)
-        if fidelity.motion == "curves" and not has_rig:
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity, outputs: Sequence[Path] = ()) -> None:
+        has_rig = info.shapes is not None and bool(info.weight_names)
+        if fidelity.motion == "weights" and not has_rig:
             raise InputError(
-                f"cannot write {path}: a .glb by curves needs blendshape weights and the head's shapes; animate one "
-                "of the embedded identities (parlante info lists them), or leave out --motion curves"
+                f"cannot write {path}: a .glb by weights needs blendshape weights and the head's shapes; animate one "
+                "of the embedded identities (parlante info lists them), or leave out --motion weights"
             )
         if has_rig:
-            assert take.shapes is not None
-            if take.shapes.shape != (len(take.weight_names), take.topology.num_vertices, 3):
+            assert info.shapes is not None
+            if info.shapes.shape != (len(info.weight_names), info.topology.num_vertices, 3):
                 raise ValueError(
-                    f"shapes {take.shapes.shape} do not fit {len(take.weight_names)} names and the topology"
+                    f"shapes {info.shapes.shape} do not fit {len(info.weight_names)} names and the topology"
                 )
-        super().__init__(path, take)
+        super().__init__(path, info)
         self._fidelity = fidelity
         self._has_rig = has_rig
         self._by_vertices = fidelity.motion == "vertices" or not has_rig
@@ -65,22 +65,22 @@ class GlbSink(FileSink):
 
     def _open(self, stack: ExitStack) -> None:
         super()._open(stack)
-        self._frames = Frames(self.path.parent, self._take.topology.num_vertices)
+        self._frames = Frames(self.path.parent, self._info.topology.num_vertices)
         stack.callback(self._frames.close)
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Keep the curves (52 numbers a frame), and on disk what vertices do where that is wanted."""
-        if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose)
+    def write(self, block: FrameBlock) -> None:
+        """Keep the weights (52 numbers a frame), and on disk what vertices do where that is wanted."""
+        if block.head_pose is not None:
+            self._poses.append(block.head_pose)
         if self._has_rig:
-            assert chunk.weights is not None
-            weights = np.clip(chunk.weights, 0, 1)
+            assert block.weights is not None
+            weights = np.clip(block.weights, 0, 1)
             self._weights.append(weights)
         if self._by_vertices:
-            offsets = chunk.vertices - self._take.neutral
+            offsets = block.vertices - self._info.neutral
             if self._has_rig:
-                assert self._take.shapes is not None
-                moved = weights @ self._take.shapes.reshape(len(self._take.shapes), -1)
+                assert self._info.shapes is not None
+                moved = weights @ self._info.shapes.reshape(len(self._info.shapes), -1)
                 offsets = offsets - moved.reshape(offsets.shape)
             self._frames.append(offsets)
 
@@ -88,7 +88,7 @@ class GlbSink(FileSink):
         basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
         weights = self._weights.array() if self._has_rig else None
         pose = self._poses.array() if self._poses else None
-        document = build(self._take, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)
+        document = build(self._info, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)
         self._partial.write_bytes(document.container())
 
 
@@ -100,7 +100,7 @@ def skin_video(path: Path, outputs: Sequence[Path]) -> str | None:
 
 
 def build(
-    take: AnimationInfo,
+    info: AnimationInfo,
     weights: NDArray[np.float32] | None,
     head_pose: NDArray[np.float32] | None = None,
     basis: Basis | None = None,
@@ -108,18 +108,18 @@ def build(
     reduce: float = 0.0,
     video: str | None = None,
 ) -> Document:
-    """The whole file. weights: (T, K) of the take's shapes, head_pose: (T, 6), basis: of what vertices do besides.
+    """The whole file. weights: (T, K) of the animation's shapes, head_pose: (T, 6), basis: of what vertices do besides.
 
     reduce: largest error of a weight where keys are left out. Nodes: 0 `Face`, then `Neck` and `Head`.
     """
-    names, shapes, curves = _targets(take, weights, basis)
-    corners, triangles = split_seams(take.topology)
+    names, shapes, target_weights = _targets(info, weights, basis)
+    corners, triangles = split_seams(info.topology)
     vertex = corners[:, 0]
     document = Document()
-    uv = take.topology.uv[corners[:, 1]]
+    uv = info.topology.uv[corners[:, 1]]
     attributes = {
-        "POSITION": document.vectors(take.neutral[vertex], bounds=True),
-        "NORMAL": document.vectors(normals(take.neutral, take.topology.triangles)[vertex]),
+        "POSITION": document.vectors(info.neutral[vertex], bounds=True),
+        "NORMAL": document.vectors(normals(info.neutral, info.topology.triangles)[vertex]),
         "TEXCOORD_0": document.vectors(np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1)),
     }
     targets = [{"POSITION": document.displacements(shape[vertex])} for shape in shapes]
@@ -127,8 +127,8 @@ def build(
     nodes: list[dict[str, Any]] = [{"name": "Face", "mesh": 0}]
     roots = [0]
     if head_pose is not None:
-        pivot = np.asarray(take.pivot if any(take.pivot) else neck_joint(take.neutral, take.topology), np.float32)
-        attributes |= document.skin_attributes(neck_weights(take.neutral, pivot, take.topology)[vertex])
+        pivot = np.asarray(info.pivot if any(info.pivot) else neck_joint(info.neutral, info.topology), np.float32)
+        attributes |= document.skin_attributes(neck_weights(info.neutral, pivot, info.topology)[vertex])
         nodes[0]["skin"] = 0
         nodes += [{"name": "Neck", "translation": pivot.tolist(), "children": [2]}, {"name": "Head"}]
         roots.append(1)
@@ -138,15 +138,15 @@ def build(
             {"joints": [1, 2], "inverseBindMatrices": document.matrices(np.stack([bind, bind])), "skeleton": 1}
         ]
 
-    materials, groups = _materials(take.topology, triangles, corners)
-    texture = None if take.albedo is None else document.texture(take.albedo)
+    materials, groups = _materials(info.topology, triangles, corners)
+    texture = None if info.albedo is None else document.texture(info.albedo)
     for material in materials:
         if texture is not None:
             material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": texture}
         else:
             material["pbrMetallicRoughness"]["baseColorFactor"] = [0.8, 0.62, 0.53, 1.0]
         if video is not None:
-            facts = {"uri": video, "fps": take.fps, "frames": take.num_frames, "fallback": "baseColorTexture"}
+            facts = {"uri": video, "fps": info.fps, "frames": info.num_frames, "fallback": "baseColorTexture"}
             material["extras"] = {"parlante_skin_video": facts}
     document.root["materials"] = materials
     primitives: list[dict[str, Any]] = [
@@ -162,15 +162,15 @@ def build(
     document.root["nodes"] = nodes
     document.root["scenes"] = [{"nodes": roots}]
     document.root["scene"] = 0
-    document.root["asset"]["extras"] = {"parlante": _facts(take, basis, reduce)}
-    animate(document, take, curves, head_pose, reduce)
+    document.root["asset"]["extras"] = {"parlante": _facts(info, basis, reduce)}
+    animate(document, info, target_weights, head_pose, reduce)
     return document
 
 
 def animate(
     document: Document,
-    take: AnimationInfo,
-    curves: NDArray[np.float32],
+    info: AnimationInfo,
+    target_weights: NDArray[np.float32],
     head_pose: NDArray[np.float32] | None,
     reduce: float,
     *,
@@ -182,12 +182,12 @@ def animate(
     glTF keys all weights of a mesh together, the head on its own.
     """
     tracks = []
-    if curves.shape[1]:
-        tracks.append(Track(face, "weights", *keyed(curves, take.fps, reduce)))
+    if target_weights.shape[1]:
+        tracks.append(Track(face, "weights", *keyed(target_weights, info.fps, reduce)))
     if head_pose is not None:
-        times, turns = keyed(head_pose[:, :3], take.fps, reduce * POSE_SHARE[:3])
+        times, turns = keyed(head_pose[:, :3], info.fps, reduce * POSE_SHARE[:3])
         tracks.append(Track(head, "rotation", times, quaternions(turns)))
-        tracks.append(Track(head, "translation", *keyed(head_pose[:, 3:], take.fps, reduce * POSE_SHARE[3:])))
+        tracks.append(Track(head, "translation", *keyed(head_pose[:, 3:], info.fps, reduce * POSE_SHARE[3:])))
     if tracks:
         document.animate(tracks)
 
@@ -201,31 +201,31 @@ def keyed(
 
 
 def _targets(
-    take: AnimationInfo, weights: NDArray[np.float32] | None, basis: Basis | None
+    info: AnimationInfo, weights: NDArray[np.float32] | None, basis: Basis | None
 ) -> tuple[list[str], list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Names, shapes and curves (T, K) of everything that becomes a morph target."""
+    """Names, shapes and weights (T, K) of everything that becomes a morph target."""
     names: list[str] = []
     shapes: list[NDArray[np.float32]] = []
-    curves = [np.zeros((take.num_frames, 0), np.float32)]
+    target_weights = [np.zeros((info.num_frames, 0), np.float32)]
     if weights is not None:
-        assert take.shapes is not None
-        moved = np.abs(take.shapes).max(axis=(1, 2))
-        still = [name for name, size in zip(take.weight_names, moved) if size <= STILL]
+        assert info.shapes is not None
+        moved = np.abs(info.shapes).max(axis=(1, 2))
+        still = [name for name, size in zip(info.weight_names, moved) if size <= STILL]
         if still:
             log.warning("%d shapes move nothing: %s", len(still), ", ".join(still))
-        names += take.weight_names
-        shapes += list(np.asarray(take.shapes, np.float32))
-        curves.append(weights)
+        names += info.weight_names
+        shapes += list(np.asarray(info.shapes, np.float32))
+        target_weights.append(weights)
     if basis is not None:
         word = "beyond" if names else "motion"
         names += [f"{word}_{k:02d}" for k in range(len(basis.shapes))]
         shapes += list(basis.shapes)
-        curves.append(basis.weights)
-    return names, shapes, np.concatenate(curves, axis=1)
+        target_weights.append(basis.weights)
+    return names, shapes, np.concatenate(target_weights, axis=1)
 
 
-def _facts(take: AnimationInfo, basis: Basis | None, reduce: float) -> dict[str, Any]:
-    facts: dict[str, Any] = {"fps": take.fps, "duration": take.duration, "provenance": take.provenance}
+def _facts(info: AnimationInfo, basis: Basis | None, reduce: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {"fps": info.fps, "duration": info.duration, "provenance": info.provenance}
     if basis is not None:
         facts["basis"] = {"targets": len(basis.shapes), "worst_m": basis.worst, "mean_m": basis.mean}
     if reduce:

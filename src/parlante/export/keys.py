@@ -1,4 +1,4 @@
-"""Curves as few keys: reduction with an error bound, and the `.keys.json` that holds each curve's own.
+"""Weights as few keys: reduction with an error bound, and the `.keys.json` that holds each weight's own.
 
     {"parlante_keys": 1, "fps": 30.0, "duration": 2.5, "error": 0.005,
      "curves": {"jawOpen": [[0.0, 0.0], [0.133, 0.41], ...], ..., "headPitch": [[0.0, 0.01], ...]}}
@@ -44,34 +44,34 @@ def reduce_keys(values: ArrayLike, error: float | NDArray[np.floating]) -> NDArr
 class KeysSink(FileSink):
     """Sink for `.keys.json`."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
-        super().__init__(path, take)
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
+        super().__init__(path, info)
         self._error = fidelity.reduce or DEFAULT_ERROR
         self._weights = Rows()
         self._poses = Rows()
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Keep the curves."""
-        assert chunk.weights is not None
-        self._weights.append(chunk.weights)
-        if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose)
+    def write(self, block: FrameBlock) -> None:
+        """Keep the weights."""
+        assert block.weights is not None
+        self._weights.append(block.weights)
+        if block.head_pose is not None:
+            self._poses.append(block.head_pose)
 
     def _finish(self) -> None:
-        curves = dict(zip(self._take.weight_names, self._weights.array().T))
-        errors = dict.fromkeys(curves, self._error)
+        series = dict(zip(self._info.weight_names, self._weights.array().T))
+        errors = dict.fromkeys(series, self._error)
         if self._poses:
-            curves |= dict(zip(POSE_NAMES, self._poses.array().T))
+            series |= dict(zip(POSE_NAMES, self._poses.array().T))
             errors |= dict(zip(POSE_NAMES, (self._error * POSE_SHARE).tolist()))
         keyed = {}
-        for name, values in curves.items():
+        for name, values in series.items():
             kept = reduce_keys(values[:, None], errors[name])
-            keyed[name] = [[round(row / self._take.fps, 6), round(float(values[row]), 7)] for row in kept.tolist()]
+            keyed[name] = [[round(row / self._info.fps, 6), round(float(values[row]), 7)] for row in kept.tolist()]
         text = json.dumps(
             {
                 "parlante_keys": 1,
-                "fps": self._take.fps,
-                "duration": self._take.duration,
+                "fps": self._info.fps,
+                "duration": self._info.duration,
                 "error": self._error,
                 "curves": keyed,
             }

@@ -29,14 +29,14 @@ EYE_PITCH = {"Up": np.radians(LOOK["Up"]), "Down": np.radians(LOOK["Down"])}
 
 
 class LiveLinkCsv(FileSink):
-    """Sink for `.csv`. Raises InputError if the take has no ARKit curves."""
+    """Sink for `.csv`. Raises InputError if the animation has no ARKit weights."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        missing = [name for name in ARKIT_NAMES if name not in info.weight_names]
         if missing:
             raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
-        super().__init__(path, take)
-        self._columns = [take.weight_names.index(name) for name in CSV_ORDER]
+        super().__init__(path, info)
+        self._columns = [info.weight_names.index(name) for name in CSV_ORDER]
         self._file: TextIO
 
     def _open(self, stack: ExitStack) -> None:
@@ -44,14 +44,14 @@ class LiveLinkCsv(FileSink):
         self._file = stack.enter_context(self._partial.open("w", encoding="ascii", newline="\n"))
         self._file.write(",".join(COLUMNS) + "\n")
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append one row per frame."""
-        assert chunk.weights is not None
-        angles = curve_angles(chunk.weights, self._take.weight_names, chunk.head_pose)
-        rows = np.concatenate([np.clip(chunk.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
-        for frame, row in enumerate(rows, chunk.start):
+        assert block.weights is not None
+        angles = look_angles(block.weights, self._info.weight_names, block.head_pose)
+        rows = np.concatenate([np.clip(block.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
+        for frame, row in enumerate(rows, block.start):
             values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
-            self._file.write(f"{timecode(frame, self._take.fps)},{len(COLUMNS) - 2},{values}\n")
+            self._file.write(f"{timecode(frame, self._info.fps)},{len(COLUMNS) - 2},{values}\n")
 
 
 def timecode(frame: int, fps: float) -> str:
@@ -65,7 +65,7 @@ def timecode(frame: int, fps: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}:{frames:02d}.{fraction:03d}"
 
 
-def curve_angles(
+def look_angles(
     weights: NDArray[np.float32], names: tuple[str, ...], head_pose: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
     """(n, 9) yaw, pitch, roll of head, left eye and right eye."""

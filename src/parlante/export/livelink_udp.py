@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError
 from parlante.export.frames import AnimationInfo, FrameBlock
-from parlante.export.livelink_csv import ANGLES, curve_angles
+from parlante.export.livelink_csv import ANGLES, look_angles
 from parlante.head.arkit import ARKIT_NAMES
 
 PORT = 11111
@@ -154,17 +154,17 @@ class LiveLinkSender:
     """Sink that sends frames as they come, in a thread of its own so that files beside it do not hold it up.
 
     Leaving the block cleanly waits until the last frame is due; an error or an interrupt ends it at once. Raises
-    InputError if the take has no ARKit curves or the network refuses.
+    InputError if the animation has no ARKit weights or the network refuses.
     """
 
-    def __init__(self, receiver: Receiver, take: AnimationInfo, clock: Clock | None = None) -> None:
-        missing = [name for name in ARKIT_NAMES if name not in take.weight_names]
+    def __init__(self, receiver: Receiver, info: AnimationInfo, clock: Clock | None = None) -> None:
+        missing = [name for name in ARKIT_NAMES if name not in info.weight_names]
         if missing:
             raise InputError(f"cannot send live: the animation has no ARKit weights ({missing[0]} is missing)")
         self.receiver = receiver
-        self._take = take
-        self._columns = [take.weight_names.index(name) for name in ARKIT_NAMES]
-        self._rate = rate_of(take.fps)
+        self._info = info
+        self._columns = [info.weight_names.index(name) for name in ARKIT_NAMES]
+        self._rate = rate_of(info.fps)
         self._device = str(uuid.uuid4()).upper()
         self._clock = clock or Clock()
         self._waiting: queue.SimpleQueue[NDArray[np.float64] | None] = queue.SimpleQueue()
@@ -196,13 +196,13 @@ class LiveLinkSender:
         if error[0] is None and self._error is not None:
             raise self._refused(self._error) from self._error
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Queue the frames; returns at once."""
-        assert chunk.weights is not None
+        assert block.weights is not None
         if self._error is not None:
             raise self._refused(self._error) from self._error
-        turned = curve_angles(chunk.weights, self._take.weight_names, chunk.head_pose)
-        self._waiting.put(np.concatenate([np.clip(chunk.weights[:, self._columns], 0.0, 1.0), turned], axis=1))
+        turned = look_angles(block.weights, self._info.weight_names, block.head_pose)
+        self._waiting.put(np.concatenate([np.clip(block.weights[:, self._columns], 0.0, 1.0), turned], axis=1))
 
     def _run(self) -> None:
         try:

@@ -22,28 +22,28 @@ CHANNEL = "FaceShape"
 class MayaCacheSink(FileSink):
     """Sink for `.mc`. Raises InputError for a frame rate that Maya's ticks cannot hold."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        ticks = TICKS / take.fps
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        ticks = TICKS / info.fps
         if abs(ticks - round(ticks)) > 1e-6:
             raise InputError(
-                f"cannot write {path}: Maya counts {TICKS} ticks a second, which {take.fps:g} frames do not divide; "
+                f"cannot write {path}: Maya counts {TICKS} ticks a second, which {info.fps:g} frames do not divide; "
                 "choose 24, 25, 30, 50 or 60 with --fps"
             )
-        super().__init__(path, take)
+        super().__init__(path, info)
         self._ticks = round(ticks)
-        self._posed = Poser(take)
+        self._posed = Poser(info)
 
     def _open(self, stack: ExitStack) -> None:
-        last = max(0, self._take.num_frames - 1) * self._ticks
+        last = max(0, self._info.num_frames - 1) * self._ticks
         xml = stack.enter_context(atomic_path(self.path.with_suffix(".xml")))
         super()._open(stack)
         self._file = stack.enter_context(self._partial.open("wb"))
         xml.write_text(_description(self._ticks, last), encoding="utf-8")
         self._file.write(_group(b"CACH", (b"VRSN", b"0.1\0"), (b"STIM", _int(0)), (b"ETIM", _int(last))))
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append frames."""
-        for frame, vertices in enumerate(self._posed(chunk), chunk.start):
+        for frame, vertices in enumerate(self._posed(block), block.start):
             self._file.write(
                 _group(
                     b"MYCH",

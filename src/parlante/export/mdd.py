@@ -16,17 +16,17 @@ from parlante.export.sink import FileSink
 class MddSink(FileSink):
     """Sink for `.mdd`."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        super().__init__(path, take)
-        self._posed = Poser(take)
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        super().__init__(path, info)
+        self._posed = Poser(info)
 
     def _open(self, stack: ExitStack) -> None:
-        take = self._take
+        info = self._info
         super()._open(stack)
         self._file = stack.enter_context(self._partial.open("wb"))
-        self._file.write(struct.pack(">ii", take.num_frames, take.topology.num_vertices))
-        self._file.write(frame_times(take.num_frames, take.fps).astype(">f4").tobytes())
+        self._file.write(struct.pack(">ii", info.num_frames, info.topology.num_vertices))
+        self._file.write(frame_times(info.num_frames, info.fps).astype(">f4").tobytes())
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append frames."""
-        self._file.write(self._posed(chunk).astype(">f4").tobytes())
+        self._file.write(self._posed(block).astype(">f4").tobytes())

@@ -19,50 +19,50 @@ if TYPE_CHECKING:
 class Mp4Sink(FileSink):
     """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
 
-    def __init__(self, path: Path, take: AnimationInfo, picture: Picture) -> None:
-        super().__init__(path, take)
+    def __init__(self, path: Path, info: AnimationInfo, picture: Picture) -> None:
+        super().__init__(path, info)
         self._picture = picture
 
     def _open(self, stack: ExitStack) -> None:
         from parlante.render import VideoWriter
 
-        take, size = self._take, self._picture.size
-        self._renderer = stack.enter_context(renderer_for(take, self._picture))
+        info, size = self._info, self._picture.size
+        self._renderer = stack.enter_context(renderer_for(info, self._picture))
         self._video = stack.enter_context(
-            VideoWriter(self.path, take.fps, size, audio=take.audio, sample_rate=take.sample_rate)
+            VideoWriter(self.path, info.fps, size, audio=info.audio, sample_rate=info.sample_rate)
         )
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Draw and encode."""
-        for frame in pictures(self._renderer, chunk):
+        for frame in pictures(self._renderer, block):
             self._video.write(frame)
 
 
-def renderer_for(take: AnimationInfo, picture: Picture) -> "Renderer":
-    """A renderer of this take's head."""
+def renderer_for(info: AnimationInfo, picture: Picture) -> "Renderer":
+    """A renderer of this animation's head."""
     from parlante.render import Renderer
 
     poses = None
-    if take.shapes is not None:  # every shape at once shows all the skin that can come to light
+    if info.shapes is not None:  # every shape at once shows all the skin that can come to light
         wanted = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthFunnel")
-        rows = [take.weight_names.index(name) for name in wanted if name in take.weight_names]
-        poses = take.neutral[None] + take.shapes[rows]
+        rows = [info.weight_names.index(name) for name in wanted if name in info.weight_names]
+        poses = info.neutral[None] + info.shapes[rows]
     return Renderer(
-        take.topology,
-        take.neutral,
+        info.topology,
+        info.neutral,
         size=picture.size,
         view=picture.view,
-        albedo=take.albedo if picture.texture else None,
+        albedo=info.albedo if picture.texture else None,
         sample_poses=poses,
-        pivot=take.pivot if any(take.pivot) else None,
+        pivot=info.pivot if any(info.pivot) else None,
     )
 
 
-def pictures(renderer: "Renderer", chunk: FrameBlock) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a chunk, one at a time."""
-    for k in range(len(chunk)):
+def pictures(renderer: "Renderer", block: FrameBlock) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a block, one at a time."""
+    for k in range(len(block)):
         yield renderer.draw(
-            chunk.vertices[k],
-            wrinkle=None if chunk.wrinkle is None else chunk.wrinkle[k],
-            head_pose=None if chunk.head_pose is None else chunk.head_pose[k],
+            block.vertices[k],
+            wrinkle=None if block.wrinkle is None else block.wrinkle[k],
+            head_pose=None if block.head_pose is None else block.head_pose[k],
         )

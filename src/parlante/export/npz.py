@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from parlante.core import Animation, InputError, Topology
 from parlante.core.files import first_line
 from parlante.export._zipstream import NpzStream
-from parlante.export.frames import CHUNK_FRAMES, AnimationInfo, FrameBlock
+from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
 from parlante.head.mouth import lip_aperture, lip_width
 
@@ -34,40 +34,40 @@ _PER_FRAME = ("vertices", "wrinkle", "weights", "head_pose")
 class NpzSink(FileSink):
     """Sink for `.npz`: vertices and wrinkles go to disk as they come."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        super().__init__(path, take)
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        super().__init__(path, info)
         self._apertures: list[NDArray[np.float32]] = []
         self._widths: list[NDArray[np.float32]] = []
         self._small: dict[str, list[NDArray[np.float32]]] = {"weights": [], "head_pose": []}
 
     def _open(self, stack: ExitStack) -> None:
-        take = self._take
+        info = self._info
         super()._open(stack)
         self._stream = NpzStream(stack.enter_context(self._partial.open("wb")))
-        self._vertices = self._stream.reserve("vertices", (take.num_frames, take.topology.num_vertices, 3), np.float32)
-        if take.wrinkle_size is not None:
-            self._wrinkle = self._stream.grow("wrinkle", (take.num_frames, *take.wrinkle_size, 3), np.uint8)
+        self._vertices = self._stream.reserve("vertices", (info.num_frames, info.topology.num_vertices, 3), np.float32)
+        if info.wrinkle_size is not None:
+            self._wrinkle = self._stream.grow("wrinkle", (info.num_frames, *info.wrinkle_size, 3), np.uint8)
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append frames."""
-        self._vertices.append(chunk.vertices.astype(np.float32, copy=False))
-        if self._take.wrinkle_size is not None:
-            assert chunk.wrinkle is not None
-            self._wrinkle.append(chunk.wrinkle)
+        self._vertices.append(block.vertices.astype(np.float32, copy=False))
+        if self._info.wrinkle_size is not None:
+            assert block.wrinkle is not None
+            self._wrinkle.append(block.wrinkle)
         for key, rows in self._small.items():
-            array = getattr(chunk, key)
+            array = getattr(block, key)
             if array is not None:
                 rows.append(array.astype(np.float32))
-        if _has_lips(self._take.topology):
-            self._apertures.append(lip_aperture(chunk.vertices, self._take.topology).astype(np.float32))
-            self._widths.append(lip_width(chunk.vertices, self._take.topology).astype(np.float32))
+        if _has_lips(self._info.topology):
+            self._apertures.append(lip_aperture(block.vertices, self._info.topology).astype(np.float32))
+            self._widths.append(lip_width(block.vertices, self._info.topology).astype(np.float32))
 
     def _finish(self) -> None:
-        take, stream = self._take, self._stream
+        info, stream = self._info, self._stream
         for key, rows in {**self._small, "lip_aperture": self._apertures, "lip_width": self._widths}.items():
             if rows:
                 stream.add(key, np.concatenate(rows))
-        for key, array in _facts(take).items():
+        for key, array in _facts(info).items():
             stream.add(key, array)
         stream.close()
 
@@ -88,24 +88,24 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
                 "read it in pieces with parlante.export.npz.open_stream"
             )
         arrays = {key: reader.read(key) for key in reader.headers}
-    take = _take(path, arrays)
+    info = _info(path, arrays)
     return Animation(
-        topology=take.topology,
-        fps=take.fps,
-        neutral=take.neutral,
+        topology=info.topology,
+        fps=info.fps,
+        neutral=info.neutral,
         vertices=arrays["vertices"],
-        audio=take.audio,
-        sample_rate=take.sample_rate,
+        audio=info.audio,
+        sample_rate=info.sample_rate,
         wrinkle=arrays.get("wrinkle"),
         weights=arrays.get("weights"),
-        weight_names=take.weight_names,
+        weight_names=info.weight_names,
         head_pose=arrays.get("head_pose"),
-        albedo=take.albedo,
-        provenance=take.provenance,
+        albedo=info.albedo,
+        provenance=info.provenance,
     )
 
 
-def open_stream(path: Path | str, size: int = CHUNK_FRAMES) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
+def open_stream(path: Path | str, size: int = BLOCK_FRAMES) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
     """The facts of a saved animation and an iterator over its frames, for files larger than memory.
 
     Raises InputError as `load` does; of the frames only `size` are held at a time.
@@ -118,7 +118,7 @@ def open_stream(path: Path | str, size: int = CHUNK_FRAMES) -> tuple[AnimationIn
                 shape, dtype = reader.headers[key]
                 # a stand-in of the right shape that takes no memory
                 arrays[key] = np.broadcast_to(np.zeros((), dtype), shape)
-    return _take(path, arrays), _frames(path, size)
+    return _info(path, arrays), _frames(path, size)
 
 
 def describe(path: Path | str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -151,8 +151,10 @@ class _Reader:
         except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
             raise self._refuse(error) from error
         try:
-            members = [info for info in self._zip.infolist() if re.fullmatch(r"[^/\\]{1,100}\.npy", info.filename)]
-            self.headers = {info.filename[:-4]: self._header(info) for info in members}
+            members = [
+                member for member in self._zip.infolist() if re.fullmatch(r"[^/\\]{1,100}\.npy", member.filename)
+            ]
+            self.headers = {member.filename[:-4]: self._header(member) for member in members}
         except BaseException:
             self._zip.close()
             raise
@@ -194,16 +196,16 @@ class _Reader:
                 return self.rows(key, file, shape[0])
             return np.frombuffer(file.read(dtype.itemsize), dtype).reshape(())
 
-    def _header(self, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    def _header(self, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
         try:
-            with self._zip.open(info) as file:
+            with self._zip.open(member) as file:
                 shape, dtype, start = self._read_header(file)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
             raise self._refuse(error) from error
         announced = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if announced != info.file_size - start:
+        if announced != member.file_size - start:
             raise self._refuse(
-                f"{info.filename} announces {announced} bytes of data but holds {info.file_size - start}"
+                f"{member.filename} announces {announced} bytes of data but holds {member.file_size - start}"
             )
         return shape, dtype
 
@@ -233,30 +235,30 @@ class _Reader:
         return InputError(f"cannot read {self.path} as an animation: {told}; give a .npz written by parlante animate")
 
 
-def _facts(take: AnimationInfo) -> dict[str, NDArray[Any]]:
-    topology = take.topology
+def _facts(info: AnimationInfo) -> dict[str, NDArray[Any]]:
+    topology = info.topology
     facts: dict[str, NDArray[Any]] = {
-        "fps": np.asarray(take.fps, np.float64),
+        "fps": np.asarray(info.fps, np.float64),
         "topology": np.asarray(topology.name),
         "triangles": topology.triangles,
         "uv": topology.uv,
         "uv_triangles": topology.uv_triangles,
-        "neutral": take.neutral.astype(np.float32),
-        "audio": take.audio,
-        "sample_rate": np.asarray(take.sample_rate, np.int64),
-        "pivot": np.asarray(take.pivot, np.float32),
-        "provenance": np.asarray(json.dumps(take.provenance, ensure_ascii=True, sort_keys=True)),
+        "neutral": info.neutral.astype(np.float32),
+        "audio": info.audio,
+        "sample_rate": np.asarray(info.sample_rate, np.int64),
+        "pivot": np.asarray(info.pivot, np.float32),
+        "provenance": np.asarray(json.dumps(info.provenance, ensure_ascii=True, sort_keys=True)),
     }
-    if take.weight_names:
-        facts["weight_names"] = np.asarray(take.weight_names)
-    if take.albedo is not None:
-        facts["albedo"] = take.albedo
+    if info.weight_names:
+        facts["weight_names"] = np.asarray(info.weight_names)
+    if info.albedo is not None:
+        facts["albedo"] = info.albedo
     facts |= {f"region_{name}": index for name, index in topology.regions.items()}
     facts |= {f"landmark_{name}": np.asarray(index, np.int32) for name, index in topology.landmarks.items()}
     return facts
 
 
-def _take(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
+def _info(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
     """Check the arrays against each other and name them. Raises InputError."""
 
     def check(key: str, *shape: int | None, kind: str) -> NDArray[Any]:

@@ -19,22 +19,22 @@ _MATERIAL = "newmtl skin\nKd 0.8 0.62 0.53\nNs 40\n"
 class ObjSink(FileSink):
     """Sink for a folder `NAME.obj/` of `000000.obj`, ..."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        super().__init__(path, take)
-        self._posed = Poser(take)
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        super().__init__(path, info)
+        self._posed = Poser(info)
 
     def _open(self, stack: ExitStack) -> None:
         self._folder = stack.enter_context(atomic_folder(self.path))
-        self._faces = faces_text(self._take.topology, "face.mtl")
+        self._faces = faces_text(self._info.topology, "face.mtl")
         text = _MATERIAL
-        if self._take.albedo is not None:
-            save_png(self._take.albedo, self._folder / "albedo.png")
+        if self._info.albedo is not None:
+            save_png(self._info.albedo, self._folder / "albedo.png")
             text += "map_Kd albedo.png\n"
         (self._folder / "face.mtl").write_text(text, encoding="ascii")
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """One file per frame."""
-        for frame, vertices in enumerate(self._posed(chunk), chunk.start):
+        for frame, vertices in enumerate(self._posed(block), block.start):
             text = vertices_text(vertices) + self._faces
             (self._folder / f"{frame:06d}.obj").write_text(text, encoding="ascii")
 
@@ -45,10 +45,10 @@ class NeutralObjSink(FileSink):
     def _open(self, stack: ExitStack) -> None:
         super()._open(stack)
         self._partial.write_text(
-            vertices_text(self._take.neutral) + faces_text(self._take.topology, None), encoding="ascii"
+            vertices_text(self._info.neutral) + faces_text(self._info.topology, None), encoding="ascii"
         )
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Nothing: the face at rest has no frames."""
 
 

@@ -51,19 +51,19 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
 
 @contextmanager
 def open_sinks(
-    outputs: Iterable[Path | str], take: AnimationInfo, picture: Picture | None = None, fidelity: Fidelity | None = None
+    outputs: Iterable[Path | str], info: AnimationInfo, picture: Picture | None = None, fidelity: Fidelity | None = None
 ) -> Iterator[list[Sink]]:
     """Open a sink per output. Leaving the block cleanly publishes all of them; an error leaves none behind."""
     outputs = list(outputs)
-    check_fit(outputs, take)
-    _check_space(outputs, take)
+    check_fit(outputs, info)
+    _check_space(outputs, info)
     with ExitStack() as stack:
         wishes = {
             "picture": picture or Picture(),
             "fidelity": fidelity or Fidelity(),
             "outputs": [Path(output) for output in outputs],
         }
-        yield [stack.enter_context(_sink(output, take, wishes)) for output in outputs]
+        yield [stack.enter_context(_sink(output, info, wishes)) for output in outputs]
 
 
 def save(
@@ -72,14 +72,23 @@ def save(
     picture: Picture | None = None,
     fidelity: Fidelity | None = None,
 ) -> None:
-    """Write an animation to files; the suffix chooses the format. Raises InputError as `check_outputs`."""
+    """Write an animation to files.
+
+    outputs: paths, whose suffixes choose the formats (`parlante export --formats` lists them). picture: how pictures and
+    videos look. fidelity: how closely the motion is kept where a format can choose. Raises InputError as
+    `check_outputs`, and where the animation lacks what a format needs.
+    """
     paths = check_outputs(outputs)
     named = [f"{path}/" if suffix_of(output) == "/" else path for output, path in zip(outputs, paths)]
     write_all(animation_info(animation), frame_blocks(animation), named, picture, fidelity)
 
 
 def load(path: Path | str) -> Animation:
-    """An animation read back from a file, by its suffix. Raises InputError for formats that cannot be read back."""
+    """An animation read back from a file.
+
+    path: its suffix chooses the reader; `.npz`, and what plug-ins bring. Raises InputError for other formats, and for a
+    file that is damaged or missing.
+    """
     loader = formats()[suffix_of(path)].loader if suffix_of(path) in formats() else ""
     if not loader:
         readable = ", ".join(suffix for suffix, each in formats().items() if each.loader)
@@ -92,22 +101,22 @@ def load(path: Path | str) -> Animation:
 
 
 def write_all(
-    take: AnimationInfo,
-    chunks: Iterable[FrameBlock],
+    info: AnimationInfo,
+    blocks: Iterable[FrameBlock],
     outputs: Iterable[Path | str],
     picture: Picture | None = None,
     fidelity: Fidelity | None = None,
 ) -> None:
-    """Stream a take's frames into every output."""
-    with open_sinks(outputs, take, picture, fidelity) as sinks:
-        for chunk in chunks:
+    """Stream an animation's frames into every output."""
+    with open_sinks(outputs, info, picture, fidelity) as sinks:
+        for block in blocks:
             for sink in sinks:
-                sink.write(chunk)
+                sink.write(block)
 
 
-def _sink(output: Path | str, take: AnimationInfo, wishes: Mapping[str, object]) -> Sink:
+def _sink(output: Path | str, info: AnimationInfo, wishes: Mapping[str, object]) -> Sink:
     chosen = format_of(output)
-    sink: Sink = resolve(chosen.sink)(Path(output), take, *(wishes[name] for name in chosen.options))
+    sink: Sink = resolve(chosen.sink)(Path(output), info, *(wishes[name] for name in chosen.options))
     return sink
 
 
@@ -160,13 +169,13 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _check_space(outputs: Iterable[Path | str], take: AnimationInfo) -> None:
+def _check_space(outputs: Iterable[Path | str], info: AnimationInfo) -> None:
     """An hour of vertices is gigabytes: say so before the work, not after it."""
     for output in outputs:
         size = format_of(output).bytes_per_frame
         if size is None:
             continue
-        needed = take.num_frames * size(take) + take.audio.nbytes
+        needed = info.num_frames * size(info) + info.audio.nbytes
         folder = Path(output).parent
         while not folder.exists():
             folder = folder.parent

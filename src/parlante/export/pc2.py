@@ -15,16 +15,16 @@ from parlante.export.sink import FileSink
 class Pc2Sink(FileSink):
     """Sink for `.pc2`."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        super().__init__(path, take)
-        self._posed = Poser(take)
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        super().__init__(path, info)
+        self._posed = Poser(info)
 
     def _open(self, stack: ExitStack) -> None:
         super()._open(stack)
         self._file = stack.enter_context(self._partial.open("wb"))
-        points, samples = self._take.topology.num_vertices, self._take.num_frames
+        points, samples = self._info.topology.num_vertices, self._info.num_frames
         self._file.write(struct.pack("<12siiffi", b"POINTCACHE2", 1, points, 0.0, 1.0, samples))
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Append frames."""
-        self._file.write(self._posed(chunk).astype("<f4").tobytes())
+        self._file.write(self._posed(block).astype("<f4").tobytes())

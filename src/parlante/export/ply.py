@@ -22,12 +22,12 @@ _FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 class PlySink(FileSink):
     """Sink for a folder `NAME.ply/` of `000000.ply`, ..."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        super().__init__(path, take)
-        self._posed = Poser(take)
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        super().__init__(path, info)
+        self._posed = Poser(info)
 
     def _open(self, stack: ExitStack) -> None:
-        topology = self._take.topology
+        topology = self._info.topology
         self._folder = stack.enter_context(atomic_folder(self.path))
         faces = np.empty(len(topology.triangles), _FACE)
         faces["count"], faces["corners"] = 3, topology.triangles
@@ -35,25 +35,25 @@ class PlySink(FileSink):
         self._uv = np.zeros((topology.num_vertices, 2), np.float32)
         self._uv[topology.triangles.reshape(-1)] = topology.uv[topology.uv_triangles.reshape(-1)]
         self._colour = np.full((topology.num_vertices, 3), 200, np.uint8)
-        if self._take.albedo is not None:
-            self._colour = self._pick(self._take.albedo)
+        if self._info.albedo is not None:
+            self._colour = self._pick(self._info.albedo)
         self._header = (
-            f"ply\nformat binary_little_endian 1.0\ncomment {self._take.fps:g} frames a second\n"
+            f"ply\nformat binary_little_endian 1.0\ncomment {self._info.fps:g} frames a second\n"
             f"element vertex {topology.num_vertices}\n"
             + "".join(f"property float {axis}\n" for axis in "xyz")
             + "".join(f"property uchar {colour}\n" for colour in ("red", "green", "blue"))
             + f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
         ).encode("ascii")
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """One file per frame."""
-        rows = np.empty(self._take.topology.num_vertices, _VERTEX)
-        for k, vertices in enumerate(self._posed(chunk)):
+        rows = np.empty(self._info.topology.num_vertices, _VERTEX)
+        for k, vertices in enumerate(self._posed(block)):
             rows["at"], rows["colour"] = vertices, self._colour
-            if chunk.wrinkle is not None:
-                bright = self._colour * ratio_from_bytes(self._pick(chunk.wrinkle[k]))
+            if block.wrinkle is not None:
+                bright = self._colour * ratio_from_bytes(self._pick(block.wrinkle[k]))
                 rows["colour"] = np.clip(np.rint(bright), 0, 255)
-            (self._folder / f"{chunk.start + k:06d}.ply").write_bytes(self._header + rows.tobytes() + self._faces)
+            (self._folder / f"{block.start + k:06d}.ply").write_bytes(self._header + rows.tobytes() + self._faces)
 
     def _pick(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(V, 3): the texel under each vertex."""

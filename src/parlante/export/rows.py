@@ -1,14 +1,14 @@
-"""Curves of a take kept until its end."""
+"""Rows of numbers kept until an animation ends."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Rows:
-    """Rows (T, K) float32 collected chunk by chunk in one block that doubles when full.
+    """Rows (T, K) float32 collected block by block in one block that doubles when full.
 
-    A list of small arrays, made between the large ones of every chunk, would keep the heap from shrinking over a long
-    take; and a kept view would keep its whole chunk.
+    A list of small arrays, made between the large ones of every block, would keep the heap from shrinking over a long
+    animation; and a kept view would keep its whole block.
     """
 
     def __init__(self) -> None:

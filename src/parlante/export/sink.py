@@ -13,9 +13,9 @@ _Self = TypeVar("_Self", bound="FileSink")
 class FileSink:
     """A `Sink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
         self.path = Path(path)
-        self._take = take
+        self._info = info
         self._stack = ExitStack()
 
     def __enter__(self: _Self) -> _Self:
@@ -32,8 +32,8 @@ class FileSink:
                 stack.__exit__(*error)
         return None
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Take the next frames; chunks come in order and without gaps."""
+    def write(self, block: FrameBlock) -> None:
+        """Take the next frames; blocks come in order and without gaps."""
         raise NotImplementedError
 
     def _open(self, stack: ExitStack) -> None:

@@ -19,13 +19,13 @@ LARGEST = 2048
 
 
 class SkinVideoSink(FileSink):
-    """Sink for `.skin.mp4` and `.skin.webm`. Raises InputError if the take has no skin."""
+    """Sink for `.skin.mp4` and `.skin.webm`. Raises InputError if the animation has no skin."""
 
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        if take.albedo is None:
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        if info.albedo is None:
             raise InputError(f"cannot write {path}: the animation has no skin; animate it without --no-texture")
-        super().__init__(path, take)
-        albedo = take.albedo[: take.albedo.shape[0] // 2 * 2, : take.albedo.shape[1] // 2 * 2]
+        super().__init__(path, info)
+        albedo = info.albedo[: info.albedo.shape[0] // 2 * 2, : info.albedo.shape[1] // 2 * 2]
         while max(albedo.shape) > LARGEST:
             half = albedo.reshape(albedo.shape[0] // 2, 2, albedo.shape[1] // 2, 2, 3).mean(axis=(1, 3))
             albedo = np.rint(half).astype(np.uint8)[: half.shape[0] // 2 * 2, : half.shape[1] // 2 * 2]
@@ -35,15 +35,15 @@ class SkinVideoSink(FileSink):
         from parlante.render import VideoWriter
 
         height, width = self._albedo.shape[:2]
-        sound = self._take.audio if len(self._take.audio) else None
+        sound = self._info.audio if len(self._info.audio) else None
         self._video = stack.enter_context(
-            VideoWriter(self.path, self._take.fps, (width, height), sound, self._take.sample_rate)
+            VideoWriter(self.path, self._info.fps, (width, height), sound, self._info.sample_rate)
         )
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Colour and encode."""
-        for k in range(len(chunk)):
+        for k in range(len(block)):
             picture = self._albedo
-            if chunk.wrinkle is not None:
-                picture = apply_ratio(self._albedo, chunk.wrinkle[k])
+            if block.wrinkle is not None:
+                picture = apply_ratio(self._albedo, block.wrinkle[k])
             self._video.write(picture)

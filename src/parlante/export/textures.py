@@ -1,4 +1,4 @@
-"""A take's textures at full size: every frame's albedo, and on request its normals and displacement.
+"""An animation's textures at full size: every frame's albedo, and on request its normals and displacement.
 
 Frames are made and compressed in stripes of rows, side by side on all cores, so memory does not grow with length, and
 for PNG hardly with size. Every picture appears whole or not at all; a run that was cut short can be resumed.
@@ -59,7 +59,7 @@ def write_textures(
     output: Path | str,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: AnimationInfo,
+    info: AnimationInfo,
     maps: TextureMaps | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> None:
@@ -73,9 +73,9 @@ def write_textures(
     maps, output = maps or TextureMaps(), Path(output)
     with ThreadPoolExecutor(maps.workers) as pool:
         if output.suffix.lower() in VIDEOS:
-            _write_video(output, upsampler, frames, take, maps, pool, progress)
+            _write_video(output, upsampler, frames, info, maps, pool, progress)
         else:
-            _Folder(output, upsampler, take, maps, pool, progress).write(frames)
+            _Folder(output, upsampler, info, maps, pool, progress).write(frames)
 
 
 def check_texture_output(output: Path | str, size: tuple[int, int], maps: TextureMaps) -> None:
@@ -108,20 +108,20 @@ class _Piece(NamedTuple):
 
 
 class _Folder:
-    """The pictures of a take, in folders by kind."""
+    """The pictures of an animation, in folders by kind."""
 
     def __init__(
         self,
         path: Path,
         upsampler: Upsampler,
-        take: AnimationInfo,
+        info: AnimationInfo,
         maps: TextureMaps,
         pool: ThreadPoolExecutor,
         progress: Callable[[], object],
     ) -> None:
         self.path, self.up, self.maps = path, upsampler, maps
-        self.fps, self.pool, self.progress = take.fps, pool, progress
-        scale = metres_per_uv(take.topology, take.neutral)
+        self.fps, self.pool, self.progress = info.fps, pool, progress
+        scale = metres_per_uv(info.topology, info.neutral)
         self.texel = (scale / upsampler.width, scale / upsampler.height)
         self.bump = maps.depth * BUMP
         self._still: dict[int, dict[str, Any]] = {}
@@ -212,7 +212,7 @@ def _write_video(
     path: Path,
     upsampler: Upsampler,
     frames: Iterable[tuple[int, NDArray[Any]]],
-    take: AnimationInfo,
+    info: AnimationInfo,
     maps: TextureMaps,
     pool: ThreadPoolExecutor,
     progress: Callable[[], object],
@@ -223,8 +223,8 @@ def _write_video(
     canvas = np.empty_like(upsampler.albedo)
     starts = range(0, upsampler.height, STRIPE)
     with ExitStack() as stack:
-        sound = take.audio if len(take.audio) else None
-        video = stack.enter_context(VideoWriter(path, take.fps, (width, height), sound, take.sample_rate))
+        sound = info.audio if len(info.audio) else None
+        video = stack.enter_context(VideoWriter(path, info.fps, (width, height), sound, info.sample_rate))
         for _, wrinkle in frames:
             frame = upsampler.frame(wrinkle)
 

@@ -1,4 +1,4 @@
-"""USD: the face as UsdSkel blend shapes driven by the curves, or as time-sampled points; skin, sound and head joint.
+"""USD: the face as UsdSkel blend shapes driven by the weights, or as time-sampled points; skin, sound and head joint.
 
 Layout: `/Face` (SkelRoot, default prim) holds `Mesh`, its blend shapes, `Skeleton` (joints Neck and Neck/Head, which
 carry the head pose), `Speech` (SkelAnimation), `Material` (UsdPreviewSurface) and `Sound`. Metres, y up; time code t
@@ -35,24 +35,24 @@ SKIN_SIZE = 1024
 class UsdSink(FileSink):
     """Sink for `.usd`, `.usdc`, `.usda` and `.usdz`.
 
-    Raises MissingExtra without usd-core, InputError if curves are asked for and the take has no shapes for them.
+    Raises MissingExtra without usd-core, InputError if weights are asked for and the animation has no shapes for them.
     """
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
         try:
             import pxr  # noqa: F401
         except ModuleNotFoundError as error:
             raise MissingExtra("usd-core", "usd") from error
-        has_rig = take.shapes is not None and bool(take.weight_names)
-        if fidelity.motion == "curves" and not has_rig:
+        has_rig = info.shapes is not None and bool(info.weight_names)
+        if fidelity.motion == "weights" and not has_rig:
             raise InputError(
-                f"cannot write {path} by curves: the animation has no shapes for them; leave out --motion curves"
+                f"cannot write {path} by weights: the animation has no shapes for them; leave out --motion weights"
             )
-        super().__init__(path, take)
+        super().__init__(path, info)
         self._fidelity = fidelity
-        self._by_curves = has_rig and fidelity.motion != "vertices"
+        self._by_weights = has_rig and fidelity.motion != "vertices"
         self._packed = self.path.suffix.lower() == ".usdz"
-        self._posed = Poser(take)
+        self._posed = Poser(info)
         self._weights = Rows()
         self._poses = Rows()
         self._skins: dict[int, str] = {}
@@ -73,69 +73,69 @@ class UsdSink(FileSink):
             stem = self.path.name.removesuffix(self.path.suffix)
             sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
             albedo = None
-            if self._take.albedo is not None:
+            if self._info.albedo is not None:
                 albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
             self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
-        if self._take.albedo is not None:
+        if self._info.albedo is not None:
             assert albedo is not None
-            save_png(self._take.albedo, albedo)
-        write_wav(sound, self._take.audio, self._take.sample_rate)
-        self._small = None if self._take.albedo is None else _shrunk(self._take.albedo)
+            save_png(self._info.albedo, albedo)
+        write_wav(sound, self._info.audio, self._info.sample_rate)
+        self._small = None if self._info.albedo is None else _shrunk(self._info.albedo)
         self._stage = Usd.Stage.CreateNew(str(layer))
         self._layer = layer
         self._build()
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Keep the curves, or store the points; in a `.usdz` the skin as well."""
-        if self._by_curves:
-            assert chunk.weights is not None
-            self._weights.append(np.clip(chunk.weights, 0, 1))
-            if chunk.head_pose is not None:
-                self._poses.append(chunk.head_pose)
+    def write(self, block: FrameBlock) -> None:
+        """Keep the weights, or store the points; in a `.usdz` the skin as well."""
+        if self._by_weights:
+            assert block.weights is not None
+            self._weights.append(np.clip(block.weights, 0, 1))
+            if block.head_pose is not None:
+                self._poses.append(block.head_pose)
         else:
-            self._sample_points(chunk)
-        if self._packed and chunk.wrinkle is not None and self._small is not None:
+            self._sample_points(block)
+        if self._packed and block.wrinkle is not None and self._small is not None:
             from PIL import Image
 
-            for k, wrinkle in enumerate(chunk.wrinkle):
-                name = f"skin/{chunk.start + k:06d}.jpg"
+            for k, wrinkle in enumerate(block.wrinkle):
+                name = f"skin/{block.start + k:06d}.jpg"
                 (self._folder / "skin").mkdir(exist_ok=True)
                 Image.fromarray(apply_ratio(self._small, wrinkle)).save(self._folder / name, quality=92)
-                self._skins[chunk.start + k] = f"./{name}"
+                self._skins[block.start + k] = f"./{name}"
 
     def _build(self) -> None:
         from pxr import Sdf, Usd, UsdGeom, UsdMedia, UsdShade, UsdSkel, Vt
 
-        stage, take = self._stage, self._take
+        stage, info = self._stage, self._info
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-        stage.SetTimeCodesPerSecond(take.fps)
-        stage.SetFramesPerSecond(take.fps)
+        stage.SetTimeCodesPerSecond(info.fps)
+        stage.SetFramesPerSecond(info.fps)
         stage.SetStartTimeCode(0)
-        stage.SetEndTimeCode(max(0, take.num_frames - 1))
-        root = UsdSkel.Root.Define(stage, "/Face") if self._by_curves else UsdGeom.Xform.Define(stage, "/Face")
+        stage.SetEndTimeCode(max(0, info.num_frames - 1))
+        root = UsdSkel.Root.Define(stage, "/Face") if self._by_weights else UsdGeom.Xform.Define(stage, "/Face")
         stage.SetDefaultPrim(root.GetPrim())
         Usd.ModelAPI(root).SetKind("component")
         mesh = self._mesh = UsdGeom.Mesh.Define(stage, "/Face/Mesh")
-        triangles = take.topology.triangles
+        triangles = info.topology.triangles
         mesh.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.full(len(triangles), 3, np.int32)))
         mesh.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(triangles.reshape(-1).astype(np.int32)))
         mesh.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-        mesh.CreatePointsAttr(_vectors(take.neutral))
-        mesh.CreateExtentAttr(_extent(take.neutral))
-        mesh.CreateNormalsAttr(_vectors(normals(take.neutral, triangles)))
+        mesh.CreatePointsAttr(_vectors(info.neutral))
+        mesh.CreateExtentAttr(_extent(info.neutral))
+        mesh.CreateNormalsAttr(_vectors(normals(info.neutral, triangles)))
         mesh.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
         st = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar(
             "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
         )
-        st.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(take.topology.uv, np.float32)))
-        st.SetIndices(Vt.IntArray.FromNumpy(take.topology.uv_triangles.reshape(-1).astype(np.int32)))
+        st.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(info.topology.uv, np.float32)))
+        st.SetIndices(Vt.IntArray.FromNumpy(info.topology.uv_triangles.reshape(-1).astype(np.int32)))
         self._material(UsdShade)
         sound = UsdMedia.SpatialAudio.Define(stage, "/Face/Sound")
         sound.CreateFilePathAttr(Sdf.AssetPath(self._names["sound"]))
         sound.CreateAuralModeAttr(UsdMedia.Tokens.nonSpatial)
         sound.CreatePlaybackModeAttr(UsdMedia.Tokens.onceFromStart)
-        if self._by_curves:
+        if self._by_weights:
             self._rig()
 
     def _material(self, shade: Any) -> None:
@@ -147,7 +147,7 @@ class UsdSink(FileSink):
         surface.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(0.5)
         surface.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
         colour = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
-        if self._take.albedo is None:
+        if self._info.albedo is None:
             colour.Set(Gf.Vec3f(0.8, 0.62, 0.53))
         else:
             reader = shade.Shader.Define(self._stage, "/Face/Material/Layout")
@@ -170,9 +170,9 @@ class UsdSink(FileSink):
     def _rig(self) -> None:
         from pxr import Gf, Sdf, Tf, UsdGeom, UsdSkel, Vt
 
-        stage, take = self._stage, self._take
-        assert take.shapes is not None
-        self._pivot = np.asarray(take.pivot if any(take.pivot) else neck_joint(take.neutral, take.topology), np.float64)
+        stage, info = self._stage, self._info
+        assert info.shapes is not None
+        self._pivot = np.asarray(info.pivot if any(info.pivot) else neck_joint(info.neutral, info.topology), np.float64)
         still, there = Gf.Matrix4d(1.0), Gf.Matrix4d().SetTranslate(Gf.Vec3d(*self._pivot.tolist()))
         skeleton = UsdSkel.Skeleton.Define(stage, "/Face/Skeleton")
         skeleton.CreateJointsAttr(["Neck", "Neck/Head"])
@@ -180,20 +180,20 @@ class UsdSink(FileSink):
         skeleton.CreateRestTransformsAttr(Vt.Matrix4dArray([there, still]))
         skeleton.GetPrim().CreateAttribute("purpose", Sdf.ValueTypeNames.Token).Set(UsdGeom.Tokens.guide)
         self._speech = UsdSkel.Animation.Define(stage, "/Face/Speech")
-        names = [Tf.MakeValidIdentifier(name) for name in take.weight_names]
+        names = [Tf.MakeValidIdentifier(name) for name in info.weight_names]
         self._speech.CreateBlendShapesAttr(names)
         binding = UsdSkel.BindingAPI.Apply(self._mesh.GetPrim())
         binding.CreateSkeletonRel().SetTargets([skeleton.GetPath()])
         source = UsdSkel.BindingAPI.Apply(skeleton.GetPrim())
         source.CreateAnimationSourceRel().SetTargets([self._speech.GetPath()])
-        share = neck_weights(take.neutral, self._pivot, take.topology)
+        share = neck_weights(info.neutral, self._pivot, info.topology)
         joints = np.tile(np.array([0, 1], np.int32), len(share))
         influence = np.stack([1 - share, share], axis=1).astype(np.float32).reshape(-1)
         binding.CreateJointIndicesPrimvar(False, 2).Set(Vt.IntArray.FromNumpy(joints))
         binding.CreateJointWeightsPrimvar(False, 2).Set(Vt.FloatArray.FromNumpy(influence))
         binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1.0))
         paths = []
-        for name, offsets in zip(names, take.shapes):
+        for name, offsets in zip(names, info.shapes):
             shape = UsdSkel.BlendShape.Define(stage, f"/Face/Mesh/{name}")
             moving = np.flatnonzero(np.abs(offsets).max(axis=1) > STILL)
             shape.CreateOffsetsAttr(_vectors(offsets[moving]))
@@ -202,16 +202,16 @@ class UsdSink(FileSink):
         binding.CreateBlendShapesAttr(names)
         binding.CreateBlendShapeTargetsRel().SetTargets(paths)
 
-    def _sample_points(self, chunk: FrameBlock) -> None:
-        """Points of the frames, at once to disk, so that a long take does not fill the memory."""
-        triangles = self._take.topology.triangles
-        for frame, vertices in enumerate(self._posed(chunk), chunk.start):
+    def _sample_points(self, block: FrameBlock) -> None:
+        """Points of the frames, at once to disk, so that a long animation does not fill the memory."""
+        triangles = self._info.topology.triangles
+        for frame, vertices in enumerate(self._posed(block), block.start):
             self._mesh.GetPointsAttr().Set(_vectors(vertices), frame)
             self._mesh.GetNormalsAttr().Set(_vectors(normals(vertices, triangles)), frame)
             self._mesh.GetExtentAttr().Set(_extent(vertices), frame)
         self._stage.GetRootLayer().Save()
 
-    def _sample_curves(self) -> None:
+    def _sample_weights(self) -> None:
         from pxr import Gf, Vt
 
         weights = self._weights.array()
@@ -236,14 +236,14 @@ class UsdSink(FileSink):
         """Frames that get a key."""
         reduce = self._fidelity.reduce
         if rows is None or reduce == 0:
-            return np.arange(self._take.num_frames)
+            return np.arange(self._info.num_frames)
         return reduce_keys(rows, reduce * share)
 
     def _finish(self) -> None:
         from pxr import Sdf, UsdUtils
 
-        if self._by_curves:
-            self._sample_curves()
+        if self._by_weights:
+            self._sample_weights()
         for frame, name in self._skins.items():
             self._file.Set(Sdf.AssetPath(name), frame)
         self._stage.GetRootLayer().Save()

@@ -1,7 +1,7 @@
 """Mouth shapes over time as Rhubarb Lip Sync writes them: `.tsv` (start and shape per line) and `.visemes.json`.
 
 Shapes: A lips closed (p b m), B teeth near (s t k ee), C open (eh ae), D wide open (aa), E rounded (ao er), F puckered
-(oo w), G teeth on lip (f v), H tongue up (l), X idle. They are read off the curves, not off the sound.
+(oo w), G teeth on lip (f v), H tongue up (l), X idle. They are read off the weights, not off the sound.
 """
 
 import itertools
@@ -26,38 +26,38 @@ IDLE_S = 0.25
 
 
 class _VisemeSink(FileSink):
-    def __init__(self, path: Path, take: AnimationInfo) -> None:
-        missing = [name for name in NEEDED if name not in take.weight_names]
+    def __init__(self, path: Path, info: AnimationInfo) -> None:
+        missing = [name for name in NEEDED if name not in info.weight_names]
         if missing:
-            raise InputError(f"cannot write {path}: mouth shapes need ARKit curves ({', '.join(missing)} missing)")
-        super().__init__(path, take)
+            raise InputError(f"cannot write {path}: mouth shapes need ARKit weights ({', '.join(missing)} missing)")
+        super().__init__(path, info)
         self._shapes: list[NDArray[np.int8]] = []
 
     def _finish(self) -> None:
-        cues = mouth_cues(np.concatenate(self._shapes), self._take.fps)
+        cues = mouth_cues(np.concatenate(self._shapes), self._info.fps)
         self._partial.write_text(self._text(cues), encoding="utf-8")
 
-    def write(self, chunk: FrameBlock) -> None:
+    def write(self, block: FrameBlock) -> None:
         """Keep one shape per frame."""
-        assert chunk.weights is not None
-        self._shapes.append(mouth_shapes(chunk.weights, self._take.weight_names))
+        assert block.weights is not None
+        self._shapes.append(mouth_shapes(block.weights, self._info.weight_names))
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
         raise NotImplementedError
 
 
 class VisemeTsv(_VisemeSink):
-    """Sink for `.tsv`: seconds, tab, shape; the last line ends the take with X. Raises InputError without curves."""
+    """Sink for `.tsv`: seconds, tab, shape; the last line is X at the end. Raises InputError without weights."""
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
-        return "".join(f"{start:.2f}\t{shape}\n" for start, _, shape in cues) + f"{self._take.duration:.2f}\tX\n"
+        return "".join(f"{start:.2f}\t{shape}\n" for start, _, shape in cues) + f"{self._info.duration:.2f}\tX\n"
 
 
 class VisemeJson(_VisemeSink):
-    """Sink for `.visemes.json`: metadata and mouthCues of start, end, value. Raises InputError without curves."""
+    """Sink for `.visemes.json`: metadata and mouthCues of start, end, value. Raises InputError without weights."""
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
-        facts = {"soundFile": str(self._take.provenance.get("speech", "")), "duration": round(self._take.duration, 2)}
+        facts = {"soundFile": str(self._info.provenance.get("speech", "")), "duration": round(self._info.duration, 2)}
         rows = [{"start": round(start, 2), "end": round(end, 2), "value": shape} for start, end, shape in cues]
         return json.dumps({"metadata": facts, "mouthCues": rows}, indent=1) + "\n"
 
@@ -66,17 +66,17 @@ def mouth_shapes(weights: NDArray[np.floating], names: Sequence[str]) -> NDArray
     """(T,) numbers into `SHAPES` of ARKit weights (T, K)."""
     index = {name: number for number, name in enumerate(names)}
 
-    def curve(name: str) -> Any:
+    def weight(name: str) -> Any:
         if name in index:
             return weights[:, index[name]]
         sides = [weights[:, index[name + side]] for side in ("Left", "Right") if name + side in index]
         return sum(sides) / len(sides) if sides else np.zeros(len(weights))
 
-    jaw, close, roll = curve("jawOpen"), curve("mouthClose"), curve("mouthRollLower")
-    parted = 0.5 * (curve("mouthLowerDown") + curve("mouthUpperUp"))
-    opening = jaw - close + 0.5 * parted + 0.4 * curve("mouthFunnel")
-    round_ = curve("mouthPucker") + 0.7 * curve("mouthFunnel")
-    shut = (opening < 0.05) & ((close > 0.02) | (curve("mouthPress") > 0.06) | (roll > 0.05))
+    jaw, close, roll = weight("jawOpen"), weight("mouthClose"), weight("mouthRollLower")
+    parted = 0.5 * (weight("mouthLowerDown") + weight("mouthUpperUp"))
+    opening = jaw - close + 0.5 * parted + 0.4 * weight("mouthFunnel")
+    round_ = weight("mouthPucker") + 0.7 * weight("mouthFunnel")
+    shut = (opening < 0.05) & ((close > 0.02) | (weight("mouthPress") > 0.06) | (roll > 0.05))
     still = (opening < 0.045) & (round_ < 0.2) & (roll < 0.05)
     shape = np.full(len(weights), SHAPES.index("B"), np.int8)
     for name, where in (
@@ -84,7 +84,7 @@ def mouth_shapes(weights: NDArray[np.floating], names: Sequence[str]) -> NDArray
         ("D", opening > 0.37),
         ("E", (round_ > 0.26) & (opening > 0.18)),
         ("F", (round_ > 0.3) & (opening <= 0.18)),
-        ("H", curve("tongueOut") > 0.035),
+        ("H", weight("tongueOut") > 0.035),
         ("X", still & ~shut),
         ("A", shut),
         ("G", roll > 0.25),

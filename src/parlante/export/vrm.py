@@ -1,10 +1,10 @@
 """VRM 1.0: `.vrm`, the head as an avatar, and `.vrma`, the performance for any avatar.
 
-`.vrm` is the `.glb` with `VRMC_vrm`: the preset expressions bound to the ARKit targets, the 52 curves as custom
+`.vrm` is the `.glb` with `VRMC_vrm`: the preset expressions bound to the ARKit targets, the 52 weights as custom
 expressions ("perfect sync"), gaze by expressions, and a humanoid skeleton of bare bones below the neck, because the
 format wants one. `.vrma` (`VRMC_vrm_animation`) holds no mesh: each expression's weight is the x of a node's
 translation, and the head bone turns. By default these are the five vowels and the blinks, which every avatar has;
-`.arkit.vrma` has the 52 curves instead, for avatars with perfect sync.
+`.arkit.vrma` has the 52 weights instead, for avatars with perfect sync.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from parlante.export.gltf import Document, Track, quaternions
 from parlante.export.keys import POSE_SHARE
 from parlante.export.rows import Rows
 from parlante.export.sink import FileSink
-from parlante.geometry.blendshape_solver import CurveSolver
+from parlante.geometry.blendshape_solver import BlendshapeSolver
 from parlante.head.rig import LOOK
 
 LICENSE = "https://vrm.dev/licenses/1.0/"
@@ -76,11 +76,11 @@ _BODY: dict[str, tuple[str | None, tuple[float, float, float]]] = {
 """bone: (parent, place from it in metres): the least that VRM asks for, in its T-pose."""
 
 
-class _CurveKeeper(FileSink):
-    """Curves and poses of all frames, then one file."""
+class _WeightKeeper(FileSink):
+    """Weights and poses of all frames, then one file."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
-        super().__init__(path, take)
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
+        super().__init__(path, info)
         self._fidelity = fidelity
         self._weights = Rows()
         self._poses = Rows()
@@ -90,61 +90,61 @@ class _CurveKeeper(FileSink):
         pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
         self._partial.write_bytes(self._document(weights, pose).container())
 
-    def write(self, chunk: FrameBlock) -> None:
-        """Keep the curves."""
-        assert chunk.weights is not None
-        self._weights.append(np.clip(chunk.weights, 0, 1))
-        if chunk.head_pose is not None:
-            self._poses.append(chunk.head_pose)
+    def write(self, block: FrameBlock) -> None:
+        """Keep the weights."""
+        assert block.weights is not None
+        self._weights.append(np.clip(block.weights, 0, 1))
+        if block.head_pose is not None:
+            self._poses.append(block.head_pose)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
         raise NotImplementedError
 
 
-class VrmSink(_CurveKeeper):
-    """Sink for `.vrm`. Raises InputError if the take has no ARKit curves or no shapes for them."""
+class VrmSink(_WeightKeeper):
+    """Sink for `.vrm`. Raises InputError if the animation has no ARKit weights or no shapes for them."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
-        _check_arkit(path, take)
-        if take.shapes is None:
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
+        _check_arkit(path, info)
+        if info.shapes is None:
             raise InputError(
-                f"cannot write {path}: an avatar needs the shapes of the curves; animate one of the embedded "
+                f"cannot write {path}: an avatar needs the shapes of the weights; animate one of the embedded "
                 "identities, or write .vrma for an avatar of your own"
             )
-        super().__init__(path, take, fidelity)
+        super().__init__(path, info, fidelity)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
-        take = self._take
-        document = build(take, weights, pose, reduce=self._fidelity.reduce)
+        info = self._info
+        document = build(info, weights, pose, reduce=self._fidelity.reduce)
         nodes = document.root["nodes"]
         bones = _skeleton(nodes, neck=1, head=2)
         document.root["scenes"][0]["nodes"] = [0, bones["hips"]]
-        names = take.weight_names
+        names = info.weight_names
         custom = {name: {name: 1.0} for name in names}
         extension: dict[str, Any] = {
             "specVersion": "1.0",
-            "meta": _meta(take),
+            "meta": _meta(info),
             "humanoid": {"humanBones": {bone: {"node": node} for bone, node in bones.items()}},
             "expressions": {
                 kind: {name: {"morphTargetBinds": _binds(parts, names)} for name, parts in table.items()}
                 for kind, table in (("preset", PRESETS), ("custom", custom))
             },
-            "lookAt": _look_at(take),
+            "lookAt": _look_at(info),
         }
         document.root["extensionsUsed"] = ["VRMC_vrm"]
         document.root["extensions"] = {"VRMC_vrm": extension}
         return document
 
 
-class VrmaSink(_CurveKeeper):
-    """Sink for `.vrma` and `.arkit.vrma`. Raises InputError if the take has no ARKit curves."""
+class VrmaSink(_WeightKeeper):
+    """Sink for `.vrma` and `.arkit.vrma`. Raises InputError if the animation has no ARKit weights."""
 
-    def __init__(self, path: Path, take: AnimationInfo, fidelity: Fidelity) -> None:
-        _check_arkit(path, take)
-        super().__init__(path, take, fidelity)
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
+        _check_arkit(path, info)
+        super().__init__(path, info, fidelity)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
-        take, names = self._take, self._take.weight_names
+        info, names = self._info, self._info.weight_names
         if self.path.name.lower().endswith(".arkit.vrma"):
             kind, tracks = "custom", dict(zip(names, weights.T))
         else:
@@ -159,9 +159,9 @@ class VrmaSink(_CurveKeeper):
         document.root["scene"] = 0
         reduce, moves = self._fidelity.reduce, []
         for node, values in enumerate(tracks.values(), first):
-            times, rows = keyed(values[:, None], take.fps, reduce)
+            times, rows = keyed(values[:, None], info.fps, reduce)
             moves.append(Track(node, "translation", times, np.pad(rows, ((0, 0), (0, 2)))))
-        times, turns = keyed(pose[:, :3], take.fps, reduce * POSE_SHARE[:3])
+        times, turns = keyed(pose[:, :3], info.fps, reduce * POSE_SHARE[:3])
         moves.append(Track(bones["head"], "rotation", times, quaternions(turns)))
         document.animate(moves)
         document.root["extensionsUsed"] = ["VRMC_vrm_animation"]
@@ -187,18 +187,18 @@ def preset_weights(weights: NDArray[np.floating], names: Sequence[str]) -> dict[
     table = np.array([[PRESETS[vowel].get(name, 0.0) for name in mouth] for vowel in VOWELS], np.float32)
     spare = -len(mouth) % 3
     as_vertices = [np.pad(rows, ((0, 0), (0, spare))).reshape(len(rows), -1, 3) for rows in (table, wanted)]
-    solved = CurveSolver(as_vertices[0], ridge=1e-4, inertia=0.0).solve(as_vertices[1])
+    solved = BlendshapeSolver(as_vertices[0], ridge=1e-4, inertia=0.0).solve(as_vertices[1])
     found = dict(zip(VOWELS, solved.T))
     for side in ("Left", "Right"):
         found[f"blink{side}"] = np.asarray(weights[:, index[f"eyeBlink{side}"]], np.float32)
     return found
 
 
-def _check_arkit(path: Path, take: AnimationInfo) -> None:
+def _check_arkit(path: Path, info: AnimationInfo) -> None:
     needed = {name for parts in PRESETS.values() for name in parts} | {"mouthClose"}
-    missing = sorted(needed - set(take.weight_names))
+    missing = sorted(needed - set(info.weight_names))
     if missing:
-        raise InputError(f"cannot write {path}: the animation has no ARKit curves ({missing[0]} is missing)")
+        raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
 
 
 def _skeleton(nodes: list[dict[str, Any]], **present: int) -> dict[str, int]:
@@ -223,13 +223,13 @@ def _binds(parts: Mapping[str, float], names: Sequence[str]) -> list[dict[str, A
     return [{"node": 0, "index": names.index(name), "weight": weight} for name, weight in parts.items()]
 
 
-def _meta(take: AnimationInfo) -> dict[str, Any]:
+def _meta(info: AnimationInfo) -> dict[str, Any]:
     meta: dict[str, Any] = {
-        "name": str(take.provenance.get("identity", take.topology.name)),
+        "name": str(info.provenance.get("identity", info.topology.name)),
         "authors": ["Parlante"],
         "licenseUrl": LICENSE,
     }
-    if take.topology.name == "parlante":  # the embedded head, whose makers ask for nothing
+    if info.topology.name == "parlante":  # the embedded head, whose makers ask for nothing
         meta |= {
             "avatarPermission": "everyone",
             "commercialUsage": "corporation",
@@ -240,13 +240,13 @@ def _meta(take: AnimationInfo) -> dict[str, Any]:
     return meta
 
 
-def _look_at(take: AnimationInfo) -> dict[str, Any]:
+def _look_at(info: AnimationInfo) -> dict[str, Any]:
     """Gaze by expressions, from the point between the eyes."""
-    eyes = [take.topology.regions[name] for name in ("eyeball_left", "eyeball_right") if name in take.topology.regions]
+    eyes = [info.topology.regions[name] for name in ("eyeball_left", "eyeball_right") if name in info.topology.regions]
     between = [0.0, 0.1, 0.08]
     if eyes:
-        middle = np.mean([take.neutral[np.asarray(index, np.int64)].mean(axis=0) for index in eyes], axis=0)
-        between = (middle - np.asarray(take.pivot)).astype(float).tolist()
+        middle = np.mean([info.neutral[np.asarray(index, np.int64)].mean(axis=0) for index in eyes], axis=0)
+        between = (middle - np.asarray(info.pivot)).astype(float).tolist()
     ways = {"HorizontalInner": "In", "HorizontalOuter": "Out", "VerticalDown": "Down", "VerticalUp": "Up"}
     ranges = {f"rangeMap{way}": {"inputMaxValue": float(LOOK[name]), "outputScale": 1.0} for way, name in ways.items()}
     return {"type": "expression", "offsetFromHeadBone": between, **ranges}

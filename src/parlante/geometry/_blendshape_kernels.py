@@ -1,4 +1,4 @@
-"""The loop behind `CurveSolver`: one small bounded quadratic programme per frame, warm from the frame before."""
+"""The loop behind `BlendshapeSolver`: one small bounded quadratic programme per frame, warm from the frame before."""
 
 import numba
 import numpy as np

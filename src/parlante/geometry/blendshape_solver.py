@@ -20,7 +20,7 @@ _OPPOSED = ("jaw", "mouthLeft", "eyeLookIn", "eyeLookOut")
 _ROWS = 512
 
 
-class CurveSolver:
+class BlendshapeSolver:
     """Blendshape weights for the frames of one identity; the Gram matrix is computed once."""
 
     def __init__(
@@ -71,7 +71,7 @@ class CurveSolver:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the previous frames: the next call starts a new take."""
+        """Forget the previous frames: the next call starts a new animation."""
         self._first = True
         self._last = np.zeros(len(self._moving))
         self._state = np.zeros(len(self._moving), np.int8)
@@ -79,7 +79,7 @@ class CurveSolver:
     def solve(self, offsets: ArrayLike) -> NDArray[np.float32]:
         """(T, K) weights in 0..upper for offsets from neutral (T, V, 3) in metres.
 
-        Successive calls are successive pieces of one take. A shape that moves nothing gets 0.
+        Successive calls are successive pieces of one animation. A shape that moves nothing gets 0.
         """
         from parlante.geometry._blendshape_kernels import solve_frames
 

@@ -2,7 +2,7 @@
 
 Each shape closes the lips of the user's mesh by itself (`lips`). Their sum need not: what is open between two bulging
 lips is a concave function of the weights, shapes that open and shapes that close differ in size between two faces, and
-what no curve explains is carried over in millimetres.
+what no weight explains is carried over in millimetres.
 """
 
 from collections.abc import Mapping

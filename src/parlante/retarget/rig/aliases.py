@@ -1,4 +1,4 @@
-"""What other rigs call the curves of ARKit, Oculus' visemes and VRM's vowels: read by `character.targets`.
+"""What other rigs call the weights of ARKit, Oculus' visemes and VRM's vowels: read by `character.targets`.
 
 Names are plain: lower case, letters only, the side as `left` or `right` at the end.
 
@@ -26,7 +26,7 @@ SIDED: dict[str, tuple[str, ...]] = {
     "mouthLowerDown": ("mouthlowerlipdepress", "lowerlipdepress", "lowerlipdown", "mouthdownlower", "lipslowerdown"),
     "mouthUpperUp": ("mouthupperlipraise", "upperlipraise", "upperlipup", "mouthupupper", "lipsupperup"),
 }
-"""A pair of curves without its side -> plain names that mean the same."""
+"""A pair of weights without its side -> plain names that mean the same."""
 WHOLE: dict[str, tuple[str, ...]] = {
     "jawOpen": ("jawdown", "jawdrop", "openjaw"),
     "jawForward": ("jawfwd", "jawforeward", "jawforwards", "jawthrust"),
@@ -46,7 +46,7 @@ WHOLE: dict[str, tuple[str, ...]] = {
     "browInnerUp": ("browraiseinner", "browraisein", "browsuc", "browinnerraise"),
     "cheekPuff": ("puff", "cheekspuff", "mouthcheekblow", "cheekblow"),
 }
-"""A curve without sides -> plain names, whatever side they have: rigs split what ARKit does not."""
+"""A weight without sides -> plain names, whatever side they have: rigs split what ARKit does not."""
 BOTH = {"eyeBlink": "eyesclosed", "eyeLookUp": "eyeslookup", "eyeLookDown": "eyeslookdown"}
 """What a target for both sides of a pair at once is called; of other pairs it is the pair's name in lower case."""
 PLAIN: dict[str, str] = {

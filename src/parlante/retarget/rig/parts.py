@@ -57,7 +57,7 @@ def find_parts(file: Gltf) -> Parts:
     targets, empty = _without_empty(file, _named_targets(file))
     found, binary = _expressions(file)
     expressions, _ = _without_empty(file, found)
-    # a curve by its own name before an expression that plays it, an expression before VRoid's name for the same
+    # a weight by its own name before an expression that plays it, an expression before VRoid's name for the same
     targets |= {name: spots for name, spots in expressions.items() if name not in targets or ":" in name}
     bones, (by_bone, limits) = _bones(file), _look_at(file)
     if by_bone and {"leftEye", "rightEye"} <= bones.keys():
@@ -142,7 +142,7 @@ def _nameless(file: Gltf, targets: Spots, empty: list[str]) -> int:
 
 
 def _expressions(file: Gltf) -> tuple[Spots, frozenset[str]]:
-    """VRM expressions by their binds, as `vrm:aa`, or as a curve where one of that name is meant; which are binary."""
+    """VRM expressions by their binds, as `vrm:aa`, or as a weight where one of that name is meant; which are binary."""
     extensions, found, binary = file.root.get("extensions") or {}, {}, set()
     meshes, nodes = file.root.get("meshes") or [], file.root.get("nodes") or []
     groups: list[tuple[str, str, dict[str, Any], list[tuple[Any, Any, float]]]] = []

@@ -42,13 +42,13 @@ class Rig:
                 self._by_bone("mouthClose", "less bone jaw")
         for side in ("Left", "Right"):
             for way in WAYS:
-                curve, bone = f"eyeLook{way}{side}", f"{side.lower()}Eye"
-                if bone in self.bones and curve in self.missing:
-                    self._by_bone(curve, f"bone {bone}")
+                arkit, bone = f"eyeLook{way}{side}", f"{side.lower()}Eye"
+                if bone in self.bones and arkit in self.missing:
+                    self._by_bone(arkit, f"bone {bone}")
 
-    def _by_bone(self, curve: str, bone: str) -> None:
-        self.missing.remove(curve)
-        self.replaced[curve] = bone
+    def _by_bone(self, arkit: str, bone: str) -> None:
+        self.missing.remove(arkit)
+        self.replaced[arkit] = bone
 
     @property
     def targets(self) -> Spots:
@@ -101,8 +101,8 @@ class Rig:
             lines.append(f"  {self.parts.nameless} targets have no names (extras.targetNames): they are left alone")
         if self.replaced:
             by: dict[str, list[str]] = {}
-            for curve, other in self.replaced.items():
-                by.setdefault(other, []).append(curve)
+            for arkit, other in self.replaced.items():
+                by.setdefault(other, []).append(arkit)
             lines.append("  replaced: " + "; ".join(f"{', '.join(names)} by {other}" for other, names in by.items()))
         if self.missing:
             lines.append(f"  missing, left out: {', '.join(self.missing)}")

@@ -18,13 +18,13 @@ Recipe = Mapping[str, float]
 SHUT, PARTED = "shut", "parted"
 """Of a recipe, beside the 52: the lips are held together against an open jaw, and how far they are apart."""
 _SIDED = {name[:-4] for name in ARKIT_NAMES if name.endswith("Left")} - {"mouth", "jaw"}
-# What stands for both sides at once, browsup for all brows: target -> curves. mouthOpen opens lips, not the jaw alone.
+# What stands for both sides at once, browsup for all brows: target -> weights. mouthOpen opens lips, not the jaw alone.
 EXTRAS: dict[str, Recipe] = {
     "mouthopen": {"jawOpen": 1.0, "mouthClose": -1.0},
     "browsup": {"browInnerUp": 0.6, "browOuterUpLeft": 0.2, "browOuterUpRight": 0.2},
     **{aliases.BOTH.get(pair, pair.lower()): {f"{pair}Left": 0.5, f"{pair}Right": 0.5} for pair in sorted(_SIDED)},
 }
-# What a missing curve is played by, where the file has that instead: curve -> (target, factor), first found wins.
+# What a missing weight is played by, where the file has that instead: weight -> (target, factor), first found wins.
 REPLACED: dict[str, tuple[tuple[str, float], ...]] = {
     "jawOpen": (("mouthopen", 1.5), ("viseme:aa", 1.0), ("vrm:aa", 1.0)),
     "eyeBlinkLeft": (("vrm:blinkleft", 1.0), ("eyesclosed", 0.5), ("vrm:blink", 0.5)),
@@ -35,10 +35,10 @@ REPLACED: dict[str, tuple[tuple[str, float], ...]] = {
     "mouthStretchRight": (("viseme:i", 0.5), ("vrm:ih", 0.5)),
 }
 for _extra, _recipe in EXTRAS.items():
-    for _curve, _factor in _recipe.items():
+    for _arkit, _factor in _recipe.items():
         if _factor > 0 and _extra != "mouthopen":
-            REPLACED[_curve] = (*REPLACED.get(_curve, ()), (_extra, _factor))
-# Rigs that have only vowels and visemes: how much of each a face shows, read off the curves.
+            REPLACED[_arkit] = (*REPLACED.get(_arkit, ()), (_extra, _factor))
+# Rigs that have only vowels and visemes: how much of each a face shows, read off the weights.
 SPOKEN: dict[str, Recipe] = {
     "viseme:pp": {SHUT: 0.7},
     "viseme:ff": {"mouthRollLower": 2.0, SHUT: -0.5},
@@ -91,7 +91,7 @@ _VROID = re.compile(r"(?i)fcl_([a-z_]+)$")
 
 
 def canonical(name: str) -> str | None:
-    """`jawOpen` for any spelling of a curve, `viseme:aa`, `vrm:aa` for VRoid's, or a key of `EXTRAS`; none for others.
+    """`jawOpen` for any spelling of a weight, `viseme:aa`, `vrm:aa` for VRoid's, or a key of `EXTRAS`; none for others.
 
     Case, separators, prefixes up to the last dot or colon (`Face.M_`, `blendShape1.`) and `_L`, `.r`, `Left` at either
     end are all the same.
@@ -103,8 +103,8 @@ def canonical(name: str) -> str | None:
 def named(names: Sequence[str]) -> list[str | None]:
     """What each target of one mesh means, none where nothing is known, or where another target says it better.
 
-    A rig may carry a curve under several names, which played together would move the face twice: the plainest spelling
-    is kept, of equal ones the first. A curve that a rig splits (`Mouth_Pucker_Up_L`) keeps all its parts.
+    A rig may carry a weight under several names, which played together would move the face twice: the plainest spelling
+    is kept, of equal ones the first. A weight that a rig splits (`Mouth_Pucker_Up_L`) keeps all its parts.
     """
     meanings = [_meaning(name) or (None, 0, "") for name in names]
     short = {name.strip().lower(): number for number, name in enumerate(names)}
@@ -204,10 +204,10 @@ def _plain(text: str) -> str:
 
 
 def plan(present: Iterable[str]) -> tuple[dict[str, Recipe], dict[str, str], list[str]]:
-    """How to play the 52 curves on the targets that are there.
+    """How to play the 52 weights on the targets that are there.
 
-    present: canonical names, `viseme:..` and `vrm:..`. Returns target -> recipe of curves, replaced curve -> by what,
-    and curves that have no place.
+    present: canonical names, `viseme:..` and `vrm:..`. Returns target -> recipe of weights, replaced weight -> by what,
+    and weights that have no place.
     """
     here = set(present)
     recipes: dict[str, dict[str, float]] = {name: {name: 1.0} for name in ARKIT_NAMES if name in here}
@@ -216,26 +216,26 @@ def plan(present: Iterable[str]) -> tuple[dict[str, Recipe], dict[str, str], lis
     speaks = "jawOpen" in here
     played_once = here - _twice(here)
     for target, recipe in SPOKEN.items():
-        # a rig with curves of its own moves by them; its visemes would add to the same mouth twice
+        # a rig with weights of its own moves by them; its visemes would add to the same mouth twice
         if target in played_once and not (speaks and not target.startswith(("vrm:blink", "vrm:look"))):
-            used = {curve: factor for curve, factor in recipe.items() if curve not in here}
+            used = {arkit: factor for arkit, factor in recipe.items() if arkit not in here}
             if used:
                 recipes[target] = used
-                for curve, factor in used.items():
-                    if factor > 0 and curve in INDEX:
-                        replaced.setdefault(curve, target)
+                for arkit, factor in used.items():
+                    if factor > 0 and arkit in INDEX:
+                        replaced.setdefault(arkit, target)
             if SHUT in used and target == "viseme:pp":
                 replaced.update({name: target for name in ("mouthPressLeft", "mouthPressRight") if name not in here})
-    for curve in ARKIT_NAMES:
-        if curve in here or curve in replaced:
+    for arkit in ARKIT_NAMES:
+        if arkit in here or arkit in replaced:
             continue
-        for target, factor in REPLACED.get(curve, ()):
+        for target, factor in REPLACED.get(arkit, ()):
             if target in played_once and (target not in SPOKEN or not speaks):
-                recipes.setdefault(target, {})[curve] = factor
-                replaced[curve] = target
+                recipes.setdefault(target, {})[arkit] = factor
+                replaced[arkit] = target
                 break
         else:
-            missing.append(curve)
+            missing.append(arkit)
     if "mouthClose" in missing and "jawOpen" in (*here, *replaced):
         # lips that nothing else can bring together are kept closed by a jaw that stays shut
         opener = replaced.get("jawOpen", "jawOpen")
@@ -260,11 +260,11 @@ def _twice(here: set[str]) -> set[str]:
 
 
 def played(recipe: Recipe, weights: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(T,) weight 0..1 of a target, from the curves (T, 52)."""
+    """(T,) weight 0..1 of a target, from the weights (T, 52)."""
     values = {name: contact(weights)[name == PARTED] for name in (SHUT, PARTED) if name in recipe}
     total = np.zeros(len(weights), np.float32)
-    for curve, factor in recipe.items():
-        total += factor * (values[curve] if curve in values else weights[:, INDEX[curve]])
+    for arkit, factor in recipe.items():
+        total += factor * (values[arkit] if arkit in values else weights[:, INDEX[arkit]])
     return np.clip(total, 0.0, 1.0)
 
 

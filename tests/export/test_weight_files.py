@@ -53,10 +53,10 @@ def test_lines_between_kept_keys_stay_within_the_error() -> None:
     assert len(reduce_keys(values[:1], 0.1)) == 1
 
 
-def test_keys_file_replays_every_curve(animation: Animation, take: AnimationInfo, tmp_path: Path) -> None:
+def test_keys_file_replays_every_curve(animation: Animation, info: AnimationInfo, tmp_path: Path) -> None:
     smooth = 0.5 + 0.4 * np.sin(np.arange(20)[:, None] / 6 + np.arange(52)).astype(np.float32)
     slow = replace(animation, weights=smooth)
-    write_all(take, frame_blocks(slow, 7), [tmp_path / "a.keys.json"], fidelity=Fidelity(reduce=0.02))
+    write_all(info, frame_blocks(slow, 7), [tmp_path / "a.keys.json"], fidelity=Fidelity(reduce=0.02))
     found = json.loads((tmp_path / "a.keys.json").read_text())
     assert set(found["curves"]) == {*ARKIT_NAMES, *POSE_NAMES}
     count = 0
@@ -103,7 +103,7 @@ def test_viseme_files(animation: Animation, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.a2f.csv", "a.a2f.json", "a.keys.json", "a.tsv", "a.visemes.json"])
-def test_without_curves_they_are_refused(name: str, animation: Animation, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot write .*curves"):
+def test_without_weights_they_are_refused(name: str, animation: Animation, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot write .*weights"):
         save(replace(animation, weights=None, weight_names=()), tmp_path / name)
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from parlante.audio.phones import PHONES, Phone
-from parlante.geometry.blendshape_solver import CurveSolver, mirror_pairs
+from parlante.geometry.blendshape_solver import BlendshapeSolver, mirror_pairs
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.speaker_profile import SpeakerProfile
@@ -23,7 +23,7 @@ def test_known_weights_come_back() -> None:
     shapes = _rig(rng)
     walk = np.cumsum(rng.normal(size=(40, 12)) * 0.05, axis=0)
     truth = np.clip(np.abs(walk), 0, 1) * (rng.random(12) < 0.7)
-    solved = CurveSolver(shapes, ridge=1e-9, inertia=0).solve(np.tensordot(truth, shapes, 1))
+    solved = BlendshapeSolver(shapes, ridge=1e-9, inertia=0).solve(np.tensordot(truth, shapes, 1))
     np.testing.assert_allclose(solved, truth, atol=1e-3)
 
 
@@ -31,7 +31,7 @@ def test_equals_a_slow_bounded_solver_where_bounds_bite() -> None:
     rng = np.random.default_rng(1)
     shapes = _rig(rng)
     offsets = rng.normal(size=(5, 80, 3)).astype(np.float32) * 0.02
-    solved = CurveSolver(shapes, ridge=0, inertia=0).solve(offsets)
+    solved = BlendshapeSolver(shapes, ridge=0, inertia=0).solve(offsets)
     for frame, weights in zip(offsets, solved):
         slow = lsq_linear(shapes.reshape(12, -1).T.astype(float), frame.reshape(-1).astype(float), (0, 1), tol=1e-12).x
         np.testing.assert_allclose(weights, slow, atol=1e-3)
@@ -43,7 +43,7 @@ def test_only_the_chosen_vertices_count() -> None:
     truth = rng.random((3, 12))
     offsets = np.tensordot(truth, shapes, 1)
     offsets[:, 60:] += 1.0
-    solved = CurveSolver(shapes, np.arange(60), ridge=1e-9, inertia=0).solve(offsets)
+    solved = BlendshapeSolver(shapes, np.arange(60), ridge=1e-9, inertia=0).solve(offsets)
     np.testing.assert_allclose(solved, truth, atol=1e-3)
 
 
@@ -53,8 +53,8 @@ def test_inertia_calms_what_vertices_do_not_tell_and_pieces_are_the_whole() -> N
     shapes[1] = shapes[0] + 0.02 * shapes[1]  # nearly one and the same
     truth = 0.5 + 0.3 * np.sin(np.linspace(0, 3, 60))[:, None] * np.ones(12)
     offsets = np.tensordot(truth, shapes, 1) + rng.normal(size=(60, 80, 3)) * 0.002
-    rough = CurveSolver(shapes, ridge=1e-9, inertia=0).solve(offsets)
-    solver = CurveSolver(shapes)
+    rough = BlendshapeSolver(shapes, ridge=1e-9, inertia=0).solve(offsets)
+    solver = BlendshapeSolver(shapes)
     whole = solver.solve(offsets)
     solver.reset()
     pieces = np.concatenate([solver.solve(offsets[:7]), solver.solve(offsets[7:])])
@@ -69,19 +69,19 @@ def test_opposite_shapes_do_not_fight() -> None:
     shapes[3] = -shapes[2]
     truth = np.zeros((5, 12))
     truth[:, 2] = 0.4
-    solved = CurveSolver(shapes).solve(np.tensordot(truth, shapes, 1))
+    solved = BlendshapeSolver(shapes).solve(np.tensordot(truth, shapes, 1))
     np.testing.assert_allclose(solved[:, 2:4], truth[:, 2:4], atol=0.01)
 
 
 def test_a_shape_that_moves_nothing_stays_at_zero() -> None:
     shapes = _rig(np.random.default_rng(4))
     shapes[5] = 0
-    assert (CurveSolver(shapes).solve(np.tensordot(np.ones((2, 12)), shapes, 1))[:, 5] == 0).all()
+    assert (BlendshapeSolver(shapes).solve(np.tensordot(np.ones((2, 12)), shapes, 1))[:, 5] == 0).all()
 
 
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(T, 80, 3\).*\(4, 81, 3\)"):
-        CurveSolver(_rig(np.random.default_rng(5))).solve(np.zeros((4, 81, 3)))
+        BlendshapeSolver(_rig(np.random.default_rng(5))).solve(np.zeros((4, 81, 3)))
 
 
 def test_a_sparse_answer_moves_fewer_shapes_and_explains_nearly_as_much() -> None:
@@ -89,7 +89,7 @@ def test_a_sparse_answer_moves_fewer_shapes_and_explains_nearly_as_much() -> Non
     shapes = _rig(rng)
     truth = rng.random((20, 12)) * (rng.random(12) < 0.4)
     offsets = np.tensordot(truth, shapes, 1) + rng.normal(size=(20, 80, 3)) * 0.004
-    dense, sparse = (CurveSolver(shapes, inertia=0, sparsity=much).solve(offsets) for much in (0.0, 0.05))
+    dense, sparse = (BlendshapeSolver(shapes, inertia=0, sparsity=much).solve(offsets) for much in (0.0, 0.05))
     assert (sparse > 0.01).sum() < 0.9 * (dense > 0.01).sum()
     lost = [np.square(np.tensordot(weights, shapes, 1) - offsets).sum() for weights in (dense, sparse)]
     assert lost[1] < 1.1 * lost[0]
@@ -102,7 +102,7 @@ def test_symmetry_draws_the_halves_of_a_movement_together() -> None:
     names = ("smileLeft", "smileRight", "jawLeft", "jawRight")
     truth = np.array([[0.5, 0.5, 0.8, 0.0]])
     offsets = np.tensordot(truth, shapes, 1) + rng.normal(size=(1, 80, 3)) * 0.003
-    free, tied = (CurveSolver(shapes, names=names, symmetry=much).solve(offsets)[0] for much in (0.0, 0.1))
+    free, tied = (BlendshapeSolver(shapes, names=names, symmetry=much).solve(offsets)[0] for much in (0.0, 0.1))
     assert abs(tied[0] - tied[1]) < 0.2 * abs(free[0] - free[1])
     np.testing.assert_allclose(tied[2:], truth[0, 2:], atol=0.05)
 
@@ -118,7 +118,7 @@ def test_no_weight_passes_its_own_limit_and_others_make_up_for_it() -> None:
     shapes = _rig(rng)
     upper = np.ones(12)
     upper[0] = 0.3
-    solved = CurveSolver(shapes, ridge=0, inertia=0, upper=upper).solve(shapes[:1])
+    solved = BlendshapeSolver(shapes, ridge=0, inertia=0, upper=upper).solve(shapes[:1])
     slow = lsq_linear(shapes.reshape(12, -1).T.astype(float), shapes[0].reshape(-1).astype(float), (0, upper)).x
     np.testing.assert_allclose(solved[0], slow, atol=1e-3)
     assert solved[0, 0] == np.float32(0.3) and solved[0, 1] > 0.3
@@ -136,7 +136,7 @@ def test_speech_on_the_embedded_head_comes_back() -> None:
     shapes = head.shapes(name)
     offsets = head.deform(name, truth) - head.neutral(name)
     noisy = offsets + rng.normal(size=offsets.shape).astype(np.float32) * 1e-4
-    solved = CurveSolver(shapes).solve(noisy)
+    solved = BlendshapeSolver(shapes).solve(noisy)
     posed = np.tensordot(solved, shapes, 1)
     assert np.linalg.norm(posed - offsets, axis=-1).mean() < 2e-5
     assert np.abs(solved - truth).mean() < 0.005
