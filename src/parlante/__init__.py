@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # so that editors and type checkers see what __getattr__ finds
-    from parlante.animation import Talker, TalkerSession, animate
+    from parlante.animation.animate import animate
+    from parlante.animation.talker import Talker, TalkerSession
     from parlante.core import Animation, Clip, Identity, InputError, Style, Topology
     from parlante.core.frames import AnimationInfo, FrameBlock
     from parlante.core.options import Liveliness, Picture

@@ -244,7 +244,7 @@ def test_an_existing_folder_is_never_touched(tmp_path: Path, capsys: pytest.Capt
         ("faceformer", ["--rate", "aligned", "--fps", "0"], "--fps must be positive"),
         ("faceformer", [*RATE, "--subjects", "Ann,"], "subjects must be 2 different names"),
         ("faceformer", [*RATE, "--subjects", ""], "subjects must be 2 different names"),
-        ("faceformer", [*RATE, "--stats", "stats.json"], "--stats is for textalker"),
+        ("faceformer", [*RATE, "--stats", "stats.json"], "takes no --stats"),
         ("faceformer", [*RATE, "--topology", "absent.ply"], "no such file: absent.ply"),
         ("faceformer", [*RATE, "--topology", "face.stl"], "face.stl as a template"),
     ],
@@ -365,7 +365,7 @@ def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixt
     ("change", "options", "wanted"),
     [
         ({}, [], "no such file tells its frame rate: give --fps"),
-        ({}, ["--fps", "25", "--rate", "aligned"], "hears by rule 'pairs', got --rate aligned"),
+        ({}, ["--fps", "25", "--rate", "aligned"], "has the rate rule 'pairs', got --rate aligned"),
         ({}, ["--fps", "30", "--controls", "a,b"], "leave out --controls"),
         ({"gru.bias_hh_l0": None, "extra": torch.ones(2)}, [], "missing (1): gru.bias_hh_l0|unexpected (1): extra"),
         ({"final_layer.bias": torch.ones(3)}, ["--fps", "30"], "of another shape (1): final_layer.bias (3,)"),

@@ -13,7 +13,7 @@ from parlante.audio.rates import RateRule
 from parlante.losses import disentanglement as apart
 from parlante.models.components.causal_decoder import memory_mask, temporal_bias
 from parlante.models.importing.keys import EMOTION, SPEECH
-from parlante.models.importing.keys import ptalker as sizes_told_by
+from parlante.models.ptalker.import_ import infer as sizes_told_by
 from parlante.models.ptalker.model import PTalker, PTalkerConfig
 from parlante.models.ptalker.objective import Outcome, TermWeights, objective
 from parlante.models.ptalker.reference import ReleasedRoll, roll_as_released

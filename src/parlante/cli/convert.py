@@ -13,13 +13,15 @@ EPILOG = """examples:
 
 Files are read with weights only: nothing in them is executed. Frame rate and subjects are filled in for the meshes of
 VOCASET and BIWI. What no file tells can be set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
-MODELS = ("faceformer", "talkingstyle", "ptalker", "codetalker", "facediffuser", "textalker")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = EPILOG
-    parser.add_argument("model", choices=MODELS, help="whose checkpoint it is")
+    from parlante.models.registry import families
+
+    models = [spec.name for spec in families().values() if spec.importer]
+    parser.add_argument("model", choices=models, help="whose checkpoint it is")
     parser.add_argument(
         "files",
         nargs="+",
@@ -45,63 +47,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Convert. Raises InputError for files that cannot be used; then nothing is written."""
-    from parlante.core import InputError, atomic_folder
+    from parlante.core import atomic_folder
     from parlante.core.files import check_new_folder
-    from parlante.models.importing.importer import import_released
-    from parlante.models.importing.templates import read_templates
+    from parlante.core.plugins import resolve
+    from parlante.models.importing.contract import Importer, ImportOptions
+    from parlante.models.registry import family
 
     check_new_folder(options.output)
-    settings = dict(_setting(text) for text in options.set)
-    if options.model == "textalker":
-        return _textalker(options, settings)
-    if options.stats is not None:
-        raise InputError(f"--stats is for textalker; a {options.model} has no motion statistics")
-    subjects = None if options.subjects is None else [name.strip() for name in options.subjects.split(",")]
-    templates = read_templates(options.topology)
-    talker = import_released(
-        options.model,
-        options.files,
+    importer: Importer = resolve(family(options.model).importer)
+    told = ImportOptions(
         rate=options.rate,
         fps=options.fps,
-        subjects=subjects,
-        settings=settings,
-        templates=templates,
+        subjects=None if options.subjects is None else [name.strip() for name in options.subjects.split(",")],
+        topology=options.topology,
         controls=options.controls.split(",") if options.controls else None,
+        stats=options.stats,
+        settings=dict(_setting(text) for text in options.set),
     )
-    for name, face in templates.neutrals.items():
-        if len(face) != talker.num_vertices:
-            raise InputError(
-                f"the face {name!r} of --topology has {len(face)} vertices, the checkpoint moves "
-                f"{talker.num_vertices}; give the template that it was trained with"
-            )
-    if len(templates.triangles) and templates.triangles.max() >= talker.num_vertices:
-        raise InputError(f"--topology names vertices beyond the {talker.num_vertices} of the checkpoint")
+    model = importer(options.files, told)
     with atomic_folder(options.output) as folder:
-        talker.save(folder, half=options.half)
-    _tell(talker, options.output)
-    return 0
-
-
-def _textalker(options: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from parlante.core import InputError, atomic_folder
-    from parlante.models.textalker.import_ import import_textalker, read_stats
-
-    given = [name for name in ("topology", "subjects", "rate", "controls", "fps") if getattr(options, name)]
-    if given:
-        raise InputError(f"textalker takes no --{given[0]}; faces are given to parlante animate as --identity FOLDER")
-    own = {} if options.stats is None else {"stats": read_stats(options.stats)}
-    talker = import_textalker(options.files, settings=settings, **own)
-    with atomic_folder(options.output) as folder:
-        talker.save(folder, half=options.half)
-    sizes, maps = talker.diffusion.config, talker.motion.config
-    count = sum(value.numel() for value in talker.state_dict().values())
-    print(f"{options.output}: textalker, {count / 1e6:.1f} M numbers, maps of {maps.img_size} px at 30 fps")
-    print(
-        f"  denoiser: width {sizes.width}, {sizes.layers} layers, {sizes.steps} steps, {sizes.frames} frames a window"
-    )
-    print(
-        f"  codebooks: {maps.codebook_size} and {talker.wrinkle.config.codebook_size} codes of {maps.emb_dim} numbers"
-    )
+        model.save(folder, half=options.half)
+    first, *more = model.describe()
+    print(f"{options.output}: {first}")
+    for line in more:
+        print(f"  {line}")
     return 0
 
 
@@ -115,23 +84,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, {"true": True, "false": False}[value] if value in ("true", "false") else int(value)
     except ValueError as error:
         raise InputError(f"--set wants a name and a whole number, true or false, got {text!r}") from error
-
-
-def _tell(talker: Any, output: Path) -> None:
-    config = talker.config
-    count = sum(value.numel() for value in talker.tensors().values())
-    rate = talker.config.rate or config.speech["rate"]
-    network = config.speech["network"]
-    moves = f"{len(config.controls)} rig controls" if config.controls else f"{talker.num_vertices} vertices"
-    print(f"{output}: {config.model}, {count / 1e6:.1f} M numbers, {moves} at {config.fps:g} fps")
-    family = config.family
-    clock = f"{family.steps} diffusion steps" if config.model == "facediffuser" else f"period {family.period}"
-    print(f"  width {family.width}, {family.layers} decoder layers, {clock}")
-    print(
-        f"  speech: {network['num_hidden_layers']} layers of {network['hidden_size']}, rate rule {rate['kind']}, "
-        f"{rate['steps_per_frame']} step(s) a frame"
-    )
-    print(f"  speakers: {', '.join(config.subjects) or 'none'}")
-    faces = list(talker.templates.neutrals)
-    if not config.controls:
-        print(f"  faces at rest: {', '.join(faces)}" if faces else "  no face at rest: give one with --topology")

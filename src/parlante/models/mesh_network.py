@@ -434,6 +434,25 @@ class MeshNetwork(nn.Module):
         own = self._sampling(neutral, 1, steps, generator) if self.family.solver_steps else {}
         return MeshNetworkSession(self, self.family.session(self._codes(style, 1), **own), neutral.to(self._like))
 
+    def describe(self) -> list[str]:
+        """A few lines about it, for people."""
+        config, family = self.config, self.config.family
+        count = sum(value.numel() for value in self.tensors().values())
+        rate, network = config.rate or config.speech["rate"], config.speech["network"]
+        moves = f"{len(config.controls)} rig controls" if config.controls else f"{self.num_vertices} vertices"
+        clock = f"{family.steps} diffusion steps" if self.family.solver_steps else f"period {family.period}"
+        lines = [
+            f"{config.model}, {count / 1e6:.1f} M numbers, {moves} at {config.fps:g} fps",
+            f"width {family.width}, {family.layers} decoder layers, {clock}",
+            f"speech: {network['num_hidden_layers']} layers of {network['hidden_size']}, rate rule {rate['kind']}, "
+            f"{rate['steps_per_frame']} step(s) a frame",
+            f"speakers: {', '.join(config.subjects) or 'none'}",
+        ]
+        if not config.controls:
+            faces = list(self.templates.neutrals)
+            lines.append(f"faces at rest: {', '.join(faces)}" if faces else "no face at rest: give one with --topology")
+        return lines
+
     # -- files
 
     def tensors(self) -> dict[str, Tensor]:

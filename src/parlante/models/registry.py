@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from parlante.models.talker import SpeechModel
 
 MOTION_LOADER = "parlante.models.motion_families:load"
-MOTION_IMPORTER = "parlante.models.importing.importer:import_released"
 MOTION_SCHEME = "parlante.training.schemes.autoregressive:stage"
 
 
@@ -37,7 +36,7 @@ class FamilySpec:
     loader: str = MOTION_LOADER
     """Function (folder, device) -> SpeechModel of a checkpoint folder whose `model` is this name."""
     importer: str = ""
-    """Function that reads the authors' released files; empty: there are none."""
+    """An `importing.contract.Importer`, which reads the authors' released files; empty: there are none."""
     scheme: str = MOTION_SCHEME
     """Function (spec) -> `training.engine.stage.Stage`: the training of recipes whose `stage` is this name; empty:
     there is none of the whole model."""
@@ -57,7 +56,7 @@ _OURS = (
         title="TexTalker (CVPR 2025)",
         on_coordinates=False,
         loader="parlante.models.textalker.head_generator:load",
-        importer="parlante.models.textalker.import_:import_textalker",
+        importer="parlante.models.textalker.import_:IMPORTER",
         scheme="",
         shipped=True,
     ),
@@ -75,7 +74,7 @@ _OURS = (
         network="parlante.models.talkingstyle.model:TalkingStyle",
         config="parlante.models.talkingstyle.model:TalkingStyleConfig",
         title="TalkingStyle (TVCG 2024)",
-        importer=MOTION_IMPORTER,
+        importer="parlante.models.talkingstyle.import_:IMPORTER",
         shipped=True,
     ),
     FamilySpec(
@@ -83,7 +82,7 @@ _OURS = (
         network="parlante.models.ptalker.model:PTalker",
         config="parlante.models.ptalker.model:PTalkerConfig",
         title="PTalker (ACM MM 2025)",
-        importer=MOTION_IMPORTER,
+        importer="parlante.models.ptalker.import_:IMPORTER",
         scheme="parlante.training.schemes.ptalker:stage",
         shipped=True,
     ),
@@ -92,7 +91,7 @@ _OURS = (
         network="parlante.models.faceformer.model:FaceFormer",
         config="parlante.models.faceformer.model:FaceFormerConfig",
         title="FaceFormer (CVPR 2022)",
-        importer=MOTION_IMPORTER,
+        importer="parlante.models.faceformer.import_:IMPORTER",
         shipped=True,
     ),
     FamilySpec(
@@ -100,7 +99,7 @@ _OURS = (
         network="parlante.models.facediffuser.model:FaceDiffuser",
         config="parlante.models.facediffuser.model:FaceDiffuserConfig",
         title="FaceDiffuser (MIG 2023)",
-        importer=MOTION_IMPORTER,
+        importer="parlante.models.facediffuser.import_:IMPORTER",
         scheme="parlante.training.schemes.facediffuser:stage",
         shipped=True,
     ),
@@ -109,7 +108,7 @@ _OURS = (
         network="parlante.models.codetalker.model:CodeTalker",
         config="parlante.models.codetalker.model:CodeTalkerConfig",
         title="CodeTalker (CVPR 2023)",
-        importer=MOTION_IMPORTER,
+        importer="parlante.models.codetalker.import_:IMPORTER",
         scheme="parlante.training.schemes.codetalker:stage",
     ),
 )

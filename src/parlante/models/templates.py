@@ -38,6 +38,17 @@ class Templates:
             raise InputError(f"{where}: uv is no table of finite numbers (U, 2)")
         return self
 
+    def check_fit(self, num_vertices: int) -> None:
+        """Raises InputError for a face or triangles of another mesh than one of so many vertices."""
+        for name, face in self.neutrals.items():
+            if len(face) != num_vertices:
+                raise InputError(
+                    f"the face {name!r} of --topology has {len(face)} vertices, the checkpoint moves {num_vertices}; "
+                    "give the template that it was trained with"
+                )
+        if len(self.triangles) and self.triangles.max() >= num_vertices:
+            raise InputError(f"--topology names vertices beyond the {num_vertices} of the checkpoint")
+
     def save(self, path: Path) -> None:
         """One `.npz` of plain arrays."""
         names = list(self.neutrals)

@@ -13,6 +13,7 @@ from torch import Tensor
 from parlante.audio.rates import RateRule
 from parlante.core import InputError
 from parlante.models.importing.keys import SPEECH
+from parlante.models.importing.motion_import import SETS, MotionImporter, PublishedSet
 
 _RIG_NAMES = (("rnn.", "gru."), ("out.", "final_layer."), ("embed_timestep.time_embed.", "time_mlp."))
 _TABLES = ("sequence_pos_encoder.pe", "embed_timestep.sequence_pos_encoder.pe")
@@ -30,11 +31,6 @@ def family_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def is_one(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether names such as these are a FaceDiffuser's, of vertices or of a rig."""
-    return "cond_projection.weight" in tensors or any(name.startswith("embed_timestep.") for name in tensors)
-
-
 def rate(wish: str | None, fps: float | None, source: str) -> tuple[RateRule, float]:
     """The rule after the encoder and the frame rate: pairs of features at 25 fps, resampled to two a frame elsewhere.
 
@@ -44,7 +40,7 @@ def rate(wish: str | None, fps: float | None, source: str) -> tuple[RateRule, fl
         raise InputError(f"{source} is of no published mesh, and no such file tells its frame rate: give --fps")
     kind = "pairs" if fps == 25.0 else "aligned"
     if wish not in (None, kind):
-        raise InputError(f"a facediffuser at {fps:g} frames per second hears by rule {kind!r}, got --rate {wish}")
+        raise InputError(f"a facediffuser at {fps:g} frames per second has the rate rule {kind!r}, got --rate {wish}")
     if kind == "pairs":
         return RateRule(kind="pairs", steps_per_frame=_STEPS_PER_FRAME), fps
     return RateRule(kind="aligned", fps=_STEPS_PER_FRAME * fps, steps_per_frame=_STEPS_PER_FRAME), fps
@@ -83,3 +79,16 @@ def infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if projected:
         fields["kernel"] = size("input_projection.1.weight", 2) | 1
     return fields
+
+
+MULTIFACE = PublishedSet(18516, "aligned", 30.0, ("2", "3", "6", "7", "9", "10", "11", "12", "13"), "multiface")
+IMPORTER = MotionImporter(
+    family="facediffuser",
+    infer=infer,
+    signatures={"facediffuser": "cond_projection.weight", "facediffuser, rig": "embed_timestep."},
+    sets=(*SETS, MULTIFACE),
+    rename=family_tensors,
+    rate=rate,
+    periodic=False,
+    rate_after_encoder=True,
+)

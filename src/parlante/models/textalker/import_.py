@@ -19,7 +19,8 @@ from parlante.geometry.uv.motion_map import PUBLISHED_STATS, MotionStats
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
-from parlante.models.importing.importer import to_new_names
+from parlante.models.importing.contract import ImportOptions
+from parlante.models.importing.motion_import import to_new_names
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
@@ -58,6 +59,17 @@ class ReleasedTexTalker(nn.Module):
     def latents(self) -> list[tuple[int, int, int]]:
         """(C, h, w) of motion and of wrinkles."""
         return [(c.emb_dim, c.latent_size, c.latent_size) for c in (self.motion.config, self.wrinkle.config)]
+
+    def describe(self) -> list[str]:
+        """A few lines about it, for people."""
+        sizes, maps, wrinkle = self.diffusion.config, self.motion.config, self.wrinkle.config
+        count = sum(value.numel() for value in self.state_dict().values())
+        return [
+            f"textalker, {count / 1e6:.1f} M numbers, maps of {maps.img_size} px at 30 fps",
+            f"denoiser: width {sizes.width}, {sizes.layers} layers, {sizes.steps} steps, "
+            f"{sizes.frames} frames a window",
+            f"codebooks: {maps.codebook_size} and {wrinkle.codebook_size} codes of {maps.emb_dim} numbers",
+        ]
 
     def save(self, folder: Path | str, *, half: bool = False) -> Path:
         """Write a checkpoint folder."""
@@ -206,3 +218,13 @@ def read_stats(path: Path | str) -> MotionStats:
         raise InputError(
             f"{path} holds no motion statistics ({error}); wanted a json of gmin_0..2, gmax_0..2 and scale"
         ) from error
+
+
+def _import(files: Sequence[Path | str], options: ImportOptions) -> ReleasedTexTalker:
+    """The `Importer` of this family."""
+    options.allow("textalker", "stats", "settings")
+    own = {} if options.stats is None else {"stats": read_stats(options.stats)}
+    return import_textalker(files, settings=options.settings, **own)
+
+
+IMPORTER = _import

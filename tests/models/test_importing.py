@@ -16,12 +16,15 @@ from safetensors.torch import load_file, save_file
 
 from parlante.audio.encoders.networks import infer_config
 from parlante.core import InputError
+from parlante.core.plugins import resolve
 from parlante.core.restricted_pickle import read_pickle
 from parlante.models.checkpoint import differences
+from parlante.models.codetalker.import_ import infer_autoencoder
 from parlante.models.components.causal_decoder import periodic_positions
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
 from parlante.models.registry import build
+from parlante.models.registry import family as find_family
 
 
 def weights() -> "OrderedDict[str, torch.Tensor]":
@@ -296,7 +299,7 @@ def test_sound_to_vertices_as_the_authors_code(
     shared: Path, tmp_path: Path, model: str, fixture: str, rate: str, fps: float
 ) -> None:
     pytest.importorskip("transformers")
-    from parlante.models.importing.importer import import_released
+    from parlante.models.importing.motion_import import import_checkpoint
     from parlante.models.mesh_network import MeshNetwork
 
     golden = load_file(shared / "parity" / model / f"{fixture}.safetensors")
@@ -304,7 +307,7 @@ def test_sound_to_vertices_as_the_authors_code(
     state = {name.removeprefix("state/"): value for name, value in golden.items() if name.startswith("state/")}
     torch.save(state, tmp_path / "published.pth")
     heads = {"speech.heads": 4} | ({"emotion.heads": 4} if model == "ptalker" else {})
-    imported = import_released(model, [tmp_path / "published.pth"], rate=rate, fps=fps, settings=heads)
+    imported = import_checkpoint(model, [tmp_path / "published.pth"], rate=rate, fps=fps, settings=heads)
     talker = MeshNetwork.from_pretrained(imported.save(tmp_path / "talker"))
     speaker = talker.config.subjects[int(golden["in/one_hot"].argmax())]
     audio, face = golden["in/audio"].reshape(1, -1), golden["in/template"].reshape(-1, 3)
@@ -336,10 +339,10 @@ def test_sizes_and_names_of_the_published_files(shared: Path, name: str) -> None
     tensors = _full_size(shared, name, period)
     found_period, rest = keys.take_tables(tensors, name)
     _, family = keys.split(keys.split(rest, keys.SPEECH)[1], keys.EMOTION)
-    sizes = keys.INFER[model](rest) | {"period": found_period}
+    sizes = resolve(find_family(model).importer).infer(rest) | {"period": found_period}
     if model == "codetalker":
         first = keys.take_tables(_full_size(shared, name.replace("stage2", "stage1"), period), name)[1]
-        sizes["autoencoder"] = keys.codetalker_stage1(first)
+        sizes["autoencoder"] = infer_autoencoder(first)
         family |= {f"autoencoder.{key}": value for key, value in first.items()}
     assert (sizes["motion_dim"], found_period, sizes["subjects"], sizes["layers"]) == (motion, period, subjects, layers)
     with torch.device("meta"):
