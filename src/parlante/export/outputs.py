@@ -74,8 +74,8 @@ def save(
 ) -> None:
     """Write an animation to files.
 
-    outputs: paths, whose suffixes choose the formats (`parlante export --formats` lists them). picture: how pictures and
-    videos look. fidelity: how closely the motion is kept where a format can choose. Raises InputError as
+    outputs: paths, whose suffixes choose the formats (`parlante export --formats` lists them). picture: how pictures
+    and videos look. fidelity: how closely the motion is kept where a format can choose. Raises InputError as
     `check_outputs`, and where the animation lacks what a format needs.
     """
     paths = check_outputs(outputs)
