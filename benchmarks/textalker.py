@@ -28,7 +28,7 @@ from uv import published_bake, sheet_obj
 
 from parlante.core import Topology
 from parlante.geometry.obj import read_obj, read_vertices
-from parlante.geometry.uv import PUBLISHED_STATS, BakeTable, apply_ratio, motion_maps, offsets_from_maps
+from parlante.geometry.uv import REFERENCE_STATS, BakeTable, apply_ratio, motion_maps, offsets_from_maps
 from parlante.geometry.uv.reference import read_offsets as published_offsets
 from parlante.models.components.aligned import alignment_mask
 from parlante.models.cpu.vqgan import FastVQGAN, has_bfloat16
@@ -67,8 +67,8 @@ def recovered_slowly(
 ) -> NDArray[np.float64]:
     """Motion map (H, H, 3) -> vertices (V, 3), vertex by vertex: bilinear at each uv, black 2 x 2 blocks moved away."""
     size, made = len(values), []
-    low = PUBLISHED_STATS.minimum
-    span = [high - at for high, at in zip(PUBLISHED_STATS.maximum, low, strict=True)]
+    low = REFERENCE_STATS.minimum
+    span = [high - at for high, at in zip(REFERENCE_STATS.maximum, low, strict=True)]
     for rest, places in zip(neutral, uvs, strict=True):
         total, count = [0.0, 0.0, 0.0], 0
         for u, v in places:
@@ -116,7 +116,7 @@ def mesh_parts(example: Path | None, repeats: int) -> dict[str, tuple[float, flo
         drawn = published_bake(path, rest - moved)
     table = BakeTable(topology, 512)
     offsets = torch.from_numpy(np.repeat(moved[None], BATCH, 0).astype(np.float32))
-    maps = motion_maps(offsets, table, PUBLISHED_STATS).contiguous()  # planes, as a decoder gives them
+    maps = motion_maps(offsets, table, REFERENCE_STATS).contiguous()  # planes, as a decoder gives them
     uvs: list[list[tuple[float, float]]] = [[] for _ in range(count)]
     for vertex, corner in zip(topology.triangles.ravel(), topology.uv_triangles.ravel(), strict=True):
         place = tuple(topology.uv[corner].tolist())
@@ -124,11 +124,11 @@ def mesh_parts(example: Path | None, repeats: int) -> dict[str, tuple[float, flo
             uvs[vertex].append(place)
     listed = rest.tolist()
     check = published_offsets(drawn, topology)
-    assert np.abs(recovered_slowly(drawn, uvs, listed) - rest - PUBLISHED_STATS.denormalise(check)).max() < 1e-6
+    assert np.abs(recovered_slowly(drawn, uvs, listed) - rest - REFERENCE_STATS.denormalise(check)).max() < 1e-6
     recover_slow = seconds(lambda: recovered_slowly(drawn, uvs, listed), max(1, repeats // 2))
-    bake = seconds(lambda: motion_maps(offsets, table, PUBLISHED_STATS), 3 * repeats + 1) / BATCH
-    recover = seconds(lambda: offsets_from_maps(maps, table, PUBLISHED_STATS, refine=0), 3 * repeats + 1) / BATCH
-    refined = seconds(lambda: offsets_from_maps(maps, table, PUBLISHED_STATS), 3 * repeats + 1) / BATCH
+    bake = seconds(lambda: motion_maps(offsets, table, REFERENCE_STATS), 3 * repeats + 1) / BATCH
+    recover = seconds(lambda: offsets_from_maps(maps, table, REFERENCE_STATS, refine=0), 3 * repeats + 1) / BATCH
+    refined = seconds(lambda: offsets_from_maps(maps, table, REFERENCE_STATS), 3 * repeats + 1) / BATCH
     return {
         "bake": (bake_slow, bake),
         "bake, reading the OBJ": (bake_slow, bake + reading),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from parlante.core import Topology
 from parlante.geometry.obj import read_obj, read_vertices
 from parlante.geometry.uv import (
-    PUBLISHED_STATS,
+    REFERENCE_STATS,
     BakeTable,
     _raster,
     apply_ratio,
@@ -91,7 +91,7 @@ def published_bake(path: Path, neutral: NDArray[np.float64]) -> NDArray[np.float
             owner[tuple(uvs[corner])] = vertex
         corners = [corner for _, corner in face]
         triangles += [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
-    offsets = PUBLISHED_STATS.normalise(np.array(vertices) - neutral)
+    offsets = REFERENCE_STATS.normalise(np.array(vertices) - neutral)
     colours = np.array([offsets[owner[tuple(uv)]] for uv in uvs], np.float32)
     texel = np.array([[u * (SIZE - 1), SIZE - 1 - v * (SIZE - 1)] for u, v in uvs], np.float32)
     number = np.array(triangles)
@@ -105,7 +105,7 @@ def published_recovery(
 ) -> str:
     """Motion map -> OBJ text, vertex by vertex. (No vertex of the sheet is near the background.)"""
     lines = []
-    low, span = np.array(PUBLISHED_STATS.minimum), np.subtract(PUBLISHED_STATS.maximum, PUBLISHED_STATS.minimum)
+    low, span = np.array(REFERENCE_STATS.minimum), np.subtract(REFERENCE_STATS.maximum, REFERENCE_STATS.minimum)
     for vertex, rest in enumerate(neutral):
         read = []
         for u, v in uvs[vertex]:
@@ -136,10 +136,10 @@ def compare(repeats: int) -> dict[str, float]:
         drawn = published_bake(path, neutral)
     table = BakeTable(topology, SIZE)
     offsets = torch.from_numpy(np.repeat(frame[None], FRAMES, 0).astype(np.float32))
-    maps = motion_maps(offsets, table, PUBLISHED_STATS)
+    maps = motion_maps(offsets, table, REFERENCE_STATS)
     planes = maps.contiguous()
-    published = BakeTable(topology, SIZE, published=True)
-    exact = motion_maps(offsets[:1], published, PUBLISHED_STATS)[0].permute(1, 2, 0).numpy()
+    published = BakeTable(topology, SIZE, reference=True)
+    exact = motion_maps(offsets[:1], published, REFERENCE_STATS)[0].permute(1, 2, 0).numpy()
     assert np.abs(drawn - exact * published.covered[..., None])[4:-4, 4:-4].max() < 1e-4
     corners: dict[int, list[tuple[float, float]]] = {}
     for vertex, corner in zip(topology.triangles.ravel(), topology.uv_triangles.ravel()):
@@ -149,23 +149,23 @@ def compare(repeats: int) -> dict[str, float]:
     skin = np.random.default_rng(0).integers(30, 220, (2, SIZE, SIZE, 3)).astype(np.float32) / 255
     return {
         "published bake": bake,
-        "bake": milliseconds(lambda: motion_maps(offsets, table, PUBLISHED_STATS), 3 * repeats) / FRAMES,
+        "bake": milliseconds(lambda: motion_maps(offsets, table, REFERENCE_STATS), 3 * repeats) / FRAMES,
         "read OBJ": parse,
         "published recovery": milliseconds(
             lambda: published_recovery(drawn, neutral, corners, tail), max(1, repeats // 3)
         ),
-        "recover": milliseconds(lambda: offsets_from_maps(maps, table, PUBLISHED_STATS, refine=0), 3 * repeats)
+        "recover": milliseconds(lambda: offsets_from_maps(maps, table, REFERENCE_STATS, refine=0), 3 * repeats)
         / FRAMES,
-        "recover, one round": milliseconds(lambda: offsets_from_maps(maps, table, PUBLISHED_STATS), 3 * repeats)
+        "recover, one round": milliseconds(lambda: offsets_from_maps(maps, table, REFERENCE_STATS), 3 * repeats)
         / FRAMES,
         "recover from planes": milliseconds(
-            lambda: offsets_from_maps(planes, table, PUBLISHED_STATS, refine=0), 3 * repeats
+            lambda: offsets_from_maps(planes, table, REFERENCE_STATS, refine=0), 3 * repeats
         )
         / FRAMES,
         "table, once": milliseconds(lambda: BakeTable(topology, SIZE), 2),
         "wrinkle map from a frame": milliseconds(lambda: ratio.wrinkle_from_frames(skin[1], skin[0]), repeats),
-        "published round trip, mean 1e-6 units": 1e6 * round_trip(frame[None], published, PUBLISHED_STATS).mean,
-        "our round trip, mean 1e-6 units": 1e6 * round_trip(frame[None], table, PUBLISHED_STATS).mean,
+        "published round trip, mean 1e-6 units": 1e6 * round_trip(frame[None], published, REFERENCE_STATS).mean,
+        "our round trip, mean 1e-6 units": 1e6 * round_trip(frame[None], table, REFERENCE_STATS).mean,
     }
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from parlante.audio.encoders.phonetic import CURVE_SCALES, DIM, FEATURES, STEP, PhoneticConfig, PhoneticEncoder
+from parlante.audio.encoders.phonetic import DIM, FEATURES, STEP, WEIGHT_SCALES, PhoneticConfig, PhoneticEncoder
+from parlante.audio.encoders.transformers import load_speech_encoder
 from parlante.audio.logmel import LogMel, running_normalise
 from parlante.audio.phones import PHONES
 from parlante.audio.prosody import voicing_and_pitch
@@ -30,7 +31,7 @@ def test_fifty_features_a_second(shipped):
     for samples in (0, 100, 320, 16000, 16319, 16320):
         assert shipped(torch.zeros(2, samples)).shape == (2, samples // STEP, DIM)
     assert [s.stop for s in FEATURES.values()][-1] == DIM
-    assert FEATURES["curves"].stop - FEATURES["curves"].start == len(CURVE_SCALES)
+    assert FEATURES["weights"].stop - FEATURES["weights"].start == len(WEIGHT_SCALES)
     with pytest.raises(ValueError, match=r"\(16000,\)"):
         shipped(torch.zeros(16000))
 
@@ -97,7 +98,7 @@ def test_silence_is_silence(shipped):
     for level in (0.0, 1e-4, 3e-3):
         out = shipped.encode((level * rng.standard_normal(48000)).astype(np.float32))
         assert out[:, FEATURES["phones"]][:, 0].mean() > 0.8, level
-        assert out[:, FEATURES["curves"]][:, 0].mean() < 0.12
+        assert out[:, FEATURES["weights"]][:, 0].mean() < 0.12
 
 
 def test_hears_a_voice(shipped):
@@ -151,3 +152,11 @@ def test_saved_and_loaded(tmp_path):
     audio = torch.from_numpy(speechlike(1.0))[None]
     with torch.no_grad():
         torch.testing.assert_close(encoder(audio), again(audio), atol=5e-3, rtol=0)
+
+
+def test_frame_offsets_of_older_config_files_are_called_taps():
+    spec = load_speech_encoder({"encoder": "phonetic", "fps": 25.0, "frame_offsets": [-0.04, 0.0]}).spec()
+    older = {"taps" if key == "frame_offsets" else key: value for key, value in spec.items()}
+    assert load_speech_encoder(older).spec() == spec
+    with pytest.raises(InputError, match="one offset at least"):
+        load_speech_encoder({**spec, "frame_offsets": []})

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from parlante.audio.rates import PUBLISHED, RateRule, change_rate
+from parlante.audio.rates import REFERENCE_RULES, RateRule, change_rate
 from parlante.core import InputError
 
-THIRTY = PUBLISHED["aligned30"]
-PAIRS = PUBLISHED["pairs25"]
+THIRTY = REFERENCE_RULES["aligned30"]
+PAIRS = REFERENCE_RULES["pairs25"]
 
 
 @pytest.mark.parametrize("length, steps", [(2, 1), (49, 29), (50, 30), (205, 122), (410, 245), (820, 491), (1615, 968)])
@@ -51,7 +51,9 @@ def test_pairs_drop_the_odd_one_then_cut(length, frames, steps):
 
 def test_no_change():
     x = torch.randn(1, 49, 2)
-    assert change_rate(x, PUBLISHED["none"], 7) is not None and torch.equal(change_rate(x, PUBLISHED["none"], 7), x)
+    assert change_rate(x, REFERENCE_RULES["none"], 7) is not None and torch.equal(
+        change_rate(x, REFERENCE_RULES["none"], 7), x
+    )
 
 
 @pytest.mark.parametrize("rule, length, frames", [(THIRTY, 1, None), (PAIRS, 1, None), (THIRTY, 0, 5), (THIRTY, 9, 0)])
@@ -71,7 +73,7 @@ def test_gradient_reaches_the_features():
     assert torch.autograd.gradcheck(lambda x: change_rate(x, THIRTY), (x,))
 
 
-@pytest.mark.parametrize("rule", PUBLISHED.values(), ids=PUBLISHED)
+@pytest.mark.parametrize("rule", REFERENCE_RULES.values(), ids=REFERENCE_RULES)
 def test_rules_survive_a_config_file(rule):
     assert RateRule.from_dict(rule.to_dict()) == rule
 

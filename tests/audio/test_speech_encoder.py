@@ -16,7 +16,7 @@ from parlante.audio.encoders.transformers import (
     time_spans,
 )
 from parlante.audio.encoders.weight_norm import to_new, to_old
-from parlante.audio.rates import PUBLISHED, RateRule
+from parlante.audio.rates import REFERENCE_RULES, RateRule
 from parlante.core import InputError, MissingExtra
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched:UserWarning")  # WavLM's masks, in torch
@@ -32,8 +32,8 @@ LAYOUTS = [
     {"model_type": "wavlm", **LARGE},
 ]
 NAMES = [f"{n['model_type']}-{'large' if n['conv_bias'] else 'base'}" for n in LAYOUTS]
-THIRTY, PAIRS = PUBLISHED["aligned30"], PUBLISHED["pairs25"]
-RULES = {**PUBLISHED, "squeezed": RateRule(kind="centred", fps=60.0, steps_per_frame=2, keep_fps=30.0)}
+THIRTY, PAIRS = REFERENCE_RULES["aligned30"], REFERENCE_RULES["pairs25"]
+RULES = {**REFERENCE_RULES, "squeezed": RateRule(kind="centred", fps=60.0, steps_per_frame=2, keep_fps=30.0)}
 
 
 def tiny(layout: dict) -> dict:
@@ -166,6 +166,9 @@ def test_windows_of_long_sound(network):
     assert torch.allclose(windowed[1:, : alone.shape[1]], alone, atol=1e-9)
     far = make(network, window_s=1.0, context_s=6.0).double()(audio, lengths=lengths)
     assert torch.allclose(far, whole, atol=1e-9)
+    config = make(network, context_s=1.0).double()  # the same, asked of one call; the encoder stays as it is
+    assert torch.equal(config(audio, lengths=lengths, window_s=1.0), windowed)
+    assert torch.equal(config(audio, lengths=lengths), whole)
 
 
 def test_training_masks_time_after_the_change_of_rate_and_leaves_convolutions_alone():

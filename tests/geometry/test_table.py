@@ -120,8 +120,8 @@ def test_published_rasteriser(shared: Path, name: str) -> None:
     topology = Topology(
         name, len(case["in/vertices"]), triangles(case["in/faces"]), case["in/uv"], triangles(case["in/uv_faces"])
     )
-    table = BakeTable(topology, config["resolution"], published=True)
-    stats = MotionStats.from_published(config["stat"])
+    table = BakeTable(topology, config["resolution"], reference=True)
+    stats = MotionStats.from_reference(config["stat"])
     values = stats.normalise(case["in/offsets"])
     made = table.bake_array(values[None])[0] * table.covered[..., None]
     difference = np.abs(made - case["out/map"])

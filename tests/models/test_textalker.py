@@ -184,7 +184,7 @@ def test_basis_is_exact_within_its_span():
 def test_align_reads_exact_times():
     """A feature that is a line in time is read as that line."""
     centres = (torch.arange(100) + 0.5) / 50
-    heard = align(centres.view(1, -1, 1), 50, taps=(-0.02, 0.0, 0.02))
+    heard = align(centres.view(1, -1, 1), 50, frame_offsets=(-0.02, 0.0, 0.02))
     frames = torch.arange(50) / 30
     inside = slice(2, 50)
     for column, tap in enumerate((-0.02, 0.0, 0.02)):

@@ -48,8 +48,8 @@ def case(request, shared):
 def made(case):
     """Our map by the published rule, background zero."""
     arrays, sizes, topology = case
-    table = BakeTable(topology, sizes["resolution"], published=True)
-    values = MotionStats.from_published(sizes["stat"]).normalise(arrays["in/offsets"])
+    table = BakeTable(topology, sizes["resolution"], reference=True)
+    values = MotionStats.from_reference(sizes["stat"]).normalise(arrays["in/offsets"])
     return table.bake_array(values[None])[0] * table.covered[..., None], table
 
 
@@ -71,7 +71,7 @@ def test_vertices_read_back(case, made):
     arrays, sizes, topology = case
     if "out/recovered_offsets" not in arrays:
         pytest.skip("this fixture has no recovered mesh")
-    stats = MotionStats.from_published(sizes["stat"])
+    stats = MotionStats.from_reference(sizes["stat"])
     values = arrays.get("out/map", made[0])
     ours = stats.denormalise(read_offsets(values, topology))
     error = np.abs(ours - arrays["out/recovered_offsets"]).max(-1)
@@ -84,7 +84,7 @@ def test_vertices_read_back(case, made):
 def test_right_grid_loses_less_than_the_published_one(case, made):
     """Half the mean error at least; on the published template at 512 it is a tenth."""
     arrays, sizes, topology = case
-    stats, offsets = MotionStats.from_published(sizes["stat"]), arrays["in/offsets"][None]
+    stats, offsets = MotionStats.from_reference(sizes["stat"]), arrays["in/offsets"][None]
     theirs = round_trip(offsets, made[1], stats)
     ours = round_trip(offsets, BakeTable(topology, sizes["resolution"]), stats)
     assert ours.mean < 0.5 * theirs.mean and ours.p99 < theirs.p99

@@ -52,7 +52,7 @@ def ours(case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     assert case.mode == "module", f"{case}: unknown mode {case.mode}"
     if case.name == "convolution_stack":
         network = encoder(case, RateRule(), dtype)
-        return {name.removeprefix("audio_"): network.hear(audio) for name, audio in given.items()}
+        return {name.removeprefix("audio_"): network.local_features(audio) for name, audio in given.items()}
     if case.name == "interpolation":
         return interpolation(case, dtype)
     assert case.name == "normalise", f"{case}: unknown"

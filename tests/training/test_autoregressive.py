@@ -71,7 +71,7 @@ def test_features_are_those_of_the_talker(tiny_corpus: Path, basis_file: Path, t
     heard = store.hear(at, np.zeros_like(at), taps)
     audio = SynthTalk(tiny_corpus).take(clip["number"]).audio
     features = torch.from_numpy(PhoneticEncoder.from_pretrained().encode(audio))[None]
-    direct = align(features, clip["frames"], fps=30, taps=[tap / (30 * GRID) for tap in taps])[0]
+    direct = align(features, clip["frames"], fps=30, frame_offsets=[tap / (30 * GRID) for tap in taps])[0]
     assert np.allclose(heard[3:-4], direct[3:-4], atol=2e-3)
 
 

@@ -11,7 +11,7 @@ from families import PowerCut, power_cut, same
 from safetensors.torch import load_file
 from tiny import arguments
 
-from parlante.audio.encoders.phonetic import CURVE_SCALES, GATES, PhoneticEncoder
+from parlante.audio.encoders.phonetic import GATES, WEIGHT_SCALES, PhoneticEncoder
 from parlante.audio.phones import PHONES, Phone
 from parlante.cli.train import run as train
 from parlante.core import InputError
@@ -61,7 +61,7 @@ def run(corpus, out, *changes):
 
 
 def test_the_same_curves_in_corpus_and_encoder():
-    assert (*CURVE_SCALES, *GATES) == CURVES
+    assert (*WEIGHT_SCALES, *GATES) == CURVES
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

@@ -1,1 +1,1 @@
-"""Sound in, features out: reading recordings, log-mels, prosody, the phonetic encoder."""
+"""Audio in, features out: reading recordings, log-mels, prosody, the phonetic encoder."""

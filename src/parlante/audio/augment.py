@@ -142,10 +142,10 @@ def record(wave: Wave, rng: np.random.Generator, babble: Wave | None = None, *, 
     return np.asarray(wave + np.float32(1e-5) * rng.standard_normal(len(wave), np.float32), np.float32)
 
 
-def hearings(wave: Wave, count: int, *, seed: int, number: int, strength: float) -> Iterator[tuple[Wave, float]]:
+def augmented_views(wave: Wave, count: int, *, seed: int, number: int, strength: float) -> Iterator[tuple[Wave, float]]:
     """A clip (N,) as it is, then `count` times recoloured and re-recorded; each with its speed.
 
-    What is heard depends on `seed` and on the clip's `number` in its corpus alone, and on `strength`, as in `record`.
+    What comes out depends on `seed` and on the clip's `number` in its corpus alone, and on `strength`, as in `record`.
     """
     yield wave, 1.0
     for variant in range(1, count + 1):

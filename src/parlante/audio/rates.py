@@ -1,4 +1,4 @@
-"""How many speech features a model hears per second, and which of them belong to a frame.
+"""How many speech features a model gets per second, and which of them belong to a frame.
 
 Speech networks give 50 features a second; a published model changes that to its own rate between the network's
 convolutions and its transformer, each in its own way. The ways are data here (`RateRule`), so that no network knows the
@@ -36,10 +36,10 @@ class RateRule:
     fps: float = FEATURE_RATE
     """Steps per second that `aligned` and `centred` make."""
     steps_per_frame: int = 1
-    """Consecutive steps that one motion frame hears; 2 for `pairs`."""
+    """Consecutive steps that belong to one motion frame; 2 for `pairs`."""
     keep_fps: float | None = None
     """`centred` only: the rate by which the features to keep are counted; None: `fps`. Counting at half the rate keeps
-    up to twice the sound and squeezes it into the frames (a published model does)."""
+    up to twice the audio and squeezes it into the frames (a published model does)."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -92,7 +92,7 @@ class RateRule:
         return steps // self.steps_per_frame
 
 
-PUBLISHED: dict[str, RateRule] = {
+REFERENCE_RULES: dict[str, RateRule] = {
     "aligned30": RateRule(kind="aligned", fps=30.0),
     "pairs25": RateRule(kind="pairs", steps_per_frame=2),
     "aligned60": RateRule(kind="aligned", fps=60.0),
@@ -105,7 +105,7 @@ def change_rate(features: Tensor, rule: RateRule, frames: int | None = None) -> 
     """Apply a rule: (B, L, C) -> (B, S, C) with S = rule.steps(L, frames).
 
     Positions are computed in double precision, so float32 features do not lose time on long clips. Raises ValueError on
-    another shape and InputError where the sound is too short for a single step.
+    another shape and InputError where the audio is too short for a single step.
     """
     if features.ndim != 3:
         raise ValueError(f"features must be (B, L, C), got {tuple(features.shape)}")
@@ -114,8 +114,8 @@ def change_rate(features: Tensor, rule: RateRule, frames: int | None = None) -> 
     if steps < 1 or length < 1:
         asked = "" if frames is None else f" for {frames} frames"
         raise InputError(
-            f"the sound is too short: {length} speech features at {FEATURE_RATE:g} per second make no step{asked} "
-            f"under rate rule {rule.kind!r} at {rule.fps:g} per second; use at least 0.1 s of sound"
+            f"the audio is too short: {length} speech features at {FEATURE_RATE:g} per second make no step{asked} "
+            f"under rate rule {rule.kind!r} at {rule.fps:g} per second; use at least 0.1 s of audio"
         )
     if rule.kind in ("none", "pairs"):
         return features[:, :steps]

@@ -26,7 +26,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "threads": "loop.threads",
         "seed": "loop.seed",
     },
-    "config key": {},
+    "config key": {"taps": "frame_offsets"},
     "python": {"source": "model"},
     "split": {"test_a": "test_seen", "test_b": "test_unseen"},
 }

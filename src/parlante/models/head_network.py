@@ -163,7 +163,7 @@ class HeadNetwork:
 
     def features(self, encoded: Tensor, start: int, count: int) -> Tensor:
         """Phonetic features (B, S, F) at 50 Hz -> (B, count, F * taps) at frames from `start` on."""
-        return align(encoded, count, fps=self.fps, taps=[tap + start / self.fps for tap in self.metadata.taps])
+        return align(encoded, count, fps=self.fps, frame_offsets=[tap + start / self.fps for tap in self.metadata.taps])
 
     def frames(
         self, encoded: Tensor, count: int, face: Identity, style: Style, sampling: Sampling

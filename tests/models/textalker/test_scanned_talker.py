@@ -20,7 +20,7 @@ from parlante.audio.encoders.weight_norm import to_old
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.export.npz import load
-from parlante.geometry.uv.motion_map import PUBLISHED_STATS
+from parlante.geometry.uv.motion_map import REFERENCE_STATS
 from parlante.geometry.uv.reference import read_offsets
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.import_ import ReleasedTexTalker
@@ -100,7 +100,7 @@ def folder(talker: ReleasedTexTalker, tmp_path_factory: pytest.TempPathFactory) 
 def test_the_converted_model_is_the_published_one(talker: ReleasedTexTalker, folder: Path) -> None:
     made = ReleasedTexTalker.from_pretrained(folder)
     assert made.diffusion.config == SIZES and made.motion.config == made.wrinkle.config == MAPS
-    assert made.stats == PUBLISHED_STATS
+    assert made.stats == REFERENCE_STATS
     wanted, found = talker.state_dict(), made.state_dict()
     assert wanted.keys() == found.keys() and all(torch.equal(found[name], value) for name, value in wanted.items())
 
@@ -129,9 +129,9 @@ def test_a_person_says_what_the_published_steps_say(talker: ReleasedTexTalker, f
     stored = np.rint(255 * ratio.permute(0, 2, 3, 1).numpy())
     assert made.wrinkle is not None and np.abs(made.wrinkle[:count] - stored).max() <= 1
     published = read_offsets(maps[7].permute(1, 2, 0).numpy().astype(np.float64), made.topology)
-    published = PUBLISHED_STATS.denormalise(published)
+    published = REFERENCE_STATS.denormalise(published)
     ours = made.vertices[7] - made.neutral
-    span = np.subtract(PUBLISHED_STATS.maximum, PUBLISHED_STATS.minimum).max()
+    span = np.subtract(REFERENCE_STATS.maximum, REFERENCE_STATS.minimum).max()
     assert np.abs(ours - published).mean() < 0.2 * span  # theirs is read up to a texel away
     assert made.albedo is not None and made.albedo.shape == (32, 32, 3)
 
@@ -211,4 +211,4 @@ def test_the_example_identity(folder: Path, tmp_path: Path, shared: Path) -> Non
     assert take.topology.num_vertices == 8280 and take.albedo is not None and take.albedo.shape == (512, 512, 3)
     made = load(tmp_path / "talk.npz")
     reach = np.abs(made.vertices - made.neutral).max((0, 1))
-    assert (reach <= 1.01 * np.maximum(np.abs(PUBLISHED_STATS.minimum), PUBLISHED_STATS.maximum)).all()
+    assert (reach <= 1.01 * np.maximum(np.abs(REFERENCE_STATS.minimum), REFERENCE_STATS.maximum)).all()

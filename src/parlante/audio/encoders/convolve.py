@@ -1,4 +1,4 @@
-"""The convolution stack of a speech network, in memory that does not grow with the sound."""
+"""The convolution stack of a speech network, in memory that does not grow with the audio."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from parlante.core import InputError
 
 PIECE_S = 10.0
-"""Seconds of sound convolved at once where no gradient is wanted."""
+"""Seconds of audio convolved at once where no gradient is wanted."""
 
 
 def feature_count(samples: int, settings: Any) -> int:
@@ -23,15 +23,15 @@ def feature_count(samples: int, settings: Any) -> int:
 def convolve(extractor: nn.Module, settings: Any, audio: Tensor) -> Tensor:
     """audio (B, N), clips of equal length -> features (B, C, L), one per 320 samples, each of 400 samples.
 
-    Long sound goes in pieces, which overlap by the reach of the kernels; the group norm of the base layout, whose
+    Long audio goes in pieces, which overlap by the reach of the kernels; the group norm of the base layout, whose
     statistics are over the whole clip, gets them in a pass of its own. Pieces give the numbers of the whole up to
-    rounding. Raises InputError on less sound than one feature needs.
+    rounding. Raises InputError on less audio than one feature needs.
     """
     count = feature_count(audio.shape[1], settings)
     hop, reach = _geometry(settings)
     if count < 1:
         raise InputError(
-            f"the sound is too short: {audio.shape[1]} samples at 16 kHz; a speech network needs at least {reach}"
+            f"the audio is too short: {audio.shape[1]} samples at 16 kHz; a speech network needs at least {reach}"
         )
     layers: Any = extractor.conv_layers
     size = int(PIECE_S * 16000) // hop
@@ -61,7 +61,7 @@ def pad_edges(audio: Tensor) -> Tensor:
     """
     side = padding(audio.shape[-1])
     if side // 2 >= audio.shape[-1]:
-        raise InputError(f"the sound is too short: {audio.shape[-1]} samples at 16 kHz; use at least 0.1 s of sound")
+        raise InputError(f"the audio is too short: {audio.shape[-1]} samples at 16 kHz; use at least 0.1 s of audio")
     for _ in range(2):
         audio = F.pad(audio, (side // 2, side // 2), mode="reflect")
     return F.pad(audio, (1, 1), mode="replicate") if side % 2 else audio

@@ -1,7 +1,7 @@
-"""The phonetic encoder: what a mouth needs to know of a sound, 50 times a second.
+"""The phonetic encoder: what a mouth needs to know of speech, 50 times a second.
 
 A small convolutional network on level-invariant log-mels, trained on synthetic voices with exact phone times and known
-mouth movement. It sees about half a second of sound around each feature, so any length streams in pieces with a bounded
+mouth movement. It sees about half a second of audio around each feature, so any length streams in pieces with a bounded
 look-ahead, and pieces give the numbers of the whole.
 
     >>> encoder = PhoneticEncoder.from_pretrained()
@@ -32,22 +32,22 @@ RATE = 50
 STEP = SAMPLE_RATE // RATE
 PHONE_COUNT = 40
 """Silence and the 39 phones, in the order of `parlante.audio.phones.PHONES`."""
-CURVE_SCALES = {
+WEIGHT_SCALES = {
     "jawOpen": 0.45, "mouthClose": 0.14, "mouthFunnel": 0.5, "mouthPucker": 0.8, "mouthStretchLeft": 0.25,
     "mouthUpperUpLeft": 0.2, "mouthLowerDownLeft": 0.16, "mouthRollLower": 0.45, "mouthPressLeft": 0.18,
     "tongueOut": 0.3, "jawForward": 0.15,
 }  # fmt: skip
-"""Mouth curves (ARKit names) that the encoder predicts, and the weight that counts as 1 in the features."""
+"""Mouth weights (ARKit names) that the encoder predicts, and the weight that counts as 1 in the features."""
 GATES = ("closed", "bitten")
 """Chance that the lips are pressed together (p b m), and that the lower lip meets the teeth (f v)."""
 PROSODY = ("loudness", "voicing", "pitch")
 FEATURES: dict[str, slice] = {
     "phones": slice(0, 40),
-    "curves": slice(40, 51),
+    "weights": slice(40, 51),
     "gates": slice(51, 53),
     "prosody": slice(53, 56),
 }
-"""Where each group lies in a feature. phones: posteriors; curves: weight / CURVE_SCALES; gates: probabilities;
+"""Where each group lies in a feature. phones: posteriors; weights: weight / WEIGHT_SCALES; gates: probabilities;
 prosody: log energy above its running mean (2.5 nepers), voicing 0..1, pitch in octaves above 150 Hz (0: unvoiced)."""
 DIM = 56
 CONTEXT_PAST, CONTEXT_FUTURE = 160, 48
@@ -81,10 +81,10 @@ class PhoneticConfig:
 
 
 class Heads(NamedTuple):
-    """Raw outputs: phones (B, S, 40) logits, curves (B, S, 11), gates (B, S, 2) logits."""
+    """Raw outputs: phones (B, S, 40) logits, weights (B, S, 11), gates (B, S, 2) logits."""
 
     phones: Tensor
-    curves: Tensor
+    weights: Tensor
     gates: Tensor
 
 
@@ -122,7 +122,7 @@ class PhoneticEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(c.width, c.kernel, d, c.expansion) for d in c.dilations)
         self.norm = nn.LayerNorm(c.width)
         self.drop = nn.Dropout(0.1)
-        self.out = nn.Linear(c.width, PHONE_COUNT + len(CURVE_SCALES) + len(GATES))
+        self.out = nn.Linear(c.width, PHONE_COUNT + len(WEIGHT_SCALES) + len(GATES))
 
     def heads(self, mels: Tensor) -> Heads:
         """Outputs for normalised log-mels (B, 2 S, bands)."""
@@ -132,7 +132,7 @@ class PhoneticEncoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.out(self.drop(self.norm(x)))
-        return Heads(*x.split([PHONE_COUNT, len(CURVE_SCALES), len(GATES)], -1))
+        return Heads(*x.split([PHONE_COUNT, len(WEIGHT_SCALES), len(GATES)], -1))
 
     def forward(self, waveform: Tensor) -> Tensor:
         """waveform (B, N) -1..1 at 16 kHz -> features (B, N // 320, 56). Raises ValueError on another shape."""
@@ -149,7 +149,7 @@ class PhoneticEncoder(nn.Module):
         return torch.cat(
             [
                 out.phones.softmax(-1),
-                out.curves.clamp(-0.25, 1.5),
+                out.weights.clamp(-0.25, 1.5),
                 out.gates.sigmoid(),
                 torch.stack([loudness, voicing, pitch], -1),
             ],
@@ -170,7 +170,7 @@ class PhoneticEncoder(nn.Module):
     ) -> Iterator[NDArray[np.float32]]:
         """Features of a stream: pieces (s, 56) whose concatenation equals the features of the whole.
 
-        `blocks` are mono samples at 16 kHz of any lengths. Memory stays flat; a piece is given once the sound up to
+        `blocks` are mono samples at 16 kHz of any lengths. Memory stays flat; a piece is given once the audio up to
         0.96 s past its end has come.
         """
         piece = max(1, round(piece_s * RATE))
@@ -180,8 +180,8 @@ class PhoneticEncoder(nn.Module):
         def run(until: int) -> NDArray[np.float32]:
             nonlocal buffer, first, done
             end = min(until + CONTEXT_FUTURE, first + len(buffer) // STEP)
-            sound = torch.from_numpy(buffer[: (end - first) * STEP])[None].to(self.out.weight.device)
-            result = self(sound)[0, done - first : until - first].float().cpu().numpy()
+            audio = torch.from_numpy(buffer[: (end - first) * STEP])[None].to(self.out.weight.device)
+            result = self(audio)[0, done - first : until - first].float().cpu().numpy()
             done = until
             drop = max(0, done - CONTEXT_PAST - first)
             buffer, first = buffer[drop * STEP :].copy(), first + drop

@@ -14,34 +14,39 @@ from parlante.core import InputError
 PIECE_S = 60.0
 
 
-class PhoneticSpeech(nn.Module):
-    """Phonetic features read at the times of motion frames: sound (B, N) at 16 kHz -> (B, S, dim).
+class PhoneticSpeechEncoder(nn.Module):
+    """Phonetic features read at the times of motion frames: audio (B, N) at 16 kHz -> (B, S, dim).
 
-    Step j is at j / (fps * steps_per_frame) seconds, `taps` (seconds) are read beside it, dim = 56 * len(taps). The
-    encoder is frozen and ships with the package, so its weights stay out of the state dict.
+    Step j is at j / (fps * steps_per_frame) seconds, features are read at each of `frame_offsets` (seconds)
+    beside it, dim = 56 * len(frame_offsets). The encoder is frozen and ships with the package, so its weights stay out
+    of the state dict.
     """
 
-    def __init__(self, *, fps: float = 30.0, steps_per_frame: int = 1, taps: Sequence[float] = (0.0,)) -> None:
+    def __init__(self, *, fps: float = 30.0, steps_per_frame: int = 1, frame_offsets: Sequence[float] = (0.0,)) -> None:
         super().__init__()
-        if not fps > 0 or steps_per_frame < 1 or not taps:
-            raise InputError(f"phonetic encoder: fps={fps}, steps_per_frame={steps_per_frame}, taps={tuple(taps)}")
-        self.fps, self.steps_per_frame, self.taps = float(fps), int(steps_per_frame), tuple(taps)
+        if not fps > 0 or steps_per_frame < 1 or not frame_offsets:
+            raise InputError(
+                f"phonetic encoder: fps={fps} and steps_per_frame={steps_per_frame} must be positive, "
+                f"frame_offsets={tuple(frame_offsets)} must name one offset at least"
+            )
+        self.fps, self.steps_per_frame, self.frame_offsets = float(fps), int(steps_per_frame), tuple(frame_offsets)
         self.phonetic = PhoneticEncoder.from_pretrained().requires_grad_(False)
         self._register_state_dict_hook(_drop_weights)
         self.register_load_state_dict_pre_hook(_keep_weights)
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> "PhoneticSpeech":
-        """From the fields of a config file. Raises InputError on unknown ones."""
+    def from_spec(cls, spec: Mapping[str, Any]) -> "PhoneticSpeechEncoder":
+        """From the fields of a config file; older files say `taps`. Raises InputError on unknown ones."""
+        fields = {"frame_offsets" if key == "taps" else key: value for key, value in spec.items()}
         try:
-            return cls(**spec)
+            return cls(**fields)
         except TypeError as error:
             raise InputError(f"phonetic speech encoder: {error}") from None
 
     @property
     def dim(self) -> int:
         """Width of a step."""
-        return DIM * len(self.taps)
+        return DIM * len(self.frame_offsets)
 
     @property
     def rate(self) -> RateRule:
@@ -58,10 +63,10 @@ class PhoneticSpeech(nn.Module):
             "encoder": "phonetic",
             "fps": self.fps,
             "steps_per_frame": self.steps_per_frame,
-            "taps": list(self.taps),
+            "frame_offsets": list(self.frame_offsets),
         }
 
-    def train(self, mode: bool = True) -> "PhoneticSpeech":
+    def train(self, mode: bool = True) -> "PhoneticSpeechEncoder":
         """The encoder is frozen and stays in evaluation mode."""
         super().train(False)
         return self
@@ -93,8 +98,8 @@ class PhoneticSpeech(nn.Module):
         steps = self.steps(audio.shape[1], frames)
         if audio.shape[1] < STEP or steps < 1:
             raise InputError(
-                f"the sound is too short: {audio.shape[1]} samples at 16 kHz make no frame at {self.fps:g} fps; "
-                "use at least 0.1 s of sound"
+                f"the audio is too short: {audio.shape[1]} samples at 16 kHz make no frame at {self.fps:g} fps; "
+                "use at least 0.1 s of audio"
             )
         dtype = self.phonetic.out.weight.dtype
         if audio.shape[1] > PIECE_S * SAMPLE_RATE:
@@ -102,7 +107,7 @@ class PhoneticSpeech(nn.Module):
             features = torch.stack(pieces).to(audio.device, dtype)
         else:
             features = self.phonetic(audio.to(dtype))
-        return align(features, steps, fps=self.fps * self.steps_per_frame, taps=self.taps)
+        return align(features, steps, fps=self.fps * self.steps_per_frame, frame_offsets=self.frame_offsets)
 
 
 def _drop_weights(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:

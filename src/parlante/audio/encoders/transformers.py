@@ -1,4 +1,4 @@
-"""Speech encoders: sound in, hidden states at the rate of a motion model out.
+"""Speech encoders: audio in, hidden states at the rate of a motion model out.
 
 `SpeechEncoder` is a wav2vec 2.0, HuBERT or WavLM network whose rate is changed between its convolutions and its
 transformer, as FaceFormer (Fan et al. 2022, arXiv:2112.05329) and its successors do. Weights keep the names that the
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from parlante.audio.encoders import networks as speech_network
 from parlante.audio.encoders.convolve import convolve, feature_count, pad_edges, padding
 from parlante.audio.encoders.networks import infer_config
-from parlante.audio.encoders.phonetic_speech import PhoneticSpeech
+from parlante.audio.encoders.phonetic_speech import PhoneticSpeechEncoder
 from parlante.audio.encoders.weight_norm import to_new
 from parlante.audio.rates import RateRule, change_rate
 from parlante.core import InputError
 
 __all__ = [
-    "SPEECH_ENCODERS", "PhoneticSpeech", "SpeechConfig", "SpeechEncoder", "infer_config", "load_speech_encoder",
+    "SPEECH_ENCODERS", "PhoneticSpeechEncoder", "SpeechConfig", "SpeechEncoder", "infer_config", "load_speech_encoder",
     "normalise", "time_spans",
 ]  # fmt: skip
 
@@ -49,10 +49,10 @@ class SpeechConfig:
     frozen: Literal["none", "convolutions", "all"] = "convolutions"
     """What training leaves alone; with "all" dropout and masking are off too."""
     window_s: float | None = None
-    """Longest stretch of sound, in seconds, that the transformer sees at once outside training; None: the whole clip,
+    """Longest stretch of audio, in seconds, that the transformer sees at once outside training; None: the whole clip,
     as published, at a cost that grows with its square."""
     context_s: float = 5.0
-    """Sound on either side of a window that is heard and not kept."""
+    """Audio on either side of a window that is used and not kept."""
 
     def __post_init__(self) -> None:
         if self.frozen not in ("none", "convolutions", "all"):
@@ -74,7 +74,7 @@ class SpeechConfig:
 
 
 class SpeechEncoder(nn.Module):
-    """Sound (B, N) at 16 kHz -> hidden states (B, S, dim)."""
+    """audio (B, N) at 16 kHz -> hidden states (B, S, dim)."""
 
     def __init__(self, config: SpeechConfig, *, built: nn.Module | None = None) -> None:
         """A network with fresh weights, or around a `built` transformers model. Raises MissingExtra, InputError."""
@@ -182,15 +182,18 @@ class SpeechEncoder(nn.Module):
         if len(sizes) != count or max(sizes) > audio.shape[1] or min(sizes) < 0:
             raise ValueError(f"lengths {sizes} do not fit audio {tuple(audio.shape)}")
         if len({*sizes}) == 1 and len({*wanted}) == 1:
-            heard = self.hear(audio[:, : sizes[0]], wanted[0], normalised=normalised)
+            features = self.local_features(audio[:, : sizes[0]], wanted[0], normalised=normalised)
             mask = None
         else:
-            clips = [self.hear(audio[i : i + 1, : sizes[i]], wanted[i], normalised=normalised)[0] for i in range(count)]
-            heard = nn.utils.rnn.pad_sequence(clips, batch_first=True)
-            mask = _mask([len(clip) for clip in clips], heard.device)
-        return self.understand(heard, mask, window_s)
+            clips = [
+                self.local_features(audio[i : i + 1, : sizes[i]], wanted[i], normalised=normalised)[0]
+                for i in range(count)
+            ]
+            features = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+            mask = _mask([len(clip) for clip in clips], features.device)
+        return self.contextual_features(features, mask, window_s)
 
-    def hear(self, audio: Tensor, frames: int | None = None, *, normalised: bool = False) -> Tensor:
+    def local_features(self, audio: Tensor, frames: int | None = None, *, normalised: bool = False) -> Tensor:
         """Convolution features after the change of rate: audio (B, N), clips of equal length -> (B, S, C)."""
         if self.config.normalise and not normalised and audio.shape[1]:
             audio = normalise(audio)
@@ -198,9 +201,11 @@ class SpeechEncoder(nn.Module):
             audio = pad_edges(audio)
         return change_rate(convolve(self.feature_extractor, self.settings, audio).mT, self.config.rate, frames)
 
-    def understand(self, heard: Tensor, mask: Tensor | None = None, window_s: float | None = None) -> Tensor:
-        """Projection, time masking in training, transformer: (B, S, C), mask (B, S) True = sound -> (B, S, dim)."""
-        hidden = self.feature_projection(heard)
+    def contextual_features(
+        self, features: Tensor, mask: Tensor | None = None, window_s: float | None = None
+    ) -> Tensor:
+        """Projection, time masking in training, transformer: (B, S, C), mask (B, S) True = audio -> (B, S, dim)."""
+        hidden = self.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         if self.training and self.masked_spec_embed is not None and getattr(self.settings, "apply_spec_augment", True):
             lengths = [hidden.shape[1]] * len(hidden) if mask is None else mask.sum(1).tolist()
@@ -305,8 +310,8 @@ def _from_hub(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> Sp
     return encoder
 
 
-def _phonetic(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> PhoneticSpeech:
-    return PhoneticSpeech.from_spec(spec)
+def _phonetic(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> PhoneticSpeechEncoder:
+    return PhoneticSpeechEncoder.from_spec(spec)
 
 
 SPEECH_ENCODERS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor] | None], nn.Module]] = {

@@ -1,13 +1,13 @@
 """Vertex attributes <-> UV maps; motion maps; wrinkle (ratio) maps and their application at any resolution."""
 
-from parlante.geometry.uv.motion_map import PUBLISHED_STATS, MotionStats, motion_maps, offsets_from_maps
+from parlante.geometry.uv.motion_map import REFERENCE_STATS, MotionStats, motion_maps, offsets_from_maps
 from parlante.geometry.uv.ratio import apply_ratio
 from parlante.geometry.uv.round_trip import RoundTripError, round_trip
 from parlante.geometry.uv.table import BakeTable, bake_table
 from parlante.geometry.uv.upsample import Upsampler
 
 __all__ = [
-    "PUBLISHED_STATS",
+    "REFERENCE_STATS",
     "BakeTable",
     "MotionStats",
     "RoundTripError",

@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 @numba.njit(cache=True, nogil=True)
 def rasterise(
-    corners: NDArray[np.float32], size: int, published: bool
+    corners: NDArray[np.float32], size: int, reference: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Owner triangle (size, size), -1 outside, and barycentrics (size, size, 3) of every texel.
 
     corners (F, 3, 2) float32 in texel coordinates (x right, y down, texel centres at integers). Triangles go in file
-    order and the first to reach a texel keeps it. With `published`, the rule of face3d as TexTalker runs it: exact
+    order and the first to reach a texel keeps it. With `reference`, the rule of face3d as TexTalker runs it: exact
     half-open edges, and no inside test within two texels of the border.
     """
     owner = np.full((size, size), -1, np.int32)
     weights = np.zeros((size, size, 3), np.float32)
-    slack = np.float32(0.0) if published else np.float32(1e-5)
+    slack = np.float32(0.0) if reference else np.float32(1e-5)
     one = np.float32(1.0)
     for f in range(len(corners)):
         ax, ay = corners[f, 0, 0], corners[f, 0, 1]
@@ -30,7 +30,7 @@ def rasterise(
         ux, uy, vx, vy = cx - ax, cy - ay, bx - ax, by - ay
         uu, uv, vv = ux * ux + uy * uy, ux * vx + uy * vy, vx * vx + vy * vy
         area = uu * vv - uv * uv
-        if area == 0 and not published:
+        if area == 0 and not reference:
             continue
         inverse = one / area if area != 0 else np.float32(0.0)
         for y in range(y0, y1 + 1):
@@ -41,7 +41,7 @@ def rasterise(
                 pu, pv = ux * px + uy * py, vx * px + vy * py
                 u = (vv * pu - uv * pv) * inverse
                 v = (uu * pv - uv * pu) * inverse
-                if published:
+                if reference:
                     border = x < 2 or y < 2 or x > size - 3 or y > size - 3
                     if not border and not (u >= 0 and v >= 0 and u + v < 1):
                         continue

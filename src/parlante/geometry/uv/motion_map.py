@@ -37,7 +37,7 @@ class MotionStats:
         return cls((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     @classmethod
-    def from_published(cls, stat: Mapping[str, float]) -> "MotionStats":
+    def from_reference(cls, stat: Mapping[str, float]) -> "MotionStats":
         """From the keys of TexTalk4D's `stat_seq_diff_global`: gmin_0..2, gmax_0..2, scale."""
         scale = stat.get("scale", 1.0)
         low = [stat[f"gmin_{axis}"] / scale for axis in range(3)]
@@ -45,7 +45,7 @@ class MotionStats:
         return cls((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     def scaled(self, factor: float) -> "MotionStats":
-        """The same range in another unit: `PUBLISHED_STATS.scaled(0.1)` is in metres."""
+        """The same range in another unit: `REFERENCE_STATS.scaled(0.1)` is in metres."""
         low, high = ([factor * value for value in side] for side in (self.minimum, self.maximum))
         return MotionStats((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
@@ -76,7 +76,7 @@ class MotionStats:
         return array.new_tensor(low.tolist()), array.new_tensor((high - low).tolist())
 
 
-PUBLISHED_STATS = MotionStats((-0.076368, -0.122505, -0.148366), (0.070912, 0.180246, 0.172892))
+REFERENCE_STATS = MotionStats((-0.076368, -0.122505, -0.148366), (0.070912, 0.180246, 0.172892))
 """The statistics released with TexTalker, in TexTalk4D's units (one is about 10 cm)."""
 
 

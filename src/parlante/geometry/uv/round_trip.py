@@ -42,7 +42,7 @@ def round_trip(
 
 
 def _read(baked: NDArray[np.float32], table: BakeTable, refine: int) -> NDArray[np.float64]:
-    if table.published:
+    if table.reference:
         from parlante.geometry.uv.reference import read_offsets
 
         return read_offsets(baked * table.covered[..., None], table.topology)

@@ -22,25 +22,25 @@ class BakeTable:
     index (H*W, 3) int32 vertex numbers and weights (H*W, 3) float32 summing to one; covered (H, W) bool, True inside a
     chart. Texels outside every chart continue the nearest one, so reading between texels at a chart's edge is right.
 
-    With `published=True` the table follows the rule of TexTalker's own scripts instead (face3d rasteriser, u * (size -
+    With `reference=True` the table follows the rule of TexTalker's own scripts instead (face3d rasteriser, u * (size -
     1) grid, background exactly zero), which its released checkpoints were trained on.
     """
 
-    def __init__(self, topology: Topology, size: int, *, published: bool = False) -> None:
+    def __init__(self, topology: Topology, size: int, *, reference: bool = False) -> None:
         from scipy.ndimage import distance_transform_edt
 
         from parlante.geometry.uv import _raster
 
         if size < 4:
             raise ValueError(f"a UV map needs at least 4 texels a side, got {size}")
-        self.topology, self.size, self.published = topology, size, published
+        self.topology, self.size, self.reference = topology, size, reference
         texel = self.texel_coordinates(topology.uv)
         corners = texel[topology.uv_triangles]
-        owner, weights = _raster.rasterise(corners, size, published)
+        owner, weights = _raster.rasterise(corners, size, reference)
         self.covered: NDArray[np.bool_] = owner >= 0
         if not self.covered.any():
             raise ValueError(f"no triangle of {topology.name} covers a texel at size {size}; are its uv within 0..1?")
-        if not published:
+        if not reference:
             rows, columns = distance_transform_edt(~self.covered, return_distances=False, return_indices=True)
             owner, weights = _raster.extrapolate(owner, weights, rows, columns, corners, 2.0)
         self.triangle: NDArray[np.int32] = owner
@@ -52,7 +52,7 @@ class BakeTable:
     def texel_coordinates(self, uv: NDArray[np.floating]) -> NDArray[np.float32]:
         """uv (N, 2) -> (N, 2) column and row, texel centres at integers."""
         u, v = uv[:, 0].astype(np.float64), uv[:, 1].astype(np.float64)
-        if self.published:
+        if self.reference:
             return np.stack([u * (self.size - 1), self.size - 1 - v * (self.size - 1)], -1).astype(np.float32)
         return np.stack([u * self.size - 0.5, (1 - v) * self.size - 0.5], -1).astype(np.float32)
 
@@ -67,7 +67,7 @@ class BakeTable:
         fx, fy = fraction[:, 0], fraction[:, 1]
         texels = np.stack([(row + dy) * self.size + column + dx for dy in (0, 1) for dx in (0, 1)], -1)
         weights = np.stack([(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx], -1)
-        if self.published:  # the background is zero there: read only what was painted
+        if self.reference:  # the background is zero there: read only what was painted
             weights = np.where(self.covered.ravel()[texels], weights, 0.0)
         count = np.bincount(vertex, minlength=self.topology.num_vertices)
         total = np.bincount(vertex, weights.sum(-1), minlength=self.topology.num_vertices)
@@ -179,6 +179,6 @@ def _plain(tensor: "Tensor") -> bool:
 
 
 @lru_cache(maxsize=8)
-def bake_table(topology: Topology, size: int, published: bool = False) -> BakeTable:
+def bake_table(topology: Topology, size: int, reference: bool = False) -> BakeTable:
     """The table of a topology at a size, built once and kept."""
-    return BakeTable(topology, size, published=published)
+    return BakeTable(topology, size, reference=reference)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from parlante.audio.encoders.transformers import SpeechConfig, infer_config
 from parlante.core import InputError
-from parlante.geometry.uv.motion_map import PUBLISHED_STATS, MotionStats
+from parlante.geometry.uv.motion_map import REFERENCE_STATS, MotionStats
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
@@ -39,7 +39,7 @@ class ReleasedTexTalker(nn.Module):
         speech: SpeechConfig,
         motion: VQGANConfig,
         wrinkle: VQGANConfig,
-        stats: MotionStats = PUBLISHED_STATS,
+        stats: MotionStats = REFERENCE_STATS,
     ) -> None:
         """Raises ValueError where latents of the parts do not fit each other."""
         super().__init__()
@@ -107,7 +107,7 @@ class ReleasedTexTalker(nn.Module):
 
 
 def import_textalker(
-    files: Sequence[Path | str], *, stats: MotionStats = PUBLISHED_STATS, settings: Mapping[str, Any] | None = None
+    files: Sequence[Path | str], *, stats: MotionStats = REFERENCE_STATS, settings: Mapping[str, Any] | None = None
 ) -> ReleasedTexTalker:
     """The model in published files: diffusion model, motion autoencoder, texture autoencoder.
 
@@ -211,7 +211,7 @@ def read_stats(path: Path | str) -> MotionStats:
     import json
 
     try:
-        return MotionStats.from_published({k: float(v) for k, v in json.loads(Path(path).read_text()).items()})
+        return MotionStats.from_reference({k: float(v) for k, v in json.loads(Path(path).read_text()).items()})
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

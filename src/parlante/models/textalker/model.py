@@ -250,7 +250,7 @@ class TexTalker(nn.Module):
         """
         c = self.config
         if c.taps:
-            return align(features, num_frames, fps=c.fps, rate=c.feature_rate, taps=c.taps)
+            return align(features, num_frames, fps=c.fps, rate=c.feature_rate, frame_offsets=c.taps)
         if features.shape[1] != num_frames:
             raise ValueError(f"this model takes one feature per frame, got {features.shape[1]} for {num_frames}")
         return features

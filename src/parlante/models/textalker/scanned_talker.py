@@ -100,7 +100,7 @@ class ScannedTalker(BaseTalker):
                 raise InputError(f"style {style.name!r} has a {kind} pivot of {got}, wanted {shape}")
 
     def _table(self, face: Identity) -> BakeTable:
-        return bake_table(face.topology, self.network.motion.config.img_size, published=True)
+        return bake_table(face.topology, self.network.motion.config.img_size, reference=True)
 
     @torch.no_grad()
     def _frames(self, audio: Audio, face: Identity, style: Style, sampling: Sampling) -> Iterator[FrameBlock]:

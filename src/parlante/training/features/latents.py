@@ -296,7 +296,7 @@ class _Preparation:
 
 def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], frames: int, threads: int) -> None:
     """Write features.npy: every clip as it is and `variants` times recoloured and re-recorded."""
-    from parlante.audio.augment import hearings
+    from parlante.audio.augment import augmented_views
     from parlante.audio.encoders.phonetic import ASSET, PhoneticEncoder
 
     torch.set_num_threads(threads)
@@ -309,8 +309,8 @@ def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], f
         span = slice(clip["start"], clip["start"] + clip["frames"])
         variants = config.variants if clip["split"] == "train" else 0
         told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}
-        for variant, (heard, speed) in enumerate(hearings(audio, variants, **told)):
+        for variant, (heard, speed) in enumerate(augmented_views(audio, variants, **told)):
             values = torch.from_numpy(encoder.encode(heard))[None]
-            aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, taps=config.taps)
+            aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, frame_offsets=config.taps)
             features[variant, span] = aligned[0].half().numpy()
     features.flush()

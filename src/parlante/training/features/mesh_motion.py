@@ -117,7 +117,12 @@ def export(
 
     motion = MeshMotion(corpus)
     mesh = motion.topology
-    speech: dict[str, Any] = {"encoder": "phonetic", "fps": motion.fps, "steps_per_frame": 1, "taps": list(taps)}
+    speech: dict[str, Any] = {
+        "encoder": "phonetic",
+        "fps": motion.fps,
+        "steps_per_frame": 1,
+        "frame_offsets": list(taps),
+    }
     if hearing is not None:
         speech = hearing.spec()
     sizes: Any = network.config

@@ -345,7 +345,7 @@ def _sound(folder: Path) -> Iterator[Keep]:
 
 
 def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Path) -> None:
-    from parlante.audio.augment import hearings
+    from parlante.audio.augment import augmented_views
 
     basis = source.basis(folder)
     clips = _choose(source.rows, config.clips_per_subject)
@@ -361,7 +361,7 @@ def _make(config: MotionDataConfig, source: HeadMotion | OtherMotion, folder: Pa
                 audio = np.pad(audio[:size], (0, max(0, size - len(audio))))
             variants = config.variants if clip["split"] == "train" else 0
             told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}
-            for variant, (heard, speed) in enumerate(hearings(audio, variants, **told)):
+            for variant, (heard, speed) in enumerate(augmented_views(audio, variants, **told)):
                 keep(clip, variant, heard, speed)
     np.save(folder / "motion.npy", motion, allow_pickle=False)
     (folder / "index.json").write_text(json.dumps(clips))

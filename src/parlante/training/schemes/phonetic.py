@@ -19,11 +19,11 @@ from torch import Tensor
 
 from parlante.audio.augment import breath, coloured_noise, recolour, record
 from parlante.audio.encoders.phonetic import (
-    CURVE_SCALES,
     GATES,
     RATE,
     SAMPLE_RATE,
     STEP,
+    WEIGHT_SCALES,
     Heads,
     PhoneticConfig,
     PhoneticEncoder,
@@ -37,7 +37,7 @@ from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import Scheme
 from parlante.training.engine.stage import Recipe, Stage
 
-_COLUMNS = (*CURVE_SCALES, *GATES)
+_COLUMNS = (*WEIGHT_SCALES, *GATES)
 VALID_VOICES = ("flite/slt/1.0/0", "festival/slt_hts/1.0")
 """Who speaks in a validation corpus that is made on the spot."""
 _CLOSED, _BITTEN = _COLUMNS.index("closed"), _COLUMNS.index("bitten")
@@ -115,7 +115,7 @@ class Corpus:
         self.rows: list[dict[str, Any]] = [row | arrays for row in index["utterances"]]
         if tuple(index["curves"]) != _COLUMNS:
             raise InputError(f"{folder} has curves {index['curves']}, wanted {list(_COLUMNS)}; write it anew")
-        self.scale = np.array([*CURVE_SCALES.values(), 1, 1], np.float32)
+        self.scale = np.array([*WEIGHT_SCALES.values(), 1, 1], np.float32)
 
     def join(self, other: "Corpus") -> None:
         """Add the utterances of another folder."""
@@ -239,9 +239,9 @@ def phonetic_loss(
     weights = curves.new_tensor([2.0 if name in "pbm" else 1.4 if name in "fvw" else 1.0 for name in names])
     phone = F.cross_entropy(out.phones.flatten(0, 1), phones.flatten(), weights, label_smoothing=0.05)
     focus = 1 + closure_weight * closed + bitten
-    difference = F.smooth_l1_loss(out.curves, curves[..., : len(CURVE_SCALES)], reduction="none", beta=0.1).mean(-1)
+    difference = F.smooth_l1_loss(out.weights, curves[..., : len(WEIGHT_SCALES)], reduction="none", beta=0.1).mean(-1)
     curve = (difference * focus).sum() / focus.sum()
-    aim = curves[..., len(CURVE_SCALES) :].clamp(0, 1)
+    aim = curves[..., len(WEIGHT_SCALES) :].clamp(0, 1)
     gate = F.binary_cross_entropy_with_logits(out.gates, aim, pos_weight=curves.new_tensor([2.0, 2.0]))
     return {"loss": 0.5 * phone + 4 * curve + gate, "phone": phone, "curve": curve, "gate": gate}
 
