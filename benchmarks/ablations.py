@@ -21,8 +21,9 @@ from synthtalk_clips import Clips
 
 from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.cli import train
+from parlante.core import Clip
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import Bench, Made
 from parlante.geometry.uv import offsets_from_maps
 from parlante.models.textalker.model import TexTalker
@@ -58,7 +59,7 @@ class Trainings:
         return done[-1].parent
 
 
-def speak(talker: TexTalker, bench: Bench, take: Take, heard: torch.Tensor) -> Made:
+def speak(talker: TexTalker, bench: Bench, take: Clip, heard: torch.Tensor) -> Made:
     """What a model makes of a clip with its own settings."""
     frames, generator = num_frames(len(take.audio)), torch.Generator().manual_seed(0)
     windows = list(talker.generate(heard, talker.style(take.subject), frames, generator=generator))
@@ -121,7 +122,7 @@ def main() -> None:
             bench = clips.bench
 
             def predict(
-                take: Take,
+                take: Clip,
                 heard: torch.Tensor,
                 moving: TexTalker = moving,
                 skin: TexTalker = skin,

@@ -27,10 +27,10 @@ def main() -> None:
 
     corpus = SynthTalk(options.corpus, "test_seen")
     head = load_head()
-    identity = corpus.take(0).identity
+    identity = corpus[0].face
     shapes = head.shapes(identity)
     flat = shapes.reshape(len(shapes), -1)
-    curves = np.concatenate([corpus.curves(k) for k in range(len(corpus))])
+    curves = np.concatenate([corpus[k].weights for k in range(len(corpus))])
     truth = np.resize(curves, (options.frames, len(ARKIT_NAMES)))
 
     solver = BlendshapeSolver(shapes)

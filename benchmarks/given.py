@@ -33,8 +33,8 @@ class Clip:
     """Truth of one clip, and how near an answer comes."""
 
     def __init__(self, bench: Bench, number: int, training: list[int]) -> None:
-        self.bench, take = bench, bench.corpus.take(number)
-        self.style, self.mean = bench.reference([bench.corpus.take(index) for index in training])
+        self.bench, take = bench, bench.corpus[number]
+        self.style, self.mean = bench.reference([bench.corpus[index] for index in training])
         truth = bench.truth(take)
         self.offsets, self.wrinkle = truth.offsets, truth.wrinkle
         self.features = bench.encoder(torch.from_numpy(take.audio)[None])
@@ -43,7 +43,7 @@ class Clip:
             kind: torch.cat(
                 [
                     getattr(bench.talker, kind).encode(bench.faces.make(kind, take.subject, piece))
-                    for piece in np.array_split(take.curves, max(1, len(take.curves) // 30))
+                    for piece in np.array_split(take.weights, max(1, len(take.weights) // 30))
                 ]
             )
             for kind in ("motion", "wrinkle")
@@ -90,8 +90,8 @@ def main() -> None:
     corpus, talker = SynthTalk(options.corpus), TexTalker.from_pretrained()
     bench = Bench(corpus, talker, PhoneticEncoder.from_pretrained())
     test, training = defaultdict(list), defaultdict(list)
-    for index, row in enumerate(corpus.rows):
-        {"test_seen": test, "train": training}.get(row["split"], defaultdict(list))[row["subject"]].append(index)
+    for index, info in enumerate(corpus.clips):
+        {"test_seen": test, "train": training}.get(info.split, defaultdict(list))[info.subject].append(index)
     subjects = sorted(test)[:: max(1, len(test) // options.clips)][: options.clips]
     skin: dict[str, list[tuple[float, float]]] = defaultdict(list)
     motion: dict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     talker = TexTalker.from_pretrained(options.talker)
     bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
-    rows = [k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_seen"]
+    rows = [k for k, info in enumerate(bench.corpus.clips) if info.split == "test_seen"]
     regions = bench.faces.topology.regions
     own, length = talker.config, talker.config.denoiser.frames
     ways = {
@@ -53,13 +53,13 @@ def main() -> None:
     }
     found: dict[str, list[list[float]]] = {name: [] for name in (*ways, "true motion")}
     for number in range(options.takes):
-        first = bench.corpus.take(rows[number * len(rows) // options.takes])
+        first = bench.corpus[rows[number * len(rows) // options.takes]]
         audio, curves = [], []
         for k in rows[number * len(rows) // options.takes :] + rows:
-            take = bench.corpus.take(k)
-            samples = len(take.curves) * 16000 // 30
+            take = bench.corpus[k]
+            samples = len(take.weights) * 16000 // 30
             audio.append(np.pad(take.audio, (0, max(0, samples - len(take.audio))))[:samples])
-            curves.append(take.curves)
+            curves.append(take.weights)
             if sum(map(len, audio)) > 16000 * options.seconds:
                 break
         sound = np.concatenate(audio)

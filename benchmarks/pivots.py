@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from parlante import metrics
 from parlante.audio.encoders.phonetic import PhoneticEncoder
-from parlante.core import Style
+from parlante.core import Clip, Style
 from parlante.core.timing import SAMPLE_RATE
-from parlante.data.datasets.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import Bench
 from parlante.geometry.uv import offsets_from_maps
 from parlante.geometry.uv.ratio import apply_ratio
@@ -93,15 +93,15 @@ class People:
     def __init__(self, corpus: Path, talker: TexTalker) -> None:
         self.talker, self.bench = talker, Bench(SynthTalk(corpus), talker, PhoneticEncoder.from_pretrained())
         self.rows: dict[str, dict[str, list[int]]] = {}
-        for number, row in enumerate(self.bench.corpus.rows):
-            self.rows.setdefault(row["split"], {}).setdefault(row["subject"], []).append(number)
+        for number, info in enumerate(self.bench.corpus.clips):
+            self.rows.setdefault(info.split, {}).setdefault(info.subject, []).append(number)
         self.known: Pair = (talker.motion_pivots, talker.wrinkle_pivots)
 
     @torch.inference_mode()
     def encoded(self, number: int, seconds: float, every: int) -> ClipMeans:
         """The first seconds of a clip."""
-        take = self.bench.corpus.take(number)
-        curves = take.curves[: round(min(30 * seconds, len(take.curves)))]
+        take = self.bench.corpus[number]
+        curves = take.weights[: round(min(30 * seconds, len(take.weights)))]
         sound = torch.from_numpy(take.audio[: round(min(SAMPLE_RATE * seconds, len(take.audio)))])[None]
         means = []
         for kind in PARTS:
@@ -177,7 +177,7 @@ def strangers(people: People, judged: int) -> dict[str, Any]:
         spread = distances(mean, known).square().mean(1, keepdim=True)
         near = int((distances(pairs["extracted from 10 s"], known).square() / spread).sum(0).argmin())
         pairs["nearest known to 10 s"] = (known[0][near], known[1][near])
-        takes = [people.bench.corpus.take(number) for number in own[-judged:]]
+        takes = [people.bench.corpus[number] for number in own[-judged:]]
         for name, pair in pairs.items():
             off.setdefault(name, []).append(distances(pair, (long[0][None], long[1][None]))[:, 0].square())
             for take in takes:
@@ -195,18 +195,18 @@ def strangers(people: People, judged: int) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def said(people: People, take: Take, pair: Pair, subject: str, lip: int = 3, skin: int = 15) -> tuple[float, float]:
+def said(people: People, take: Clip, pair: Pair, subject: str, lip: int = 3, skin: int = 15) -> tuple[float, float]:
     """Lip error (mm) and squared error of the coloured skin with these pivots, every few frames."""
     bench, talker = people.bench, people.talker
     style = Style(pair[0].numpy(), pair[1].numpy())
     heard = bench.encoder(torch.from_numpy(take.audio)[None])
-    windows = list(talker.latents(heard, style, len(take.curves), generator=torch.Generator().manual_seed(0)))
+    windows = list(talker.latents(heard, style, len(take.weights), generator=torch.Generator().manual_seed(0)))
     motion, wrinkle = (torch.cat([getattr(w, part)[0] for w in windows]) for part in PARTS)
     offsets = offsets_from_maps(talker.decode_motion(motion[::lip]), bench.faces.table, bench.faces.stats).numpy()
-    truth = bench.faces.offsets(subject, take.curves[::lip])
+    truth = bench.faces.offsets(subject, take.weights[::lip])
     error = 1000 * metrics.frame_lip_error(offsets, truth, bench.faces.topology.regions["lips"]).mean()
     made = talker.decode_wrinkle(wrinkle[::skin]).permute(0, 2, 3, 1).numpy()
-    true = bench.faces.wrinkle(subject, take.curves[::skin]).permute(0, 2, 3, 1).numpy()
+    true = bench.faces.wrinkle(subject, take.weights[::skin]).permute(0, 2, 3, 1).numpy()
     albedo = bench.albedo(subject)
     squares = [
         np.square(apply_ratio(albedo, a).astype(np.float64) - apply_ratio(albedo, b)).mean()

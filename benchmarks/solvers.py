@@ -20,8 +20,9 @@ import torch
 from synthtalk_clips import Clips
 
 from parlante.audio.encoders.phonetic import PhoneticEncoder
+from parlante.core import Clip
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import Bench, Made
 from parlante.geometry.uv import offsets_from_maps
 from parlante.models.textalker.model import ASSET, TexTalker
@@ -35,7 +36,7 @@ class Run:
         self.cpu = 0.0
         self.offsets: list[np.ndarray] = []
 
-    def __call__(self, take: Take, heard: torch.Tensor) -> Made:
+    def __call__(self, take: Clip, heard: torch.Tensor) -> Made:
         talker, faces = self.bench.talker, self.bench.faces
         talker.config = dataclasses.replace(talker.config, spacing=self.spacing)
         began = time.process_time()

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from parlante.core import Clip
-from parlante.data.datasets.folder import bare_topology
-from parlante.data.open import open_corpus, window
+from parlante.data.contract import window
+from parlante.data.meshes import bare_topology
+from parlante.data.open import open_corpus
 from parlante.data.store.writer import StoreWriter
 
 FRAMES, WINDOW = 120, 30
@@ -48,7 +49,7 @@ def main() -> None:
             noise = 1e-5 * rng.standard_normal((FRAMES, options.vertices, 3), np.float32)
             moving = (shape + sway + noise).astype(np.float32)
             audio = rng.normal(0, 0.1, 16000 * FRAMES // 30).astype(np.float32)
-            writer.add(Clip(audio, 16000, moving, 30.0, "a", f"a_{number}"), split="train")
+            writer.add(Clip(audio, 16000, moving, 30.0, "a", f"a_{number}"), "train")
             np.save(plain / f"{number}.npy", moving)
         writer.finish()
         corpus = open_corpus(root)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from parlante import metrics
-from parlante.data.datasets.synthtalk import Take
+from parlante.core import Clip
 from parlante.evaluation.synthetic import Bench, Made
 
-Predict = Callable[[Take, torch.Tensor], Made]
+Predict = Callable[[Clip, torch.Tensor], Made]
 """(clip, speech features (1, S, D)) -> what a model makes of it."""
 
 
@@ -18,13 +18,11 @@ class Clips:
 
     def __init__(self, bench: Bench, styles: tuple[str, ...], count: int) -> None:
         self.bench = bench
-        rows = [
-            k for k, row in enumerate(bench.corpus.rows) if row["split"] == "test_seen" and row["subject"] in styles
-        ]
+        rows = [k for k, info in enumerate(bench.corpus.clips) if info.split == "test_seen" and info.subject in styles]
         if not rows:
             raise SystemExit("the corpus has no Test-A clips of the model's subjects")
         chosen = [rows[int(k)] for k in np.linspace(0, len(rows) - 1, min(count, len(rows)))]
-        self.takes = [bench.corpus.take(k) for k in chosen]
+        self.takes = [bench.corpus[k] for k in chosen]
         self.truths = [bench.truth(take) for take in self.takes]
         with torch.inference_mode():
             self.heard = [bench.encoder(torch.from_numpy(take.audio)[None]) for take in self.takes]

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from parlante.audio.encoders.phonetic import PhoneticEncoder
+from parlante.data.contract import SubjectInfo
 from parlante.geometry.uv import MotionStats
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
@@ -197,7 +198,7 @@ def _autoencoder(kind: str, config: dict[str, Any], loop: LoopConfig, batch: int
 
     head, rng = load_head(), np.random.default_rng(0)
     names = head.identity_names[:4]
-    people = {name: {"identity": name, "manner": {"wrinkle_depth": 1.0}} for name in names}
+    people = {name: SubjectInfo(name=name, face=name, profile={"wrinkle_depth": 1.0}) for name in names}
     sizes = section(VQGANConfig, config, "model")
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     stats = MotionStats((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))

@@ -331,7 +331,7 @@ def _synthtalk(root: Path) -> None:
 
 def _read_synthtalk(root: Path) -> None:
     from parlante.core import Identity, InputError
-    from parlante.data.datasets.folder import bare_topology
+    from parlante.data.meshes import bare_topology
 
     def known(name: object) -> object:
         if name not in ("ann", "bob"):
@@ -343,6 +343,7 @@ def _read_synthtalk(root: Path) -> None:
     head = SimpleNamespace(
         topology=topology,
         identity=lambda name: Identity(str(known(name)), topology, FACE),
+        neutral=lambda name: (known(name), FACE)[1],
         shapes=lambda name: (known(name), shapes)[1],
     )
     with mock.patch("parlante.head.load_head", lambda: head):
@@ -351,15 +352,16 @@ def _read_synthtalk(root: Path) -> None:
 
 def _store(root: Path) -> None:
     from parlante.core import Clip, Topology
+    from parlante.data.contract import SubjectInfo
     from parlante.data.store.writer import StoreWriter
 
     uv = np.abs(FACE[:, :2])
     writer = StoreWriter(root, dataset="mine", fps=30, unit="m", topology=Topology("mine", 5, TRIANGLES, uv, TRIANGLES))
-    writer.subject("ann", FACE, _png())
+    writer.subject(SubjectInfo(name="ann"), FACE, _png())
     sound = (_sound() / 32768).astype(np.float32)
     for number in range(2):
         clip = Clip(sound, 16000, _motion(frames=40), 30.0, "ann", f"ann_{number}")
-        writer.add(clip, split="train", pictures=[_png(k) for k in range(40)])
+        writer.add(clip, "train", pictures=[_png(k) for k in range(40)])
     writer.finish()
 
 

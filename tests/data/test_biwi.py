@@ -11,8 +11,9 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
+from parlante.data.contract import window
 from parlante.data.datasets.biwi import Biwi, normalise, surface_area
-from parlante.data.open import open_corpus, window
+from parlante.data.open import open_corpus
 from parlante.geometry.mesh import read_mesh
 
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [2, 1, 4], [3, 2, 4]])
@@ -87,11 +88,11 @@ def corpus_root(root: Path, form: str) -> Path:
 @pytest.mark.parametrize("form", ["tar", "tgz", "folders", "archive", "nested"])
 def test_frames_of_every_form_in_the_published_unit(tmp_path: Path, form: str) -> None:
     corpus = open_corpus(corpus_root(tmp_path / "BIWI", form))
-    found = {row["key"]: row["split"] for row in corpus.rows}
+    found = {row.key: row.split for row in corpus.clips}
     assert found == {"F2_e01": "train", "F2_e37": "test_seen", "F1_e40": "test_unseen"}
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("BIWI", 25.0, "normalised")
-    place = [row["key"] for row in corpus.rows].index("F2_e37")
-    assert corpus.rows[place]["frames"] == FRAMES
+    place = [row.key for row in corpus.clips].index("F2_e37")
+    assert corpus.clips[place].frames == FRAMES
     frames = np.asarray(corpus[place].vertices, float)
     np.testing.assert_allclose(surface_area(frames, TRIANGLES), 1, rtol=1e-5)
     np.testing.assert_allclose(frames.mean(1), 0, atol=1e-6)
@@ -116,12 +117,12 @@ def test_prepare_open_and_read_a_window(tmp_path: Path, form: str) -> None:
     assert main(["prepare", "biwi", str(root), str(target), "--neutral-too", "--jobs", "2", "-q"]) == 0
     corpus = open_corpus(target)
     direct = Biwi(root, neutral_too=True)
-    assert {row["key"] for row in corpus.rows} == {"F2_e01", "F2_e37", "F1_e40", "F1_40"}
-    for place, row in enumerate(corpus.rows):
-        other = [r["key"] for r in direct.rows].index(row["key"])
+    assert {row.key for row in corpus.clips} == {"F2_e01", "F2_e37", "F1_e40", "F1_40"}
+    for place, row in enumerate(corpus.clips):
+        other = [r.key for r in direct.clips].index(row.key)
         one = window(corpus[place], 5, 20)
         np.testing.assert_array_equal(one.vertices, np.asarray(direct[other].vertices[5:25]))
-        np.testing.assert_array_equal(corpus.identity(row["subject"]).neutral, direct.identity(row["subject"]).neutral)
+        np.testing.assert_array_equal(corpus.identity(row.subject).neutral, direct.identity(row.subject).neutral)
     assert corpus.topology.triangles.tolist() == TRIANGLES.tolist()
 
 
@@ -133,7 +134,7 @@ def test_the_video_has_the_sound_where_no_recording_is(tmp_path: Path) -> None:
     (root / "videos/F2").mkdir(parents=True)
     flv(tmp_path / "sound.wav", root / "videos/F2/e01.flv")
     corpus = Biwi(root)
-    place = [row["key"] for row in corpus.rows].index("F2_e01")
+    place = [row.key for row in corpus.clips].index("F2_e01")
     assert abs(len(corpus[place].audio) / 16000 - FRAMES / 25) < 0.2
 
 
@@ -187,7 +188,7 @@ def test_archives_that_are_not_what_they_should_be_are_refused(
         path.write_bytes(info.tobuf())
     target = tmp_path / "store"
     assert main(["prepare", "biwi", str(root), str(target), "-q"]) == 0
-    assert {row["key"] for row in open_corpus(target).rows} == {"F2_e37", "F1_e40"}
+    assert {row.key for row in open_corpus(target).clips} == {"F2_e37", "F1_e40"}
     assert not (tmp_path / "frame_001.vl").exists()
 
 

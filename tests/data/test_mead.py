@@ -9,8 +9,9 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
+from parlante.data.contract import window
 from parlante.data.datasets.mead import VERTICES, Mead, read_verts
-from parlante.data.open import open_corpus, window
+from parlante.data.open import open_corpus
 
 FRAMES = 12
 
@@ -48,14 +49,14 @@ def published(tmp_path: Path) -> Path:
 def test_the_published_files_open(published: Path) -> None:
     corpus = open_corpus(published)
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("mead", 30.0, "m")
-    assert {row["key"]: row["split"] for row in corpus.rows} == {
+    assert {row.key: row.split for row in corpus.clips} == {
         "M003_angry_level_1_001": "train",
         "M003_neutral_level_1_002": "train",
         "M032_happy_level_3_001": "val",
         "W037_sad_level_2_010": "test_unseen",
     }
     np.testing.assert_array_equal(np.asarray(corpus[0].vertices), verts(0))
-    assert corpus.rows[0]["frames"] == FRAMES and len(corpus[0].audio) == 16000 * FRAMES // 30
+    assert corpus.clips[0].frames == FRAMES and len(corpus[0].audio) == 16000 * FRAMES // 30
     np.testing.assert_array_equal(corpus.identity("M003").neutral, verts(1)[0])  # the first frame of the calm clip
     with pytest.raises(InputError, match="no template of 'M032'"):
         corpus.identity("M032")
@@ -84,8 +85,8 @@ def test_the_sound_may_lie_elsewhere_and_every_camera_be_used(published: Path, t
         (person / "audio").rename(tmp_path / "MEAD" / person.name / "audio")
     with pytest.raises(InputError, match="no recording"):
         open_corpus(published)
-    corpus = Mead(published, audio=tmp_path / "MEAD", camera=None)
-    assert "M003_left_30_sad_level_2_001" in [row["key"] for row in corpus.rows]
+    corpus = Mead(published, audio=tmp_path / "MEAD", camera="all")
+    assert "M003_left_30_sad_level_2_001" in [row.key for row in corpus.clips]
 
 
 def test_plain_arrays_are_read_too(tmp_path: Path) -> None:

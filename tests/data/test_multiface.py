@@ -10,6 +10,7 @@ from PIL import Image
 
 from parlante.cli import main
 from parlante.core import InputError
+from parlante.data.contract import window
 from parlante.data.datasets.multiface import (
     FULL,
     HIGH,
@@ -20,7 +21,7 @@ from parlante.data.datasets.multiface import (
     meshtalk_vertices,
     sentence_number,
 )
-from parlante.data.open import open_corpus, window
+from parlante.data.open import open_corpus
 
 COUNT, FRAMES, STEP = 6, 33, 3
 FIRST, LAST = "SEN_alfalfa_is_healthy_for_you", "SEN_youre_boiling_milk_aint_you"
@@ -73,7 +74,7 @@ def test_frames_pictures_and_sound_in_metres(tmp_path: Path) -> None:
     person(tmp_path / "set", "6795937", {FIRST: numbers(300, FRAMES), LAST: numbers(600, FRAMES)})
     corpus = open_corpus(tmp_path / "set")
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("multiface", 30.0, "m")
-    assert [(row["key"], row["split"]) for row in corpus.rows] == [
+    assert [(row.key, row.split) for row in corpus.clips] == [
         (f"6795937_{FIRST}", "train"),
         (f"6795937_{LAST}", "test_seen"),
     ]
@@ -106,7 +107,7 @@ def test_a_gap_parts_a_sentence_and_the_sound_goes_with_it(tmp_path: Path) -> No
     later = numbers(300 + STEP * (FRAMES + 5), FRAMES)
     person(tmp_path, "6795937", {FIRST: frames + later + [later[-1] + 30]})
     corpus = Multiface(tmp_path)
-    assert [row["frames"] for row in corpus.rows] == [FRAMES, FRAMES] and "1 frames in a row" in corpus.problems[0]
+    assert [row.frames for row in corpus.clips] == [FRAMES, FRAMES] and "1 frames in a row" in corpus.problems[0]
     start = (FRAMES + 5) * 16000 // 30
     np.testing.assert_allclose(corpus[1].audio[:50], np.arange(start, start + 50) / 32768, atol=1e-4)
     np.testing.assert_allclose(corpus[1].vertices[0], frame(later[0]) / 1000, atol=1e-6)

@@ -15,8 +15,10 @@ from PIL import Image
 
 from parlante.cli import main
 from parlante.core import InputError
-from parlante.data.datasets.folder import Layout, resample
-from parlante.data.open import open_corpus, window
+from parlante.data.contract import window
+from parlante.data.datasets.folder import FolderDataset
+from parlante.data.datasets.vocaset import resample
+from parlante.data.open import open_corpus
 from parlante.data.splits import own_splits
 
 COUNT, FRAMES = 5, 40
@@ -58,8 +60,8 @@ def test_the_rate_is_that_of_the_sound(folder: Path) -> None:
     corpus = open_corpus(folder)
     assert (corpus.dataset, corpus.fps, corpus.unit, len(corpus)) == ("mine", 25.0, "unknown", 10)
     assert open_corpus(folder, fps=50).fps == 50
-    for row in corpus.rows[:3]:
-        wav(folder / f"wav/{row['key']}.wav", FRAMES / 37)
+    for row in corpus.clips[:3]:
+        wav(folder / f"wav/{row.key}.wav", FRAMES / 37)
     with pytest.raises(InputError, match="no common rate; give --fps"):
         open_corpus(folder)
 
@@ -72,15 +74,15 @@ def test_own_people_on_a_published_mesh_are_not_the_published_dataset(tmp_path: 
             np.save(tmp_path / folder / f"vertices_npy/{key}.npy", mesh)
             wav(tmp_path / folder / f"wav/{key}.wav", FRAMES / 30)
     mine, theirs = open_corpus(tmp_path / "mine"), open_corpus(tmp_path / "theirs")
-    assert (mine.dataset, mine.unit) == ("mine", "unknown") and {row["split"] for row in mine.rows} > {
+    assert (mine.dataset, mine.unit) == ("mine", "unknown") and {row.split for row in mine.clips} > {
         "val",
         "test_seen",
     }
-    assert theirs.dataset == "multiface" and {row["split"] for row in theirs.rows} == {"train"}
+    assert theirs.dataset == "multiface" and {row.split for row in theirs.clips} == {"train"}
 
 
 def test_splits_by_subject_unless_they_are_listed(folder: Path) -> None:
-    found = {row["key"]: row["split"] for row in open_corpus(folder).rows}
+    found = {row.key: row.split for row in open_corpus(folder).clips}
     assert found == {
         **{f"ann_{n:02}": "train" for n in (1, 3, 5)}, "ann_07": "val", "ann_09": "test_seen",
         **{f"bob_jr_{n:02}": "train" for n in (0, 2, 4)}, "bob_jr_06": "val", "bob_jr_08": "test_seen",
@@ -88,7 +90,7 @@ def test_splits_by_subject_unless_they_are_listed(folder: Path) -> None:
     (folder / "splits.json").write_text(json.dumps({"train": ["ann"], "val": ["ann_03"], "test_unseen": ["bob_jr_02"]}))
     with pytest.raises(InputError, match="no split 'test_seen'"):
         open_corpus(folder, "test_seen")
-    found = {row["key"]: row["split"] for row in open_corpus(folder).rows}
+    found = {row.key: row.split for row in open_corpus(folder).clips}
     assert (found["ann_01"], found["ann_03"], found["bob_jr_02"], found["bob_jr_00"]) == (
         "train", "val", "test_unseen", "unused",
     )  # fmt: skip
@@ -110,7 +112,7 @@ def test_prepare_in_metres_open_and_read_a_window(folder: Path, tmp_path: Path) 
     assert main(["prepare", "own", str(folder), str(tmp_path / "store"), *arguments]) == 0
     corpus = open_corpus(tmp_path / "store")
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("ours", 25.0, "m")
-    place = [row["key"] for row in corpus.rows].index("ann_03")
+    place = [row.key for row in corpus.clips].index("ann_03")
     np.testing.assert_allclose(window(corpus[place], 3, 9).vertices, moving(3)[3:12] / 1000, atol=1e-6)
     np.testing.assert_array_equal(corpus[place].audio, open_corpus(folder)[place].audio)
     np.testing.assert_allclose(corpus.identity("bob_jr").neutral, (SHAPE + 1) / 1000, atol=1e-6)
@@ -128,7 +130,7 @@ def test_going_on_keeps_what_has_not_changed(folder: Path, tmp_path: Path, capsy
     assert {name for name in after if after[name] != before[name]} == {"ann_03.json"}
     corpus = open_corpus(target)
     assert len(corpus) == 9
-    place = [row["key"] for row in corpus.rows].index("ann_03")
+    place = [row.key for row in corpus.clips].index("ann_03")
     np.testing.assert_allclose(corpus[place].vertices[0], moving(3)[0] + 1, atol=1e-4)
     assert main(["prepare", "own", str(folder), str(target), "--fps", "30"]) == 2
     assert "another fps" in capsys.readouterr().err
@@ -164,13 +166,13 @@ def test_pictures_stay_the_files_they_are(folder: Path, tmp_path: Path) -> None:
     (folder / "textures/ann.png").write_bytes(png(99))
     assert main(["prepare", "own", str(folder), str(tmp_path / "store"), "-q"]) == 0
     for corpus in (open_corpus(folder), open_corpus(tmp_path / "store")):
-        place = [row["key"] for row in corpus.rows].index("ann_03")
+        place = [row.key for row in corpus.clips].index("ann_03")
         np.testing.assert_array_equal(corpus[place].textures[17], np.asarray(Image.open(io.BytesIO(png(17)))))
         assert corpus[0].textures is None
         np.testing.assert_array_equal(corpus.identity("ann").albedo, np.asarray(Image.open(io.BytesIO(png(99)))))
     (folder / "textures/ann_03/000003.png").unlink()
     with pytest.raises(InputError, match="39 pictures, wanted one a frame: 40"):
-        place = [row["key"] for row in open_corpus(folder).rows].index("ann_03")
+        place = [row.key for row in open_corpus(folder).clips].index("ann_03")
         open_corpus(folder)[place]
 
 
@@ -242,11 +244,11 @@ def test_vocasets_converted_folder_is_taken_at_half_its_rate(tmp_path: Path, spl
         with pytest.raises(InputError, match="no split"):
             open_corpus(root, split)
         return
-    corpus = Layout(root, split)
+    corpus = FolderDataset(root, split)
     wanted = {None: names, "train": names[:1], "val": names[1:2], "test_unseen": names[2:]}[split]
-    assert sorted(row["key"] for row in corpus.rows) == sorted(wanted)
-    assert (corpus.dataset, corpus.fps, corpus.unit, corpus.rows[0]["frames"]) == ("vocaset", 30.0, "m", 4)
-    key = corpus.rows[0]["key"]
+    assert sorted(row.key for row in corpus.clips) == sorted(wanted)
+    assert (corpus.dataset, corpus.fps, corpus.unit, corpus.clips[0].frames) == ("vocaset", 30.0, "m", 4)
+    key = corpus.clips[0].key
     np.testing.assert_allclose(np.asarray(corpus[0].vertices), arrays[key].reshape(7, 5023, 3)[::2], atol=1e-6)
     assert {"lve_facediffuser", "fdd_facediffuser"} <= set(corpus.topology.regions)
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from parlante.core import Clip, InputError
-from parlante.data.datasets.folder import bare_topology
-from parlante.data.open import open_corpus, window
+from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, window
+from parlante.data.meshes import bare_topology
+from parlante.data.open import open_corpus
 from parlante.data.store.clip_store import CHUNK, ClipStore
 from parlante.data.store.writer import StoreWriter
 
@@ -38,8 +39,8 @@ def writer(root: Path | str, **options: object) -> StoreWriter:
 def fill(root: Path | str, seeds: range = range(4)) -> None:
     out = writer(root)
     for seed in seeds:
-        out.add(made(seed, seed == 1), split="train" if seed else "val", sentence=f"s{seed}", signature="x")
-    out.subject("p0", np.ones((COUNT, 3), np.float32))
+        out.add(made(seed, seed == 1), "train" if seed else "val", sentence=f"s{seed}", signature="x")
+    out.subject(SubjectInfo(name="p0"), np.ones((COUNT, 3), np.float32))
     out.finish()
 
 
@@ -51,17 +52,17 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_what_goes_in_comes_out(place: str) -> None:
     fill(place)
     corpus = open_corpus(place)
-    assert [row["key"] for row in corpus.rows] == ["p0_s0", "p0_s2", "p1_s1", "p1_s3"]
-    for row, clip in zip(corpus.rows, corpus):
-        seed = int(row["sentence"][1:])
+    assert [row.key for row in corpus.clips] == ["p0_s0", "p0_s2", "p1_s1", "p1_s3"]
+    for row, clip in zip(corpus.clips, corpus):
+        seed = int(row.sentence[1:])
         wanted = made(seed, seed == 1)
         np.testing.assert_array_equal(np.asarray(clip.vertices), wanted.vertices)
         np.testing.assert_array_equal(clip.audio, wanted.audio)
-        assert (clip.subject, clip.sentence, clip.fps) == (wanted.subject, wanted.sentence, 30.0)
+        assert (clip.subject, clip.key, clip.fps) == (wanted.subject, wanted.key, 30.0)
         assert (clip.textures is None) == (wanted.textures is None)
     np.testing.assert_array_equal(corpus[2].textures[3:9], made(1, True).textures[3:9])
     np.testing.assert_array_equal(corpus.identity("p0").neutral, np.ones((COUNT, 3)))
-    assert [row["key"] for row in open_corpus(place, "val").rows] == ["p0_s0"]
+    assert [row.key for row in open_corpus(place, "val").clips] == ["p0_s0"]
     with pytest.raises(InputError, match="no split 'test'"):
         open_corpus(place, "test")
     with pytest.raises(InputError, match="no neutral face of p1"):
@@ -87,16 +88,29 @@ def test_windows_have_their_sound(tmp_path: Path) -> None:
 def test_statistics_are_those_of_the_offsets(tmp_path: Path) -> None:
     out = writer(tmp_path / "store")
     neutral = np.full((COUNT, 3), 0.25, np.float32)
-    out.add(made(0), split="train", neutral=neutral)
+
+    class Measured(Corpus):
+        """The same clip, of a corpus that knows no range."""
+
+        clips = (ClipInfo(key="p0_s0", subject="p0", split="train"),)
+
+        def read(self, index: int) -> Clip:
+            return made(0)
+
+        def neutral(self, subject: str) -> np.ndarray:
+            return neutral
+
+    out.add(made(0), "train", neutral=neutral)
     out.finish()
     offsets = made(0).vertices - neutral
-    stats = ClipStore(tmp_path / "store").stats
-    np.testing.assert_allclose(stats["minimum"], offsets.min((0, 1)))
-    np.testing.assert_allclose(stats["maximum"], offsets.max((0, 1)))
+    for corpus in (ClipStore(tmp_path / "store"), Measured()):
+        low, high = corpus.offset_range()
+        np.testing.assert_allclose(low, offsets.min((0, 1)), rtol=1e-6)
+        np.testing.assert_allclose(high, offsets.max((0, 1)), rtol=1e-6)
 
 
 def write_one(root: str, seed: int) -> None:
-    writer(root).add(made(seed), split="train", sentence=f"s{seed}")
+    writer(root).add(made(seed), "train", sentence=f"s{seed}")
 
 
 def test_many_processes_write_at_once(tmp_path: Path) -> None:
@@ -106,9 +120,9 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
         pool.starmap(write_one, jobs)
     writer(root).finish()
     corpus = open_corpus(root)
-    assert sorted(row["sentence"] for row in corpus.rows) == ["s0", "s1", "s2", "s3"]
-    for row, clip in zip(corpus.rows, corpus):
-        np.testing.assert_array_equal(np.asarray(clip.vertices), made(int(row["sentence"][1:])).vertices)
+    assert sorted(row.sentence for row in corpus.clips) == ["s0", "s1", "s2", "s3"]
+    for row, clip in zip(corpus.clips, corpus):
+        np.testing.assert_array_equal(np.asarray(clip.vertices), made(int(row.sentence[1:])).vertices)
     assert len(list((tmp_path / "store" / "data").iterdir())) == 4
 
 
@@ -135,7 +149,7 @@ sys.path.insert(0, {tests!r})
 from test_store import made, writer
 out = writer({root!r})
 for seed in range(50):
-    out.add(made(seed), split="train", sentence=f"s{{seed}}", signature="x")
+    out.add(made(seed), "train", sentence=f"s{{seed}}", signature="x")
 """
 
 
@@ -157,16 +171,16 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
     stray = root / "data" / "p0_s99-00000000"
     stray.mkdir()
     out = writer(root)
-    kept = sum(out.written(made(seed).sentence, "x") for seed in range(50))
+    kept = sum(out.written(made(seed).key, "x") for seed in range(50))
     assert 3 <= kept < 50
     for seed in range(50):
-        if not out.written(made(seed).sentence, "x"):
-            out.add(made(seed), split="train", sentence=f"s{seed}", signature="x")
+        if not out.written(made(seed).key, "x"):
+            out.add(made(seed), "train", sentence=f"s{seed}", signature="x")
     out.finish()
     corpus = open_corpus(root)
     assert len(corpus) == 50 and not stray.exists()
-    for row, clip in zip(corpus.rows, corpus):
-        np.testing.assert_array_equal(clip.vertices[40], made(int(row["sentence"][1:])).vertices[40])
+    for row, clip in zip(corpus.clips, corpus):
+        np.testing.assert_array_equal(clip.vertices[40], made(int(row.sentence[1:])).vertices[40])
 
 
 def test_an_interrupted_clip_leaves_nothing(tmp_path: Path) -> None:
@@ -184,7 +198,7 @@ def test_an_interrupted_clip_leaves_nothing(tmp_path: Path) -> None:
     out = writer(tmp_path / "store")
     clip = Clip(made(0).audio, 16000, Stops(), 30.0, "p", "p_s")  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        out.add(clip, split="train")
+        out.add(clip, "train")
     assert not list((tmp_path / "store" / "data").iterdir())
     with pytest.raises(InputError, match="no clip was written"):
         out.finish()
@@ -196,10 +210,10 @@ def test_a_changed_clip_is_replaced_and_a_lost_one_removed(tmp_path: Path) -> No
     assert out.written("p0_s0", "x") and not out.written("p0_s0", "y")
     changed = made(0)
     changed.vertices[:] = 0.5
-    out.add(changed, split="train", signature="y")
+    out.add(changed, "train", signature="y")
     out.finish(["p0_s2", "p0_s0"])
     corpus = open_corpus(tmp_path / "store")
-    assert [row["key"] for row in corpus.rows] == ["p0_s2", "p0_s0"]
+    assert [row.key for row in corpus.clips] == ["p0_s2", "p0_s0"]
     assert (np.asarray(corpus[1].vertices) == 0.5).all()
     assert len(list((tmp_path / "store" / "data").iterdir())) == 2
 
@@ -215,7 +229,7 @@ def test_what_is_no_clip_is_refused(tmp_path: Path, kind: str) -> None:
     broken = Clip(clip.audio, 16000, vertices, 30.0, "p", "p_s")
     says = {"frames": "frame 40", "sound": "not finite", "shape": "wanted some of 7", "empty": "0 frames"}[kind]
     with pytest.raises(InputError, match=says):
-        writer(tmp_path / "store").add(broken, split="train")
+        writer(tmp_path / "store").add(broken, "train")
     assert not list((tmp_path / "store").glob("data/*")) and not (tmp_path / "store" / "clips").exists()
 
 
@@ -285,7 +299,7 @@ from parlante.core import InputError
 out = writer({root!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # no file beyond 2 kB can be written any more
 try:
-    out.add(made(7), split="train")
+    out.add(made(7), "train")
 except InputError as error:
     print("refused:", error)
 """

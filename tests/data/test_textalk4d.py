@@ -27,12 +27,13 @@ def source(tmp_path: Path) -> Path:
 
 def test_published_folders_are_clips(source: Path) -> None:
     corpus = TexTalk4D(source, held_out=1)
-    assert [(p.name, split, a, b) for p, split, a, b in corpus.parts] == [
+    assert [(clip.subject, clip.split, clip.first, clip.frames) for clip in corpus.clips] == [
         ("ID001", "train", 0, 12),
         ("ID002", "train", 0, 12),
         ("ID005", "train", 0, 6),
-        ("ID005", "test_seen", 6, 12),
+        ("ID005", "test_seen", 6, 6),
     ]
+    assert [clip.starts_at_rest for clip in corpus.clips] == [True, True, True, False]
     clip = corpus[3]
     assert clip.subject == "ID005" and clip.fps == 30 and clip.sample_rate == 16000
     assert clip.vertices.shape == (6, ROWS * COLUMNS, 3) and len(clip.audio) == 6 * 16000 // 30
@@ -59,13 +60,12 @@ def test_prepared_clips_are_the_published_ones(source: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(np.asarray(other.vertices), np.asarray(one.vertices), atol=1e-7)
         np.testing.assert_array_equal(np.asarray(other.textures), np.asarray(one.textures))
         np.testing.assert_array_equal(other.audio, one.audio)
-    assert [row["split"] for row in Prepared(tmp_path / "out", "test_seen").rows] == ["test_seen"]
+    assert [row.split for row in Prepared(tmp_path / "out", "test_seen").clips] == ["test_seen"]
     identity = packed.identity("ID002")
     np.testing.assert_allclose(identity.neutral, 0.1 * sheet(1), atol=1e-6)
     assert identity.albedo is not None and (identity.albedo == skin(1, 0)).all()
     every = np.concatenate([0.1 * offsets(person, frame) for person in range(3) for frame in range(FRAMES)])
-    np.testing.assert_allclose(packed.stats["minimum"], every.min(0), atol=2e-7)
-    np.testing.assert_allclose(packed.stats["maximum"], every.max(0), atol=2e-7)
+    np.testing.assert_allclose(packed.offset_range(), (every.min(0), every.max(0)), atol=2e-7)
 
 
 def test_gaps_and_damage_are_listed_and_worked_around(source: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_gaps_and_damage_are_listed_and_worked_around(source: Path, tmp_path: Pa
     for part in ("ID002: ", "wanted 99", "faces or uv differ", "8x16", "it has no pictures", "ends with frame 8 of 12"):
         assert part in text.replace("16x8", "8x16"), text
     packed = Prepared(tmp_path / "out")
-    assert [row["frames"] for row in packed.rows] == [4, 3, 3, 2, 3, 2, 2, 8]
+    assert [row.frames for row in packed.clips] == [4, 3, 3, 2, 3, 2, 2, 8]
     assert packed[7].textures is None
     np.testing.assert_allclose(packed[1].vertices[0], 0.1 * (sheet(0) + offsets(0, 5)), atol=1e-6)
 
@@ -112,7 +112,7 @@ def test_an_identity_that_cannot_be_used_is_left_out(source: Path, tmp_path: Pat
             )
     report = prepare(source, tmp_path / "out", FEW)
     assert [bool(record.fatal) for record in report.records] == [False, True, False]
-    assert {row["subject"] for row in Prepared(tmp_path / "out").rows} == {"ID001", "ID005"}
+    assert {row.subject for row in Prepared(tmp_path / "out").clips} == {"ID001", "ID005"}
     assert not (tmp_path / "out" / "ID002").exists()
 
 
@@ -143,7 +143,8 @@ def test_a_second_run_keeps_what_is_done(source: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(textalk4d_prepare, "read_vertices", real)
     assert [record.reused for record in prepare(source, out, FEW).records] == [True, False, False]
     again = prepare(source, out, FEW)
-    assert all(record.reused for record in again.records) and again.motion_stats == Prepared(out).stats
+    assert all(record.reused for record in again.records)
+    assert again.motion_stats["minimum"] == Prepared(out).offset_range()[0].tolist()
     mesh = source / "ID005" / "Models" / "000004" / "face_aligned.obj"
     mesh.write_text(obj(sheet(2)) + "\n\n")
     assert [record.reused for record in prepare(source, out, FEW).records] == [True, True, False]

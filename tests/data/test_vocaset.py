@@ -11,8 +11,9 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
+from parlante.data.contract import window
 from parlante.data.datasets.vocaset import Vocaset
-from parlante.data.open import open_corpus, window
+from parlante.data.open import open_corpus
 from parlante.data.splits import VOCASET_TEST, VOCASET_TRAIN, VOCASET_VAL
 
 COUNT = 11
@@ -60,12 +61,12 @@ def test_every_second_frame_in_the_order_of_the_frames(official: Path) -> None:
 
 
 def test_splits_are_the_published_ones(official: Path) -> None:
-    found = {(row["subject"], row["sentence"]): row["split"] for row in Vocaset(official).rows}
+    found = {(row.subject, row.sentence): row.split for row in Vocaset(official).clips}
     assert found[VOCASET_TRAIN[0], "sentence01"] == "train"
     assert found[VOCASET_VAL[0], "sentence01"] == found[VOCASET_TEST[0], "sentence01"] == "unused"
     assert found[VOCASET_VAL[0], "sentence25"] == "val"
     assert found[VOCASET_TEST[0], "sentence25"] == "test_unseen"
-    assert [row["sentence"] for row in open_corpus(official, "test").rows] == ["sentence25"]
+    assert [row.sentence for row in open_corpus(official, "test").clips] == ["sentence25"]
 
 
 def test_prepare_open_and_read_a_window(official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +80,7 @@ def test_prepare_open_and_read_a_window(official: Path, tmp_path: Path, capsys: 
         np.testing.assert_array_equal(one.vertices, other.vertices)
         np.testing.assert_array_equal(one.audio, other.audio)
         assert len(other.audio) == 16000 * 20 // 30
-        subject = corpus.rows[place]["subject"]
+        subject = corpus.clips[place].subject
         np.testing.assert_array_equal(corpus.identity(subject).neutral, direct.identity(subject).neutral)
 
 

@@ -35,8 +35,8 @@ def test_the_basis_is_orthonormal_and_keeps_the_motion(tiny_corpus: Path, basis_
     rows = basis.rows.reshape(len(basis), -1)
     assert np.allclose(rows @ rows.T, np.eye(len(basis)), atol=2e-3)
     data, head = SynthTalk(tiny_corpus), TinyHead()
-    take = data.take(0)
-    offsets = np.tensordot(spoken(take.curves), head.shapes(take.identity), 1)
+    clip = data[0]
+    offsets = np.tensordot(spoken(clip.known_weights()), head.shapes(clip.face), 1)
     coordinates = basis.encode(offsets)
     assert np.abs(basis.decode(coordinates) - offsets).max() < 0.1 * np.abs(offsets).max()
     # squared error of coordinates is squared error of vertices
@@ -69,7 +69,7 @@ def test_features_are_those_of_the_talker(tiny_corpus: Path, basis_file: Path, t
     at = np.arange(clip["start"], clip["start"] + clip["frames"])
     taps = (-3, 0, 4)
     heard = store.hear(at, np.zeros_like(at), taps)
-    audio = SynthTalk(tiny_corpus).take(clip["number"]).audio
+    audio = SynthTalk(tiny_corpus)[clip["number"]].audio
     features = torch.from_numpy(PhoneticEncoder.from_pretrained().encode(audio))[None]
     direct = align(features, clip["frames"], fps=30, frame_offsets=[tap / (30 * GRID) for tap in taps])[0]
     assert np.allclose(heard[3:-4], direct[3:-4], atol=2e-3)

@@ -21,10 +21,11 @@ from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.features.encoding import (
     EncodingOptions,
     MapModels,
-    PreparedMaps,
+    ScannedCorpus,
     encode_corpus,
     pivots,
 )
+from parlante.training.features.scanned_maps import motion_stats
 
 TINY = VQGANConfig(
     img_size=SIZE, nf=8, ch_mult=(1, 2), res_blocks=1, attn_resolutions=(), codebook_size=16, emb_dim=4, norm_groups=4
@@ -45,13 +46,13 @@ def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("pair")
     for kind in ("motion", "wrinkle"):
-        VQAutoEncoder(TINY).save(root / kind, stats=Prepared(corpus).stats)
+        VQAutoEncoder(TINY).save(root / kind, stats=motion_stats(Prepared(corpus)).to_dict())
     return root
 
 
 def test_latents_are_those_of_each_frame(corpus: Path, folder: Path, tmp_path: Path) -> None:
     models = MapModels.load(folder)
-    found = encode_corpus(PreparedMaps(Prepared(corpus), SIZE), models, tmp_path / "out")
+    found = encode_corpus(ScannedCorpus(Prepared(corpus), SIZE), models, tmp_path / "out")
     assert found.clips == 4 and found.reused == 0 and found.pivots == {"ID001": 11, "ID002": 11, "ID005": 5}
     assert found.map_error < 0.5 and found.motion_error > 0 and found.wrinkle_error > 0
     data = Prepared(corpus)
@@ -67,7 +68,7 @@ def test_latents_are_those_of_each_frame(corpus: Path, folder: Path, tmp_path: P
 
 
 def test_pivots_are_styles_of_the_training_frames(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
     encode_corpus(maps, models, tmp_path / "out")
     style = load_style(tmp_path / "out" / "pivots" / "ID005.style")
     assert (style.name, style.model, style.checkpoint) == ("ID005", "textalker", "")
@@ -84,7 +85,7 @@ def test_pivots_are_styles_of_the_training_frames(corpus: Path, folder: Path, tm
 
 def test_pivots_of_a_short_clip(corpus: Path, folder: Path, tmp_path: Path) -> None:
     data, models = Prepared(corpus), MapModels.load(folder)
-    maps = PreparedMaps(data, SIZE)
+    maps = ScannedCorpus(data, SIZE)
     encode_corpus(maps, models, tmp_path / "out", EncodingOptions(seconds=0.1))
     frames = np.arange(1, 4)
     style = pivots(maps.offsets(0, frames), maps.wrinkle(0, frames), data.topology, models, "new")
@@ -96,7 +97,7 @@ def test_pivots_of_a_short_clip(corpus: Path, folder: Path, tmp_path: Path) -> N
 
 
 def test_a_second_run_keeps_what_is_done(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
     first = encode_corpus(maps, models, tmp_path / "out")
     before = load_style(tmp_path / "out" / "pivots" / "ID001.style")
     (tmp_path / "out" / "latents" / "ID001-000001.safetensors").write_bytes(b"cut")
@@ -112,7 +113,7 @@ def test_a_second_run_keeps_what_is_done(corpus: Path, folder: Path, tmp_path: P
 
 
 def test_published_maps_have_an_empty_background(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
     ours = encode_corpus(maps, models, tmp_path / "ours")
     theirs = encode_corpus(maps, replace(models, published=True), tmp_path / "theirs")
     assert theirs.map_error > ours.map_error
@@ -126,7 +127,7 @@ def test_a_style_for_a_face_at_rest(
     """Known persons in a folder of latents, a new face and its skin as files; the result is a style file."""
     from PIL import Image
 
-    encode_corpus(PreparedMaps(Prepared(corpus), SIZE), MapModels.load(folder), tmp_path / "out")
+    encode_corpus(ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder), tmp_path / "out")
     (tmp_path / "face.obj").write_text(obj(3 * sheet(1) + 7))
     Image.fromarray(skin(1, 0)).save(tmp_path / "face.png")
     face, made = [str(tmp_path / "face.obj"), str(tmp_path / "face.png")], tmp_path / "new.style"
@@ -153,7 +154,7 @@ def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.
     assert "4 clips" in shown and "pivots of 3 persons" in shown and "mm" in shown
     assert len(json.loads((tmp_path / "out" / "index.json").read_text())["clips"]) == 4
     for arguments, told in (
-        ([str(tmp_path), "--model", str(folder), "-o", out], "is no corpus"),
+        ([str(tmp_path), "--model", str(folder), "-o", out], "holds no corpus"),
         ([str(corpus), "--model", str(corpus), "-o", out], "is no checkpoint"),
         ([str(corpus), "--model", str(folder), "-o", str(corpus)], "is no folder of latents"),
         ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "--stride must be"),

@@ -153,7 +153,7 @@ def test_unusable_input_is_named(ingredients, tmp_path):
 
     with pytest.raises(InputError, match=r"no finished encoding; write one with parlante encode"):
         attempt(f"data.encoded={tmp_path}")
-    with pytest.raises(InputError, match="is no corpus; give the folder that"):
+    with pytest.raises(InputError, match="holds no corpus"):
         attempt(f"data.corpus={tmp_path}")
     with pytest.raises(InputError, match="as long as two windows of 60 frames"):
         attempt("model.frames=60")

@@ -184,10 +184,10 @@ def encode_jobs(
         "device": device,
     }
     jobs = []
-    for number, row in enumerate(maps.rows):
-        if not (target / "latents" / f"{row['key']}.safetensors").is_file():
-            jobs.append(Job(row["key"], f"{__name__}:encode_clip", {"number": number, **common}))
-    return jobs, len(maps.rows) - len(jobs)
+    for number, info in enumerate(maps.clips):
+        if not (target / "latents" / f"{info.key}.safetensors").is_file():
+            jobs.append(Job(info.key, f"{__name__}:encode_clip", {"number": number, **common}))
+    return jobs, len(maps.clips) - len(jobs)
 
 
 def encode_clip(
@@ -245,14 +245,14 @@ def clip_jobs(
     common = {"dataset": dataset, "source": source, "target": target, "arguments": arguments, "made": made}
     packer = _packer(json.dumps(common))
     jobs = []
-    for index, row in enumerate(packer.reader.rows):
+    for index, info in enumerate(packer.reader.clips):
         try:
             stands = packer.stands(index)
         except InputError:  # its job says why
             stands = False
         if not stands:
-            jobs.append(Job(row["key"], f"{__name__}:prepare_clip", {"key": row["key"], **common}))
-    return jobs, len(packer.reader.rows) - len(jobs)
+            jobs.append(Job(info.key, f"{__name__}:prepare_clip", {"key": info.key, **common}))
+    return jobs, len(packer.reader) - len(jobs)
 
 
 def prepare_clip(key: str, **common: Any) -> None:
@@ -261,7 +261,7 @@ def prepare_clip(key: str, **common: Any) -> None:
     from parlante.data.store.storage_root import CannotWrite
 
     packer = _packer(json.dumps(common))
-    (index,) = [number for number, row in enumerate(packer.reader.rows) if row["key"] == key]
+    (index,) = [number for number, info in enumerate(packer.reader.clips) if info.key == key]
     try:
         packer.pack(index)
     except CannotWrite:

@@ -180,11 +180,10 @@ def reading(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]
         return {**made, **template}, made
     if name == "biwi":
         made = {"neutral_too": options.neutral_too}
-        return {**made, "count": False}, made
+        return made, made
     if name == "mead":
-        camera = None if options.camera == "all" else options.camera
-        audio = None if options.audio is None else str(options.audio)
-        return {"camera": camera, "audio": audio, "count": False, **template}, {"camera": options.camera}
+        made = {"camera": options.camera}
+        return {**made, "audio": None if options.audio is None else str(options.audio), **template}, made
     if name == "multiface":
         made = {"textures": not options.no_textures, "published": options.published, "shortest": options.shortest}
         return {**made, **template}, made
@@ -214,7 +213,7 @@ def _store(options: argparse.Namespace) -> None:
         return
     for line in report.table():
         print(line)
-    print(f"{len(report.rows)} clips in {options.target}", file=sys.stderr)
+    print(f"{len(report.clips)} clips in {options.target}", file=sys.stderr)
 
 
 DATASETS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {

@@ -162,7 +162,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     from parlante.core import InputError
     from parlante.core.style import save_style
-    from parlante.data.store.packed_corpus import picture
+    from parlante.data.pictures import picture
     from parlante.geometry.mesh import read_mesh
     from parlante.head import load_head
     from parlante.models.textalker.pivots import PivotPredictor

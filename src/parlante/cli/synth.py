@@ -52,11 +52,13 @@ def run(options: argparse.Namespace) -> int:
     )
 
     from parlante.data.datasets.synthtalk import SynthTalk
+    from parlante.data.splits import SPLITS
 
-    counts = {split: len(SynthTalk(options.out, split)) for split in ("train", "val", "test_seen", "test_unseen")}
-    print(f"{index}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+    corpus = SynthTalk(options.out)
+    splits = [clip.split for clip in corpus.clips]
+    print(f"{index}: " + ", ".join(f"{splits.count(split)} {split}" for split in SPLITS))
     if options.preview is not None:
-        _film(SynthTalk(options.out), options.preview)
+        _film(corpus, options.preview)
         print(options.preview)
     return 0
 
@@ -66,12 +68,13 @@ def _film(corpus: "SynthTalk", path: Path) -> None:
     from parlante.head import load_head
     from parlante.render import Renderer, VideoWriter
 
-    take, clip, head = corpus.take(0), corpus[0], load_head()
-    identity = head.identity(take.identity)
-    pivot = head.neck_pivot(take.identity)
+    clip, head = corpus[0], load_head()
+    identity = head.identity(clip.face)
+    pivot = head.neck_pivot(clip.face)
     with (
         Renderer(head.topology, identity.neutral, albedo=identity.albedo, pivot=pivot) as renderer,
-        VideoWriter(path, corpus.fps, renderer.size, take.audio, corpus.sample_rate) as video,
+        VideoWriter(path, corpus.fps, renderer.size, clip.audio, corpus.sample_rate) as video,
     ):
-        for frame, pose in enumerate(take.head_pose):
-            video.write(renderer.draw(clip.vertices[frame], head_pose=pose))
+        for frame, vertices in enumerate(clip.vertices):
+            pose = None if clip.head_pose is None else clip.head_pose[frame]
+            video.write(renderer.draw(vertices, head_pose=pose))

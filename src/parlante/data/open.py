@@ -1,56 +1,22 @@
 """Whatever holds speech and moving faces, opened alike: a store, a prepared corpus, SynthTalk or a published folder."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-
-from parlante.core import Clip, Identity, InputError, Topology
-from parlante.core.timing import num_samples
-from parlante.data.splits import wanted_splits
+from parlante.core import InputError
+from parlante.data.contract import Corpus
 
 
-class Corpus(Protocol):
-    """A sequence of `Clip`s whose frames are read when they are sliced."""
-
-    dataset: str
-    """vocaset, BIWI, mead, multiface, textalk4d, synthtalk, or the name of one's own."""
-    fps: float
-    """Frames per second of every clip."""
-    sample_rate: int
-    """Hz of every clip's sound."""
-    unit: str
-    """m: metres; normalised: BIWI's published unit, or another made by its authors; unknown."""
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """Of each clip: key, subject, split, frames; sentence where it is known; and what the reader knows beside."""
-
-    @property
-    def subjects(self) -> Mapping[str, Mapping[str, Any]]:
-        """What is known of each subject, those of other splits included."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Clip: ...
-
-    @property
-    def topology(self) -> Topology:
-        """Of every mesh; a topology without triangles where the dataset has none."""
-
-    def identity(self, subject: str) -> Identity:
-        """A subject at rest. Raises InputError for an unknown subject."""
-
-
-def open_corpus(path: Path | str, split: str | None = None, *, fps: float | None = None) -> Corpus:
+def open_corpus(
+    path: Path | str, split: str | None = None, *, fps: float | None = None, texture_size: int = 0
+) -> Corpus:
     """The corpus at `path`: a folder, or the URL of a clip store that fsspec understands (`s3://bucket/corpus`).
 
     Args:
         path: a clip store, a prepared corpus, a SynthTalk corpus; or, unconverted, VOCASET (official files), BIWI,
             3D-MEAD, Multiface or TexTalk4D as published, or a folder with `vertices_npy/`, `wav/` and templates.
         split: train, val, test_seen (seen subjects), test_unseen (unseen subjects), test (both), or none for all clips.
-        fps: frames per second on disk of one's own folder; without it it is taken from the sound's length.
+        fps: frames per second on disk of one's own folder; without it it is taken from the audio's length.
+        texture_size: side in texels of the pictures of the skin, where the corpus computes them (SynthTalk); 0: none.
 
     Raises:
         InputError: nothing there that can be opened, it is damaged, or there is no such split.
@@ -73,8 +39,18 @@ def open_corpus(path: Path | str, split: str | None = None, *, fps: float | None
     if (root / "index.json").is_file():
         from parlante.data.datasets.synthtalk import SynthTalk
 
-        return SynthTalk(root, split)
-    return _published(root, split, fps)
+        return SynthTalk(root, split, texture_size=texture_size)
+    corpus = _published(root, split, fps)
+    corpus.count_frames()
+    return corpus
+
+
+def open_with_weights(path: Path | str, split: str | None = None) -> Corpus:
+    """A corpus whose clips carry the weights of the embedded head's shapes. Raises InputError for any other."""
+    corpus = open_corpus(path, split)
+    if not corpus.has_weights:
+        raise InputError(f"{path} has no blendshape weights, which this needs; give a corpus written by parlante synth")
+    return corpus
 
 
 def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
@@ -83,9 +59,9 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
 
         return Vocaset(root, split)
     if (root / "vertices_npy").is_dir():
-        from parlante.data.datasets.folder import Layout
+        from parlante.data.datasets.folder import FolderDataset
 
-        return Layout(root, split, fps=fps)
+        return FolderDataset(root, split, fps=fps)
     if (root / "faces").is_dir():
         from parlante.data.datasets.biwi import Biwi
 
@@ -107,29 +83,3 @@ def _published(root: Path, split: str | None, fps: float | None) -> Corpus:
         f"{root} holds no corpus that is known; wanted a clip store, a prepared or SynthTalk corpus, a published "
         "dataset, or vertices_npy/ and wav/ (see docs/reference/datasets.md)"
     )
-
-
-def pick(rows: Sequence[dict[str, Any]], split: str | None, root: Path | str) -> list[dict[str, Any]]:
-    """The rows of a split (`test`: both tests), all of them for none. Raises InputError if there are none."""
-    wanted = () if split is None else wanted_splits(split)
-    chosen = [row for row in rows if split is None or row["split"] in wanted]
-    if not chosen:
-        known = ", ".join(sorted({row["split"] for row in rows})) or "no clips at all"
-        raise InputError(f"{root} has no split {split!r}; it has {known}" if split else f"{root} has no clips")
-    return chosen
-
-
-def window(clip: Clip, first: int, frames: int) -> Clip:
-    """`frames` frames of a clip from frame `first` on, read now, with the sound that belongs to them.
-
-    Raises InputError if the window does not lie within the clip.
-    """
-    total = len(clip.vertices)
-    if first < 0 or frames < 1 or first + frames > total:
-        raise InputError(f"frames {first} to {first + frames} do not lie within {clip.sentence} of {total} frames")
-    span = slice(first, first + frames)
-    start = num_samples(first, clip.sample_rate, clip.fps)
-    end = start + num_samples(frames, clip.sample_rate, clip.fps)  # windows of as many frames are equally long
-    textures = None if clip.textures is None else np.asarray(clip.textures[span])
-    vertices = np.asarray(clip.vertices[span], np.float32)
-    return Clip(clip.audio[start:end], clip.sample_rate, vertices, clip.fps, clip.subject, clip.sentence, textures)

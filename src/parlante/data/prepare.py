@@ -5,41 +5,25 @@ import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
-from parlante.data.open import Corpus
+from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.store.storage_root import CannotWrite
 from parlante.data.store.writer import StoreWriter
-
-
-class Reader(Corpus, Protocol):
-    """A corpus that can be packed."""
-
-    problems: list[str]
-    """What the reader had to leave out, in words."""
-
-    def sources(self, index: int) -> list[Path]:
-        """The files that clip `index` is made of, pictures among them."""
-
-    def picture_files(self, index: int) -> list[Path]:
-        """The PNG or JPEG of every frame of clip `index`, or none."""
-
-    def albedo_file(self, subject: str) -> Path | None:
-        """The PNG or JPEG of a subject's skin at rest."""
 
 
 @dataclass
 class Report:
     """What `write_store` did."""
 
-    rows: list[dict[str, Any]]
-    """Of each clip in the store."""
+    clips: list[ClipInfo]
+    """In the store."""
     fps: float
     kept: int = 0
     """Clips that stood there already."""
@@ -50,11 +34,11 @@ class Report:
 
     def table(self, most: int = 20) -> list[str]:
         """Clips, subjects and length of every split; then what was left out, at most so many lines."""
-        lines = [f"{'split':10}{'clips':>7}{'subjects':>10}{'minutes':>9}"]
-        for split in sorted({row["split"] for row in self.rows}):
-            rows = [row for row in self.rows if row["split"] == split]
-            minutes = sum(row["frames"] for row in rows) / self.fps / 60
-            lines.append(f"{split:10}{len(rows):7}{len({r['subject'] for r in rows}):10}{minutes:9.1f}")
+        lines = [f"{'split':12}{'clips':>7}{'subjects':>10}{'minutes':>9}"]
+        for split in sorted({clip.split for clip in self.clips}):
+            clips = [clip for clip in self.clips if clip.split == split]
+            minutes = sum(clip.frames for clip in clips) / self.fps / 60
+            lines.append(f"{split:12}{len(clips):7}{len({c.subject for c in clips}):10}{minutes:9.1f}")
         words = self.problems + [f"{key}: {why}" for key, why in self.left_out.items()]
         if words:
             lines.append("left out, or worth knowing:")
@@ -69,16 +53,16 @@ READERS = {
     "biwi": "parlante.data.datasets.biwi:Biwi",
     "mead": "parlante.data.datasets.mead:Mead",
     "multiface": "parlante.data.datasets.multiface:Multiface",
-    "own": "parlante.data.datasets.folder:Layout",
+    "own": "parlante.data.datasets.folder:FolderDataset",
 }
 """Name of a dataset: its reader."""
 
 
-def open_reader(name: str, source: Path | str, arguments: Mapping[str, Any]) -> Reader:
+def open_reader(name: str, source: Path | str, arguments: Mapping[str, Any]) -> Corpus:
     """The reader of `READERS` on a folder, with keyword arguments that JSON can hold. Raises InputError as it does."""
     module, kind = READERS[name].split(":")
     paths = {key: Path(value) for key, value in arguments.items() if key in ("template", "audio") and value is not None}
-    reader: Reader = getattr(importlib.import_module(module), kind)(source, **{**arguments, **paths})
+    reader: Corpus = getattr(importlib.import_module(module), kind)(source, **{**arguments, **paths})
     return reader
 
 
@@ -88,7 +72,7 @@ class Packer:
     options: what the store depends on beside its files. Raises InputError if the target cannot be used.
     """
 
-    def __init__(self, reader: Reader, target: Path | str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, reader: Corpus, target: Path | str, options: Mapping[str, Any] | None = None) -> None:
         _check_target(reader, target)
         self.reader = reader
         self.writer = StoreWriter(
@@ -105,49 +89,49 @@ class Packer:
 
     def signature(self, index: int) -> str:
         """What clip `index` is made from. Raises InputError if a file is gone."""
-        row = self.reader.rows[index]
-        return _signature(row, self.reader.sources(index), self.neutrals.of(row["subject"]))
+        info = self.reader.clips[index]
+        return _signature(info, self.reader.sources(index), self.neutrals.of(info.subject))
 
     def stands(self, index: int) -> bool:
         """Whether the store has clip `index`, made from the files as they are. Raises InputError if one is gone."""
-        return self.writer.written(self.reader.rows[index]["key"], self.signature(index))
+        return self.writer.written(self.reader.clips[index].key, self.signature(index))
 
     def pack(self, index: int) -> bool:
         """Write clip `index` unless it stands there; says whether it was written. Raises InputError for a clip that
         cannot be used, CannotWrite for a full place."""
-        reader, row = self.reader, self.reader.rows[index]
+        reader, info = self.reader, self.reader.clips[index]
         signature = self.signature(index)
-        if self.writer.written(row["key"], signature):
+        if self.writer.written(info.key, signature):
             return False
         pictures = reader.picture_files(index)
-        known = {k: v for k, v in row.items() if k not in ("key", "subject", "split", "sentence", "frames", "samples")}
         self.writer.add(
             reader[index],
-            split=row["split"],
-            sentence=row.get("sentence", ""),
+            info.split,
+            sentence=info.sentence,
+            first=info.first,
+            starts_at_rest=info.starts_at_rest,
             signature=signature,
-            neutral=self.neutrals.of(row["subject"]),
+            neutral=self.neutrals.of(info.subject),
             pictures=map(_content, pictures) if pictures else None,
-            **known,
         )
         return True
 
     def finish(self) -> Report:
         """Write subjects and index, once nobody packs any more. Raises InputError if no clip can be used."""
         reader, report = self.reader, self.report
-        keys = [row["key"] for row in reader.rows if row["key"] not in report.left_out]
+        keys = [info.key for info in reader.clips if info.key not in report.left_out]
         if not keys:
             raise InputError(f"no clip can be used; {next(iter(report.left_out.values()))}")
-        for subject in sorted({row["subject"] for row in reader.rows}):
+        for subject in sorted({info.subject for info in reader.clips}):
             skin = reader.albedo_file(subject)
             content = _content(skin) if skin is not None else b""
-            self.writer.subject(subject, self.neutrals.of(subject), content, **dict(reader.subjects.get(subject, {})))
-        report.rows = self.writer.finish(keys)
+            self.writer.subject(reader.subjects[subject], self.neutrals.of(subject), content)
+        report.clips = self.writer.finish(keys)
         return report
 
 
 def write_store(
-    reader: Reader,
+    reader: Corpus,
     target: Path | str,
     *,
     jobs: int = 1,
@@ -170,7 +154,7 @@ def write_store(
             except CannotWrite:
                 raise
             except InputError as error:
-                packer.report.left_out[reader.rows[futures[future]]["key"]] = str(error)
+                packer.report.left_out[reader.clips[futures[future]].key] = str(error)
             if progress is not None:
                 progress(done, total)
     finally:
@@ -181,7 +165,7 @@ def write_store(
 class _Neutrals:
     """Neutral faces by subject; a subject without one is named once."""
 
-    def __init__(self, reader: Reader, report: Report) -> None:
+    def __init__(self, reader: Corpus, report: Report) -> None:
         self.reader, self.report = reader, report
         self.found: dict[str, NDArray[np.float32] | None] = {}
         self.lock = threading.Lock()
@@ -197,13 +181,12 @@ class _Neutrals:
             return self.found[subject]
 
 
-def _check_target(reader: Reader, target: Path | str) -> None:
-    root = getattr(reader, "root", None)
-    if root is None or "://" in str(target):
+def _check_target(reader: Corpus, target: Path | str) -> None:
+    if "://" in str(target) or "://" in str(reader.root):
         return
-    inner, outer = Path(target).resolve(), Path(root).resolve()
+    inner, outer = Path(target).resolve(), Path(reader.root).resolve()
     if inner == outer or outer in inner.parents:
-        raise InputError(f"{target} lies within the source {root}; prepare into a folder of its own")
+        raise InputError(f"{target} lies within the source {reader.root}; prepare into a folder of its own")
 
 
 def _content(path: Path) -> bytes:
@@ -213,9 +196,9 @@ def _content(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _signature(row: Mapping[str, Any], files: Iterable[Path], neutral: NDArray[np.float32] | None) -> str:
-    """Of the row, of the names, sizes and times of the clip's files, and of the face that offsets are measured from."""
-    digest = hashlib.sha256(repr(sorted(row.items())).encode())
+def _signature(info: ClipInfo, files: Iterable[Path], neutral: NDArray[np.float32] | None) -> str:
+    """Of a clip, of the names, sizes and times of its files, and of the face that offsets are measured from."""
+    digest = hashlib.sha256(repr(sorted(asdict(info).items())).encode())
     for path in files:
         try:
             found = path.stat()

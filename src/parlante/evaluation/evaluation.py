@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from parlante import metrics
 from parlante.core import Clip, Identity, InputError
+from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
 from parlante.evaluation.clip import EvalClip, Rules
@@ -60,10 +61,7 @@ class Evaluation:
 
     def __init__(self, config: EvalConfig) -> None:
         self.config = config
-        corpus: Any = open_corpus(config.data)
-        if config.textures and hasattr(corpus, "manner"):
-            corpus.textures = config.textures
-        self.corpus = corpus
+        self.corpus = open_corpus(config.data, texture_size=config.textures)
         self.rules = rules_for(self.corpus, config.protocol)
         self.fps = float(self.corpus.fps)
         own, training = self._clips_by_subject()
@@ -89,36 +87,36 @@ class Evaluation:
         wanted = self._wanted()
         own: dict[str, list[int]] = defaultdict(list)
         training: dict[str, list[int]] = defaultdict(list)
-        for number, row in enumerate(self.corpus.rows):
-            if wanted(row):
-                own[row["subject"]].append(number)
-            elif row["split"] == "train":
-                training[row["subject"]].append(number)
+        for number, info in enumerate(self.corpus.clips):
+            if wanted(info):
+                own[info.subject].append(number)
+            elif info.split == "train":
+                training[info.subject].append(number)
         if not own:
             config = self.config
             what = f"protocol {config.protocol}" if config.split is None else f"split {config.split!r}"
-            splits = ", ".join(sorted({row["split"] for row in self.corpus.rows}))
+            splits = ", ".join(sorted({info.split for info in self.corpus.clips}))
             raise InputError(f"{config.data} has no clips to judge for {what}; its splits are {splits}")
         return own, training
 
-    def _wanted(self) -> Callable[[Mapping[str, Any]], bool]:
+    def _wanted(self) -> Callable[[ClipInfo], bool]:
         """Whether a clip is in question."""
         protocol, split = self.rules.protocol, self.config.split
         if split is not None:
             splits = wanted_splits(split)
-            return lambda row: row["split"] in splits
+            return lambda info: info.split in splits
         if protocol is not None and (protocol.subjects or protocol.sentences):
             subjects, sentences = protocol.subjects, protocol.sentences
-            return lambda row: (
-                (not subjects or row["subject"] in subjects)
-                and (not sentences or str(row.get("sentence", row["key"].rpartition("_")[2])) in sentences)
+            return lambda info: (
+                (not subjects or info.subject in subjects)
+                and (not sentences or (info.sentence or info.key.rpartition("_")[2]) in sentences)
             )
-        return lambda row: row["split"] in (*TESTS, "test")
+        return lambda info: info.split in (*TESTS, "test")
 
     @property
     def keys(self) -> list[str]:
         """Names of the judged clips."""
-        return [self.corpus.rows[number]["key"] for number in self.judged]
+        return [self.corpus.clips[number].key for number in self.judged]
 
     def identity(self, subject: str) -> Identity:
         """A subject at rest. Raises InputError where the corpus has no template of it."""
@@ -142,7 +140,7 @@ class Evaluation:
         """Style vectors of the judged subjects, from their reference clips."""
         if self._styles is None:
             self._styles = {}
-            for subject in sorted({self.corpus.rows[number]["subject"] for number in self.judged}):
+            for subject in sorted({self.corpus.clips[number].subject for number in self.judged}):
                 rest = self.rules.of_skin(self.identity(subject).neutral)
                 vectors = [
                     metrics.style_vector(self.rules.of_skin(np.asarray(clip.vertices[:])), rest)
@@ -170,7 +168,7 @@ class Evaluation:
         vertices = np.asarray(clip.vertices[:], np.float32)
         frames = len(vertices)
         loudness = frame_loudness(clip.audio, clip.sample_rate, clip.fps, frames)
-        silent, bilabials = self._phones(number, frames)
+        silent, bilabials = self._phones(clip, frames)
         if silent is None:
             loud = np.percentile(loudness, 95)
             silent = loudness < loud * 10 ** (SILENCE_DB / 20) if loud > 0 else None
@@ -183,7 +181,7 @@ class Evaluation:
             pictures = dict(zip(shown.tolist(), np.asarray(clip.textures[shown])))
             moving = moving_texels(pictures.values(), rest)
         return EvalClip(
-            key=self.corpus.rows[number]["key"],
+            key=clip.key,
             subject=clip.subject,
             audio=clip.audio,
             sample_rate=clip.sample_rate,
@@ -200,11 +198,11 @@ class Evaluation:
             moving=moving,
         )
 
-    def _phones(self, number: int, frames: int) -> tuple[NDArray[np.bool_] | None, list[tuple[float, float]]]:
+    def _phones(self, clip: Clip, frames: int) -> tuple[NDArray[np.bool_] | None, list[tuple[float, float]]]:
         """(T,) true in silence, or none; and the spans of p, b and m in seconds."""
-        if not hasattr(self.corpus, "take"):
+        phones = clip.phones
+        if not phones:
             return None, []
-        phones = self.corpus.take(number).phones
         time = np.arange(frames) / self.fps
         silent = np.zeros(frames, bool)
         for name, start, end in phones:
@@ -213,7 +211,7 @@ class Evaluation:
         return silent, [(start, end) for name, start, end in phones if name in BILABIALS]
 
 
-def rules_for(corpus: Any, name: str | None) -> Rules:
+def rules_for(corpus: Corpus, name: str | None) -> Rules:
     """The rules of a protocol; without a name the mesh's own regions, or the published lists of a known dataset.
 
     Raises InputError for an unknown protocol, or one of another mesh.

@@ -43,17 +43,17 @@ class StyleMeter:
 def style_separation(bench: Bench, subjects: int = 16, sentences: int = 3, references: int = 3) -> dict[str, Any]:
     """Correlation over pairs of `subjects` for each measure, and how many pairs; subjects with training clips only."""
     clips: dict[str, list[int]] = {}
-    for index, row in enumerate(bench.corpus.rows):
-        if row["split"] == "train":
-            clips.setdefault(row["subject"], []).append(index)
+    for index, info in enumerate(bench.corpus.clips):
+        if info.split == "train":
+            clips.setdefault(info.subject, []).append(index)
     names = sorted(clips)[:: max(1, len(clips) // subjects)][:subjects]
     meter = StyleMeter(bench)
-    speech = [bench.corpus.take(clips[names[k]][-1]) for k in range(min(sentences, len(names)))]
+    speech = [bench.corpus[clips[names[k]][-1]] for k in range(min(sentences, len(names)))]
     true, pred = [], []
     for name in names:
-        takes = [bench.corpus.take(index) for index in clips[name][:references]]
+        takes = [bench.corpus[index] for index in clips[name][:references]]
         style, _ = bench.reference(takes)
-        identity = takes[0].identity
+        identity = takes[0].face
         true.append(np.mean([meter.measure(identity, bench.truth(take)) for take in takes], axis=0))
         pred.append(np.mean([meter.measure(identity, bench.predict(take, style)) for take in speech], axis=0))
     first, second = np.triu_indices(len(names), 1)

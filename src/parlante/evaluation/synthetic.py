@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from parlante import metrics
 from parlante.audio.encoders.phonetic import PhoneticEncoder
-from parlante.core import Style
+from parlante.core import Clip, Style
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk, Take
+from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.geometry.uv import MotionStats, offsets_from_maps
 from parlante.geometry.uv.ratio import apply_ratio
 from parlante.models.textalker.model import TexTalker
@@ -47,18 +47,17 @@ class Bench:
         self.corpus, self.talker, self.encoder = corpus, talker, encoder
         stats = MotionStats.from_dict(talker.config.stats)
         sizes = talker.config.motion.img_size, talker.config.wrinkle.img_size
-        self.faces = FaceMaps(
-            load_head(), dict(corpus.subjects), motion_size=sizes[0], wrinkle_size=sizes[1], stats=stats
-        )
+        self.faces = FaceMaps(load_head(), corpus.subjects, motion_size=sizes[0], wrinkle_size=sizes[1], stats=stats)
         self._albedo: dict[str, NDArray[np.uint8]] = {}
 
-    def truth(self, take: Take) -> Made:
+    def truth(self, take: Clip) -> Made:
         """What the clip really does."""
-        wrinkle = self.faces.wrinkle(take.subject, take.curves).permute(0, 2, 3, 1).numpy()
-        return Made(self.faces.offsets(take.subject, take.curves), wrinkle)
+        weights = take.known_weights()
+        wrinkle = self.faces.wrinkle(take.subject, weights).permute(0, 2, 3, 1).numpy()
+        return Made(self.faces.offsets(take.subject, weights), wrinkle)
 
     @torch.inference_mode()
-    def predict(self, take: Take, style: Style, seed: int = 0) -> Made:
+    def predict(self, take: Clip, style: Style, seed: int = 0) -> Made:
         """What the model makes of the clip's audio in a style."""
         features = self.encoder(torch.from_numpy(take.audio)[None])
         frames = num_frames(len(take.audio), self.corpus.sample_rate, self.talker.config.fps)
@@ -71,10 +70,10 @@ class Bench:
         return Made(torch.cat(offsets).numpy(), torch.cat(wrinkle).numpy())
 
     @torch.inference_mode()
-    def reference(self, takes: Sequence[Take], every: int = 3) -> tuple[Style, Made]:
+    def reference(self, takes: Sequence[Clip], every: int = 3) -> tuple[Style, Made]:
         """Style pivots of a subject (mean latents) and its mean face, from some of its clips."""
         subject = takes[0].subject
-        curves = np.concatenate([take.curves[::every] for take in takes])
+        curves = np.concatenate([take.known_weights()[::every] for take in takes])
         latents = []
         for kind, model in (("motion", self.talker.motion), ("wrinkle", self.talker.wrinkle)):
             maps = [model.encode(self.faces.make(kind, subject, piece)) for piece in np.array_split(curves, len(takes))]
@@ -112,11 +111,11 @@ def split_table(
     """
     by_subject: dict[str, list[int]] = defaultdict(list)
     training: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(bench.corpus.rows):
-        if row["split"] == split:
-            by_subject[row["subject"]].append(index)
-        elif row["split"] == "train":
-            training[row["subject"]].append(index)
+    for index, info in enumerate(bench.corpus.clips):
+        if info.split == split:
+            by_subject[info.subject].append(index)
+        elif info.split == "train":
+            training[info.subject].append(index)
     scores: dict[str, dict[str, list[Any]]] = {name: defaultdict(list) for name in PREDICTORS}
     per_subject = max(1, clips // max(1, len(by_subject)))
     done = 0
@@ -127,9 +126,9 @@ def split_table(
         own = by_subject[subject]
         given = training.get(subject, [])[:references] or own[-references:]
         judged = [index for index in own if index not in given][: min(per_subject, clips - done)]
-        style, mean = bench.reference([bench.corpus.take(index) for index in given])
+        style, mean = bench.reference([bench.corpus[index] for index in given])
         for index in judged:
-            take = bench.corpus.take(index)
+            take = bench.corpus[index]
             if progress:
                 progress(take.key)
             truth, made = bench.truth(take), bench.predict(take, style)

@@ -14,8 +14,9 @@ vertices, and divided by the square root of its own surface area.
 import re
 import tarfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,28 +28,27 @@ from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.archives import Archive, is_archive
-from parlante.data.datasets.folder import mesh_topology
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import LazyFrames
-from parlante.data.open import pick
+from parlante.data.meshes import mesh_topology
 from parlante.data.splits import biwi_split
 from parlante.geometry.mesh import Mesh, read_mesh
 
 FPS = 25.0
 _TURN = np.array([1.0, -1.0, -1.0])
 _PLACE = re.compile(r"(?:^|[/_])([FM]\d)[/_](e?\d\d)(?=[/_.]|$)")
-_SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".flv", ".mp4", ".avi")
+_RECORDINGS = (".wav", ".flac", ".mp3", ".m4a", ".flv", ".mp4", ".avi")
 _FRAME_LIMIT = 1 << 26
 """Bytes of one frame."""
 
 
-class Biwi(Sequence[Clip]):
+class Biwi(Corpus):
     """The archive as `Clip`s in the published unit; frames are read out of the archives when they are sliced.
 
     Args:
         root: folder with `faces` and `rigid_scans`.
         split: see `open_corpus`.
         neutral_too: also the neutral recordings 01 to 40, in the splits of their sentences.
-        count: count the frames of every sequence, which reads through all archives.
 
     Raises:
         InputError: no sequences there, a damaged archive that has to be searched, or no such split.
@@ -57,12 +57,9 @@ class Biwi(Sequence[Clip]):
     dataset = "BIWI"
     unit = "normalised"
     fps = FPS
-    sample_rate = SAMPLE_RATE
 
-    def __init__(
-        self, root: Path | str, split: str | None = None, *, neutral_too: bool = False, count: bool = True
-    ) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, split: str | None = None, *, neutral_too: bool = False) -> None:
+        self.root: Path = Path(root)
         self.problems: list[str] = []
         """What had to be left out, in words."""
         faces = self.root / "faces"
@@ -71,59 +68,59 @@ class Biwi(Sequence[Clip]):
         self.sequences: dict[tuple[str, str], _Loose | _Packed] = {}
         """(subject, sequence): where its frames are."""
         self._search(faces)
-        sounds = self._sounds()
-        rows: list[dict[str, Any]] = []
-        for (subject, sequence), frames in self.sequences.items():
+        self.recordings = self._recordings()
+        """(subject, sequence): its recording."""
+        clips = []
+        for subject, sequence in self.sequences:
             if not (neutral_too or sequence.startswith("e")):
                 continue
             key = f"{subject}_{sequence}"
-            if (subject, sequence) not in sounds:
+            if (subject, sequence) not in self.recordings:
                 self.problems.append(f"{key} has no recording in audio/ or videos/")
                 continue
-            try:
-                number = len(frames) if count else 0
-            except InputError as error:
-                self.problems.append(f"{key}: {error}")
-                continue
-            place = biwi_split(subject, sequence)
-            rows.append({"key": key, "subject": subject, "sentence": sequence, "split": place, "frames": number})
-        if not rows:
+            split_of = biwi_split(subject, sequence)
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sequence, split=split_of))
+        self._need(clips)
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, self.root)
+
+    def _need(self, clips: list[ClipInfo]) -> None:
+        if not clips:
             why = f" ({self.problems[0]})" if self.problems else ""
-            raise InputError(f"{faces} has no sequence that can be used{why}; wanted F1/e01.tgz with .vl files")
-        self.sounds = sounds
-        """(subject, sequence): its recording."""
-        self.subjects: dict[str, dict[str, Any]] = {row["subject"]: {} for row in rows}
-        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
-        """Of each clip: key, subject, sentence, split, frames (0 where they were not counted)."""
+            raise InputError(
+                f"{self.root}/faces has no sequence that can be used{why}; wanted F1/e01.tgz with .vl files"
+            )
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def count_frames(self) -> None:
+        """Reads through all archives."""
+        counted = []
+        for info in self.clips:
+            try:
+                counted.append(replace(info, frames=len(self.sequences[info.subject, info.sentence])))
+            except InputError as error:
+                self.problems.append(f"{info.key}: {error}")
+        self._need(counted)
+        self.clips = counted
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
-        subject, place = row["subject"], (row["subject"], row["sentence"])
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        subject, place = info.subject, (info.subject, info.sentence)
         mesh = self.scan(subject)
         read = self.sequences[place].reader(len(mesh.vertices))
-        audio = read_audio(self.sounds[place])
+        audio = read_audio(self.recordings[place])
 
         def make(chosen: NDArray[Any]) -> NDArray[Any]:
             return normalise(_TURN * read(chosen[:, 0]), mesh.triangles)
 
         numbers = np.arange(len(self.sequences[place]))[:, None]
         vertices: Any = LazyFrames(numbers, mesh.vertices.shape, np.float32, make)
-        return Clip(audio, SAMPLE_RATE, vertices, FPS, subject, row["key"])
+        return Clip(audio, SAMPLE_RATE, vertices, FPS, subject, info.key)
 
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
-        row = self.rows[index]
-        place = (row["subject"], row["sentence"])
-        return [self.scan_file(row["subject"]), self.sounds[place], *self.sequences[place].files]
-
-    def picture_files(self, index: int) -> list[Path]:
-        """None: the frames have no pictures."""
-        return []
+        info = self.clips[index]
+        place = (info.subject, info.sentence)
+        return [self.scan_file(info.subject), self.recordings[place], *self.sequences[place].files]
 
     @cached_property
     def _scans(self) -> dict[str, Path]:
@@ -150,7 +147,7 @@ class Biwi(Sequence[Clip]):
     @cached_property
     def topology(self) -> Topology:
         """Of the first speaker's scan."""
-        return mesh_topology(self.dataset, self.scan(self.rows[0]["subject"]))
+        return mesh_topology(self.dataset, self.scan(self.clips[0].subject))
 
     def identity(self, subject: str) -> Identity:
         """A speaker at rest in the published unit, turned as the frames are. Raises InputError for an unknown one."""
@@ -225,14 +222,14 @@ class Biwi(Sequence[Clip]):
                 frames_of.members = members
                 self.sequences.setdefault(where, frames_of)
 
-    def _sounds(self) -> dict[tuple[str, str], Path]:
+    def _recordings(self) -> dict[tuple[str, str], Path]:
         """(subject, sequence): its recording; those cut to the frames first, sound files before videos."""
         ranked: dict[tuple[str, str], tuple[tuple[bool, int, str], Path]] = {}
         for name in ("audio", "wav", "videos"):
             for path in (self.root / name).rglob("*"):
                 found = _PLACE.search(path.relative_to(self.root).as_posix())
-                if found and path.suffix.lower() in _SOUNDS:
-                    rank = ("_cut" not in path.stem, _SOUNDS.index(path.suffix.lower()), str(path))
+                if found and path.suffix.lower() in _RECORDINGS:
+                    rank = ("_cut" not in path.stem, _RECORDINGS.index(path.suffix.lower()), str(path))
                     place = (found[1], found[2])
                     ranked[place] = min(ranked.get(place, (rank, path)), (rank, path))
         return {place: path for place, (_, path) in ranked.items()}

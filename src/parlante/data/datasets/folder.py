@@ -15,7 +15,7 @@ get their published rate, unit and split.
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,14 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.audio.io import read_audio
-from parlante.core import Clip, Identity, InputError, Topology, read_npz
-from parlante.core.files import NUMPY_ERRORS, first_line
-from parlante.core.restricted_pickle import read_pickle
+from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data import splits
-from parlante.data.lazy import LazyFrames, lazy_frames
-from parlante.data.open import pick
-from parlante.geometry.mesh import Mesh, read_mesh
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
+from parlante.data.lazy import LazyFrames
+from parlante.data.meshes import find_topology, map_array, read_templates
+from parlante.data.pictures import lazy_pictures, read_picture
 
 _log = logging.getLogger(__name__)
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 100.0, 120.0)
@@ -72,7 +71,7 @@ CONVENTIONS = (
 )
 
 
-class Layout(Sequence[Clip]):
+class FolderDataset(Corpus):
     """The folder as `Clip`s, as published and in its own unit; arrays are mapped, sound is decoded on access.
 
     Args:
@@ -87,8 +86,6 @@ class Layout(Sequence[Clip]):
         InputError: no pair of array and recording there, arrays of different vertex counts, or no such split.
     """
 
-    sample_rate = SAMPLE_RATE
-
     def __init__(
         self,
         root: Path | str,
@@ -99,7 +96,7 @@ class Layout(Sequence[Clip]):
         metres: float | None = None,
         template: Path | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         self.scale, self.template = np.float32(1.0 if metres is None else metres), template
         self.problems: list[str] = []
         """What had to be left out, in words."""
@@ -114,24 +111,17 @@ class Layout(Sequence[Clip]):
         self.fps = rate / self.stride
         names = {key: _parts(key, known) for key in shapes}
         places = self._places(names, known)
-        rows: list[dict[str, Any]] = []
+        clips = []
         for key, (frames, _) in shapes.items():
             subject, sentence = names[key]
             count = -(-frames // self.stride)
-            rows.append({"key": key, "subject": subject, "sentence": sentence, "split": places[key], "frames": count})
-        subjects = sorted({row["subject"] for row in rows})
-        self.subjects: dict[str, dict[str, Any]] = {subject: {} for subject in subjects}
-        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
-        """Of each clip: key, subject, sentence, split, frames."""
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sentence, split=places[key], frames=count))
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, self.root)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
-        array = _mapped(self.file(row["key"]))
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        array = map_array(self.file(info.key))
         numbers = np.arange(0, len(array), self.stride)[:, None]
         count, scale = self.vertices, self.scale
 
@@ -139,9 +129,9 @@ class Layout(Sequence[Clip]):
             return scale * np.asarray(array[chosen[:, 0]], np.float32).reshape(len(chosen), count, 3)
 
         vertices: Any = LazyFrames(numbers, (count, 3), np.float32, make)
-        audio = read_audio(self.root / "wav" / f"{row['key']}.wav")
+        audio = read_audio(self.root / "wav" / f"{info.key}.wav")
         textures = self._textures(index)
-        return Clip(audio, SAMPLE_RATE, vertices, self.fps, row["subject"], row["key"], textures)
+        return Clip(audio, SAMPLE_RATE, vertices, self.fps, info.subject, info.key, textures)
 
     def file(self, key: str) -> Path:
         """A clip's array."""
@@ -149,12 +139,12 @@ class Layout(Sequence[Clip]):
 
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
-        key = self.rows[index]["key"]
+        key = self.clips[index].key
         return [self.file(key), self.root / "wav" / f"{key}.wav", *self.picture_files(index)]
 
     def picture_files(self, index: int) -> list[Path]:
         """The picture of every frame of clip `index`, or none."""
-        folder = self.root / "textures" / self.rows[index]["key"]
+        folder = self.root / "textures" / self.clips[index].key
         if not folder.is_dir():
             return []
         return sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURES)[:: self.stride]
@@ -180,8 +170,6 @@ class Layout(Sequence[Clip]):
             raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
         if subject not in self.templates:
             raise InputError(f"{self.root} has no template of {subject}; it has {', '.join(sorted(self.templates))}")
-        from parlante.data.datasets.textalk4d import read_picture
-
         skin = self.albedo_file(subject)
         albedo = read_picture(skin) if skin is not None else None
         return Identity(subject, self.topology, self.templates[subject], albedo)
@@ -250,33 +238,12 @@ class Layout(Sequence[Clip]):
         return splits.own_splits(pairs)
 
     def _textures(self, index: int) -> Any:
-        from parlante.data.datasets.textalk4d import read_picture
-
-        files, frames = self.picture_files(index), self.rows[index]["frames"]
+        files, frames = self.picture_files(index), self.clips[index].frames
         if not files:
             return None
         if len(files) != frames:
             raise InputError(f"{files[0].parent} has {len(files)} pictures, wanted one a frame: {frames}")
-        shape = read_picture(files[0]).shape
-        return lazy_frames(np.arange(frames), shape, np.uint8, lambda number: read_picture(files[number]))
-
-
-def resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
-    """Mono samples (N,) at `rate` Hz, integers or -1..1, as a wav file of them would be read: (M,) at 16 kHz."""
-    import av
-
-    from parlante.audio.io import mono
-
-    audio = mono(samples)
-    if np.abs(audio).max(initial=0) > 4:  # 16-bit numbers kept as floating point
-        audio = audio / np.float32(32768)
-    if rate == SAMPLE_RATE:
-        return audio
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
-    frame.sample_rate = rate
-    resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
-    pieces = [out.to_ndarray()[0] for out in (*resampler.resample(frame), *resampler.resample(None))]
-    return np.concatenate(pieces).astype(np.float32)
+        return lazy_pictures(files)
 
 
 def _convention(keys: Iterable[str], vertices: int) -> Convention | None:
@@ -292,97 +259,11 @@ def _parts(key: str, known: Convention | None) -> tuple[str, str]:
     return (found[1], found[2]) if found else (key, "")
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array (T, 3 V)") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds no numbers; wanted an array (T, 3 V)")
-    return array
-
-
 def _shape(path: Path) -> tuple[int, int]:
     """(frames, vertices) of an array file."""
-    shape = _mapped(path).shape
+    shape = map_array(path).shape
     if len(shape) == 3 and shape[2] == 3 and min(shape) > 0:
         return shape[0], shape[1]
     if len(shape) == 2 and shape[1] % 3 == 0 and min(shape) > 0:
         return shape[0], shape[1] // 3
     raise InputError(f"{path} has shape {shape}, wanted (T, 3 V) or (T, V, 3)")
-
-
-def read_templates(root: Path, count: int) -> dict[str, NDArray[np.float32]]:
-    """subject: (count, 3), of `templates.pkl`, `templates.npz`, or `templates/SUBJECT.ply|obj|npy`.
-
-    Raises InputError if there are none, or one of them has another vertex count.
-    """
-    found: dict[str, Any] = {}
-    if (root / "templates.pkl").is_file():
-        found = read_pickle(root / "templates.pkl")
-        if not isinstance(found, dict) or not found:
-            raise InputError(f"{root / 'templates.pkl'} holds no templates; wanted a dict subject: (V, 3)")
-    elif (root / "templates.npz").is_file():
-        found = dict(read_npz(root / "templates.npz"))
-    elif (root / "templates").is_dir():
-        for path in sorted((root / "templates").iterdir()):
-            if path.suffix.lower() in (".ply", ".obj"):
-                found[path.stem] = read_mesh(path).vertices
-            elif path.suffix.lower() == ".npy":
-                found[path.stem] = _mapped(path)
-    if not found:
-        raise InputError(f"{root} has no templates; wanted templates.pkl, templates.npz or templates/SUBJECT.ply")
-    templates = {}
-    for subject, values in found.items():
-        try:
-            array = np.asarray(values, np.float32)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"the template of {subject} in {root} is not an array of numbers") from error
-        if array.size != 3 * count:
-            raise InputError(f"the template of {subject} in {root} has {array.size / 3:g} vertices, the clips {count}")
-        if not np.isfinite(array).all():
-            raise InputError(f"the template of {subject} in {root} has numbers that are not finite")
-        templates[str(subject)] = array.reshape(count, 3)
-    return templates
-
-
-def find_topology(root: Path, name: str, count: int, template: Path | None = None) -> Topology:
-    """Triangles (and uv) of `template`, else of the first `.ply` or `.obj` in `root` or `root/templates` that fits.
-
-    Without one the topology has no triangles. Raises InputError if `template` has not `count` vertices.
-    """
-    if template is not None:
-        mesh = read_mesh(template)
-        if len(mesh.vertices) != count:
-            raise InputError(f"{template} has {len(mesh.vertices)} vertices, the clips {count}; give one that fits")
-        return mesh_topology(name, mesh)
-    for folder in (root, root / "templates"):
-        for path in sorted(folder.glob("*.ply")) + sorted(folder.glob("*.obj")):
-            mesh = read_mesh(path)
-            if len(mesh.vertices) == count:
-                return mesh_topology(name, mesh)
-    return bare_topology(name, count)
-
-
-def bare_topology(name: str, count: int) -> Topology:
-    """A topology of which only the vertex count is known."""
-    none = np.zeros((0, 3), np.int32)
-    return Topology(name, count, none, np.zeros((0, 2), np.float32), none, regions_of(name, count))
-
-
-def mesh_topology(name: str, mesh: Mesh) -> Topology:
-    """The connectivity of a mesh, with every uv at the origin if it has none."""
-    uv, uv_triangles = mesh.uv, mesh.uv_triangles
-    if len(uv_triangles) != len(mesh.triangles):
-        uv, uv_triangles = np.zeros((1, 2), np.float32), np.zeros_like(mesh.triangles)
-    count = len(mesh.vertices)
-    return Topology(name, count, mesh.triangles, uv, uv_triangles, regions_of(name, count))
-
-
-def regions_of(name: str, count: int) -> dict[str, NDArray[np.int32]]:
-    """The published vertex lists of a dataset, by their own names, if its meshes have the published vertex count."""
-    from parlante.geometry.regions import SOURCES, VERTICES, region
-
-    if VERTICES.get(name) != count:
-        return {}
-    return {full.partition("/")[2]: region(full) for full in SOURCES if full.partition("/")[0] == name}

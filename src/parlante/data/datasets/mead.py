@@ -2,13 +2,13 @@
 
     ROOT/M003/video/front/angry/level_1/001.npy   {"verts": (T, 5023, 3) metres, "beta": ...}, pickled, as Speech4Mesh
                                                   (ICCV 2023) published them; or a plain array (T, 5023, 3)
-    AUDIO/M003/audio/angry/level_1/001.m4a        speech, as MEAD has it (AUDIO may be ROOT); or the video's own sound
+    AUDIO/M003/audio/angry/level_1/001.m4a        speech, as MEAD has it (AUDIO may be ROOT); or the video's own audio
 
-The array folders of TalkingStyle (vertices_npy, wav, templates.pkl) are read by `own.Layout`.
+The array folders of TalkingStyle (vertices_npy, wav, templates.pkl) are read by `folder.FolderDataset`.
 """
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,26 @@ from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.restricted_pickle import NUMPY, Machine, Pending, Refused
 from parlante.core.timing import SAMPLE_RATE
-from parlante.data.datasets.folder import find_topology, read_templates
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import LazyFrames
-from parlante.data.open import pick
+from parlante.data.meshes import find_topology, read_templates
 from parlante.data.splits import mead_split
 
 FPS = 30.0
 VERTICES = 5023
 _PERSON = re.compile(r"[MW]\d{3}")
-_SOUNDS = (".wav", ".m4a", ".flac", ".mp3")
+_RECORDINGS = (".wav", ".m4a", ".flac", ".mp3")
 _LARGEST = 1 << 31
 
 
-class Mead(Sequence[Clip]):
+class Mead(Corpus):
     """The published files as `Clip`s in metres; a file is read whole when frames of it are asked for.
 
     Args:
         root: folder of the speakers' folders.
         split: see `open_corpus`; EMOTE's, by speaker.
-        audio: folder of MEAD itself, if the sound is not in `root`.
-        camera: of whose reconstructions to use (none: all).
-        count: count the frames of every file, which reads them all.
+        audio: folder of MEAD itself, if the audio is not in `root`.
+        camera: whose reconstructions to use, or `all`.
         template: a mesh with the triangles (none: one in `root`, if there is one).
 
     Raises:
@@ -51,7 +50,6 @@ class Mead(Sequence[Clip]):
     dataset = "mead"
     unit = "m"
     fps = FPS
-    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -59,65 +57,60 @@ class Mead(Sequence[Clip]):
         split: str | None = None,
         *,
         audio: Path | str | None = None,
-        camera: str | None = "front",
-        count: bool = True,
+        camera: str = "front",
         template: Path | None = None,
     ) -> None:
-        self.root, self.audio = Path(root), Path(root if audio is None else audio)
+        self.root: Path = Path(root)
+        self.audio = self.root if audio is None else Path(audio)
         self.template = template
         self.problems: list[str] = []
         """What had to be left out, in words."""
         self.files: dict[str, tuple[Path, Path]] = {}
         """key: its meshes and its recording."""
-        rows: list[dict[str, Any]] = []
+        clips = []
         for path, (subject, view, emotion, level, name) in _found(self.root):
-            if camera is not None and view != camera:
+            if camera not in ("all", view):
                 continue
             sentence = f"{emotion}_{level}_{name}"
-            key = f"{subject}_{sentence}" if camera is not None else f"{subject}_{view}_{sentence}"
-            sound = self._sound(subject, view, emotion, level, name)
-            if sound is None:
+            key = f"{subject}_{sentence}" if camera != "all" else f"{subject}_{view}_{sentence}"
+            recording = self._recording(subject, view, emotion, level, name)
+            if recording is None:
                 self.problems.append(f"{key}: no recording {subject}/audio/{emotion}/{level}/{name}.m4a")
                 continue
-            try:
-                frames = len(read_verts(path)) if count else 0
-            except InputError as error:
-                self.problems.append(f"{key}: {error}")
-                continue
-            self.files[key] = path, sound
-            place = mead_split(subject)
-            rows.append({"key": key, "subject": subject, "sentence": sentence, "split": place, "frames": frames})
-        if not rows:
+            self.files[key] = path, recording
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sentence, split=mead_split(subject)))
+        self._need(clips)
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, self.root)
+
+    def _need(self, clips: list[ClipInfo]) -> None:
+        if not clips:
             why = f" ({self.problems[0]})" if self.problems else ""
-            raise InputError(f"{root} has no clip that can be used{why}; wanted M003/video/front/angry/level_1/001.npy")
-        self.subjects: dict[str, dict[str, Any]] = {row["subject"]: {} for row in rows}
-        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
-        """Of each clip: key, subject, sentence, split, frames (0 where they were not counted)."""
+            wanted = "M003/video/front/angry/level_1/001.npy"
+            raise InputError(f"{self.root} has no clip that can be used{why}; wanted {wanted}")
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def count_frames(self) -> None:
+        """Reads every file."""
+        counted = []
+        for info in self.clips:
+            try:
+                counted.append(replace(info, frames=len(read_verts(self.files[info.key][0]))))
+            except InputError as error:
+                self.problems.append(f"{info.key}: {error}")
+        self._need(counted)
+        self.clips = counted
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
-        path, sound = self.files[row["key"]]
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        path, recording = self.files[info.key]
         verts = read_verts(path)
         numbers = np.arange(len(verts))[:, None]
         vertices: Any = LazyFrames(numbers, verts.shape[1:], np.float32, lambda chosen: verts[chosen[:, 0]])
-        return Clip(read_audio(sound), SAMPLE_RATE, vertices, FPS, row["subject"], row["key"])
+        return Clip(read_audio(recording), SAMPLE_RATE, vertices, FPS, info.subject, info.key)
 
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
-        return list(self.files[self.rows[index]["key"]])
-
-    def picture_files(self, index: int) -> list[Path]:
-        """None: the dataset has no pictures of the skin."""
-        return []
-
-    def albedo_file(self, subject: str) -> Path | None:
-        """None: the dataset has no pictures of the skin."""
-        return None
+        return list(self.files[self.clips[index].key])
 
     @cached_property
     def topology(self) -> Topology:
@@ -141,10 +134,10 @@ class Mead(Sequence[Clip]):
             raise InputError(f"{self.root} has no template of {subject!r}, nor a neutral clip to take one from")
         return Identity(subject, self.topology, read_verts(self.files[calm[0]][0])[0])
 
-    def _sound(self, subject: str, view: str, emotion: str, level: str, name: str) -> Path | None:
+    def _recording(self, subject: str, view: str, emotion: str, level: str, name: str) -> Path | None:
         for root in dict.fromkeys((self.audio, self.root)):
             stem = root / subject / "audio" / emotion / level / name
-            places = [stem.with_suffix(suffix) for suffix in _SOUNDS]
+            places = [stem.with_suffix(suffix) for suffix in _RECORDINGS]
             places.append(root / subject / "video" / view / emotion / level / f"{name}.mp4")
             for place in places:
                 if place.is_file():

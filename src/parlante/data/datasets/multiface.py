@@ -6,12 +6,11 @@
                                          audio/SEN_x.wav
                                          vert_mean.bin, tex_mean.png     means over all frames
 
-ROOT may also be one person's folder. Segments with sound are the 50 sentences SEN_*. FaceDiffuser (MIG 2023) drops the
+ROOT may also be one person's folder. Segments with audio are the 50 sentences SEN_*. FaceDiffuser (MIG 2023) drops the
 vertices that MeshTalk does not have, leaving 6,172, and scales every axis to -1..1 by constants: `published=True`.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,10 +23,10 @@ from numpy.typing import NDArray
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE, num_samples
-from parlante.data.datasets.folder import bare_topology, find_topology, mesh_topology
-from parlante.data.datasets.textalk4d import read_picture
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import lazy_frames
-from parlante.data.open import pick
+from parlante.data.meshes import bare_topology, find_topology, mesh_topology
+from parlante.data.pictures import lazy_pictures, read_picture
 from parlante.data.splits import multiface_split
 from parlante.geometry.mesh import Mesh, read_mesh
 
@@ -72,7 +71,7 @@ def sentence_number(segment: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Take:
+class _Stretch:
     """Frames in a row of one segment."""
 
     folder: Path
@@ -87,11 +86,15 @@ class _Take:
         stem = self.folder / "tracked_mesh" / self.segment / name
         return stem.with_suffix(".bin") if stem.with_suffix(".bin").is_file() else stem.with_suffix(".obj")
 
+    @property
+    def audio(self) -> Path:
+        return self.folder / "audio" / f"{self.segment}.wav"
+
     def picture(self, name: str) -> Path:
         return self.folder / "unwrapped_uv_1024" / self.segment / "average" / f"{name}.png"
 
 
-class Multiface(Sequence[Clip]):
+class Multiface(Corpus):
     """The published folders as `Clip`s in metres; meshes and pictures are read from their files when they are sliced.
 
     Where frames are missing a segment falls into several clips.
@@ -110,7 +113,6 @@ class Multiface(Sequence[Clip]):
 
     dataset = "multiface"
     fps = FPS
-    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -122,32 +124,31 @@ class Multiface(Sequence[Clip]):
         shortest: int = 30,
         template: Path | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         self.textures, self.published, self.template = textures, published, template
         self.unit = "normalised" if published else "m"
         self.problems: list[str] = []
         """What had to be left out, in words."""
         self.people = {_subject(folder): folder for folder in people(self.root)}
-        self.takes: dict[str, _Take] = {}
-        rows: list[dict[str, Any]] = []
+        self.stretches: dict[str, _Stretch] = {}
+        clips: list[ClipInfo] = []
         for subject, folder in self.people.items():
             for segment in sorted(p.name for p in (folder / "tracked_mesh").iterdir() if p.is_dir()):
                 if not (folder / "audio" / f"{segment}.wav").is_file():
                     if segment.startswith("SEN_"):
                         self.problems.append(f"{subject}_{segment}: no audio/{segment}.wav")
                     continue
-                rows += self._rows(subject, folder, segment, shortest)
-        if not rows:
+                clips += self._clips(subject, folder, segment, shortest)
+        if not clips:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise InputError(
                 f"{root} has no sentence that can be used{why}; wanted tracked_mesh/SEN_x and audio/SEN_x.wav"
             )
-        self.subjects: dict[str, dict[str, Any]] = {row["subject"]: {} for row in rows}
-        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
-        """Of each clip: key, subject, sentence, split, frames."""
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, self.root)
 
-    def _rows(self, subject: str, folder: Path, segment: str, shortest: int) -> list[dict[str, Any]]:
-        rows = []
+    def _clips(self, subject: str, folder: Path, segment: str, shortest: int) -> list[ClipInfo]:
+        clips = []
         runs = _runs(folder / "tracked_mesh" / segment)
         for run in runs:
             names, offset = run
@@ -155,44 +156,35 @@ class Multiface(Sequence[Clip]):
             if len(names) < shortest:
                 self.problems.append(f"{key}: {len(names)} frames in a row, wanted {shortest}")
                 continue
-            self.takes[key] = _Take(folder, segment, names, offset)
-            place = multiface_split(sentence_number(segment))
-            rows.append({"key": key, "subject": subject, "sentence": segment, "split": place, "frames": len(names)})
-        return rows
+            self.stretches[key] = _Stretch(folder, segment, names, offset)
+            split = multiface_split(sentence_number(segment))
+            clips.append(ClipInfo(key=key, subject=subject, sentence=segment, split=split, frames=len(names)))
+        return clips
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
-        take = self.takes[row["key"]]
-        sound = read_audio(take.folder / "audio" / f"{take.segment}.wav")
-        start, end = num_samples(take.offset), num_samples(take.offset + row["frames"])
-        if start >= len(sound):
-            raise InputError(f"{take.folder}/audio/{take.segment}.wav ends before frame {take.names[0]}")
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        stretch = self.stretches[info.key]
+        audio = read_audio(stretch.audio)
+        start, end = num_samples(stretch.offset), num_samples(stretch.offset + info.frames)
+        if start >= len(audio):
+            raise InputError(f"{stretch.audio} ends before frame {stretch.names[0]}")
         count = self.topology.num_vertices
         moving: Any = lazy_frames(
-            np.arange(row["frames"]), (count, 3), np.float32, lambda n: self._frame(take.file(take.names[n]))
+            np.arange(info.frames), (count, 3), np.float32, lambda n: self._frame(stretch.file(stretch.names[n]))
         )
-        pictures: Any = None
         files = self.picture_files(index)
-        if files:
-            shape = read_picture(files[0]).shape
-            pictures = lazy_frames(np.arange(row["frames"]), shape, np.uint8, lambda n: read_picture(files[n]))
-        return Clip(sound[start:end], SAMPLE_RATE, moving, FPS, row["subject"], row["key"], pictures)
+        pictures: Any = lazy_pictures(files) if files else None
+        return Clip(audio[start:end], SAMPLE_RATE, moving, FPS, info.subject, info.key, pictures)
 
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
-        take = self.takes[self.rows[index]["key"]]
-        sound = take.folder / "audio" / f"{take.segment}.wav"
-        return [sound, *(take.file(name) for name in take.names), *self.picture_files(index)]
+        stretch = self.stretches[self.clips[index].key]
+        return [stretch.audio, *(stretch.file(name) for name in stretch.names), *self.picture_files(index)]
 
     def picture_files(self, index: int) -> list[Path]:
         """The average picture of every frame of clip `index`, or none."""
-        take = self.takes[self.rows[index]["key"]]
-        files = [take.picture(name) for name in take.names]
+        stretch = self.stretches[self.clips[index].key]
+        files = [stretch.picture(name) for name in stretch.names]
         return files if self.textures and all(path.is_file() for path in files) else []
 
     def albedo_file(self, subject: str) -> Path | None:
@@ -216,8 +208,8 @@ class Multiface(Sequence[Clip]):
         """Vertices in the files."""
         if self._mesh is not None:
             return len(self._mesh.vertices)
-        take = next(iter(self.takes.values()))
-        return take.file(take.names[0]).stat().st_size // 12
+        stretch = next(iter(self.stretches.values()))
+        return stretch.file(stretch.names[0]).stat().st_size // 12
 
     @cached_property
     def topology(self) -> Topology:

@@ -1,8 +1,13 @@
-"""SynthTalk: synthetic speakers whose curves, phones and manner are known. Written by `parlante synth`."""
+"""SynthTalk: synthetic speakers whose weights, phones and profile are known. Written by `parlante synth`.
+
+    ROOT/index.json              rates, phone symbols, subjects and clips; written last
+    ROOT/clips/SUBJECT/NNN.npz   audio int16, curves (T, 52) ARKit weights, head_pose (T, 6), phone_symbols, phone_times
+
+On disk weights are called curves, and a profile manner.
+"""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,52 +17,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, read_npz
+from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames
-from parlante.data.splits import SPLITS, current_name, wanted_splits
+from parlante.data.splits import current_name
+
+_KEPT = ("key", "subject", "split", "text", "frames", "samples")
 
 
-@dataclass(frozen=True, eq=False)
-class Take:
-    """All that is known of one clip except its mesh."""
-
-    key: str
-    subject: str
-    identity: str
-    voice: str
-    split: str
-    text: str
-    manner: Mapping[str, float]
-    """Field of `parlante.head.speaker_profile.SpeakerProfile`: value."""
-    audio: NDArray[np.float32]
-    """(N,) mono, -1..1."""
-    curves: NDArray[np.float32]
-    """(T, 52) ARKit weights."""
-    head_pose: NDArray[np.float32]
-    """(T, 6) pitch, yaw, roll in radians; x, y, z in metres."""
-    phones: tuple[tuple[str, float, float], ...]
-    """Symbol, start and end in seconds; contiguous."""
-
-
-def curve_vertices(
-    neutral: NDArray[np.float32], shapes: NDArray[np.float32], curves: NDArray[np.float32]
+def weighted_vertices(
+    neutral: NDArray[np.float32], shapes: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> LazyFrames:
-    """(T, V, 3) float32 metres, lazily: `neutral` (V, 3) + `curves` (T, 52) @ `shapes` (52, V, 3)."""
+    """(T, V, 3) float32 metres, lazily: `neutral` (V, 3) + `weights` (T, 52) @ `shapes` (52, V, 3)."""
     flat = shapes.reshape(len(shapes), -1)
 
     def render(chosen: NDArray[np.float32]) -> NDArray[Any]:
         moved = (chosen.astype(np.float32) @ flat).reshape(len(chosen), *neutral.shape)
         return (moved + neutral).astype(np.float32, copy=False)
 
-    return LazyFrames(curves, neutral.shape, np.float32, render)
+    return LazyFrames(weights, neutral.shape, np.float32, render)
 
 
-class SynthTalk:
-    """A corpus folder as a sequence of `Clip`s; meshes are computed only when their frames are asked for.
+class SynthTalk(Corpus):
+    """A corpus folder as `Clip`s with all that is known of them; meshes are computed when their frames are asked for.
 
     Args:
         root: folder written by `parlante synth`.
-        split: train, val, test_seen (seen subjects, unseen sentences), test_unseen (both unseen), test, or all.
-        textures: side in texels of the skin frames that clips carry (0: none); computed when sliced.
+        split: see `open_corpus`.
+        texture_size: side in texels of the skin frames that clips carry (0: none); computed when sliced.
 
     Raises:
         InputError: no corpus there, an unfinished or damaged one, or no such split.
@@ -65,25 +51,20 @@ class SynthTalk:
 
     dataset = "synthtalk"
     unit = "m"
+    has_weights = True
 
-    def __init__(self, root: Path | str, split: str | None = None, textures: int = 0) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, split: str | None = None, *, texture_size: int = 0) -> None:
+        self.root: Path = Path(root)
+        self.texture_size = texture_size
         index = _read_index(self.root)
-        wanted = SPLITS if split is None else wanted_splits(split)
-        if not set(wanted) <= set(SPLITS):
-            raise InputError(f"no split {split!r} in SynthTalk; choose one of {', '.join(SPLITS)}")
-        self.split = split
         self.fps = float(index["fps"])
         self.sample_rate = int(index["sample_rate"])
         self.phone_names: tuple[str, ...] = tuple(index["phones"])
-        self.subjects: dict[str, dict[str, Any]] = {row["name"]: row for row in index["subjects"]}
-        """By name: identity, voice, manner, seen."""
-        self.rows: list[dict[str, Any]] = [row for row in index["clips"] if row["split"] in wanted]
-        """Of each clip: key, subject, split, text, frames, samples."""
-        self.textures = textures
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self.subjects = {
+            row["name"]: SubjectInfo(name=row["name"], face=row["identity"], voice=row["voice"], profile=row["manner"])
+            for row in index["subjects"]
+        }
+        self.clips = select([ClipInfo(**{key: row[key] for key in _KEPT}) for row in index["clips"]], split, root)
 
     @property
     def topology(self) -> Topology:
@@ -92,83 +73,81 @@ class SynthTalk:
 
         return load_head().topology
 
+    def _subject(self, name: str) -> SubjectInfo:
+        if name not in self.subjects:
+            raise InputError(f"no subject {name!r} in {self.root}; it has {', '.join(self.subjects)}")
+        return self.subjects[name]
+
     def identity(self, subject: str) -> Identity:
-        """The face that a subject wears, at rest. Raises InputError for an unknown subject."""
+        """The face that a subject has, at rest. Raises InputError for an unknown subject."""
         from parlante.head import load_head
 
-        if subject not in self.subjects:
-            raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
-        return load_head().identity(self.subjects[subject]["identity"])
+        return load_head().identity(self._subject(subject).face)
 
     def neutral(self, subject: str) -> NDArray[np.float32]:
         """(V, 3) metres: `identity(subject).neutral` at once, for no skin is painted. Raises InputError likewise."""
         from parlante.head import load_head
 
-        if subject not in self.subjects:
-            raise InputError(f"no subject {subject!r} in {self.root}; it has {', '.join(self.subjects)}")
-        return load_head().neutral(self.subjects[subject]["identity"])
+        return load_head().neutral(self._subject(subject).face)
 
-    def take(self, index: int) -> Take:
-        """Clip `index` without its mesh: fast, and needs no head."""
-        row = self.rows[index]
-        person = self.subjects[row["subject"]]
-        path = self.root / "clips" / f"{row['key']}.npz"
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        subject = self.subjects[info.subject]
+        path = self.root / "clips" / f"{info.key}.npz"
         arrays = read_npz(path, ("audio", "curves", "head_pose", "phone_symbols", "phone_times"))
-        if arrays["curves"].shape[:1] != (row["frames"],) or arrays["audio"].shape != (row["samples"],):
+        if arrays["curves"].shape[:1] != (info.frames,) or arrays["audio"].shape != (info.samples,):
             raise InputError(f"{path} is not the clip that index.json lists; write the corpus again")
-        _check_take(arrays, len(self.phone_names), path)
+        _check_arrays(arrays, len(self.phone_names), path)
+        weights = arrays["curves"].astype(np.float32)
+        vertices: Any = _lazy_vertices(weights, subject.face)
+        textures: Any = self._skin(weights, subject) if self.texture_size else None
         spans = arrays["phone_times"].astype(float).tolist()
         names = [self.phone_names[number] for number in arrays["phone_symbols"]]
-        return Take(
-            key=row["key"],
-            subject=row["subject"],
-            identity=person["identity"],
-            voice=person["voice"],
-            split=row["split"],
-            text=row["text"],
-            manner=person["manner"],
-            audio=arrays["audio"].astype(np.float32) / np.float32(32768),
-            curves=arrays["curves"].astype(np.float32),
+        return Clip(
+            arrays["audio"].astype(np.float32) / np.float32(32768),
+            self.sample_rate,
+            vertices,
+            self.fps,
+            info.subject,
+            info.key,
+            textures,
+            weights=weights,
             head_pose=arrays["head_pose"].astype(np.float32),
             phones=tuple((name, start, end) for name, (start, end) in zip(names, spans, strict=True)),
+            text=info.text,
+            face=subject.face,
+            profile=subject.profile,
         )
 
-    def curves(self, index: int) -> NDArray[np.float32]:
-        """(T, 52) ARKit weights of clip `index`."""
-        return self.take(index).curves
-
-    def manner(self, index: int) -> Mapping[str, float]:
-        """How the speaker of clip `index` moves."""
-        manner: Mapping[str, float] = self.subjects[self.rows[index]["subject"]]["manner"]
-        return manner
-
-    def __getitem__(self, index: int) -> Clip:
-        from parlante.head import load_head
-
-        take = self.take(index)
-        head = load_head()
-        identity = head.identity(take.identity)
-        vertices: Any = curve_vertices(identity.neutral, head.shapes(take.identity), take.curves)
-        textures: Any = self._skin(take) if self.textures else None
-        return Clip(take.audio, self.sample_rate, vertices, self.fps, take.subject, take.key, textures)
-
-    def _skin(self, take: Take) -> LazyFrames:
+    def _skin(self, weights: NDArray[np.float32], subject: SubjectInfo) -> LazyFrames:
         """(T, size, size, 3) uint8 sRGB, lazily: the albedo times the wrinkle ratio, at the speaker's own depth."""
         from parlante.head import load_head
 
-        size, head = self.textures, load_head()
-        shapes = head.shapes(take.identity)
-        albedo = head.identity(take.identity).albedo
+        size, head = self.texture_size, load_head()
+        shapes = head.shapes(subject.face)
+        albedo = head.identity(subject.face).albedo
         if albedo is None:
-            raise InputError(f"{take.identity} has no painted skin; read the corpus without textures")
+            raise InputError(f"{subject.face} has no painted skin; read the corpus without textures")
         rest = np.asarray(Image.fromarray(albedo).resize((size, size), Image.Resampling.BOX), np.float32)
-        dynamics = _dynamics(take.identity, size, round(take.manner["wrinkle_depth"], 3))
+        depth = (subject.profile or {})["wrinkle_depth"]
+        dynamics = _dynamics(subject.face, size, round(depth, 3))
 
         def render(chosen: NDArray[np.float32]) -> NDArray[Any]:
             offsets = np.einsum("tk,kvc->tvc", chosen, shapes, optimize=True)
             return np.clip(np.round(rest * dynamics.maps(offsets)), 0, 255).astype(np.uint8)
 
-        return LazyFrames(take.curves, (size, size, 3), np.uint8, render)
+        return LazyFrames(weights, (size, size, 3), np.uint8, render)
+
+
+def _lazy_vertices(weights: NDArray[np.float32], face: str) -> LazyFrames:
+    """(T, V, 3) metres of a person of the embedded head, whose shapes are made when frames are asked for."""
+    from parlante.head import load_head
+
+    def render(chosen: NDArray[np.float32]) -> NDArray[Any]:
+        head = load_head()
+        return np.asarray(weighted_vertices(head.neutral(face), head.shapes(face), chosen))
+
+    return LazyFrames(weights, (load_head().topology.num_vertices, 3), np.float32, render)
 
 
 @lru_cache(maxsize=16)
@@ -221,7 +200,7 @@ def _check_index(index: dict[str, Any]) -> None:
             raise ValueError(f"length of {key!r}")
 
 
-def _check_take(arrays: Mapping[str, NDArray[Any]], phones: int, path: Path) -> None:
+def _check_arrays(arrays: Mapping[str, NDArray[Any]], phones: int, path: Path) -> None:
     frames, spans = len(arrays["curves"]), len(np.atleast_1d(arrays["phone_symbols"]))
     wanted = {"curves": (frames, 52), "head_pose": (frames, 6), "phone_symbols": (spans,), "phone_times": (spans, 2)}
     for name, shape in wanted.items():

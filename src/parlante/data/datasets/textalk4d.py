@@ -7,8 +7,7 @@
 Folder number k belongs to (k - 1) / 30 seconds of the recording.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ import numpy as np
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE, num_frames, num_samples
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import lazy_frames
-from parlante.data.splits import wanted_splits
-from parlante.data.store.packed_corpus import picture
+from parlante.data.pictures import read_picture
 from parlante.geometry.obj import read_obj, read_vertices
 
 FPS = 30.0
@@ -127,7 +126,7 @@ def assign_split(
     return [("train", 0, half), ("test_seen", half, frames)]
 
 
-class TexTalk4D(Sequence[Clip]):
+class TexTalk4D(Corpus):
     """The published folders as `Clip`s, in metres; meshes and pictures are read from their files when sliced.
 
     One clip per identity, two where its latter half is held out. Nothing is verified beyond what is read: use
@@ -146,62 +145,46 @@ class TexTalk4D(Sequence[Clip]):
     dataset = "textalk4d"
     unit = "m"
     fps = FPS
-    sample_rate = SAMPLE_RATE
 
     def __init__(
         self, root: Path | str, split: str | None = None, *, held_out: int = HELD_OUT, unseen: bool = False
     ) -> None:
+        self.root: Path = Path(root)
         people = recordings(root)
-        wanted = () if split is None else wanted_splits(split)
-        self.parts: list[tuple[Recording, str, int, int]] = []
-        """Recording, split, first frame and end of each clip."""
+        self.people = {person.name: person for person in people}
+        clips = []
         for position, person in enumerate(people):
-            for name, start, end in assign_split(position, len(people), len(person.meshes), held_out, unseen):
-                if split is None or name in wanted:
-                    self.parts.append((person, name, start, end))
-        if split is not None and not self.parts:
-            raise InputError(f"{root} has no split {split!r}; choose train, test_seen or test_unseen")
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Of each clip: key, subject, split, first frame, frames (fewer if the recording ends before)."""
-        keys = ("key", "subject", "split", "first", "frames")
-        parts = ((f"{p.name}-{a + 1:06d}", p.name, name, a, b - a) for p, name, a, b in self.parts)
-        return [dict(zip(keys, part)) for part in parts]
-
-    @property
-    def subjects(self) -> dict[str, dict[str, Any]]:
-        """Those of these clips; nothing more is known of them."""
-        return {person.name: {} for person, *_ in self.parts}
+            for part, start, end in assign_split(position, len(people), len(person.meshes), held_out, unseen):
+                key = f"{person.name}-{start + 1:06d}"
+                info = ClipInfo(key=key, subject=person.name, split=part, first=start, frames=end - start)
+                clips.append(replace(info, starts_at_rest=start == 0))
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, root)
 
     @cached_property
     def topology(self) -> Topology:
         """Of the first identity."""
-        return read_obj(self.parts[0][0].mesh(1)).topology(self.dataset)
+        return read_obj(self.people[self.clips[0].subject].mesh(1)).topology(self.dataset)
 
     def identity(self, subject: str) -> Identity:
         """A subject's neutral frame and its picture. Raises InputError for an unknown subject."""
-        people = {person.name: person for person, *_ in self.parts}
-        if subject not in people:
-            raise InputError(f"no subject {subject!r}; there are {', '.join(people)}")
-        neutral = METRES_PER_UNIT * read_vertices(people[subject].mesh(1), self.topology.num_vertices)[0]
-        skin = read_picture(people[subject].picture(1)) if 1 in people[subject].pictures else None
+        if subject not in self.people:
+            raise InputError(f"no subject {subject!r}; there are {', '.join(self.people)}")
+        person = self.people[subject]
+        neutral = METRES_PER_UNIT * read_vertices(person.mesh(1), self.topology.num_vertices)[0]
+        skin = read_picture(person.picture(1)) if 1 in person.pictures else None
         return Identity(subject, self.topology, neutral.astype(np.float32), skin)
 
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        person, _, start, end = self.parts[index]
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        person, start = self.people[info.subject], info.first or 0
         if person.speech is None:
             raise InputError(f"{person.folder}/Records holds no {RECORDING}; copy it again")
         if person.meshes != tuple(range(1, len(person.meshes) + 1)):
             raise InputError(f"{person.folder}/Models lacks frames; parlante prepare textalk4d lists and works around")
         count = len(read_obj(person.mesh(1)).vertices)
         audio = read_audio(person.speech)
-        end = min(end, num_frames(len(audio)))
+        end = min(start + info.frames, num_frames(len(audio)))
         sound = audio[num_samples(start) : num_samples(end)]
         numbers = np.arange(start + 1, end + 1)
 
@@ -215,12 +198,4 @@ class TexTalk4D(Sequence[Clip]):
         if person.pictures:
             textures = lazy_frames(numbers, skin(person.pictures[0]).shape, np.uint8, skin)
         moving: Any = lazy_frames(numbers, (count, 3), np.float32, vertices)
-        return Clip(sound, SAMPLE_RATE, moving, FPS, person.name, f"{person.name}-{start + 1:06d}", textures)
-
-
-def read_picture(path: Path) -> Any:
-    """(H, W, 3) uint8 sRGB. Raises InputError if the file is missing or no picture."""
-    try:
-        return picture(path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        return Clip(sound, SAMPLE_RATE, moving, FPS, person.name, info.key, textures)

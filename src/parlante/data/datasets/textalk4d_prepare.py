@@ -22,11 +22,11 @@ from parlante.data.datasets.textalk4d import (
     METRES_PER_UNIT,
     Recording,
     assign_split,
-    read_picture,
     recording,
     recordings,
 )
-from parlante.data.store.packed_corpus import Prepared, picture, read_topology, write_index, write_topology
+from parlante.data.pictures import picture, read_picture
+from parlante.data.store.packed_corpus import Prepared, read_topology, write_index, write_topology
 from parlante.geometry.obj import ObjMesh, read_obj, read_vertices
 from parlante.geometry.uv import MotionStats, bake_table, round_trip
 
@@ -189,7 +189,7 @@ class MapError(NamedTuple):
 def round_trip_mm(root: Path, size: int = 512, frames: int = 24) -> MapError:
     """Error of motion maps of `size` over some frames of a prepared corpus, with its own statistics."""
     corpus = Prepared(root)
-    stats = MotionStats.from_dict(corpus.stats)
+    stats = MotionStats.fit(np.stack(corpus.offset_range()))
     chosen = []
     for place in np.unique(np.linspace(0, len(corpus) - 1, min(len(corpus), frames)).astype(int)):
         clip = corpus[int(place)]

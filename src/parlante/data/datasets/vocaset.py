@@ -9,7 +9,6 @@ The triangles are not part of it: a `.ply` or `.obj` with as many vertices besid
 """
 
 import threading
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,16 @@ from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.restricted_pickle import read_pickle
 from parlante.core.timing import SAMPLE_RATE
-from parlante.data.datasets.folder import find_topology, read_templates, resample
+from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import LazyFrames
-from parlante.data.open import pick
+from parlante.data.meshes import find_topology, read_templates
 from parlante.data.splits import vocaset_split
 
 VERTS, INDEX, AUDIO = "data_verts.npy", "subj_seq_to_idx.pkl", "raw_audio_fixed.pkl"
 PUBLISHED_FPS = 60.0
 
 
-class Vocaset(Sequence[Clip]):
+class Vocaset(Corpus):
     """The official files as `Clip`s in metres, every second frame, with FaceFormer's splits; opens at once.
 
     Args:
@@ -45,12 +44,11 @@ class Vocaset(Sequence[Clip]):
 
     dataset = "vocaset"
     unit = "m"
-    sample_rate = SAMPLE_RATE
 
     def __init__(
         self, root: Path | str, split: str | None = None, *, every: int = 2, template: Path | None = None
     ) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         self.fps = PUBLISHED_FPS / every
         self.template = template
         self.problems: list[str] = []
@@ -58,7 +56,7 @@ class Vocaset(Sequence[Clip]):
         self._lock = threading.Lock()
         self.data = _read_verts(self.root / VERTS)
         """(N, V, 3), mapped."""
-        rows: list[dict[str, Any]] = []
+        clips = []
         self.places: dict[str, NDArray[np.int64]] = {}
         """key: (T,) rows of `data`."""
         for subject, sequence, numbers in self._sequences():
@@ -66,41 +64,27 @@ class Vocaset(Sequence[Clip]):
             numbers = numbers[::every]
             self.places[key] = numbers
             place = vocaset_split(subject, sequence)
-            rows.append({"key": key, "subject": subject, "sentence": sequence, "split": place, "frames": len(numbers)})
-        if not rows:
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sequence, split=place, frames=len(numbers)))
+        if not clips:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise InputError(f"{self.root / INDEX} names no sequence that can be used{why}")
-        self.subjects: dict[str, dict[str, Any]] = {row["subject"]: {} for row in rows}
-        self.rows: list[dict[str, Any]] = pick(rows, split, self.root)
-        """Of each clip: key, subject, sentence, split, frames."""
+        self.subjects = subjects_of(clips)
+        self.clips = select(clips, split, self.root)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
         shape = self.data.shape[1:]
 
         def make(chosen: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(self.data[chosen[:, 0]], np.float32)
 
-        vertices: Any = LazyFrames(self.places[row["key"]][:, None], shape, np.float32, make)
-        audio = self._sound(row["subject"], row["sentence"])
-        return Clip(audio, SAMPLE_RATE, vertices, self.fps, row["subject"], row["key"])
+        vertices: Any = LazyFrames(self.places[info.key][:, None], shape, np.float32, make)
+        audio = self._audio(info.subject, info.sentence)
+        return Clip(audio, SAMPLE_RATE, vertices, self.fps, info.subject, info.key)
 
     def sources(self, index: int) -> list[Path]:
         """The files that clip `index` is made of."""
         return [self.root / name for name in (VERTS, INDEX, AUDIO)]
-
-    def picture_files(self, index: int) -> list[Path]:
-        """None: the dataset has no pictures."""
-        return []
-
-    def albedo_file(self, subject: str) -> Path | None:
-        """None: the dataset has no pictures."""
-        return None
 
     @cached_property
     def templates(self) -> dict[str, NDArray[np.float32]]:
@@ -140,7 +124,7 @@ class Vocaset(Sequence[Clip]):
                 found.append((str(subject), str(sequence), numbers))
         return found
 
-    def _sound(self, subject: str, sequence: str) -> NDArray[np.float32]:
+    def _audio(self, subject: str, sequence: str) -> NDArray[np.float32]:
         with self._lock:
             recordings = self._recordings
         try:
@@ -175,3 +159,21 @@ def _read_verts(path: Path) -> NDArray[Any]:
     if data.dtype.kind != "f":
         raise InputError(f"{path} holds {data.dtype}, wanted floating point")
     return data
+
+
+def resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Mono samples (N,) at `rate` Hz, integers or -1..1, as a wav file of them would be read: (M,) at 16 kHz."""
+    import av
+
+    from parlante.audio.io import mono
+
+    audio = mono(samples)
+    if np.abs(audio).max(initial=0) > 4:  # 16-bit numbers kept as floating point
+        audio = audio / np.float32(32768)
+    if rate == SAMPLE_RATE:
+        return audio
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+    pieces = [out.to_ndarray()[0] for out in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(pieces).astype(np.float32)

@@ -17,7 +17,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line, member
+from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames, lazy_frames
-from parlante.data.open import pick
+from parlante.data.meshes import regions_of
+from parlante.data.pictures import picture
 from parlante.data.splits import current_name
-from parlante.data.store.packed_corpus import picture
 from parlante.data.store.storage_root import Place
 
 FORMAT = 1
@@ -41,7 +43,7 @@ CHUNK = 32
 _REQUIRED = ("dataset", "fps", "sample_rate", "unit", "vertices", "clips", "subjects")
 
 
-class ClipStore(Sequence[Clip]):
+class ClipStore(Corpus):
     """A clip store as `Clip`s; opening reads one file, frames and pictures are read when they are sliced.
 
     Args:
@@ -53,6 +55,7 @@ class ClipStore(Sequence[Clip]):
     """
 
     def __init__(self, root: Path | str, split: str | None = None) -> None:
+        self.root = root
         self.place = Place(root)
         index = _read_index(self.place)
         self.dataset: str = index["dataset"]
@@ -61,18 +64,13 @@ class ClipStore(Sequence[Clip]):
         self.unit: str = index["unit"]
         self.vertices = int(index["vertices"])
         """Vertices of every mesh."""
-        self.subjects: dict[str, dict[str, Any]] = index["subjects"]
-        """What is known of each subject."""
-        self.rows: list[dict[str, Any]] = pick(index["clips"], split, root)
-        """Of each clip: key, subject, sentence, split, frames, samples, minimum and maximum of its offsets (3,)."""
+        self.subjects = {name: _subject(name, known) for name, known in index["subjects"].items()}
+        self._with_neutral = {name for name, known in index["subjects"].items() if known.get("neutral")}
+        self._rows = {row["key"]: row for row in index["clips"]}
+        self.clips = select([info_of(row) for row in index["clips"]], split, root)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        row = self.rows[index]
+    def read(self, index: int) -> Clip:
+        row = self._rows[self.clips[index].key]
         folder, frames = f"data/{row['folder']}", row["frames"]
         audio = self._array(f"{folder}/audio", (row["samples"],))
         moving = self._array(f"{folder}/vertices", (frames, self.vertices, 3))
@@ -94,8 +92,6 @@ class ClipStore(Sequence[Clip]):
     @cached_property
     def topology(self) -> Topology:
         """Of every mesh."""
-        from parlante.data.datasets.folder import regions_of
-
         arrays = _npz(self.place, "topology.npz", ("triangles", "uv", "uv_triangles"))
         try:
             regions = regions_of(self.dataset, self.vertices)
@@ -109,7 +105,7 @@ class ClipStore(Sequence[Clip]):
         """A subject at rest. Raises InputError for an unknown subject, or one whose neutral face is not known."""
         if subject not in self.subjects:
             raise InputError(f"no subject {subject!r} in {self.place}; it has {', '.join(self.subjects)}")
-        if not self.subjects[subject].get("neutral"):
+        if subject not in self._with_neutral:
             raise InputError(f"{self.place} has no neutral face of {subject}; prepare it with templates")
         name = f"subjects/{quote(subject, safe='')}.npz"
         arrays = _npz(self.place, name, ("neutral", "albedo"))
@@ -120,12 +116,9 @@ class ClipStore(Sequence[Clip]):
         except ValueError as error:
             raise InputError(f"{self.place}/{name}: {error}; prepare the corpus again") from error
 
-    @property
-    def stats(self) -> dict[str, list[float]]:
-        """`MotionStats.to_dict()` of the offsets of these clips, in the store's unit."""
-        low = np.min([row["minimum"] for row in self.rows], 0)
-        high = np.max([row["maximum"] for row in self.rows], 0)
-        return {"minimum": low.tolist(), "maximum": np.maximum(high, low + 1e-6).tolist()}
+    def offset_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows = [self._rows[info.key] for info in self.clips]
+        return np.min([row["minimum"] for row in rows], 0), np.max([row["maximum"] for row in rows], 0)
 
     def _array(self, name: str, shape: tuple[int, ...]) -> Any:
         try:
@@ -153,6 +146,15 @@ class ClipStore(Sequence[Clip]):
 
 
 # -- reading
+
+
+def info_of(row: Mapping[str, Any]) -> ClipInfo:
+    """A clip's row without what only the store needs."""
+    return ClipInfo(**{field.name: row[field.name] for field in fields(ClipInfo) if field.name in row})
+
+
+def _subject(name: str, known: Mapping[str, Any]) -> SubjectInfo:
+    return SubjectInfo(name=name, **{key: known[key] for key in ("face", "voice", "profile") if key in known})
 
 
 @lru_cache(maxsize=256)
@@ -215,6 +217,9 @@ def _check_row(row: Any) -> None:
     for key in ("frames", "samples"):
         if type(row[key]) is not int or row[key] < 1:
             raise ValueError(f"{key} of {row['key']}")
+    for key, kind in (("sentence", str), ("text", str), ("first", int), ("starts_at_rest", bool)):
+        if key in row and type(row[key]) is not kind:
+            raise TypeError(f"{key} of {row['key']}")
     if len(row["minimum"]) != 3 or len(row["maximum"]) != 3:
         raise ValueError(f"range of {row['key']}")
     if row.get("texture_size") is not None:

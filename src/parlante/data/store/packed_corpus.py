@@ -12,7 +12,6 @@
 A subject's folder appears whole or not at all.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,19 +20,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, atomic_path, read_npz
 from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.timing import num_samples
+from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import lazy_frames
-from parlante.data.open import pick
+from parlante.data.pictures import picture
 from parlante.data.splits import current_name
 
 FORMAT = 1
 
 
-class Prepared:
+class Prepared(Corpus):
     """A folder written by `parlante prepare` as a sequence of `Clip`s; meshes and pictures are read when sliced.
 
     Args:
@@ -47,21 +46,19 @@ class Prepared:
     unit = "m"
 
     def __init__(self, root: Path | str, split: str | None = None) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         index = _read_index(self.root)
-        self.split = split
         self.dataset: str = index["dataset"]
         self.fps = float(index["fps"])
         self.sample_rate = int(index["sample_rate"])
-        self.rows: list[dict[str, Any]] = pick(index["clips"], split, root)
-        """Of each clip: key, subject, split, first frame, frames, samples."""
-        self.stats: dict[str, list[float]] = index["motion_stats"]
-        """`MotionStats.to_dict()` of the offsets of all frames that clips use, metres."""
-        self.subjects: dict[str, dict[str, Any]] = index["subjects"]
-        """Of each subject, what `record.json` says."""
+        clips = [ClipInfo(**row, starts_at_rest=row["first"] == 0) for row in index["clips"]]
+        self.clips = select(clips, split, root)
+        self._range: dict[str, list[float]] = index["motion_stats"]
+        self._records: dict[str, dict[str, Any]] = index["subjects"]
+        self.subjects = {name: SubjectInfo(name=name) for name in self._records}
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def offset_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self._range["minimum"]), np.array(self._range["maximum"])
 
     @cached_property
     def topology(self) -> Topology:
@@ -79,26 +76,26 @@ class Prepared:
         albedo = None if pictures is None else pictures(0)
         return Identity(subject, self.topology, np.asarray(neutral, np.float32), albedo)
 
-    def __getitem__(self, index: int) -> Clip:
-        row = self.rows[index]
-        folder = self.root / row["subject"]
-        span = slice(row["first"], row["first"] + row["frames"])
+    def read(self, index: int) -> Clip:
+        info = self.clips[index]
+        folder, first = self.root / info.subject, info.first or 0
+        span = slice(first, first + info.frames)
         vertices = read_array(folder / "vertices.npy")[span]
-        start = num_samples(row["first"], self.sample_rate, self.fps)
-        audio = np.array(read_array(folder / "audio.npy")[start : start + row["samples"]], np.float32)
-        if vertices.ndim != 3 or vertices.shape[::2] != (row["frames"], 3) or audio.shape != (row["samples"],):
+        start = num_samples(first, self.sample_rate, self.fps)
+        audio = np.array(read_array(folder / "audio.npy")[start : start + info.samples], np.float32)
+        if vertices.ndim != 3 or vertices.shape[::2] != (info.frames, 3) or audio.shape != (info.samples,):
             raise InputError(f"{folder} is not what prepared.json lists; prepare the corpus again")
         textures: Any = None
-        pictures = self._pictures(row["subject"])
+        pictures = self._pictures(info.subject)
         if pictures is not None:
-            shape = (*self.subjects[row["subject"]]["texture_size"], 3)
+            shape = (*self._records[info.subject]["texture_size"], 3)
             textures = lazy_frames(np.arange(span.start, span.stop), shape, np.uint8, pictures)
-        return Clip(audio, self.sample_rate, vertices, self.fps, row["subject"], row["key"], textures)
+        return Clip(audio, self.sample_rate, vertices, self.fps, info.subject, info.key, textures)
 
     def _pictures(self, subject: str) -> Any:
         """frame -> (H, W, 3) uint8 sRGB, or none."""
         folder = self.root / subject
-        if self.subjects[subject]["texture_size"] is None:
+        if self._records[subject]["texture_size"] is None:
             return None
         ends = read_array(folder / "texture_ends.npy")
 
@@ -114,19 +111,6 @@ class Prepared:
             return picture(content, f"frame {frame} of {path}")
 
         return read
-
-
-def picture(content: bytes, name: str) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB of an 8-bit picture file, fully decoded. Raises InputError naming `name` if it is none."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode not in ("RGB", "RGBA", "L", "P"):
-                raise InputError(f"{name} is a picture of mode {image.mode}, wanted 8 bits a channel")
-            return np.asarray(image.convert("RGB"))
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError, MemoryError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read {name} as a picture: {error}; copy it again") from error
 
 
 def read_array(path: Path) -> NDArray[Any]:

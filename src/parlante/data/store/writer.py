@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, InputError, Topology
-from parlante.data.store.clip_store import CHUNK, FORMAT, read_json, zarr_library
-from parlante.data.store.packed_corpus import picture
+from parlante.data.contract import ClipInfo, SubjectInfo
+from parlante.data.pictures import picture
+from parlante.data.store.clip_store import CHUNK, FORMAT, info_of, read_json, zarr_library
 from parlante.data.store.storage_root import CannotWrite, Place
 
 _AUDIO_CHUNK = 1 << 18
@@ -79,15 +81,16 @@ class StoreWriter:
             raise InputError(f"{self.place} exists and is no clip store; choose a new folder")
         self.place.write("writing.json", json.dumps(wanted, indent=1).encode())
 
-    def subject(self, name: str, neutral: NDArray[Any] | None, albedo: bytes = b"", **known: Any) -> None:
-        """A subject: its neutral face (V, 3) or none, the PNG or JPEG of its skin, and what else is known of it."""
-        stem = f"subjects/{quote(name, safe='')}"
+    def subject(self, info: SubjectInfo, neutral: NDArray[Any] | None, albedo: bytes = b"") -> None:
+        """A subject: what is known of it, its neutral face (V, 3) or none, the PNG or JPEG of its skin."""
+        stem = f"subjects/{quote(info.name, safe='')}"
         if neutral is not None:
             buffer = io.BytesIO()
             picture_bytes = np.frombuffer(albedo, np.uint8)
             np.savez_compressed(buffer, neutral=np.asarray(neutral, np.float32), albedo=picture_bytes)
             self.place.write(f"{stem}.npz", buffer.getvalue())
-        self.place.write(f"{stem}.json", json.dumps({"name": name, "neutral": neutral is not None, **known}).encode())
+        known = {**_stated(info), "neutral": neutral is not None}
+        self.place.write(f"{stem}.json", json.dumps(known).encode())
 
     def written(self, key: str, signature: str) -> bool:
         """Whether a clip stands there already, made from what `signature` stands for."""
@@ -97,21 +100,23 @@ class StoreWriter:
     def add(
         self,
         clip: Clip,
-        *,
         split: str,
+        *,
         sentence: str = "",
+        first: int | None = None,
+        starts_at_rest: bool = False,
         signature: str = "",
         neutral: NDArray[Any] | None = None,
         pictures: Iterable[bytes] | None = None,
-        **known: Any,
-    ) -> dict[str, Any]:
-        """Write a clip whose key is `clip.sentence`, and return its row; a clip of that key is replaced.
+    ) -> None:
+        """Write a clip; one of the same key is replaced.
 
-        neutral: (V, 3), from which offsets are measured (none: from the first frame). pictures: the PNG or JPEG files
-        of the frames, kept as they are; without them the clip's textures are stored as PNG. Raises InputError if frames
-        are not finite or not of the store's shape, or if pictures are too few; CannotWrite if the place is full.
+        split, sentence, first, starts_at_rest: see `ClipInfo`. neutral: (V, 3), from which offsets are measured (none:
+        from the first frame). pictures: the PNG or JPEG files of the frames, kept as they are; without them the clip's
+        textures are stored as PNG. Raises InputError if frames are not finite or not of the store's shape, or if
+        pictures are too few; CannotWrite if the place is full.
         """
-        key = clip.sentence
+        key = clip.key
         folder = f"{quote(key, safe='')}-{uuid.uuid4().hex[:8]}"
         frames = len(clip.vertices)
         if tuple(clip.vertices.shape[1:]) != (self.head["vertices"], 3) or frames == 0 or not len(clip.audio):
@@ -120,16 +125,19 @@ class StoreWriter:
                 f"wanted some of {self.head['vertices']} vertices"
             )
         if not np.isfinite(clip.audio).all():
-            raise InputError(f"{key}: its sound has samples that are not finite numbers")
-        row: dict[str, Any] = {
-            "key": key,
-            "subject": clip.subject,
-            "sentence": sentence,
-            "split": split,
-            "frames": frames,
-            "samples": len(clip.audio),
-            **known,
-        }
+            raise InputError(f"{key}: its audio has samples that are not finite numbers")
+        info = ClipInfo(
+            key=key,
+            subject=clip.subject,
+            split=split,
+            frames=frames,
+            samples=len(clip.audio),
+            sentence=sentence,
+            text=clip.text,
+            first=first,
+            starts_at_rest=starts_at_rest,
+        )
+        row = _stated(info)
         try:
             row.update(self._vertices(folder, clip, neutral))
             audio = self._new(folder, "audio", clip.audio.shape, (min(len(clip.audio), _AUDIO_CHUNK),))
@@ -148,10 +156,9 @@ class StoreWriter:
             raise
         if previous:
             self.place.remove(f"data/{previous}")
-        return row
 
-    def finish(self, keys: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Write the index of all clips, once no writer is at work any more, and return the rows.
+    def finish(self, keys: Iterable[str] | None = None) -> list[ClipInfo]:
+        """Write the index of all clips, once no writer is at work any more, and return them.
 
         keys: the clips that belong to the store and their order; others are removed. Raises InputError if there are
         none.
@@ -175,7 +182,7 @@ class StoreWriter:
         for name in self.place.names("data"):  # what interrupted or replaced writing left behind
             if name not in kept:
                 self.place.remove(f"data/{name}")
-        return list(rows.values())
+        return [info_of(row) for row in rows.values()]
 
     def _known(self, folder: str) -> list[dict[str, Any]]:
         """What the small files of a folder say."""
@@ -206,7 +213,7 @@ class StoreWriter:
             block = np.asarray(clip.vertices[start : start + CHUNK], np.float32)
             if not np.isfinite(block).all():
                 bad = start + int(np.flatnonzero(~np.isfinite(block).all((1, 2)))[0])
-                raise InputError(f"{clip.sentence}: frame {bad} has numbers that are not finite")
+                raise InputError(f"{clip.key}: frame {bad} has numbers that are not finite")
             neutral = block[0] if neutral is None else neutral
             offsets = block - neutral
             low, high = np.minimum(low, offsets.min((0, 1))), np.maximum(high, offsets.max((0, 1)))
@@ -226,6 +233,12 @@ class StoreWriter:
             raise InputError(f"{key}: {len(ends)} pictures for {frames} frames")
         self.place.write(f"data/{folder}/textures.bin", content.getvalue())
         return {"texture_size": size, "texture_ends": ends}
+
+
+def _stated(info: ClipInfo | SubjectInfo) -> dict[str, Any]:
+    """The fields of which something is known, for JSON."""
+    found = {field.name: getattr(info, field.name) for field in fields(info)}
+    return {name: value for name, value in found.items() if value not in ("", None) and value is not False}
 
 
 def _marker(key: str) -> str:

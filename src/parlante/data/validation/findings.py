@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from parlante.core.timing import num_samples
+from parlante.data.contract import ClipInfo
 from parlante.data.validation.measure import Measures
 
 Verdict = Literal["ok", "warn", "bad"]
@@ -287,9 +288,9 @@ def _leaks(splits: set[str]) -> bool:
     return len(splits - {"unused"}) > 1
 
 
-def split_finding(rows: Sequence[dict[str, object]], fps: float) -> Iterator[Finding]:
-    """Whether what is held out was really not seen. rows: of the corpus, all splits."""
-    counts = Counter(str(row["split"]) for row in rows)
+def split_finding(clips: Sequence[ClipInfo], fps: float) -> Iterator[Finding]:
+    """Whether what is held out was really not seen. clips: of the corpus, all splits."""
+    counts = Counter(clip.split for clip in clips)
     told = ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
     missing = [name for name in ("train", "val") if not counts[name]]
     absent = missing and not (len(counts) == 1 and "test_unseen" in counts)
@@ -298,14 +299,14 @@ def split_finding(rows: Sequence[dict[str, object]], fps: float) -> Iterator[Fin
     yield Finding("splits", "warn" if absent else "ok", text, todo)
     problems: list[tuple[Verdict, str, tuple[str, ...]]] = []
     keys: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        keys[str(row["key"])].add(str(row["split"]))
+    for clip in clips:
+        keys[clip.key].add(clip.split)
     twice = [key for key, places in keys.items() if _leaks(places)]
     if twice:
         problems.append(("bad", f"{len(twice)} clips stand in two splits, such as {twice[0]}", tuple(twice)))
-    problems += _subject_leak(rows)
-    problems += _sentence_leak(rows)
-    problems += _span_leak(rows, fps)
+    problems += _subject_leak(clips)
+    problems += _sentence_leak(clips)
+    problems += _span_leak(clips, fps)
     if not problems:
         yield Finding("split overlap", "ok", "")
         return
@@ -315,41 +316,40 @@ def split_finding(rows: Sequence[dict[str, object]], fps: float) -> Iterator[Fin
     yield Finding("split overlap", verdict, text, todo, tuple(dict.fromkeys(k for p in problems for k in p[2])))
 
 
-def _subject_leak(rows: Sequence[dict[str, object]]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
-    seen = {row["subject"] for row in rows if row["split"] == "train"}
-    both = [row for row in rows if row["split"] == "test_unseen" and row["subject"] in seen]
+def _subject_leak(clips: Sequence[ClipInfo]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
+    seen = {clip.subject for clip in clips if clip.split == "train"}
+    both = [clip for clip in clips if clip.split == "test_unseen" and clip.subject in seen]
     if both:
-        keys = tuple(str(row["key"]) for row in both)
-        yield "bad", f"{both[0]['subject']} is in train and in test_unseen, which is for unseen subjects", keys
+        keys = tuple(clip.key for clip in both)
+        yield "bad", f"{both[0].subject} is in train and in test_unseen, which is for unseen subjects", keys
 
 
-def _sentence_leak(rows: Sequence[dict[str, object]]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
+def _sentence_leak(clips: Sequence[ClipInfo]) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
     """Names of sentences are compared within a subject only: datasets number them anew for each; texts anywhere."""
-    trained = {(row["subject"], row.get("sentence")) for row in rows if row["split"] == "train"}
-    tests = [row for row in rows if str(row["split"]).startswith(("test", "val"))]
-    again = [row for row in tests if row.get("sentence") and (row["subject"], row["sentence"]) in trained]
-    again = [row for row in again if "first" not in row]  # parts of one recording, judged by their frames
+    trained = {(clip.subject, clip.sentence) for clip in clips if clip.split == "train"}
+    tests = [clip for clip in clips if clip.split.startswith(("test", "val"))]
+    again = [clip for clip in tests if clip.sentence and (clip.subject, clip.sentence) in trained]
+    again = [clip for clip in again if clip.first is None]  # parts of one recording, judged by their frames
     if again:
-        text = f"{again[0]['subject']} says {again[0]['sentence']} in train and in {again[0]['split']}"
-        yield "bad", text, tuple(str(row["key"]) for row in again)
-    texts = {_plain(row) for row in rows if row["split"] == "train"} - {""}
-    heard = [row for row in tests if _plain(row) in texts]
-    if heard:
-        share = f"{len(heard)} of {len(tests)} held-out clips say what is said in train"
-        yield "warn", f"{share}, such as {heard[0]['key']}", tuple(str(row["key"]) for row in heard)
+        text = f"{again[0].subject} says {again[0].sentence} in train and in {again[0].split}"
+        yield "bad", text, tuple(clip.key for clip in again)
+    texts = {_plain(clip) for clip in clips if clip.split == "train"} - {""}
+    repeated = [clip for clip in tests if _plain(clip) in texts]
+    if repeated:
+        share = f"{len(repeated)} of {len(tests)} held-out clips say what is said in train"
+        yield "warn", f"{share}, such as {repeated[0].key}", tuple(clip.key for clip in repeated)
 
 
-def _plain(row: dict[str, object]) -> str:
-    return " ".join(str(row.get("text") or "").lower().split())
+def _plain(clip: ClipInfo) -> str:
+    return " ".join(clip.text.lower().split())
 
 
-def _span_leak(rows: Sequence[dict[str, object]], fps: float) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
+def _span_leak(clips: Sequence[ClipInfo], fps: float) -> Iterator[tuple[Verdict, str, tuple[str, ...]]]:
     """Clips that are stretches of one recording: their frames must not overlap."""
-    spans: dict[object, list[tuple[int, int, str, str]]] = defaultdict(list)
-    for row in rows:
-        if isinstance(row.get("first"), int):
-            first, frames = int(str(row["first"])), int(str(row["frames"]))
-            spans[row["subject"]].append((first, first + frames, str(row["split"]), str(row["key"])))
+    spans: dict[str, list[tuple[int, int, str, str]]] = defaultdict(list)
+    for clip in clips:
+        if clip.first is not None:
+            spans[clip.subject].append((clip.first, clip.first + clip.frames, clip.split, clip.key))
     for subject, places in spans.items():
         places.sort()
         one = places[0]  # of those before, the one that ends last

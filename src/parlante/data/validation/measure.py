@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Clip, InputError
-from parlante.data.open import Corpus
+from parlante.data.contract import Corpus
 
 BLOCK = 32
 """Frames held at once."""
@@ -81,12 +81,6 @@ class Measures:
     """speed (T,) in units per second and level (T,) in dB, for the picture."""
 
 
-def neutral_face(corpus: Corpus, subject: str) -> NDArray[np.float32]:
-    """(V, 3) of a subject at rest, without its skin where the corpus can do that. Raises InputError if not known."""
-    quick = getattr(corpus, "neutral", None)
-    return np.asarray(corpus.identity(subject).neutral if quick is None else quick(subject), np.float32)
-
-
 class Ruler:
     """Measures clips of one corpus; keeps its templates at hand."""
 
@@ -98,7 +92,7 @@ class Ruler:
         """(V, 3), or none if the corpus knows none."""
         if subject not in self._neutral:
             try:
-                found = neutral_face(self.corpus, subject)
+                found = self.corpus.neutral(subject)
             except InputError:
                 found = None
             if len(self._neutral) >= _SUBJECTS:
@@ -120,10 +114,8 @@ class Ruler:
 
     def measure(self, index: int) -> Measures:
         """Clip `index`; what cannot be read is told in `problem`, never raised."""
-        row = self.corpus.rows[index]
-        found = Measures(
-            index=index, key=row["key"], subject=row["subject"], split=row["split"], fps=float(self.corpus.fps)
-        )
+        info = self.corpus.clips[index]
+        found = Measures(index=index, key=info.key, subject=info.subject, split=info.split, fps=float(self.corpus.fps))
         try:
             clip = self.corpus[index]
             found.frames, found.vertices = int(clip.vertices.shape[0]), int(clip.vertices.shape[1])

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
-from parlante.data.open import Corpus, open_corpus
+from parlante.data.contract import ClipInfo, Corpus
+from parlante.data.open import open_corpus
 from parlante.data.validation import findings as judge
 from parlante.data.validation.findings import ORDER, Facts, Finding, Verdict
-from parlante.data.validation.measure import Measures, Ruler, neutral_face
+from parlante.data.validation.measure import Measures, Ruler
 from parlante.data.validation.meshes import topology_finding
 
 Progress = Callable[[int, int], object]
@@ -60,9 +61,8 @@ def check_corpus(
     jobs: processes. Raises InputError if the corpus cannot be opened; a clip that cannot be read is a finding.
     """
     corpus = open_corpus(path, fps=fps)
-    rows = [dict(row) for row in corpus.rows]
-    clips = []
-    kept, total = 0, sum(_length(row) for row in rows)
+    clips: list[Measures] = []
+    kept, total = 0, sum(map(_length, corpus.clips))
     with closing(_measured(corpus, str(path), fps, jobs)) as stream:
         for m in stream:
             if kept >= _CURVES or not m.curves:
@@ -70,30 +70,29 @@ def check_corpus(
             kept += bool(m.curves)
             clips.append(m)
             if progress is not None:
-                progress(_length(rows[m.index]), total)
+                progress(_length(corpus.clips[m.index]), total)
     facts = judge.facts_of(clips)
     report = Report(str(path), corpus.dataset, corpus.unit, [], clips, facts)
     report.face = _a_face(corpus)
-    report.findings += _overall(report, corpus, rows)
+    report.findings += _overall(report, corpus)
     report.subject_rows = _by_subject(report)
     return report
 
 
-def _length(row: Mapping[str, Any]) -> int:
-    """Frames of a clip; readers that would have to unpack archives do not know."""
-    return int(row.get("frames") or 1)
+def _length(info: ClipInfo) -> int:
+    return info.frames or 1
 
 
-def _a_face(corpus: Any) -> NDArray[np.float32] | None:
+def _a_face(corpus: Corpus) -> NDArray[np.float32] | None:
     for subject in corpus.subjects:
         try:
-            return neutral_face(corpus, subject)
+            return corpus.neutral(subject)
         except InputError:
             continue
     return None
 
 
-def _overall(report: Report, corpus: Any, rows: list[dict[str, Any]]) -> Iterator[Finding]:
+def _overall(report: Report, corpus: Corpus) -> Iterator[Finding]:
     clips, facts = report.clips, report.facts
     yield from judge.clip_findings(clips, facts)
     readable = [m for m in clips if m.frames]
@@ -101,10 +100,9 @@ def _overall(report: Report, corpus: Any, rows: list[dict[str, Any]]) -> Iterato
         yield judge.rate_finding(readable, facts)
         yield from judge.unit_finding(readable, facts, corpus.unit)
         yield from judge.duplicate_finding(readable)
-    yield from judge.split_finding(rows, float(corpus.fps))
-    left_out = list(getattr(corpus, "problems", []))
-    if left_out:
-        text = f"{len(left_out)} files were passed over, such as {left_out[0]}"
+    yield from judge.split_finding(corpus.clips, corpus.fps)
+    if corpus.problems:
+        text = f"{len(corpus.problems)} files were skipped, such as {corpus.problems[0]}"
         yield Finding("files", "warn", text, "complete the pairs or remove what is left over")
     if report.face is None:
         todo = "give templates: models start from the subject at rest"
@@ -157,7 +155,7 @@ def _measure(index: int) -> Measures:
 
 
 def _measured(corpus: Corpus, path: str, fps: float | None, jobs: int) -> Generator[Measures, None, None]:
-    count = len(corpus.rows)
+    count = len(corpus)
     jobs = min(jobs, count)
     if jobs <= 1:
         ruler = Ruler(corpus)

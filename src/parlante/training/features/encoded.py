@@ -13,8 +13,7 @@ from torch import Tensor
 
 from parlante.core import InputError
 from parlante.core.style import load_style
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.data.store.packed_corpus import Prepared
+from parlante.data.open import open_corpus
 
 KINDS = ("motion", "wrinkle")
 
@@ -46,14 +45,12 @@ class EncodedCorpus:
     """
 
     def __init__(self, folder: Path | str, corpus: Path | str) -> None:
-        self.folder, root = Path(folder), Path(corpus)
+        self.folder = Path(folder)
         index = self.folder / "index.json"
         if not index.is_file():
             raise InputError(f"{folder} holds no finished encoding; write one with parlante encode")
-        if not (root / "prepared.json").is_file() and not (root / "index.json").is_file():
-            raise InputError(f"{corpus} is no corpus; give the folder that {folder} was encoded from")
-        self.source: Prepared | SynthTalk = Prepared(root) if (root / "prepared.json").is_file() else SynthTalk(root)
-        numbers = {row["key"]: k for k, row in enumerate(self.source.rows)}
+        self.source = open_corpus(corpus)
+        numbers = {info.key: k for k, info in enumerate(self.source.clips)}
         try:
             head = json.loads(index.read_text())
             self.stats: dict[str, list[float]] = head["stats"]
@@ -74,7 +71,7 @@ class EncodedCorpus:
             raise InputError(f"{folder} holds no clips; encode a larger corpus")
         self.names = tuple(names)
         """Subjects."""
-        self.fps = float(getattr(self.source, "fps", 30.0))
+        self.fps = self.source.fps
         styles = [load_style(self.folder / "pivots" / f"{name}.style") for name in names]
         self.pivots = {
             kind: torch.from_numpy(np.stack([np.asarray(getattr(s, kind), np.float32) for s in styles]))
@@ -83,9 +80,9 @@ class EncodedCorpus:
         """motion, wrinkle: (subjects, C, h, w)."""
 
     def _clip(self, c: dict[str, Any], subject: int, number: int) -> EncodedClip:
-        row = self.source.rows[number]
-        neutral = int(isinstance(self.source, Prepared) and row["first"] == 0)
-        return EncodedClip(c["key"], subject, c["split"], int(c["frames"]), neutral, number, int(row["samples"]))
+        info = self.source.clips[number]
+        first = int(info.starts_at_rest)
+        return EncodedClip(c["key"], subject, c["split"], int(c["frames"]), first, number, info.samples)
 
     def latents(self, clip: EncodedClip, start: int, count: int) -> dict[str, NDArray[np.float32]]:
         """motion, wrinkle: (count, C, h, w). Raises InputError where the file is damaged or has no wrinkles."""
@@ -101,9 +98,7 @@ class EncodedCorpus:
 
     def audio(self, clip: EncodedClip) -> NDArray[np.float32]:
         """(N,) mono at 16 kHz."""
-        if isinstance(self.source, Prepared):
-            return np.asarray(self.source[clip.number].audio, np.float32)
-        return np.asarray(self.source.take(clip.number).audio, np.float32)
+        return np.asarray(self.source[clip.number].audio, np.float32)
 
     def shape(self, kind: str) -> tuple[int, ...]:
         """(C, h, w) of a kind of latent."""

@@ -10,7 +10,7 @@ Clips that are there already are kept.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from parlante.core import InputError, Style, Topology, atomic_path, claim_folder
 from parlante.core.style import save_style
-from parlante.data.store.packed_corpus import Prepared
+from parlante.data.contract import ClipInfo, Corpus
+from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table, round_trip
 from parlante.geometry.uv.ratio import EXTRACTION_EPS, wrinkle_from_frames
 from parlante.models.checkpoint import load_checkpoint
@@ -78,9 +79,9 @@ class MapModels:
 
 
 class CorpusMaps(Protocol):
-    """A corpus as maps. rows: key, subject, split and frames of each clip."""
+    """A corpus as maps."""
 
-    rows: list[dict[str, Any]]
+    clips: Sequence[ClipInfo]
     topology: Topology
 
     def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -100,12 +101,12 @@ class CorpusMaps(Protocol):
         ...
 
 
-class PreparedMaps:
-    """Maps of a folder written by `parlante prepare`. Wrinkles are measured from the pictures."""
+class ScannedCorpus:
+    """Maps of a corpus of scans. Wrinkles are measured from its pictures."""
 
-    def __init__(self, corpus: Prepared, wrinkle_size: int) -> None:
+    def __init__(self, corpus: Corpus, wrinkle_size: int) -> None:
         self.corpus, self.size = corpus, wrinkle_size
-        self.rows, self.topology = corpus.rows, corpus.topology
+        self.clips, self.topology = corpus.clips, corpus.topology
         self._rest: tuple[str, NDArray[np.float32], Tensor | None] | None = None
 
     def _neutral(self, subject: str) -> tuple[NDArray[np.float32], Tensor | None]:
@@ -134,30 +135,30 @@ class PreparedMaps:
         return wrinkle_from_frames(self._resized(clip.textures[frames]), skin, EXTRACTION_EPS)
 
     def rest(self, number: int) -> bool:
-        return bool(self.rows[number]["first"] == 0)
+        return self.clips[number].starts_at_rest
 
     def face(self, subject: str) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
         identity = self.corpus.identity(subject)
         return identity.neutral, identity.albedo
 
 
-class SynthTalkMaps:
-    """Maps of a SynthTalk corpus, from its curves."""
+class EmbeddedCorpus:
+    """Maps of a corpus of the embedded head, from its weights."""
 
     def __init__(self, root: Path | str, stats: MotionStats, sizes: tuple[int, int]) -> None:
         from parlante.training.features.maps import corpus_faces
 
         self.corpus, self.faces = corpus_faces(root, stats=stats, sizes=sizes)
-        self.rows, self.topology = self.corpus.rows, self.faces.topology
+        self.clips, self.topology = self.corpus.clips, self.faces.topology
 
-    def _curves(self, number: int, frames: NDArray[np.int64]) -> tuple[str, NDArray[np.float32]]:
-        return self.rows[number]["subject"], self.corpus.curves(number)[frames]
+    def _weights(self, number: int, frames: NDArray[np.int64]) -> tuple[str, NDArray[np.float32]]:
+        return self.clips[number].subject, self.corpus[number].known_weights()[frames]
 
     def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.faces.offsets(*self._curves(number, frames))
+        return self.faces.offsets(*self._weights(number, frames))
 
     def wrinkle(self, number: int, frames: NDArray[np.int64]) -> Tensor | None:
-        return self.faces.wrinkle(*self._curves(number, frames))
+        return self.faces.wrinkle(*self._weights(number, frames))
 
     def rest(self, number: int) -> bool:
         return False
@@ -168,14 +169,12 @@ class SynthTalkMaps:
 
 
 def open_maps(root: Path | str, models: MapModels) -> CorpusMaps:
-    """A prepared or SynthTalk corpus, by what the folder holds. Raises InputError if it is neither."""
-    root = Path(root)
+    """A corpus of scans, or of the embedded head. Raises InputError as `open_corpus`."""
     size = models.wrinkle.config.img_size
-    if (root / "prepared.json").is_file():
-        return PreparedMaps(Prepared(root), size)
-    if (root / "index.json").is_file():
-        return SynthTalkMaps(root, models.stats, (models.motion.config.img_size, size))
-    raise InputError(f"{root} is no corpus; give a folder written by parlante prepare or parlante synth")
+    corpus = open_corpus(root)
+    if corpus.has_weights:
+        return EmbeddedCorpus(root, models.stats, (models.motion.config.img_size, size))
+    return ScannedCorpus(corpus, size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,14 +254,14 @@ def encode_corpus(
     options = options or EncodingOptions()
     folder = Path(folder)
     claim(folder, models, options)
-    total = sum(-(-row["frames"] // options.stride) for row in maps.rows)
+    total = sum(-(-info.frames // options.stride) for info in maps.clips)
     done = reused = 0
     sums = _Pivots(maps, options)
     errors = _Errors(maps, models)
-    for number, row in enumerate(maps.rows):
+    for number, info in enumerate(maps.clips):
         latents, kept = clip_latents(maps, models, folder, number, options, batch=batch)
         reused += kept
-        frames = np.arange(0, row["frames"], options.stride)
+        frames = np.arange(0, info.frames, options.stride)
         sums.add(number, frames, latents)
         errors.look(number)
         done += len(frames)
@@ -273,12 +272,15 @@ def encode_corpus(
         save_style(style, folder / "pivots" / f"{subject}.style")
         counts[subject] = count
     _save_faces(folder, maps, list(counts))
-    found = Encoded(folder, len(maps.rows), reused, counts, *errors.means())
+    found = Encoded(folder, len(maps.clips), reused, counts, *errors.means())
     index = {
         "format": 1,
         "stats": models.stats.to_dict(),
         "stride": options.stride,
-        "clips": [{key: row[key] for key in ("key", "subject", "split", "frames")} for row in maps.rows],
+        "clips": [
+            {"key": info.key, "subject": info.subject, "split": info.split, "frames": info.frames}
+            for info in maps.clips
+        ],
         "pivot_frames": counts,
         "errors": {"map_mm": found.map_error, "motion_mm": found.motion_error, "wrinkle": found.wrinkle_error},
     }
@@ -297,9 +299,9 @@ def clip_latents(
     batch: int = 8,
 ) -> tuple[dict[str, Tensor], bool]:
     """Latents of one clip in a claimed folder, and whether they stood there; otherwise they are made and written."""
-    row = maps.rows[number]
-    path = Path(folder) / "latents" / f"{row['key']}.safetensors"
-    frames = np.arange(0, row["frames"], options.stride)
+    info = maps.clips[number]
+    path = Path(folder) / "latents" / f"{info.key}.safetensors"
+    frames = np.arange(0, info.frames, options.stride)
     latents = _kept(path, len(frames))
     if latents is not None:
         return latents, True
@@ -345,13 +347,13 @@ class _Pivots:
 
     def __init__(self, maps: CorpusMaps, options: EncodingOptions) -> None:
         self.maps, self.options = maps, options
-        self.seen = {row["subject"] for row in maps.rows if row["split"] == "train"}
+        self.seen = {info.subject for info in maps.clips if info.split == "train"}
         self.sums: dict[str, dict[str, tuple[Tensor, int]]] = {}
 
     def add(self, number: int, frames: NDArray[np.int64], latents: dict[str, Tensor]) -> None:
-        row = self.maps.rows[number]
-        subject = row["subject"]
-        held_out = subject in self.seen and row["split"] != "train"
+        info = self.maps.clips[number]
+        subject = info.subject
+        held_out = subject in self.seen and info.split != "train"
         if held_out and not self.options.held_out_too:
             return
         start = 1 if self.maps.rest(number) and len(frames) > 1 else 0  # the neutral frame says nothing
@@ -388,11 +390,11 @@ class _Errors:
 
     @torch.inference_mode()
     def look(self, number: int) -> None:
-        row, models = self.maps.rows[number], self.models
-        if row["subject"] in self.looked:
+        info, models = self.maps.clips[number], self.models
+        if info.subject in self.looked:
             return
-        self.looked.add(row["subject"])
-        frames = np.unique(np.array([row["frames"] // 3, 2 * row["frames"] // 3]))
+        self.looked.add(info.subject)
+        frames = np.unique(np.array([info.frames // 3, 2 * info.frames // 3]))
         offsets = self.maps.offsets(number, frames)
         table = bake_table(self.maps.topology, models.motion.config.img_size, models.published)
         baked = round_trip(offsets, table, models.stats).mean

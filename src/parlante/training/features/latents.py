@@ -24,7 +24,8 @@ from tqdm import tqdm
 from parlante.audio.align import align
 from parlante.core import InputError
 from parlante.core.timing import FPS
-from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.data.contract import Corpus
+from parlante.data.open import open_with_weights
 from parlante.geometry.uv import MotionStats
 from parlante.models.checkpoint import load_checkpoint
 from parlante.models.textalker.latent_basis import LinearBasis
@@ -163,7 +164,7 @@ class _Preparation:
         self.models = {kind: VQAutoEncoder.from_pretrained(getattr(config, kind)) for kind in KINDS}
         stats = MotionStats.from_dict(load_checkpoint(config.motion)[0]["stats"])
         sizes = (self.models["motion"].config.img_size, self.models["wrinkle"].config.img_size)
-        self.data: SynthTalk
+        self.data: Corpus
         self.faces: FaceMaps
         self.data, self.faces = corpus_faces(config.corpus, stats=stats, sizes=sizes)
         self.clips = self._choose()
@@ -181,15 +182,15 @@ class _Preparation:
         }
         used: dict[tuple[str, str], int] = {}
         clips, start = [], 0
-        for number, row in enumerate(self.data.rows):
-            place = (row["subject"], row["split"])
+        for number, info in enumerate(self.data.clips):
+            place = (info.subject, info.split)
             used[place] = used.get(place, 0) + 1
-            limit = limits[row["split"]]
+            limit = limits.get(info.split, 0)
             if limit is not None and used[place] > limit:
                 continue
-            keep = {key: row[key] for key in ("key", "subject", "split", "frames")}
+            keep = {"key": info.key, "subject": info.subject, "split": info.split, "frames": info.frames}
             clips.append({**keep, "number": number, "start": start})
-            start += row["frames"]
+            start += info.frames
         return clips
 
     def _lip_vertices(self, most: int = 40) -> NDArray[np.int64]:
@@ -210,7 +211,7 @@ class _Preparation:
             with torch.inference_mode():
                 for clip in tqdm(self.clips, desc="encoding clips", disable=None):
                     span = slice(clip["start"], clip["start"] + clip["frames"])
-                    weights = self.data.curves(clip["number"])
+                    weights = self.data[clip["number"]].known_weights()
                     latents["motion"][span] = self._encode("motion", clip["subject"], weights)
                     latents["wrinkle"][span] = self._strided("wrinkle", clip["subject"], weights)
                     shapes = self.faces.head.shapes(self.faces.identity(clip["subject"]))[:, self.lips]
@@ -300,12 +301,12 @@ def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], f
     from parlante.audio.encoders.phonetic import ASSET, PhoneticEncoder
 
     torch.set_num_threads(threads)
-    data = SynthTalk(config.corpus)
+    data = open_with_weights(config.corpus)
     encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
     shape = (config.variants + 1, frames, encoder.dim * len(config.taps))
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
     for clip in tqdm(clips, desc="hearing clips", position=1, disable=None):
-        audio = data.take(clip["number"]).audio
+        audio = data[clip["number"]].audio
         span = slice(clip["start"], clip["start"] + clip["frames"])
         variants = config.variants if clip["split"] == "train" else 0
         told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}

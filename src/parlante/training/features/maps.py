@@ -4,7 +4,7 @@ Faces are seen subjects of a SynthTalk corpus; curves come from its training cli
 are drawn at random over all shapes, so that the autoencoders cover what a face can do, not only what speech asks for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError, Topology
-from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.data.contract import Corpus, SubjectInfo
+from parlante.data.open import open_with_weights
 from parlante.geometry.uv import BakeTable, MotionStats, bake_table
 from parlante.head.arkit import ARKIT_NAMES
 
@@ -71,14 +72,14 @@ def _sane(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 class FaceMaps:
     """The subjects of a corpus as map makers: curves in, motion maps and wrinkle maps out.
 
-    head: what `parlante.head.load_head` gives; subjects: name -> {"identity", "manner"}; stats: how motion maps are
+    head: what `parlante.head.load_head` gives; subjects: by name, with face and profile; stats: how motion maps are
     normalised, or none to fit it to the subjects' own range.
     """
 
     def __init__(
         self,
         head: Any,
-        subjects: dict[str, dict[str, Any]],
+        subjects: Mapping[str, SubjectInfo],
         *,
         motion_size: int = 128,
         wrinkle_size: int = 256,
@@ -100,7 +101,7 @@ class FaceMaps:
 
     def identity(self, subject: str) -> str:
         """Whose face the subject wears."""
-        return str(self.subjects[subject]["identity"])
+        return self.subjects[subject].face
 
     def _fit(self, margin: float) -> MotionStats:
         """Range of offsets over random and single expressions of every face."""
@@ -138,7 +139,7 @@ class FaceMaps:
         if subject not in self._dynamics:
             from parlante.head.skin_dynamics import SkinDynamics
 
-            depth = float(self.subjects[subject]["manner"]["wrinkle_depth"])
+            depth = float((self.subjects[subject].profile or {})["wrinkle_depth"])
             self._dynamics[subject] = SkinDynamics(self.head, self.identity(subject), self.wrinkle_size, depth)
         maps = self._dynamics[subject].wrinkle(self.offsets(subject, weights))
         return torch.from_numpy(maps).permute(0, 3, 1, 2)
@@ -219,21 +220,21 @@ def activity_map(batches: MapBatches, count: int = 12) -> Tensor:
 
 def corpus_faces(
     corpus: str | Path, *, stats: MotionStats | None = None, sizes: tuple[int, int] = (128, 256), margin: float = 0.05
-) -> tuple[SynthTalk, FaceMaps]:
+) -> tuple[Corpus, FaceMaps]:
     """The whole corpus, and its subjects as map makers (statistics are fitted to the seen ones)."""
     from parlante.head import load_head
 
-    data = SynthTalk(corpus)
+    data = open_with_weights(corpus)
     head = load_head()
-    seen = {row["subject"] for row in data.rows if row["split"] == "train"}
+    seen = {info.subject for info in data.clips if info.split == "train"}
     people = {name: data.subjects[name] for name in sorted(seen)}
     if not people:
         raise InputError(f"{corpus} has no training clips; write a larger corpus")
     faces = FaceMaps(head, people, motion_size=sizes[0], wrinkle_size=sizes[1], stats=stats, margin=margin)
-    faces.subjects = dict(data.subjects)
+    faces.subjects = data.subjects
     return data, faces
 
 
-def split_takes(data: SynthTalk, *splits: str) -> list[tuple[str, NDArray[np.float32]]]:
-    """(subject, curves) of every clip of the splits."""
-    return [(row["subject"], data.curves(k)) for k, row in enumerate(data.rows) if row["split"] in splits]
+def split_weights(data: Corpus, *splits: str) -> list[tuple[str, NDArray[np.float32]]]:
+    """(subject, weights) of every clip of the splits."""
+    return [(info.subject, data[k].known_weights()) for k, info in enumerate(data.clips) if info.split in splits]

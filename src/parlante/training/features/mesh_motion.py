@@ -44,16 +44,17 @@ class MeshMotion:
         self.neutrals: dict[str, NDArray[np.float32]] = {}
         missing = set()
         self.rows: list[dict[str, Any]] = []
-        for number, row in enumerate(self.corpus.rows):
-            if row["split"] not in ("train", "val") or row["subject"] in missing:
+        for number, info in enumerate(self.corpus.clips):
+            if info.split not in ("train", "val") or info.subject in missing:
                 continue
             try:
-                self.identity(row["subject"])
+                self.identity(info.subject)
             except InputError as error:
-                missing.add(row["subject"])
-                log.warning("clips of %s are left out: %s", row["subject"], error)
+                missing.add(info.subject)
+                log.warning("clips of %s are left out: %s", info.subject, error)
                 continue
-            self.rows.append({**{key: row[key] for key in ("key", "subject", "split", "frames")}, "number": number})
+            known = {"key": info.key, "subject": info.subject, "split": info.split, "frames": info.frames}
+            self.rows.append({**known, "number": number})
         if not any(row["split"] == "train" for row in self.rows):
             raise InputError(f"{corpus} has no training clips of subjects with a face at rest; see parlante check")
 
@@ -67,7 +68,7 @@ class MeshMotion:
         """Changes with the clips, and with names and sizes of files where they lie in a folder."""
         from parlante.training.engine.provenance import fingerprint
 
-        rows = json.dumps([dict(row) for row in self.corpus.rows], sort_keys=True, default=str)
+        rows = json.dumps([asdict(info) for info in self.corpus.clips], sort_keys=True)
         files = fingerprint(Path(corpus)) if Path(corpus).is_dir() else ""
         return hashlib.sha256(f"{rows} {self.fps} {files}".encode()).hexdigest()
 

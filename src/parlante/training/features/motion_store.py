@@ -28,7 +28,7 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
 from parlante.core import Identity, InputError
 from parlante.core.timing import FPS, SAMPLE_RATE
-from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.data.open import open_corpus, open_with_weights
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
 from parlante.training.engine.processes import one_at_a_time
@@ -110,8 +110,8 @@ class MotionStore:
             return motion.identity(clip["subject"]), motion.audio(clip)
         from parlante.head import load_head
 
-        take = SynthTalk(self.config.corpus).take(clip["number"])
-        return load_head().identity(take.identity), take.audio
+        shown = open_with_weights(self.config.corpus)[clip["number"]]
+        return load_head().identity(shown.face), shown.audio
 
     def subjects(self) -> tuple[str, ...]:
         """Those with training clips, sorted: the order of the one-hots."""
@@ -144,7 +144,7 @@ class MotionStore:
 
 def prepare(config: MotionDataConfig) -> MotionStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
-    own = _of_the_head(config.corpus)
+    own = open_corpus(config.corpus).has_weights
     if own and config.finetune:
         raise InputError(
             f"{config.corpus} is SynthTalk, which the phonetic encoder hears; data.finetune is for the meshes of other "
@@ -172,10 +172,6 @@ def prepare(config: MotionDataConfig) -> MotionStore:
         clips=json.loads((folder / "index.json").read_text()),
         sound=np.memmap(folder / "sound.f32", np.float32, "r") if config.finetune else None,
     )
-
-
-def _of_the_head(corpus: Path | str) -> bool:
-    return "://" not in str(corpus) and (Path(corpus) / "index.json").is_file()
 
 
 def _fingerprint(config: MotionDataConfig, own: bytes) -> str:
@@ -241,8 +237,8 @@ class HeadMotion:
         self.digest = (
             _digest(Path(config.corpus) / "index.json") + _digest(self._file) + _phonetic_digest(config.encoder)
         )
-        self._data, self._encoder = SynthTalk(config.corpus), config.encoder
-        self.rows: Any = self._data.rows
+        self._data, self._encoder = open_with_weights(config.corpus), config.encoder
+        self.rows = [asdict(info) for info in self._data.clips]
         self._shapes: dict[str, NDArray[np.float32]] = {}
 
     def basis(self, folder: Path) -> MotionBasis:
@@ -253,10 +249,10 @@ class HeadMotion:
         """Coordinates (T, R) and sound (N,)."""
         from parlante.head import load_head
 
-        take = self._data.take(clip["number"])
-        if take.identity not in self._shapes:
-            self._shapes[take.identity] = basis.shapes(load_head().shapes(take.identity))
-        return spoken(take.curves) @ self._shapes[take.identity], take.audio
+        found = self._data[clip["number"]]
+        if found.face not in self._shapes:
+            self._shapes[found.face] = basis.shapes(load_head().shapes(found.face))
+        return spoken(found.known_weights()) @ self._shapes[found.face], found.audio
 
     def hearer(self) -> Hear:
         """The shipped phonetic encoder, or the recipe's."""

@@ -1,4 +1,4 @@
-"""Maps of scanned faces for training the autoencoders: random frames of a corpus written by `parlante prepare`.
+"""Maps of scanned faces for training the autoencoders: random frames of a corpus that `parlante prepare` wrote.
 
 Frames are drawn as in the published training: each sample takes a subject, then one of its frames, uniformly; motion
 maps are clipped to 0..1 and rounded to 8 bits, wrinkle maps are the ratio to the subject's neutral picture.
@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError
-from parlante.data.store.packed_corpus import Prepared
+from parlante.data.contract import Corpus
+from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table, motion_maps
 from parlante.geometry.uv.ratio import wrinkle_from_frames
 
 
-def is_scanned(corpus: str | Path) -> bool:
-    """Whether a folder was written by `parlante prepare`."""
-    return (Path(corpus) / "prepared.json").is_file()
+def motion_stats(corpus: Corpus) -> MotionStats:
+    """How motion maps of a corpus are normalised: the range of its offsets."""
+    low, high = corpus.offset_range()
+    return MotionStats.fit(np.stack([low, np.maximum(high, low + 1e-6)]))
 
 
 class ScannedMaps:
@@ -38,20 +40,18 @@ class ScannedMaps:
     ):
         """val_share: the last frames of each training clip, kept for `held_out`. one_clip: use the first one alone.
         Raises InputError for a corpus that has no training clips or no pictures where wrinkle maps are wanted."""
-        self.data = Prepared(corpus, "train")
-        if not len(self.data):
-            raise InputError(f"{corpus} has no training clips; prepare more identities")
+        self.data = open_corpus(corpus, "train")
         self.kind, self.size, self.count, self.seed = kind, size, batch, seed
-        self.stats = MotionStats.from_dict(self.data.stats)
+        self.stats = motion_stats(open_corpus(corpus))
         self.table = bake_table(self.data.topology, size)
-        self._neutral = {name: self.data.identity(name) for name in {row["subject"] for row in self.data.rows}}
+        self._neutral = {name: self.data.identity(name) for name in {info.subject for info in self.data.clips}}
         self.names = sorted(self._neutral)
         self._frames: dict[str, list[tuple[int, int]]] = {name: [] for name in self.names}
         self._kept: list[tuple[int, int]] = []
-        for number, row in enumerate(self.data.rows[: 1 if one_clip else None]):
-            first, end = int(row["first"] == 0), row["frames"]  # frame 0 is the neutral one
+        for number, info in enumerate(self.data.clips[: 1 if one_clip else None]):
+            first, end = int(info.starts_at_rest), info.frames
             cut = end - int(val_share * (end - first))
-            self._frames[row["subject"]] += [(number, frame) for frame in range(first, cut)]
+            self._frames[info.subject] += [(number, frame) for frame in range(first, cut)]
             self._kept += [(number, frame) for frame in range(cut, end)]
         self.names = [name for name in self.names if self._frames[name]]
         if kind == "wrinkle":
@@ -84,14 +84,14 @@ class ScannedMaps:
         return torch.stack([self._map(*self._kept[place]) for place in places])
 
     def _map(self, clip: int, frame: int) -> Tensor:
-        row = self.data.rows[clip]
-        identity, take = self._neutral[row["subject"]], self.data[clip]
+        found = self.data[clip]
+        identity = self._neutral[found.subject]
         if self.kind == "motion":
-            offsets = np.asarray(take.vertices[frame], np.float32) - identity.neutral
+            offsets = np.asarray(found.vertices[frame], np.float32) - identity.neutral
             maps = motion_maps(torch.from_numpy(offsets)[None], self.table, self.stats)[0]
             return maps.clamp(0, 1).mul(255).round().div(255)
-        assert take.textures is not None and identity.albedo is not None
-        picture = _unit(np.asarray(take.textures[frame]))
+        assert found.textures is not None and identity.albedo is not None
+        picture = _unit(np.asarray(found.textures[frame]))
         return torch.from_numpy(wrinkle_from_frames(picture, _unit(identity.albedo))).permute(2, 0, 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parlante.training.engine.stage import Recipe, Stage
-from parlante.training.features.maps import MapBatches, activity_map, corpus_faces, split_takes
+from parlante.training.features.maps import MapBatches, activity_map, corpus_faces, split_weights
 from parlante.training.schemes.vqgan import Material, held_out_maps, training_on, vqgan_sections
 
 KINDS = ("motion", "wrinkle")
@@ -39,7 +39,7 @@ def _prepare(recipe: Recipe) -> Material:
     corpus, faces = corpus_faces(data.corpus, sizes=(side, side), margin=data.stats_margin)
 
     def maps(*splits: str) -> list[MapBatches]:
-        takes = split_takes(corpus, *splits) if not loop.one_clip else split_takes(corpus, "train")[:1]
+        takes = split_weights(corpus, *splits) if not loop.one_clip else split_weights(corpus, "train")[:1]
         return [MapBatches(faces, takes[-40:] if "val" in splits else takes, k, half, loop.seed) for k in KINDS]
 
     parts = maps("train")

@@ -239,13 +239,13 @@ class DiffusionScheme(Scheme):
         """The motion that was encoded and the model's, decoded to vertices, side by side with their sound."""
         if not self.talker.config.denoiser.motion_dim:
             return
-        from parlante.data.datasets.synthtalk import SynthTalk
+        from parlante.data.open import open_with_weights
         from parlante.geometry.uv import bake_table
         from parlante.head import load_head
         from parlante.training.engine.samples import SECONDS, side_by_side
 
         clip, head = self.held_out()[0], load_head()
-        take = SynthTalk(self.store.config.corpus).take(clip["number"])
+        shown = open_with_weights(self.store.config.corpus)[clip["number"]]
         frames = min(clip["frames"], round(SECONDS * 30))
         span, count = slice(clip["start"], clip["start"] + frames), self.talker.config.denoiser.motion_dim
         truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
@@ -256,7 +256,7 @@ class DiffusionScheme(Scheme):
             z = self.store.bases["motion"].decode(each[:, :count]).unflatten(1, pivot.shape) + pivot
             maps = torch.cat([self.talker.decode_motion(part.to(self.probe.device)).cpu() for part in z.split(16)])
             motions.append(self.store.stats.denormalise(table.sample(maps.contiguous(), 1)).numpy())
-        side_by_side(stem.with_suffix(".mp4"), head.identity(take.identity), motions, take.audio)
+        side_by_side(stem.with_suffix(".mp4"), head.identity(shown.face), motions, shown.audio)
 
 
 def build_talker(

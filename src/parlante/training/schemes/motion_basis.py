@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
-from parlante.data.datasets.synthtalk import SynthTalk
+from parlante.data.contract import Corpus
+from parlante.data.open import open_with_weights
 from parlante.models.motion_basis import MotionBasis
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Stage
@@ -32,16 +33,16 @@ def fit_basis(config: MotionBasisConfig) -> tuple[MotionBasis, dict[str, float]]
     """The basis of the corpus's training motion, and its error on validation clips in mm (lips, moving skin)."""
     from parlante.head import load_head
 
-    data, head = SynthTalk(config.corpus), load_head()
+    data, head = open_with_weights(config.corpus), load_head()
     topology = head.topology
     moments: dict[str, NDArray[np.float64]] = {}
     frames = 0
-    for number, row in enumerate(data.rows):
-        if row["split"] == "train":
-            take = data.take(number)
-            curves = spoken(take.curves[:: config.stride]).astype(np.float64)
-            moments[take.identity] = moments.get(take.identity, 0.0) + curves.T @ curves
-            frames += len(curves)
+    for number, info in enumerate(data.clips):
+        if info.split == "train":
+            clip = data[number]
+            weights = spoken(clip.known_weights()[:: config.stride]).astype(np.float64)
+            moments[clip.face] = moments.get(clip.face, 0.0) + weights.T @ weights
+            frames += len(weights)
     if not moments:
         raise InputError(f"{config.corpus} has no training clips; write a larger corpus")
     motions = []
@@ -58,7 +59,7 @@ def fit_basis(config: MotionBasisConfig) -> tuple[MotionBasis, dict[str, float]]
     return basis, basis_error(basis, data)
 
 
-def basis_error(basis: MotionBasis, data: SynthTalk, clips: int = 24) -> dict[str, float]:
+def basis_error(basis: MotionBasis, data: Corpus, clips: int = 24) -> dict[str, float]:
     """What the basis cannot express of held-out clips, seen and unseen subjects: mean over frames, mm."""
     from parlante.head import load_head
 
@@ -68,11 +69,11 @@ def basis_error(basis: MotionBasis, data: SynthTalk, clips: int = 24) -> dict[st
     )
     figures: dict[str, float] = {}
     for split in ("val", "test_unseen"):
-        numbers = [k for k, row in enumerate(data.rows) if row["split"] == split]
+        numbers = [k for k, info in enumerate(data.clips) if info.split == split]
         worst, mean = [], []
         for number in numbers[:: max(1, len(numbers) // clips)]:
-            take = data.take(number)
-            offsets = np.tensordot(spoken(take.curves[::3]), head.shapes(take.identity), 1)
+            clip = data[number]
+            offsets = np.tensordot(spoken(clip.known_weights()[::3]), head.shapes(clip.face), 1)
             error = np.linalg.norm(basis.decode(basis.encode(offsets)) - offsets, axis=-1) * 1000
             worst.append(error[:, lips].max(1).mean())
             mean.append(error[:, skin].mean())

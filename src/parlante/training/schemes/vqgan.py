@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from parlante import losses
+from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats
 from parlante.losses.perceptual import perceptual
 from parlante.models.textalker.discriminator import PatchDiscriminator
@@ -24,8 +25,8 @@ from parlante.training.engine.samples import map_sheet
 from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import Scheme
 from parlante.training.engine.stage import Recipe, Stage
-from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_takes
-from parlante.training.features.scanned_maps import ScannedMaps, is_scanned
+from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_weights
+from parlante.training.features.scanned_maps import ScannedMaps
 from parlante.training.schemes.codebook import CodebookHealth
 from parlante.training.schemes.principal_start import principal_start
 
@@ -263,8 +264,8 @@ def vqgan_sections() -> dict[str, Section]:
 
 def _stage(kind: str) -> Stage:
     def prepare(recipe: Recipe) -> Material:
-        scanned = is_scanned(recipe["data"].corpus)
-        return (_scanned if scanned else _synthetic)(kind, recipe["model"], recipe["data"], recipe["loop"])
+        material = _synthetic if open_corpus(recipe["data"].corpus).has_weights else _scanned
+        return material(kind, recipe["model"], recipe["data"], recipe["loop"])
 
     about = f"TexTalker (CVPR 2025): the autoencoder of {kind} maps."
     return Stage(name=f"{kind}_vqgan", about=about, sections=vqgan_sections(), train=training_on(kind, prepare))
@@ -292,7 +293,7 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
     """A SynthTalk corpus: maps rendered on the fly, texels weighed by place and activity."""
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     corpus, faces = corpus_faces(data.corpus, sizes=side, margin=data.stats_margin)
-    takes, kept = split_takes(corpus, "train"), split_takes(corpus, "val", "train")[-40:]
+    takes, kept = split_weights(corpus, "train"), split_weights(corpus, "val", "train")[-40:]
     if loop.one_clip:
         takes = kept = takes[:1]
         data = replace(data, speech_share=1.0)
@@ -311,6 +312,6 @@ def held_out_maps(maps: Maps, batch: int) -> Tensor:
 
 
 def _scanned(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
-    """A corpus written by `parlante prepare`: every texel counts alike, as published."""
+    """A corpus of scans: every texel counts alike, as published."""
     maps = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed, one_clip=loop.one_clip)
     return Material(maps, maps.held_out(), None, maps.stats)
