@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from parlante.core import InputError
-from parlante.models.codetalker import incremental_decoder as prefix
+from parlante.models.codetalker import incremental_decoder as incremental
 from parlante.models.codetalker import model as talker_module
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
-from parlante.models.codetalker.incremental_decoder import Prefix, frames_per_step
-from parlante.models.codetalker.model import CodeRollout, CodeTalker, CodeTalkerConfig, agreeing, talker_loss
+from parlante.models.codetalker.incremental_decoder import IncrementalMotionDecoder
+from parlante.models.codetalker.model import CodeRollout, CodeTalker, CodeTalkerConfig, talker_loss
 from parlante.models.components.causal_decoder import periodic_positions
 
 STAGE_ONE = MotionAutoencoderConfig(
@@ -31,7 +31,7 @@ def talker() -> CodeTalker:
 @pytest.fixture
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Approximations from the fourth frame on, so that short clips reach them."""
-    monkeypatch.setattr(prefix, "ALWAYS_ANEW", 4)
+    monkeypatch.setattr(incremental, "ALWAYS_ANEW", 4)
 
 
 def inputs(model: CodeTalker, batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +123,7 @@ def decoded_anew(model: MotionAutoencoder, latent: Tensor) -> Tensor:
 def test_prefix_without_approximation_is_exact(tail: int) -> None:
     model = autoencoder(latent_maps=True, groups=3, norm_affine=True)
     latent = model.quantize.vectors(torch.randint(32, (2, 12, 3)))
-    decode = Prefix(model.decoder, refresh=0, tail=tail)
+    decode = IncrementalMotionDecoder(model.decoder, refresh=0, tail=tail)
     for t in range(12):
         answer = decode.push(latent[:, t])
         if t:
@@ -146,36 +146,13 @@ def test_prefix_stays_close_and_its_cost_per_frame_stays_the_same() -> None:
     next(model.decoder.decoder_transformer.blocks())[1].register_forward_hook(count)
     errors, frames = {}, {}
     for refresh in (0.1, 0.25, 1e9):
-        decode, worked = Prefix(model.decoder, refresh=refresh), 0
+        decode, worked = IncrementalMotionDecoder(model.decoder, refresh=refresh), 0
         ours = torch.cat([decode.push(latent[:, t]) for t in range(120)], 1)[:, 1:]
         errors[refresh], frames[refresh] = ((ours - exact).abs().mean() / spread).item(), worked
     assert errors[0.1] < 0.03 and errors[0.25] < 0.05 < 0.25, errors
     assert errors[0.1] < errors[0.25] < errors[1e9], errors
-    start = prefix.ALWAYS_ANEW**2 / 2
-    assert frames[0.25] < start + 120 * frames_per_step(0.25), frames
-    assert frames_per_step(0) == float("inf")
-
-
-@pytest.mark.parametrize("tail", [1, 3, 6])
-@pytest.mark.parametrize("span", [None, 20])
-@torch.no_grad()
-def test_frames_decoded_ahead_are_those_one_by_one(early: None, tail: int, span: int | None) -> None:
-    """Whatever was decoded and not kept leaves no trace; with old frames dropped, too."""
-    model = autoencoder(layers=3, span=span, norm_affine=True)
-    latent = torch.cat([sticky_codes(model, 90), sticky_codes(model, 90).flip(1)])
-    plain, ahead, t = Prefix(model.decoder, refresh=0.25, tail=tail), Prefix(model.decoder, refresh=0.25, tail=tail), 0
-    wanted = [plain.push(latent[:, t]) for t in range(90)]
-    while t < 90:
-        count = min(ahead.room(), 7, 90 - t)
-        kept = 1 + t % count
-        wrong = torch.cat([latent[:, t : t + kept], torch.randn(2, count - kept, 16).double()], 1)
-        answers = ahead.ahead(wrong)
-        ahead.keep(kept)
-        for j in range(kept):
-            torch.testing.assert_close(answers[:, j], wanted[t + j], rtol=0, atol=1e-9)
-        t += kept
-    with pytest.raises(ValueError, match="frames can be decoded ahead"):
-        Prefix(model.decoder, refresh=0.25).ahead(latent)
+    start = incremental.ALWAYS_ANEW**2 / 2
+    assert frames[0.25] < start + 120 * (1 + 1.25 / 0.25), frames
 
 
 @torch.no_grad()
@@ -183,7 +160,7 @@ def test_a_prefix_longer_than_the_span_forgets() -> None:
     """Exactly the released decoding up to the span; beyond, attention reaches back over the span, norms over all."""
     wide, short = autoencoder(span=None), autoencoder(span=24)
     latent = sticky_codes(wide, 200)
-    one, other = Prefix(wide.decoder, refresh=0), Prefix(short.decoder, refresh=0)
+    one, other = IncrementalMotionDecoder(wide.decoder, refresh=0), IncrementalMotionDecoder(short.decoder, refresh=0)
     answers = [(one.push(latent[:, t]), other.push(latent[:, t])) for t in range(40)]
     for ours, wanted in answers[:24]:
         assert torch.equal(ours, wanted)
@@ -191,7 +168,7 @@ def test_a_prefix_longer_than_the_span_forgets() -> None:
     x = short.decoder.expander[0](latent[:, :40].mT)
     last = short.decoder.decoder_transformer(short.decoder.embed(x[..., -24:]))[:, -1:]
     torch.testing.assert_close(answers[-1][1], last, rtol=0, atol=1e-10)
-    frozen = Prefix(short.decoder, refresh=0.25)
+    frozen = IncrementalMotionDecoder(short.decoder, refresh=0.25)
     for t in range(200):
         frozen.push(latent[:, t])
     assert all(frames.room.shape[2] < 150 for pair in frozen._past for frames in pair)
@@ -287,54 +264,19 @@ def test_loop_equals_the_published_one(talker: CodeTalker) -> None:
     torch.testing.assert_close(ours, motion, rtol=0, atol=1e-9)
     live = talker.generate(features, code, refresh=0, live=True)
     torch.testing.assert_close(live, fed_back, rtol=0, atol=1e-9)
-    short = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code)
-    exact = talker.generate(features[:, : 2 * prefix.ALWAYS_ANEW], code, refresh=0)
+    short = talker.generate(features[:, : 2 * incremental.ALWAYS_ANEW], code)
+    exact = talker.generate(features[:, : 2 * incremental.ALWAYS_ANEW], code, refresh=0)
     torch.testing.assert_close(short, exact, rtol=0, atol=1e-9)
 
 
-def rolled(model: CodeTalker, monkeypatch: pytest.MonkeyPatch, at_once: int, *given: Tensor, **more: Any) -> Any:
-    monkeypatch.setattr(talker_module, "AT_ONCE", at_once)
-    return model.roll(*given, **more)
-
-
-@pytest.mark.parametrize("delay", [0, 2])
-@pytest.mark.parametrize("seed", range(2))
 @torch.no_grad()
-def test_blocks_of_guesses_give_the_frames_one_by_one(
-    talker: CodeTalker, early: None, monkeypatch: pytest.MonkeyPatch, seed: int, delay: int
-) -> None:
-    torch.manual_seed(seed)
-    for parameter in talker.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    features, _, code = inputs(talker, 3, 40)
-    features = features.cumsum(1) / 5  # mostly steady, as speech is: guesses come true now and then
-    wanted = rolled(talker, monkeypatch, 1, features, code, delay=delay, refresh=1.0)
+def test_the_loop_in_pieces_is_the_loop(talker: CodeTalker, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, _, code = inputs(talker, 1, 40)
+    wanted = talker.roll(features, code, delay=2)
     monkeypatch.setattr(talker_module, "PIECE", 15)
-    monkeypatch.setattr(talker_module, "AT_ONCE", 16)
-    blocks = CodeRollout(talker, code[:1], 1.0, delay)
-    codes, tails = zip(*blocks.advance(talker.audio_feature_map(features[:1])))
-    assert blocks.passes < 38 and torch.equal(torch.stack(codes, 1)[0], wanted.codes[0]), blocks.passes
-    assert [tail.shape[1] for tail in tails] == [min(t, delay) + 1 for t in range(40)]
-    for at_once, batch in ((3, 1), (48, 3)):
-        ours = rolled(talker, monkeypatch, at_once, features[:batch], code[:batch], delay=delay, refresh=1.0)
-        assert torch.equal(ours.codes, wanted.codes[:batch])
-        torch.testing.assert_close(ours.fed_back, wanted.fed_back[:batch], rtol=0, atol=1e-9)
-    lengths = torch.tensor([40, 13, 28])
-    ours = rolled(talker, monkeypatch, 48, features, code, delay=delay, refresh=1.0, lengths=lengths)
-    for item, frames in enumerate(lengths.tolist()):
-        assert torch.equal(ours.codes[item, :frames], wanted.codes[item, :frames])
-        torch.testing.assert_close(ours.fed_back[item, : frames - delay], wanted.fed_back[item, : frames - delay])
-
-
-def test_leading_frames_that_agree() -> None:
-    codes = torch.zeros(2, 4, 3, dtype=torch.long)
-    guessed = codes[:, :3].clone()
-    assert agreeing(codes, guessed) == 3
-    guessed[1, 1, 2] = 1
-    assert agreeing(codes, guessed) == 1
-    assert agreeing(codes, guessed, torch.tensor([4, 2])) == 1
-    assert agreeing(codes, guessed, torch.tensor([4, 1])) == 3, "a frame past the end of its clip"
-    assert agreeing(codes[:, :0], guessed) == agreeing(codes, guessed[:, :0]) == 0
+    codes, tails = zip(*CodeRollout(talker, code, talker.config.refresh, 2).advance(talker.audio_feature_map(features)))
+    assert torch.equal(torch.stack(codes, 1), wanted.codes)
+    assert [tail.shape[1] for tail in tails] == [min(t, 2) + 1 for t in range(40)]
 
 
 @pytest.mark.parametrize("delay", [0, 2])

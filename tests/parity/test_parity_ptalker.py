@@ -16,7 +16,7 @@ from parlante.models.importing.keys import EMOTION, SPEECH
 from parlante.models.ptalker.import_ import infer as sizes_told_by
 from parlante.models.ptalker.model import PTalker, PTalkerConfig
 from parlante.models.ptalker.objective import Outcome, TermWeights, objective
-from parlante.models.ptalker.reference import ReleasedRoll, roll_as_released
+from parlante.models.ptalker.reference import ReferenceRollout
 
 ENCODERS = (SPEECH, EMOTION)
 STEPS = {"vocaset": 1, "BIWI": 2}
@@ -71,8 +71,7 @@ def predict(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> dict[
         motion = model.generate(
             features, mode=mode, weights=weights, emotion=emotion, reference=reference, released=True
         )
-        roll: ReleasedRoll = roll_as_released(
-            model,
+        roll: ReferenceRollout = model.reference_rollout(
             model.listen(features),
             model.AudioStyle(emotion),
             identity=model.onehot_style_encoder(weights) if mode == "seen" else None,

@@ -24,7 +24,6 @@ from parlante.core import InputError
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 from parlante.models.components.causal_decoder import SPAN
-from parlante.models.cpu.skinny_matmul import EXACT, Maps
 
 KERNEL = 5
 """Frames under each convolution over time."""
@@ -164,16 +163,16 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.to_out = nn.Linear(width, width)
 
-    def project(self, x: Tensor, maps: Maps = EXACT) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, heads, T, C / heads) each."""
-        q, k, v = maps.apply(self.to_qkv, x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, maps: Maps = EXACT) -> Tensor:
+    def look(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Answers (B, n, C) to queries (B, heads, n, .) over keys and values (B, heads, T, .); mask (..., n, T): what
         is seen (bool), or added to the logits."""
         seen = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
-        return maps.apply(self.to_out, seen.transpose(1, 2).flatten(2))
+        return self.to_out(seen.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, kept: Tensor | None = None) -> Tensor:
         """kept (B, T) bool: steps that may be looked at."""
@@ -200,8 +199,8 @@ class MLP(nn.Module):
         self.l1 = nn.Linear(width, hidden)
         self.l2 = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, maps: Maps = EXACT) -> Tensor:
-        return maps.apply(self.l2, F.gelu(maps.apply(self.l1, x), approximate="tanh"))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.l2(F.gelu(self.l1(x), approximate="tanh"))
 
 
 class PreNorm(nn.Module):
@@ -314,13 +313,9 @@ class MotionDecoder(nn.Module):
         self.decoder_transformer = Transformer(config)
         self.vertice_map_reverse = nn.Linear(width, config.motion_dim, bias=config.output_bias)
 
-    def widen(self, latent: Tensor, maps: Maps = EXACT) -> Tensor:
+    def widen(self, latent: Tensor) -> Tensor:
         """(..., groups * code_dim) -> (..., C)."""
-        return maps.apply(self.decoder_linear_embedding_pre.net, latent) if self.config.latent_maps else latent
-
-    def taps(self) -> Tensor:
-        """The convolution as one matrix (KERNEL * C, C): what a frame gives to the output at each distance."""
-        return self.expander[0][0].weight.detach().permute(2, 0, 1).flatten(0, 1)  # type: ignore[index]
+        return self.decoder_linear_embedding_pre(latent) if self.config.latent_maps else latent
 
     def embed(self, x: Tensor) -> Tensor:
         """What the Transformer reads of normalised x (B, C, T): (B, T, C)."""

@@ -4,14 +4,14 @@
     z = feat_map(decoder(e + positions | m));   codes = nearest(z);   motion = stage 1 decodes the codes
 
 r_t is the last frame of stage 1's decoding of all codes up to t. That decoding is not causal, so what is fed back
-differs from the result, which decodes all codes at once. The causal half of the loop is cached exactly; `prefix.py`
-does the other half, exactly or at constant cost. Stage 1 is frozen here. Parameter names are the authors'.
+differs from the result, which decodes all codes at once. The causal half of the loop is cached exactly;
+`incremental_decoder.py` does the other half, exactly or at constant cost. Stage 1 is frozen here. Parameter names are
+the authors'.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,12 @@ from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
-from parlante.models.codetalker.incremental_decoder import Prefix
-from parlante.models.codetalker.rounded import loop_weights, nearest_codes
+from parlante.models.codetalker.incremental_decoder import IncrementalMotionDecoder
 from parlante.models.components.autoregressive_model import FeedbackConfig
-from parlante.models.components.causal_decoder import Heard, periodic_positions, zero_past
-from parlante.models.components.incremental_decoder import taught_tokens
+from parlante.models.components.causal_decoder import periodic_positions, zero_past
+from parlante.models.components.incremental_decoder import fold, taught_tokens
 from parlante.models.components.motion_family import MotionFamily
-from parlante.models.cpu.skinny_matmul import EXACT
-from parlante.models.cpu.wide import Rounded, RoundedDecoder, one_thread
 
-AT_ONCE = 4
-"""Frames that are decoded in one pass, over all items of a batch; 1: one after the other. With so few rows a matrix
-product takes no longer than with one; in BLAS with fewer than four."""
 PIECE = 256
 """Frames whose cross-attention is prepared at a time."""
 
@@ -195,13 +189,12 @@ class CodeTalker(MotionFamily):
         frames = self.transformer_decoder.frames_heard(features.shape[1])
         codes = torch.zeros(len(features), frames, self.config.autoencoder.groups, dtype=torch.long, device=code.device)
         shown = code.new_zeros(len(features), frames, self.config.autoencoder.width)
-        with rollout.threads():
-            for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features), lengths)):
-                codes[:, t] = new
-                place = slice(t + 1 - tail.shape[1], t + 1)
-                if lengths is not None:  # an item that has ended keeps what it was shown then
-                    tail = torch.where((lengths > t)[:, None, None], tail, shown[:, place])
-                shown[:, place] = tail
+        for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features))):
+            codes[:, t] = new
+            place = slice(t + 1 - tail.shape[1], t + 1)
+            if lengths is not None:  # an item that has ended keeps what it was shown then
+                tail = torch.where((lengths > t)[:, None, None], tail, shown[:, place])
+            shown[:, place] = tail
         return Rolled(codes, shown)
 
     @torch.no_grad()
@@ -219,88 +212,33 @@ class CodeTalker(MotionFamily):
 
 
 class CodeRollout:
-    """The autoregressive loop; one step costs the width of the model, never that of the mesh.
-
-    Reading all weights for a single frame is what a step costs, and what is fed back are codes: so codes of some frames
-    to come are guessed (those of the last pass), decoder and stage 1 run on all of them at once, and the frames up to
-    the first wrong guess are those that one step after the other would have given. The rest are the next guesses
-    (Jacobi decoding: Santilli et al., "Accelerating Transformer Inference for Translation via Parallel Decoding", ACL
-    2023). At least one frame is right.
-    """
+    """The autoregressive loop; one step costs the width of the model, never that of the mesh."""
 
     def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
         if delay < 0:
             raise ValueError(f"delay must be at least 0, got {delay}")
-        self.model, self.code, self.token, self.weights = model, code, code, loop_weights(model)
-        decoder = model.transformer_decoder
-        self.maps = maps = self.weights.maps if refresh and not model.training else EXACT
-        items = len(code)
-        self.state: Any = RoundedDecoder(decoder, maps, items) if isinstance(maps, Rounded) else decoder.start(items)
-        stage, taps = model.autoencoder.decoder, self.weights.taps
-        self.prefix = Prefix(stage, refresh=refresh, tail=delay + 1, maps=maps, taps=taps)
-        self.passes = 0
-        """Times that the weights were read."""
+        self.model, self.code, self.token = model, code, code
+        stage = model.autoencoder.decoder
+        self.state = model.transformer_decoder.start(len(code))
+        self.matrix, self.offset = fold(stage.vertice_map_reverse, model.vertice_map)
+        self.motion_decoder = IncrementalMotionDecoder(stage, refresh=refresh, tail=delay + 1)
 
-    def threads(self) -> AbstractContextManager[None]:
-        """To be entered around `advance`: what is compiled has one thread, and others would only wait for it."""
-        return one_thread() if isinstance(self.maps, Rounded) else nullcontext()
-
-    def advance(self, memory: Tensor, lengths: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each frame that memory (B, S, D) covers: its codes (B, groups), and the decoded tail (B, n, C).
-
-        lengths (B,): frames of each item that matter; whatever follows may be wrong.
-        """
+    def advance(self, memory: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each frame that memory (B, S, D) covers: its codes (B, groups), and the decoded tail (B, n, C)."""
         piece = PIECE * self.model.config.steps_per_frame
         for first in range(0, memory.shape[1], piece):
-            yield from self._advance(memory[:, first : first + piece], lengths)
-            lengths = None if lengths is None else lengths - PIECE
+            yield from self._advance(memory[:, first : first + piece])
 
-    def _advance(self, memory: Tensor, lengths: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        decoder, quantizer, prefix = self.model.transformer_decoder, self.model.autoencoder.quantize, self.prefix
+    def _advance(self, memory: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        decoder, quantizer = self.model.transformer_decoder, self.model.autoencoder.quantize
         heard = decoder.hear(memory)
         positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
-        rounded, t = isinstance(self.maps, Rounded), 0
-        most = max(1, (AT_ONCE if rounded else min(AT_ONCE, 3)) // len(self.code))
-        tokens = self.token[:, None]  # that of the next frame, then guesses
-        guessed = torch.zeros(len(tokens), 0, self.model.config.autoencoder.groups, dtype=torch.long).to(tokens.device)
-        while t < heard.frames:
-            count = min(most, heard.frames - t, prefix.room())
-            lacking = max(0, count - tokens.shape[1])
-            given = torch.cat([tokens[:, :count], tokens[:, -1:].expand(-1, lacking, -1)], 1)
-            z = self.maps.apply(self.model.feat_map, self._decode(given + positions[t : t + count], heard, t))
-            codes = nearest_codes(quantizer, z) if rounded else quantizer.nearest_codes(z)
-            tails = prefix.ahead(quantizer.vectors(codes))
-            fed_back = self.maps.linear(tails[:, :, -1], self.weights.matrix, self.weights.offset) + self.code[:, None]
-            right = 1 + agreeing(codes[:, :-1], guessed, None if lengths is None else lengths - t)
-            self.state.rewind(self.state.length - count + right)
-            prefix.keep(right)
-            tokens = torch.cat([fed_back, tokens[:, count + 1 :]], 1)[:, right - 1 :]
-            guessed = torch.cat([codes, guessed[:, count:]], 1)[:, right:]
-            self.token, self.passes, t = tokens[:, 0], self.passes + 1, t + right
-            yield from zip(codes[:, :right].unbind(1), tails[:, :right].unbind(1))
-
-    def _decode(self, tokens: Tensor, heard: Heard, t: int) -> Tensor:
-        decoder = self.model.transformer_decoder
-        if isinstance(self.state, RoundedDecoder):
-            return self.state.block(tokens, heard, t)
-        if tokens.shape[1] == 1 and decoder.compiled(self.state):
-            return decoder.step(tokens[:, 0], heard, t, self.state)[:, None]
-        return decoder.block(tokens, heard, t, self.state)
-
-
-def agreeing(codes: Tensor, guessed: Tensor, lengths: Tensor | None = None) -> int:
-    """Leading frames whose codes were guessed right in every item: codes (B, n, groups), guessed (B, m, groups).
-
-    Frames of item b from lengths[b] on do not matter.
-    """
-    frames = min(codes.shape[1], guessed.shape[1])
-    if not frames:
-        return 0
-    same = (codes[:, :frames] == guessed[:, :frames]).all(2)
-    if lengths is not None:
-        same |= torch.arange(frames, device=lengths.device) >= lengths[:, None]
-    wrong = (~same.all(0)).nonzero()
-    return int(wrong[0]) if len(wrong) else frames
+        for t in range(heard.frames):
+            hidden = decoder.step(self.token + positions[t], heard, t, self.state)
+            codes = quantizer.nearest_codes(self.model.feat_map(hidden))
+            tail = self.motion_decoder.push(quantizer.vectors(codes))
+            self.token = F.linear(tail[:, -1], self.matrix, self.offset) + self.code
+            yield codes, tail
 
 
 class CodeSession:
@@ -321,11 +259,10 @@ class CodeSession:
         if features.shape[1] % steps:
             raise ValueError(f"push whole frames: {steps} feature steps each, got {features.shape[1]} steps")
         ready = [self._rest[:, :0]]
-        with self._rollout.threads():
-            for _, tail in self._rollout.advance(self.model.audio_feature_map(features)):
-                done = max(0, tail.shape[1] - self.delay)  # 1 once there are that many frames
-                ready.append(tail[:, :done])
-                self._rest = tail[:, done:]
+        for _, tail in self._rollout.advance(self.model.audio_feature_map(features)):
+            done = max(0, tail.shape[1] - self.delay)  # 1 once there are that many frames
+            ready.append(tail[:, :done])
+            self._rest = tail[:, done:]
         return self._show(torch.cat(ready, 1))
 
     @torch.no_grad()

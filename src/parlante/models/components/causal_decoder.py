@@ -22,13 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.components.kv_cache import Heard, State, first_seen, uneven
-from parlante.models.cpu import skinny_matmul as rows
 
 COMPILED = True
 """Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
 WIDEST = 512
-"""Past this width the work outweighs the calls, and reading matrices is what costs: those of cross-attention are used
-on the memory beforehand, for all frames at once."""
+"""Past this width the work outweighs the calls."""
 SPAN = 600
 """Frames in the published bias and positional tables: as far back as any published model has ever looked."""
 BLOCK = 512  # frames worked on at once: their queries share one piece of bias, their past one piece of storage
@@ -150,38 +148,15 @@ class CausalLayer(nn.TransformerDecoderLayer):
         else:
             width = x.shape[-1]
             attention = self.multihead_attn
-            q = rows.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+            q = F.linear(x, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
             q = q.unflatten(-1, (1, self.heads, -1)) / math.sqrt(width // self.heads)
             share = (q * keys.unflatten(-1, (self.heads, -1))).sum(-1, keepdim=True).softmax(-3)
         share = F.dropout(share, self.rate, self.training)
-        return rows.apply(self.multihead_attn.out_proj, (share * values).sum(-3).flatten(-2))
-
-    def folded(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Keys and values (B, T, w, D) taken through the maps of queries and answers, so that `answer` needs neither.
-
-        -> what a frame is multiplied with, for each further step and head (B, T, w - 1, H, D); what is added
-        (B, T, w - 1, H); the answer to the first step (B, T, D); what it changes by (B, T, w - 1, H, D).
-        """
-        attention, split = self.multihead_attn, (self.heads, keys.shape[-1] // self.heads)
-        query = attention.in_proj_weight[: keys.shape[-1]].unflatten(0, split)  # (H, D / H, D)
-        shift = attention.in_proj_bias[: keys.shape[-1]].unflatten(0, split)
-        out = attention.out_proj.weight.unflatten(1, split)  # (D, H, D / H)
-        key, value = ((x[:, :, 1:] - x[:, :, :1]).unflatten(-1, split) for x in (keys, values))
-        key = key / math.sqrt(split[1])
-        rise, offset = torch.einsum("btwhs,hsd->btwhd", key, query), torch.einsum("btwhs,hs->btwh", key, shift)
-        change = torch.einsum("btwhs,dhs->btwhd", value, out)
-        return rise, offset, attention.out_proj(values[:, :, 0]), change
+        return self.multihead_attn.out_proj((share * values).sum(-3).flatten(-2))
 
     def answer(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
-        """Cross-attention of frames x (B, T, D), by `Heard.of`: known, folded, or from keys and values."""
-        if len(heard) == 1:
-            return heard[0]
-        if len(heard) == 2:
-            return self.listen(x, *heard)
-        rise, offset, first, change = heard
-        logits = (rise @ x[:, :, None, :, None])[..., 0] + offset  # (B, T, w - 1, H), over those of the first step
-        share = torch.cat([torch.zeros_like(logits[:, :, :1]), logits], 2).softmax(2)[:, :, 1:]
-        return first + (share.flatten(2)[:, :, None] @ change.flatten(2, 3))[:, :, 0]
+        """Cross-attention of frames x (B, T, D), by `Heard.of`: known, or from keys and values."""
+        return heard[0] if len(heard) == 1 else self.listen(x, *heard)
 
     def step(self, x: Tensor, heard: tuple[Tensor, ...], state: State, layer: int, bias: Tensor) -> Tensor:
         """One frame: x (B, D); heard as `Heard.of` a frame; bias (heads, seen) -> (B, D)."""
@@ -194,22 +169,6 @@ class CausalLayer(nn.TransformerDecoderLayer):
         answer = self.answer(x[:, None], tuple(part[:, None] for part in heard))[:, 0]
         x = self.norm2(x + self.dropout2(answer))
         return self.norm3(x + self.dropout3(self._think(x)))
-
-    def block(self, x: Tensor, heard: tuple[Tensor, ...], keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """Some frames, no dropout: x (B, n, D); heard as `Heard.of` a slice of frames -> (B, n, D).
-
-        keys, values (B, heads, D / heads, seen): a piece of the past, whose last n places receive these frames; bias
-        (heads, n, seen).
-        """
-        own = self.self_attn
-        projected = rows.linear(x, own.in_proj_weight, own.in_proj_bias)
-        q, k, v = (self._split(part) for part in projected.chunk(3, -1))  # (B, heads, n, D / heads)
-        keys[..., -x.shape[1] :], values[..., -x.shape[1] :] = k.mT, v.mT
-        share = (q @ keys / math.sqrt(q.shape[-1]) + bias).softmax(-1)
-        seen = (values @ share.mT).permute(0, 3, 1, 2).flatten(-2)
-        x = self.norm1(x + rows.apply(own.out_proj, seen))
-        x = self.norm2(x + self.answer(x, heard))
-        return self.norm3(x + rows.apply(self.linear2, F.relu(rows.apply(self.linear1, x))))
 
 
 class CausalDecoder(nn.Module):
@@ -272,9 +231,6 @@ class CausalDecoder(nn.Module):
         if self.steps_per_frame == 1 and not self.training:
             return Heard(torch.stack([layer.only_answer(memory) for layer in self.layers]), None, None)  # type: ignore[operator]
         pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
-        if self.width > WIDEST and not self.training:
-            folded = [layer.folded(*pair) for layer, pair in zip(self.layers, pairs)]  # type: ignore[operator]
-            return Heard(None, None, None, tuple(torch.stack(part) for part in zip(*folded)))
         return Heard(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
 
     def start(self, batch: int, capacity: int = 64) -> State:
@@ -299,24 +255,6 @@ class CausalDecoder(nn.Module):
         for number, layer in enumerate(self.layers):
             x = layer.step(x, heard.of(number, t), state, number, bias)  # type: ignore[operator]
         state.length += 1
-        return x
-
-    def block(self, tokens: Tensor, heard: Heard, t: int, state: State) -> Tensor:
-        """Frames whose tokens are known, or guessed: as many `step`s on tokens (B, n, D) from frame t of `heard` on.
-
-        One pass over the weights. -> (B, n, D); `state` moves on by n frames and can be rewound by up to n. Without
-        dropout or gradients.
-        """
-        count = tokens.shape[1]
-        state.reserve(count)
-        bias = self.bias(state.length, state.length + count).to(tokens)  # (heads, n, seen)
-        end = state.length + count - state.origin
-        seen = slice(end - bias.shape[-1], end)
-        x = tokens
-        for number, layer in enumerate(self.layers):
-            past = (state.keys[number, ..., seen], state.values[number, ..., seen])
-            x = layer.block(x, heard.of(number, slice(t, t + count)), *past, bias)  # type: ignore[operator]
-        state.length += count
         return x
 
     def compiled(self, state: State) -> bool:

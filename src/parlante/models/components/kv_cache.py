@@ -22,13 +22,11 @@ class Heard:
     """(L, B, T, w, D)."""
     values: Tensor | None
     """(L, B, T, w, D)."""
-    folded: tuple[Tensor, ...] | None = None
-    """Instead of keys and values, as `CausalLayer.folded` gives them, (L, B, T, ...) each."""
 
     @property
     def parts(self) -> list[Tensor]:
         """Whichever of these there are."""
-        return [part for part in (self.answers, self.keys, self.values, *(self.folded or ())) if part is not None]
+        return [part for part in (self.answers, self.keys, self.values) if part is not None]
 
     @property
     def frames(self) -> int:

@@ -27,7 +27,7 @@ from parlante.models.components.style_embedding import StyleEncoder
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
 from parlante.models.ptalker.audio_style import AudioStyle
 from parlante.models.ptalker.motion_encoders import MotionContent, MotionStyle, real_frames
-from parlante.models.ptalker.reference import roll_as_released
+from parlante.models.ptalker.reference import ReferenceRollout, reference_rollout
 from parlante.models.ptalker.rollout import AlignedRollout
 
 Mode = Literal["seen", "unseen", "reference"]
@@ -247,7 +247,7 @@ class PTalker(MotionFamily):
         the first token is that of training, so that `forward` on the result returns the result.
 
         released: as the published `predict_seen`, `predict_unseen` and `predict_with_ref_motion` compute, odd corners
-        included (see `released.py`); needs a `mode` and `emotion`, and `reference` in absolute coordinates, of which
+        included (see `reference.py`); needs a `mode` and `emotion`, and `reference` in absolute coordinates, of which
         only frame 0 is read. Raises InputError if a mode lacks what it needs.
         """
         if (code is None) == (mode is None):
@@ -260,8 +260,8 @@ class PTalker(MotionFamily):
             real = None if emotion_lengths is None else real_frames(emotion.shape[1], emotion_lengths)
             identity = self.onehot_style_encoder(weights) if mode == "seen" and weights is not None else None
             frame = reference[:, 0] if mode == "reference" and reference is not None else None
-            hidden = roll_as_released(
-                self, self.listen(features), self.AudioStyle(emotion, real), identity=identity, frame=frame
+            hidden = self.reference_rollout(
+                self.listen(features), self.AudioStyle(emotion, real), identity=identity, frame=frame
             ).hidden
         else:
             if code is None:
@@ -275,6 +275,35 @@ class PTalker(MotionFamily):
             hidden = self._rollout(code.expand(len(features), -1)).advance(self.listen(features), 0.0, lengths)
         motion = self.show(hidden)
         return motion if lengths is None else zero_past(motion, lengths)
+
+    def reference_rollout(
+        self,
+        memory: Tensor,
+        audio_style: Tensor,
+        *,
+        identity: Tensor | None = None,
+        frame: Tensor | None = None,
+    ) -> ReferenceRollout:
+        """Decode memory (B, S, D) as published, see `reference.py`; differentiable if gradients are enabled.
+
+        audio_style (B, D); identity (B, D) makes it `predict_seen`, frame (B, M), in absolute coordinates,
+        `predict_with_ref_motion`, neither `predict_unseen`.
+        """
+        added = audio_style if identity is None else identity + audio_style
+        first = added if identity is not None else self.start_token[:, 0] + audio_style
+        if identity is None and frame is not None:
+            first = self.vertice_encoder(frame)
+        return reference_rollout(
+            self.transformer_decoder,
+            self.vertice_encoder,
+            self.vertice_decoder,
+            lambda inputs: self.style_motion(inputs)[0],
+            memory,
+            first=first,
+            added=added,
+            restart=identity,
+            dropout=self.config.dropout,
+        )
 
     @torch.no_grad()
     def session(self, code: Tensor) -> Session:

@@ -18,7 +18,6 @@ from parlante.losses import disentanglement as apart
 from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
 from parlante.models.ptalker.model import PTalker, before
 from parlante.models.ptalker.motion_encoders import mean_over_time, real_frames
-from parlante.models.ptalker.reference import roll_as_released
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,7 @@ def objective(
     labels = weights.argmax(-1)
 
     if free_running:
-        roll = roll_as_released(model, memory, audio_style, identity=identity)
+        roll = model.reference_rollout(memory, audio_style, identity=identity)
         prediction = model.show(roll.hidden)
         frames_seen = roll.inputs
     else:

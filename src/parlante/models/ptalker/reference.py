@@ -1,4 +1,4 @@
-"""PTalker's three published ways to predict, exactly as released.
+"""PTalker's three published ways to predict, exactly as published.
 
     method                    first token                          next token, after step t
     predict_seen              s + a in step 0, s from step 1 on    E(D(y_t)) + s + a, and + m(X_t) if t > 0
@@ -9,23 +9,20 @@ s, a, z: identity, style of the voice, start token. m(X_t) is the motion style o
 positions. It is recomputed over the whole prefix in every step and cannot be cached: the cost is T squared and more.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from parlante.models.components.causal_decoder import periodic_positions
+from parlante.models.components.causal_decoder import CausalDecoder, periodic_positions
 from parlante.models.components.incremental_decoder import fold
-
-if TYPE_CHECKING:
-    from parlante.models.ptalker.model import PTalker
 
 
 @dataclass(frozen=True)
-class ReleasedRoll:
-    """What a released prediction leaves behind; (B, T, D) each."""
+class ReferenceRollout:
+    """What a published prediction leaves behind; (B, T, D) each."""
 
     hidden: Tensor
     """y: what the vertex decoder turns into the result."""
@@ -35,50 +32,47 @@ class ReleasedRoll:
     """Tokens and positions of the last step: what the training branch encodes as content and style."""
 
 
-def roll_as_released(
-    model: "PTalker",
+def reference_rollout(
+    decoder: CausalDecoder,
+    encode: nn.Linear,
+    decode: nn.Linear,
+    motion_style: Callable[[Tensor], Tensor],
     memory: Tensor,
-    audio_style: Tensor,
     *,
-    identity: Tensor | None = None,
-    frame: Tensor | None = None,
-) -> ReleasedRoll:
-    """Decode memory (B, S, D) as released; differentiable if gradients are enabled.
+    first: Tensor,
+    added: Tensor,
+    restart: Tensor | None = None,
+    dropout: float = 0.0,
+) -> ReferenceRollout:
+    """Decode memory (B, S, D) as published; differentiable if gradients are enabled.
 
-    audio_style (B, D); identity (B, D) makes it `predict_seen`, frame (B, M), in absolute coordinates,
-    `predict_with_ref_motion`, neither `predict_unseen`.
+    encode, decode: E and D of the table above. motion_style: inputs (B, t, D) -> m (B, D). first (B, D): the first
+    token; added (B, D): what every later token gets beside m; restart (B, D): the first token from step 1 on, where
+    it changes. dropout: rate on the tokens in training mode.
     """
-    decoder = model.transformer_decoder
     heard = decoder.hear(memory)
-    width, period, dropout = model.config.width, model.config.period, model.config.dropout
-    positions = periodic_positions(0, heard.frames, width, period).to(memory)
-    matrix, offset = fold(model.vertice_decoder, model.vertice_encoder)
+    positions = periodic_positions(0, heard.frames, decoder.width, decoder.period).to(memory)
+    matrix, offset = fold(decode, encode)
     state = decoder.start(len(memory), heard.frames)
 
     def enter(token: Tensor, t: int) -> Tensor:
-        return F.dropout(token + positions[t], dropout, model.training)
+        return F.dropout(token + positions[t], dropout, decoder.training)
 
-    if identity is not None:
-        token, added = identity + audio_style, identity + audio_style
-    elif frame is not None:
-        token, added = model.vertice_encoder(frame), audio_style
-    else:
-        token, added = model.start_token[:, 0] + audio_style, audio_style
-
+    token = first
     hidden: list[Tensor] = []
     inputs: list[Tensor] = []
     first_fed: Tensor | None = None
     for t in range(heard.frames):
-        if t == 1 and identity is not None:  # the prefix is computed anew, with another first token
+        if t == 1 and restart is not None:  # the prefix is computed anew, with another first token
             state.rewind(0)
-            inputs[0] = enter(identity, 0)
+            inputs[0] = enter(restart, 0)
             first_fed, hidden[0] = hidden[0], decoder.step(inputs[0], heard, 0, state)
         inputs.append(enter(token, t))
         y = decoder.step(inputs[-1], heard, t, state)
         hidden.append(y)
         token = F.linear(y, matrix, offset) + added
         if t > 0 and t + 1 < heard.frames:
-            token = token + model.style_motion(torch.stack(inputs, 1))[0]
+            token = token + motion_style(torch.stack(inputs, 1))
     result = torch.stack(hidden, 1)
     fed_back = result if first_fed is None else torch.cat([first_fed[:, None], result[:, 1:]], 1)
-    return ReleasedRoll(result, fed_back, torch.stack(inputs, 1))
+    return ReferenceRollout(result, fed_back, torch.stack(inputs, 1))
