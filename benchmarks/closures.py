@@ -21,7 +21,7 @@ from parlante.retarget.mesh.surface import Surface
 
 def measure(speech: str, folder: str) -> tuple[int, NDArray[np.float64]]:
     """How many frames have closed lips, and the openings (frames, places) of the character in them, metres."""
-    character, head = Character.load(folder).only("none"), load_head()
+    character, head = Character.load(folder).keep_parts("none"), load_head()
     who = (character.report or {})["like"]
     talker = Talker.from_pretrained()
     take, chunks = talker.stream(speech, talker.cast(identity=who, liveliness=False))

@@ -120,6 +120,6 @@ def test_without_parts_the_picture_is_the_users_alone(
     played: tuple[AnimationInfo, list[FrameBlock], Character], tmp_path: Path
 ) -> None:
     info, _, character = played
-    alone = replace(character, parts_texture=None).dressed()
+    alone = replace(character, parts_texture=None).baked()
     assert alone.albedo is not None and info.albedo is not None
     np.testing.assert_array_equal(alone.albedo, info.albedo[:512])

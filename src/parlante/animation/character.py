@@ -69,7 +69,9 @@ def _animate_mesh(
     if not path.exists():
         raise InputError(f"no such character: {path}")
     refused = Path(f"{path.stem}.refused.png")
-    played = Character.load(path).only(parts) if path.is_dir() else build_character(path, parts=parts, refused=refused)
+    played = (
+        Character.load(path).keep_parts(parts) if path.is_dir() else build_character(path, parts=parts, refused=refused)
+    )
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
     take, chunks = talker.stream(speech, talker.cast(**casting))

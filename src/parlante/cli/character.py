@@ -85,7 +85,7 @@ def _info(path: Path) -> int:
     if is_rigged(path):
         from parlante.retarget.rig.rigged import read_rig
 
-        for line in read_rig(path).tell():
+        for line in read_rig(path).describe():
             print(line)
         return 0
     _tell(path)

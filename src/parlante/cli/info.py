@@ -100,9 +100,9 @@ def _folder(path: Path) -> None:
 def _npz(path: Path) -> None:
     from parlante.export.npz import describe, open_stream
 
-    take, _ = open_stream(path)
-    print(f"  {take.num_frames} frames at {take.fps:g} fps, {take.duration:.2f} s, topology {take.topology.name}")
-    for key, value in take.provenance.items():
+    info, _ = open_stream(path)
+    print(f"  {info.num_frames} frames at {info.fps:g} fps, {info.duration:.2f} s, topology {info.topology.name}")
+    for key, value in info.provenance.items():
         print(f"  {key}: {value}")
     for key, (shape, kind) in describe(path).items():
         if not key.startswith(("region_", "landmark_")):
@@ -111,9 +111,9 @@ def _npz(path: Path) -> None:
 
 def _glb(path: Path) -> None:
     from parlante.core import InputError
-    from parlante.export.gltf import read_json
+    from parlante.retarget.rig.gltf import read_gltf
 
-    document = read_json(path)
+    document = read_gltf(path).root
     try:
         accessors = document.get("accessors", [])
         for mesh in document.get("meshes", []):

@@ -236,16 +236,16 @@ def _facts(info: AnimationInfo, basis: Basis | None, reduce: float) -> dict[str,
 def _materials(
     topology: Topology, triangles: NDArray[np.int64], corners: NDArray[np.int64]
 ) -> tuple[list[dict[str, Any]], list[NDArray[np.int64]]]:
-    """Materials and the triangles that wear them, skin first."""
+    """Materials and the triangles that have them, skin first."""
     owner = np.zeros(topology.num_vertices, np.int64)
     names = ["skin", *_MATERIALS]
     for number, (regions, _) in enumerate(_MATERIALS.values(), 1):
         for region in regions:
             owner[np.asarray(topology.regions.get(region, ()), np.int64)] = number
-    worn = owner[corners[triangles, 0]].min(axis=1)
+    used = owner[corners[triangles, 0]].min(axis=1)
     materials, groups = [], []
     for number, name in enumerate(names):
-        group = triangles[worn == number]
+        group = triangles[used == number]
         if not len(group):
             continue
         roughness = _MATERIALS[name][1] if number else 0.55

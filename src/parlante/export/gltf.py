@@ -7,14 +7,13 @@ import io
 import json
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante import __version__
-from parlante.core import InputError, Topology
+from parlante.core import Topology
 
 STILL = 1e-6
 """Metres: a vertex that a shape moves less than this does not move."""
@@ -41,21 +40,15 @@ def split_seams(topology: Topology) -> tuple[NDArray[np.int64], NDArray[np.int64
     return corners, inverse.reshape(-1, 3).astype(np.int64)
 
 
-def read_json(path: Path | str) -> dict[str, Any]:
-    """The JSON half of a `.glb`. Raises InputError for anything else."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            magic, version, _, length, kind = struct.unpack("<4sIII4s", file.read(20))
-            if magic != b"glTF" or version != 2 or kind != b"JSON" or length > size:
-                raise ValueError("it does not begin as a glTF 2.0 binary")
-            document = json.loads(file.read(length))
-            if not isinstance(document, dict):
-                raise ValueError("its JSON is not an object")
-    except (OSError, ValueError, struct.error, RecursionError) as error:
-        raise InputError(f"cannot read {path} as .glb: {error}; give a glTF 2.0 binary file") from error
-    return document
+def container(text: bytes, data: bytes, others: bytes = b"") -> bytes:
+    """A binary file of its JSON chunk, its binary chunk (left out where there is no data) and other chunks."""
+    text += b" " * (-len(text) % 4)
+    body = struct.pack("<I4s", len(text), b"JSON") + text
+    if data:
+        data += bytes(-len(data) % 4)
+        body += struct.pack("<I4s", len(data), b"BIN\0") + data
+    body += others
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
 
 
 class Document:
@@ -170,18 +163,7 @@ class Document:
         """The finished container."""
         self.root["buffers"] = [{"byteLength": len(self._data)}]
         text = json.dumps(self.root, separators=(",", ":"), allow_nan=False).encode()
-        text += b" " * (-len(text) % 4)
-        data = bytes(self._data) + bytes(-len(self._data) % 4)
-        total = 12 + 8 + len(text) + 8 + len(data)
-        return b"".join(
-            (
-                struct.pack("<4sII", b"glTF", 2, total),
-                struct.pack("<I4s", len(text), b"JSON"),
-                text,
-                struct.pack("<I4s", len(data), b"BIN\0"),
-                data,
-            )
-        )
+        return container(text, bytes(self._data))
 
     def _numbers(self, array: NDArray[Any], kind: str, bounds: dict[str, Any] | None = None) -> int:
         array = np.ascontiguousarray(array, np.float32)

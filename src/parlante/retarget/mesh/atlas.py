@@ -22,7 +22,7 @@ _SEEN = np.radians(110.0)
 """As far round as our eyeballs are painted."""
 
 
-class Dressed(NamedTuple):
+class Baked(NamedTuple):
     """What is drawn and written."""
 
     topology: Topology
@@ -30,21 +30,21 @@ class Dressed(NamedTuple):
     wrinkle_table: NDArray[np.float32] | None
 
 
-def dress(
+def bake_parts(
     topology: Topology,
     own: int,
     albedo: NDArray[np.uint8] | None,
     strip: NDArray[np.uint8] | None,
     table: NDArray[np.float32] | None,
     neutral: NDArray[np.floating] | None = None,
-) -> Dressed:
-    """Join the user's picture (H, W, 3) and the parts' strip (h, w, 3); without a strip all stays as it is.
+) -> Baked:
+    """Bake the user's picture (H, W, 3) and the parts' strip (h, w, 3); without a strip all stays as it is.
 
     own: how many of the vertices are the user's. table: see `wrinkle_table`; it grows by rows that change nothing.
     neutral (V, 3): needed where eyeballs of the user's have no picture; they then take ours.
     """
     if strip is None:
-        return Dressed(topology, albedo, table)
+        return Baked(topology, albedo, table)
     stripped = (topology.triangles >= own).all(1)
     mine = albedo
     if mine is None:
@@ -67,7 +67,7 @@ def dress(
     if table is not None:
         more = round(len(table) * low / height)
         table = np.concatenate([table, np.full((more, *table.shape[1:]), np.nan, np.float32)])
-    return Dressed(replace(topology, uv=uv), picture, table)
+    return Baked(replace(topology, uv=uv), picture, table)
 
 
 def _with_own_parts(topology: Topology, own: int, neutral: NDArray[np.floating]) -> tuple[Topology, NDArray[np.bool_]]:

@@ -1,9 +1,10 @@
 """From the user's mesh to a `Character`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from parlante.retarget.mesh.parts import (
     added,
     blinks_that_cover,
     check_choice,
-    joined,
+    merged,
     parts_texture,
     seat_eyes,
     seat_mouth,
@@ -83,78 +84,135 @@ def build_character(
     eyes = wanted_eyes(parts, canonical, registered, prior, attached.eyeballs)
     if eyes:
         registered = seat_eyes(canonical, registered, prior)
-    ours = carry_shapes(prior, person, registered)
-    lips = prior.head.layout.lips[rig.LIP_LINE]
-    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
-    barred = np.zeros(len(canonical.triangles), bool)
-    if parts not in ("none", "eyes"):
-        jaw = ours[INDEX["jawOpen"]]
-        closed = registered.neutral[lips]
-        sides = attached.above, attached.under
-        barred = torn(canonical, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
-        canonical = Surface(canonical.vertices, canonical.triangles[~barred])
-        mesh = replace(mesh, triangles=mesh.triangles[~barred], uv_triangles=mesh.uv_triangles[~barred])
-    attached = loosened(attached, canonical)
-    met = meeting(canonical, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
-    registered = replace(registered, neutral=registered.neutral + met.seal, seal=registered.seal + met.seal)
-    ours = met.shapes
-    shapes = user_shapes(attached, ours, canonical, registered, prior.head.layout)
-    neutral = canonical.vertices + attached.carrier(registered.seal[None])[0]
-    for number, blink in blinks_that_cover(canonical, neutral, registered, ours, attached.carrier, prior, eyes).items():
-        shapes[number] = blink
-    topology = _topology(mesh, place, canonical, registered, attached, prior)
+    cut_lips = parts not in ("none", "eyes")
+    shaped = _shaped(replace(mesh, albedo=albedo), canonical, registered, attached, prior, person, eyes, cut_lips)
+    topology = _topology(shaped.mesh, place, shaped.surface, shaped.registered, shaped.attached, prior)
     step("texture")
     table = None
     if mesh.textured:
+        rest = shaped.registered.neutral - shaped.registered.seal
         outer = outer_triangles(prior)
         table = wrinkle_table(
-            topology,
-            canonical.vertices[place],
-            prior.head.topology,
-            registered.neutral - registered.seal,
-            outer,
-            WRINKLE_SIZE,
-        )
-    names = eyes + wanted_mouth(parts, canonical, neutral, shapes, registered, ours, prior)
+            topology, shaped.surface.vertices[place], prior.head.topology, rest, outer, WRINKLE_SIZE
+        )  # fmt: skip
+    return _with_parts(shaped, topology, place, pose, prior, person, parts, eyes, table)
+
+
+class _Shaped(NamedTuple):
+    """The user's mesh after its shapes were made."""
+
+    mesh: UserMesh
+    """Without the triangles between the lips."""
+    surface: Surface
+    """The same, one vertex a place, at the size and in the axes of our head."""
+    registered: Registered
+    attached: Attachment
+    ours: NDArray[np.float32]
+    """(52, V, 3) metres, the shapes of our head fitted to this face."""
+    shapes: NDArray[np.float32]
+    """(52, P, 3) metres at the distinct places."""
+    neutral: NDArray[np.float64]
+    """(P, 3) metres, lips closed."""
+    met: Met
+    cut: int
+    """Triangles that were taken out between the lips."""
+
+
+def _shaped(
+    mesh: UserMesh,
+    surface: Surface,
+    registered: Registered,
+    attached: Attachment,
+    prior: FacePrior,
+    person: str,
+    eyes: tuple[str, ...],
+    cut_lips: bool,
+) -> _Shaped:
+    """Shapes carried to the mesh, lips that meet, lids that cover.
+
+    person: the embedded person whose shapes are carried. eyes: names of eyeballs that are added. cut_lips: whether
+    triangles that would tear when the mouth opens are taken out.
+    """
+    ours = carry_shapes(prior, person, registered)
+    lips = prior.head.layout.lips[rig.LIP_LINE]
+    neutral = surface.vertices + attached.carrier(registered.seal[None])[0]
+    barred = np.zeros(len(surface.triangles), bool)
+    if cut_lips:
+        jaw = ours[INDEX["jawOpen"]]
+        closed = registered.neutral[lips]
+        sides = attached.above, attached.under
+        barred = torn(surface, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
+        surface = Surface(surface.vertices, surface.triangles[~barred])
+        mesh = replace(mesh, triangles=mesh.triangles[~barred], uv_triangles=mesh.uv_triangles[~barred])
+    attached = loosened(attached, surface)
+    met = meeting(surface, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
+    registered = replace(registered, neutral=registered.neutral + met.seal, seal=registered.seal + met.seal)
+    ours = met.shapes
+    shapes = user_shapes(attached, ours, surface, registered, prior.head.layout)
+    neutral = surface.vertices + attached.carrier(registered.seal[None])[0]
+    for number, blink in blinks_that_cover(surface, neutral, registered, ours, attached.carrier, prior, eyes).items():
+        shapes[number] = blink
+    return _Shaped(mesh, surface, registered, attached, ours, shapes, neutral, met, int(barred.sum()))
+
+
+def _with_parts(
+    shaped: _Shaped,
+    topology: Topology,
+    place: NDArray[np.int64],
+    pose: Pose,
+    prior: FacePrior,
+    person: str,
+    parts: str,
+    eyes: tuple[str, ...],
+    table: NDArray[np.float32] | None,
+) -> Character:
+    """The character, with the parts of ours that it lacks."""
+    surface, registered, ours = shaped.surface, shaped.registered, shaped.ours
+    names = eyes + wanted_mouth(parts, surface, shaped.neutral, shaped.shapes, registered, ours, prior)
     back = np.zeros(3)
     if MOUTH[0] in names:
-        back = seat_mouth(canonical, neutral, shapes, registered, ours, prior)
+        back = seat_mouth(surface, shaped.neutral, shaped.shapes, registered, ours, prior)
     more = added(prior, names)
     its = registered.neutral[more.number] + np.isin(more.number, added(prior, MOUTH).number)[:, None] * back
     # eyeballs of the user's without a picture would be blank
-    blind = parts != "none" and albedo is None and any(len(ball) for ball in attached.eyeballs)
+    blind = parts != "none" and shaped.mesh.albedo is None and any(len(ball) for ball in shaped.attached.eyeballs)
     pivot = prior.head.neck_pivot(person).astype(np.float64)
     x, y, z = (float(value) for value in pivot)
-    still = np.concatenate([neutral[place], its]).astype(np.float32)
-    report = {
-        "relief": round(pose.relief, 3),
-        "prominence": round(pose.prominence, 3),
-        "fit_mm": round(1000 * registered.residual, 3),
-        "followed": round(len(attached.carrier.known) / len(surface.vertices), 3),
-        "mouth": _told(registered, met),
-        "cut_apart": int(barred.sum()),
-        "lips_apart_mm": _apart(met),
-        "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
-        "own_eyeballs": [len(ball) for ball in attached.eyeballs],
-        "own_lower_teeth": len(attached.jaw),
-        "added": list(more.names),
-        "like": person,
-    }
+    neutral = np.concatenate([shaped.neutral[place], its]).astype(np.float32)
     return Character(
-        joined(topology, more),
-        still,
-        np.concatenate([shapes[:, place], ours[:, more.number]], axis=1),
-        turned,
+        merged(topology, more),
+        neutral,
+        np.concatenate([shaped.shapes[:, place], ours[:, more.number]], axis=1),
+        pose.similarity,
         (x, y, z),
-        neck_weights(still, pivot),
+        neck_weights(neutral, pivot),
         place,
-        attached.carrier,
-        albedo,
+        shaped.attached.carrier,
+        shaped.mesh.albedo,
         table,
-        report,
+        _report(shaped, pose, more.names, person),
         len(more.number),
         parts_texture(prior, person) if names or blind else None,
     )
+
+
+def _report(shaped: _Shaped, pose: Pose, names: Sequence[str], person: str) -> dict[str, Any]:
+    """What the registration measured, for `parlante character info`."""
+    registered, attached = shaped.registered, shaped.attached
+    return {
+        "relief": round(pose.relief, 3),
+        "prominence": round(pose.prominence, 3),
+        "fit_mm": round(1000 * registered.residual, 3),
+        "followed": round(len(attached.carrier.known) / len(shaped.surface.vertices), 3),
+        "mouth": _mouth(registered, shaped.met),
+        "cut_apart": shaped.cut,
+        "lips_apart_mm": _apart(shaped.met),
+        "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
+        "own_eyeballs": [len(ball) for ball in attached.eyeballs],
+        "own_lower_teeth": len(attached.jaw),
+        "added": list(names),
+        "like": person,
+    }
 
 
 def _find(
@@ -300,7 +358,7 @@ def _topology(
     )  # fmt: skip
 
 
-def _told(registered: Registered, met: Met) -> str:
+def _mouth(registered: Registered, met: Met) -> str:
     if registered.mouth is None:
         return "estimated"
     gap = registered.mouth.gap if registered.mouth.gap > SEAL_FROM else met.before["rest"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_folder, read_npz
 from parlante.head.arkit import ARKIT_NAMES
-from parlante.retarget.mesh.atlas import Dressed, dress
+from parlante.retarget.mesh.atlas import Baked, bake_parts
 from parlante.retarget.mesh.mesh import texture_of
 from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, check_choice
 from parlante.retarget.mesh.pose import Similarity
@@ -75,7 +75,7 @@ class Character:
         """How many vertices are the user's: the first ones, in the user's order."""
         return len(self.neutral) - self.added
 
-    def only(self, parts: str) -> "Character":
+    def keep_parts(self, parts: str) -> "Character":
         """This character with fewer added parts. parts: auto or all (those it has), none, eyes or mouth."""
         check_choice(parts)
         if parts in ("auto", "all"):
@@ -117,9 +117,9 @@ class Character:
             parts_texture=None if parts == "none" else self.parts_texture,
         )
 
-    def dressed(self) -> Dressed:
+    def baked(self) -> Baked:
         """Topology, texture and wrinkle table as they are drawn and written: one picture for the mesh and its parts."""
-        return dress(self.topology, self.own, self.albedo, self.parts_texture, self.wrinkle_table, self.neutral)
+        return bake_parts(self.topology, self.own, self.albedo, self.parts_texture, self.wrinkle_table, self.neutral)
 
     def wrinkles(self, maps: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """Stored wrinkle maps in our layout -> in this character's; none if it has no texture coordinates."""

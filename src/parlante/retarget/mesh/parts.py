@@ -84,7 +84,7 @@ def added(prior: FacePrior, names: Sequence[str]) -> Added:
     )
 
 
-def joined(topology: Topology, more: Added) -> Topology:
+def merged(topology: Topology, more: Added) -> Topology:
     """The topology with parts behind it: what was there keeps its numbers. Their uv lie in `parts_texture`, 0..1."""
     count, corners = topology.num_vertices, len(topology.uv)
     if not len(more.number):

@@ -33,9 +33,9 @@ def save_preview(character: Character, path: Path | str, size: int = 320) -> Non
         for name, value in pose.items():
             row[INDEX[name]] = value
     vertices = character.vertices(weights)
-    worn = character.dressed()
+    baked = character.baked()
     with Renderer(
-        worn.topology, character.neutral, size=size, view=portrait(character), albedo=worn.albedo,
+        baked.topology, character.neutral, size=size, view=portrait(character), albedo=baked.albedo,
         pivot=character.pivot, sample_poses=vertices[1:3],
     ) as renderer:  # fmt: skip
         save_png(contact_sheet([renderer.draw(frame) for frame in vertices], list(PREVIEW), columns=4), path)

@@ -24,19 +24,19 @@ def retarget(
         raise InputError(
             "this model does not move the embedded head; a character needs --model textalker or another of it"
         )
-    worn = character.dressed()
-    wrinkled = info.wrinkle_size is not None and worn.wrinkle_table is not None and character.albedo is not None
+    baked = character.baked()
+    wrinkled = info.wrinkle_size is not None and baked.wrinkle_table is not None and character.albedo is not None
     played = replace(
         info,
-        topology=worn.topology,
+        topology=baked.topology,
         neutral=character.neutral,
         shapes=character.shapes,
-        albedo=None if info.wrinkle_size is None else worn.albedo,
+        albedo=None if info.wrinkle_size is None else baked.albedo,
         pivot=character.pivot,
-        wrinkle_size=worn.wrinkle_table.shape[:2] if wrinkled and worn.wrinkle_table is not None else None,
+        wrinkle_size=baked.wrinkle_table.shape[:2] if wrinkled and baked.wrinkle_table is not None else None,
         provenance={**info.provenance, "identity": character.topology.name},
     )
-    return played, _frames(info, blocks, character, worn.wrinkle_table if wrinkled else None)
+    return played, _frames(info, blocks, character, baked.wrinkle_table if wrinkled else None)
 
 
 def _frames(

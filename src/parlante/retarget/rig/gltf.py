@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from parlante.core import InputError
+from parlante.export.gltf import container
 
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -118,13 +119,7 @@ class Gltf:
             text = json.dumps(self.root, separators=(",", ":")).encode()
         if self.text:
             return text
-        text += b" " * (-len(text) % 4)
-        data = self.data + bytes(-len(self.data) % 4)
-        body = struct.pack("<I4s", len(text), b"JSON") + text
-        if data:
-            body += struct.pack("<I4s", len(data), b"BIN\0") + data
-        body += self.others
-        return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
+        return container(text, self.data, self.others)
 
 
 def read_gltf(path: Path | str) -> Gltf:

@@ -227,8 +227,8 @@ def _eyeballs(file: Gltf) -> dict[str, int]:
             below = [number]
             for one in below:
                 below += [child for child in nodes[one].get("children", ()) if child not in below]
-            worn = [one for one in below if "mesh" in nodes[one]]
-            if worn and all(_centred(file, one, world[one], world[number][:3, 3]) for one in worn):
+            carried = [one for one in below if "mesh" in nodes[one]]
+            if carried and all(_centred(file, one, world[one], world[number][:3, 3]) for one in carried):
                 found[eye] = number
                 break
     return found

@@ -75,7 +75,7 @@ class Rig:
         """Whether the mouth can be moved at all."""
         return "jawOpen" not in self.missing
 
-    def tell(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Lines that say what is there, what is replaced, and what is missing."""
         own = sorted(name for name in self.targets if name in INDEX)
         lines = [f"{self.path.name}: {self.kind}; {len(own)} of the 52 ARKit targets"]
@@ -119,7 +119,7 @@ class Rig:
         InputError if nothing of the file can be moved.
         """
         if not self.useful:
-            raise InputError(" ".join(self.tell()))
+            raise InputError(" ".join(self.describe()))
         file = Appended(self.file)
         clock = file.numbers((np.arange(len(weights)) / fps).astype(np.float32), "SCALAR", bounds=True)
         tracks: list[tuple[int, str, int]] = []

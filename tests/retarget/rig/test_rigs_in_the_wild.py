@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig_files import changed, spoken
-from test_rigged import curves, rigged
+from rig_files import arkit_weights, changed, rigged, spoken
 
 from parlante.animation.character import animate_character
 from parlante.core import InputError
@@ -111,7 +110,7 @@ def test_a_vroid_avatar_blinks_once_and_looks_no_farther_than_it_may(tmp_path: P
     )  # fmt: skip
     pose = np.zeros((5, 6))
     pose[:, 0] = np.linspace(0, 0.2, 5)
-    weights = curves(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1, mouthSmileLeft=0.5, eyeLookUpLeft=1)
+    weights = arkit_weights(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1, mouthSmileLeft=0.5, eyeLookUpLeft=1)
     _, said = spoken(path, weights, pose)
     last = said[0, "weights"][-1]
     np.testing.assert_allclose(last[5:], [0, 1, 1, 0], atol=1e-6)
@@ -136,9 +135,9 @@ def test_visemes_and_vowels_bound_to_the_same_targets_open_the_mouth_once(tmp_pa
     """As in avatars of VRChat that were exported as VRM."""
     names = ["vrc.v_aa", "vrc.v_ih", "vrc.v_ou", "vrc.v_e", "vrc.v_oh", "vrc.v_pp", "blink"]
     path = vrm0(tmp_path / "a.vrm", names, [group(v.lower(), n) for n, v in enumerate(VROID)] + [group("blink", 6)])
-    _, said = spoken(path, curves(jawOpen=0.3, eyeBlinkLeft=1, eyeBlinkRight=1))
+    _, said = spoken(path, arkit_weights(jawOpen=0.3, eyeBlinkLeft=1, eyeBlinkRight=1))
     np.testing.assert_allclose(said[0, "weights"][-1], [0.48, 0, 0, 0, 0, 0, 1], atol=1e-6)
-    assert any("left at rest" in line and "vrm:aa" in line for line in read_rig(path).tell())
+    assert any("left at rest" in line and "vrm:aa" in line for line in read_rig(path).describe())
 
 
 def test_perfect_sync_by_custom_expressions_of_any_case(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_perfect_sync_by_custom_expressions_of_any_case(tmp_path: Path) -> None:
     extensions = {"VRMC_vrm": {"specVersion": "1.0", "expressions": {"preset": preset, "custom": custom}}}
     path = rigged(tmp_path / "a.vrm", names, extensions=extensions)
     assert not read_rig(path).missing
-    weights = curves(jawOpen=0.4, mouthPucker=0.2, eyeBlinkLeft=1)
+    weights = arkit_weights(jawOpen=0.4, mouthPucker=0.2, eyeBlinkLeft=1)
     np.testing.assert_allclose(spoken(path, weights)[1][0, "weights"], weights, atol=1e-6)
 
 
@@ -161,7 +160,7 @@ def test_binds_to_what_is_gone_are_passed_over_and_binary_means_on_or_off(tmp_pa
     groups.append({"name": "MouthSmile", "presetName": "unknown", "binds": [{"mesh": 0, "index": 1, "weight": 100}]})
     groups[0]["binds"] += [{"mesh": 7, "index": 0, "weight": 100}, {"mesh": 0, "index": 99}, {"mesh": -1, "index": 0}]
     path = vrm0(tmp_path / "a.vrm", ["one", "two"], groups)
-    _, said = spoken(path, curves(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1))
+    _, said = spoken(path, arkit_weights(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1))
     np.testing.assert_allclose(said[0, "weights"][:, 1], [0, 0, 0, 1, 1])
     assert "mouthSmileLeft" in read_rig(path).missing, "an expression called a smile may be any mood"
     np.testing.assert_allclose(said[0, "weights"][-1, 0], 0.8, atol=1e-6)
@@ -172,29 +171,29 @@ def test_binds_to_what_is_gone_are_passed_over_and_binary_means_on_or_off(tmp_pa
 
 def test_without_mouth_close_the_jaw_closes_the_lips() -> None:
     recipes, replaced, _ = plan(["jawOpen", "mouthSmileLeft"])
-    shut = curves(jawOpen=0.2, mouthClose=0.2)
+    shut = arkit_weights(jawOpen=0.2, mouthClose=0.2)
     assert not played(recipes["jawOpen"], shut).any() and replaced["mouthClose"] == "less jawOpen"
     low = plan(["mouthopen", "mouthsmile"])[0]
-    assert not played(low["mouthopen"], shut).any() and played(low["mouthopen"], curves(jawOpen=0.4))[-1] > 0.5
+    assert not played(low["mouthopen"], shut).any() and played(low["mouthopen"], arkit_weights(jawOpen=0.4))[-1] > 0.5
     assert "mouthClose" not in plan(ARKIT_NAMES)[0]["jawOpen"]
 
 
 def test_lips_that_meet_leave_no_vowel_and_press() -> None:
     """A rounded vowel that is near would else open the mouth of a rig that has vowels only."""
     recipes = plan(["vrm:aa", "vrm:ou", "vrm:oh", "vrm:ih", "vrm:ee"])[0]
-    weights = curves(jawOpen=0.12, mouthClose=0.12, mouthPucker=0.5, mouthSmileLeft=0.5, mouthSmileRight=0.5)
+    weights = arkit_weights(jawOpen=0.12, mouthClose=0.12, mouthPucker=0.5, mouthSmileLeft=0.5, mouthSmileRight=0.5)
     values = {name: played(recipe, weights) for name, recipe in recipes.items()}
     assert values["vrm:ou"][-1] > 0.4
     mouth_shared(values, weights)
     assert max(value.max() for value in values.values()) < 1e-6
-    weights = curves(jawOpen=0.6, mouthFunnel=0.4, mouthPucker=0.5, mouthStretchLeft=0.9, mouthSmileLeft=0.9)
+    weights = arkit_weights(jawOpen=0.6, mouthFunnel=0.4, mouthPucker=0.5, mouthStretchLeft=0.9, mouthSmileLeft=0.9)
     values = {name: played(recipe, weights) for name, recipe in recipes.items()}
     assert sum(value[-1] for value in values.values()) > 1.2
     mouth_shared(values, weights)
     assert sum(value[-1] for value in values.values()) == pytest.approx(1)
     pressed = plan(["viseme:aa", "viseme:pp", "viseme:ff"])[0]["viseme:pp"]
-    assert played(pressed, curves(jawOpen=0.12, mouthClose=0.12))[-1] > 0.6
-    assert not played(pressed, curves(jawOpen=0.3)).any() and not played(pressed, curves()).any()
+    assert played(pressed, arkit_weights(jawOpen=0.12, mouthClose=0.12))[-1] > 0.6
+    assert not played(pressed, arkit_weights(jawOpen=0.3)).any() and not played(pressed, arkit_weights()).any()
 
 
 def test_sliders_of_the_body_keep_what_they_are_set_to(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_sliders_of_the_body_keep_what_they_are_set_to(tmp_path: Path) -> None:
         root["nodes"] += [{"name": "twin", "mesh": 0, "weights": [0.1, 0.0, 0.2, 0.0]}, {"name": "third", "mesh": 0}]
 
     path = changed(rigged(tmp_path / "a.glb", ["Nose_Size", "jawOpen", "Fat", "cheekSuck"]), change)
-    _, said = spoken(path, curves(jawOpen=0.5))
+    _, said = spoken(path, arkit_weights(jawOpen=0.5))
     np.testing.assert_allclose(said[0, "weights"][:, [0, 2, 3]], np.tile([-0.5, 1.5, 0.25], (5, 1)))
     np.testing.assert_allclose(said[1, "weights"][:, [0, 2, 3]], np.tile([0.1, 0.2, 0], (5, 1)), atol=1e-7)
     for node in (0, 1, 2):
@@ -229,7 +228,7 @@ def test_names_are_found_wherever_exporters_put_them(tmp_path: Path, where: str)
     rig = read_rig(changed(rigged(tmp_path / "a.glb", ["jawOpen", "eyeBlinkLeft"]), change))
     assert rig.useful == (where != "nowhere")
     if where == "nowhere":
-        assert any("2 targets have no names" in line for line in rig.tell())
+        assert any("2 targets have no names" in line for line in rig.describe())
 
 
 def test_several_meshes_and_primitives_move_together(tmp_path: Path) -> None:
@@ -241,7 +240,7 @@ def test_several_meshes_and_primitives_move_together(tmp_path: Path) -> None:
         root["nodes"] += [{"name": "Wolf3D_Teeth", "mesh": 1}, {"name": "hair", "mesh": 2}]
 
     path = changed(rigged(tmp_path / "a.glb", ["jawOpen", "eyeBlinkLeft"]), change)
-    _, said = spoken(path, curves(jawOpen=0.5))
+    _, said = spoken(path, arkit_weights(jawOpen=0.5))
     assert said.keys() == {(0, "weights"), (1, "weights")}
     np.testing.assert_allclose(said[0, "weights"][:, ::-1], said[1, "weights"])
 
@@ -254,7 +253,7 @@ def test_a_text_file_with_its_data_beside_it(tmp_path: Path) -> None:
     (tmp_path / "my data.bin").write_bytes(source.data)
     path = tmp_path / "a.gltf"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(root, indent=2).encode() + b"\n  \n")
-    file, said = spoken(path, curves(jawOpen=0.5), np.zeros((5, 6)))
+    file, said = spoken(path, arkit_weights(jawOpen=0.5), np.zeros((5, 6)))
     assert said[0, "weights"][-1, INDEX["jawOpen"]] == pytest.approx(0.5) and (1, "rotation") in said
     assert file.root["buffers"][0] == root["buffers"][0] and len(file.root["buffers"]) == 2
     animate_character(SPEECH, [tmp_path / "talk.gltf"], path)
@@ -274,7 +273,7 @@ def test_a_binary_file_whose_data_is_in_a_uri(tmp_path: Path) -> None:
     file.root["buffers"][0]["uri"] = "data:application/gltf-buffer;base64," + base64.b64encode(file.data).decode()
     file.data = b""
     (tmp_path / "a.glb").write_bytes(file.container())
-    said = spoken(tmp_path / "a.glb", curves(jawOpen=0.5))[1]
+    said = spoken(tmp_path / "a.glb", arkit_weights(jawOpen=0.5))[1]
     assert said[0, "weights"][-1, 0] == pytest.approx(0.5)
 
 
@@ -286,7 +285,7 @@ def test_padding_marks_and_broken_letters_are_borne(tmp_path: Path) -> None:
     odd = struct.pack("<I4s", 4, b"ODD!") + b"keep"
     body = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(file.data), b"BIN\0") + file.data
     (tmp_path / "a.glb").write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(body + odd)) + body + odd)
-    said = spoken(tmp_path / "a.glb", curves(jawOpen=0.5))[0]
+    said = spoken(tmp_path / "a.glb", arkit_weights(jawOpen=0.5))[0]
     assert said.others == odd and said.root["scenes"] == [{"name": "\ud83d cut"}]
     assert said.root["meshes"][0]["extras"]["targetNames"][1] == "目を閉じる"
 
@@ -305,7 +304,7 @@ def test_compressed_targets_are_judged_by_their_bounds_and_pass_through(tmp_path
     path = changed(rigged(tmp_path / "a.glb", ["jawOpen", "mouthClose", "eyeBlinkLeft"]), change)
     rig = read_rig(path)
     assert rig.empty == ["mouthClose"] and rig.replaced["mouthClose"] == "less jawOpen"
-    said = spoken(path, curves(jawOpen=0.5, mouthClose=0.5, eyeBlinkLeft=1))[1]
+    said = spoken(path, arkit_weights(jawOpen=0.5, mouthClose=0.5, eyeBlinkLeft=1))[1]
     np.testing.assert_allclose(said[0, "weights"][-1], [0, 0, 1])
 
 
@@ -326,6 +325,6 @@ def test_sparse_targets_are_read(tmp_path: Path) -> None:
 
 def test_a_second_take_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
     path = rigged(tmp_path / "a.glb", ["jawOpen"])
-    path.write_bytes(read_rig(path).animated(curves(jawOpen=0.5), 30.0, None))
-    path.write_bytes(read_rig(path).animated(curves(jawOpen=0.2), 30.0, None))
+    path.write_bytes(read_rig(path).animated(arkit_weights(jawOpen=0.5), 30.0, None))
+    path.write_bytes(read_rig(path).animated(arkit_weights(jawOpen=0.2), 30.0, None))
     assert [one["name"] for one in read_gltf(path).root["animations"]] == ["idle", "speech", "speech 2"]

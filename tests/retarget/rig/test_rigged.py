@@ -6,69 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rig_files import arkit_weights, rigged
 
 from parlante.core import InputError
 from parlante.head.arkit import ARKIT_NAMES, INDEX
-from parlante.retarget.rig.gltf import Gltf, read_gltf
+from parlante.retarget.rig.gltf import read_gltf
 from parlante.retarget.rig.rigged import read_rig
 from parlante.retarget.rig.targets import canonical, plan
-
-
-def rigged(
-    path: Path,
-    names: list[str],
-    *,
-    bones: tuple[str, ...] = (),
-    extensions: dict[str, Any] | None = None,
-    empty: tuple[str, ...] = (),
-) -> Path:
-    """One triangle with a morph target per name, a skin with these bones, a material, an extension nobody knows."""
-    data = bytearray()
-    views: list[Any] = []
-    accessors: list[Any] = []
-
-    def put(array: np.ndarray, kind: str, code: int, **more: Any) -> int:
-        data.extend(bytes(-len(data) % 4))
-        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": array.nbytes})
-        data.extend(array.tobytes())
-        accessors.append(
-            {"bufferView": len(views) - 1, "componentType": code, "count": len(array), "type": kind, **more}
-        )
-        return len(accessors) - 1
-
-    place = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
-    position = put(place, "VEC3", 5126, min=[0, 0, 0], max=[1, 1, 0])
-    targets = [{"POSITION": put(place * (0.0 if names[n] in empty else 0.1), "VEC3", 5126)} for n in range(len(names))]
-    nodes: list[Any] = [{"name": "Face", "mesh": 0}]
-    root: dict[str, Any] = {
-        "asset": {"version": "2.0", "generator": "somebody"},
-        "nodes": nodes,
-        "meshes": [
-            {
-                "primitives": [{"attributes": {"POSITION": position}, "targets": targets, "material": 0}],
-                "extras": {"targetNames": names, "kept": True},
-            }
-        ],
-        "materials": [{"name": "skin", "extensions": {"X_mtoon": {"shade": [0.1, 0.2, 0.3]}}}],
-        "animations": [{"name": "idle", "samplers": [], "channels": []}],
-        "extensionsUsed": ["X_mtoon"],
-    }
-    if bones:
-        nodes[0]["skin"] = 0
-        nodes += [{"name": name, "rotation": [0.0, 0.6, 0.0, 0.8], "scale": [2, 2, 2]} for name in bones]
-        root["skins"] = [{"joints": list(range(1, 1 + len(bones)))}]
-    if extensions:
-        root["extensions"] = extensions
-    root |= {"bufferViews": views, "accessors": accessors, "buffers": [{"byteLength": len(data)}]}
-    path.write_bytes(Gltf(root, bytes(data)).container())
-    return path
-
-
-def curves(**values: float) -> np.ndarray:
-    weights = np.zeros((5, 52), np.float32)
-    for name, value in values.items():
-        weights[:, INDEX[name]] = value * np.linspace(0, 1, 5)
-    return weights
 
 
 @pytest.mark.parametrize(
@@ -99,7 +43,7 @@ def test_arkit_names_are_played_as_they_are_and_nothing_else_changes(tmp_path: P
     source = rigged(tmp_path / "me.glb", [*ARKIT_NAMES[::-1], "hairLength"], bones=("Hips", "Head"))
     rig = read_rig(source)
     assert not rig.missing and not rig.replaced and len(rig.targets) == 52
-    weights = curves(jawOpen=0.7, mouthPucker=0.3)
+    weights = arkit_weights(jawOpen=0.7, mouthPucker=0.3)
     pose = np.zeros((5, 6))
     pose[:, 1] = np.linspace(0, 0.3, 5)
     (tmp_path / "out.glb").write_bytes(rig.animated(weights, 30.0, pose))
@@ -125,8 +69,8 @@ def test_targets_that_move_nothing_are_as_if_they_were_not_there(tmp_path: Path)
     rig = read_rig(source)
     assert rig.useful and rig.empty == ["jawOpen", "mouthPucker", "tongueOut"]
     assert rig.replaced["jawOpen"] == "vrm:aa" and rig.replaced["mouthPucker"] == "vrm:ou"
-    assert rig.missing == ["tongueOut"] and any("named but empty: jawOpen" in line for line in rig.tell())
-    (tmp_path / "out.glb").write_bytes(rig.animated(curves(jawOpen=0.5), 30.0, None))
+    assert rig.missing == ["tongueOut"] and any("named but empty: jawOpen" in line for line in rig.describe())
+    (tmp_path / "out.glb").write_bytes(rig.animated(arkit_weights(jawOpen=0.5), 30.0, None))
     file = read_gltf(tmp_path / "out.glb")
     animation = file.root["animations"][-1]
     played = file.accessor(animation["samplers"][animation["channels"][0]["sampler"]]["output"]).reshape(5, 54)
@@ -148,7 +92,7 @@ def test_eyeballs_of_their_own_turn_about_their_middle(aside: float, tmp_path: P
     (tmp_path / "eyes.glb").write_bytes(source.container())
     rig = read_rig(tmp_path / "eyes.glb")
     assert rig.parts.turned == ({"leftEye"} if not aside else set()) and not rig.missing
-    (tmp_path / "out.glb").write_bytes(rig.animated(curves(eyeLookUpLeft=1.0), 30.0, None))
+    (tmp_path / "out.glb").write_bytes(rig.animated(arkit_weights(eyeLookUpLeft=1.0), 30.0, None))
     file = read_gltf(tmp_path / "out.glb")
     animation = file.root["animations"][-1]
     turned = [c for c in animation["channels"] if c["target"]["path"] == "rotation"]
@@ -163,7 +107,7 @@ def test_head_bone_turns_in_the_axes_of_the_face(tmp_path: Path) -> None:
     rig = read_rig(rigged(tmp_path / "me.glb", ["jawOpen"], bones=("mixamorig:Head",)))
     pose = np.zeros((5, 6))
     pose[:, 1] = np.linspace(0, 0.3, 5)
-    (tmp_path / "out.glb").write_bytes(rig.animated(curves(), 30.0, pose))
+    (tmp_path / "out.glb").write_bytes(rig.animated(arkit_weights(), 30.0, pose))
     file = read_gltf(tmp_path / "out.glb")
     animation = file.root["animations"][-1]
     channel = next(c for c in animation["channels"] if c["target"]["path"] == "rotation")
@@ -177,7 +121,7 @@ def test_a_jaw_bone_opens_where_no_target_does(tmp_path: Path) -> None:
     rig = read_rig(rigged(tmp_path / "me.glb", ["eyeBlinkLeft", "eyeBlinkRight"], bones=("Head", "Jaw", "LeftEye")))
     assert rig.replaced["jawOpen"] == "bone jaw" and rig.replaced["eyeLookUpLeft"] == "bone leftEye"
     assert "eyeLookUpRight" in rig.missing and rig.useful
-    (tmp_path / "out.glb").write_bytes(rig.animated(curves(jawOpen=1.0), 30.0, None))
+    (tmp_path / "out.glb").write_bytes(rig.animated(arkit_weights(jawOpen=1.0), 30.0, None))
     file = read_gltf(tmp_path / "out.glb")
     animation = file.root["animations"][-1]
     nodes = {c["target"]["node"]: animation["samplers"][c["sampler"]]["output"] for c in animation["channels"]}
@@ -189,7 +133,9 @@ def test_oculus_visemes_speak(tmp_path: Path) -> None:
     names = [f"viseme_{v}" for v in ("sil", "PP", "FF", "aa", "E", "I", "O", "U")] + ["eyesClosed"]
     rig = read_rig(rigged(tmp_path / "me.glb", names))
     assert rig.useful and rig.replaced["eyeBlinkLeft"] == "eyesclosed"
-    (tmp_path / "out.glb").write_bytes(rig.animated(curves(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1), 30.0, None))
+    (tmp_path / "out.glb").write_bytes(
+        rig.animated(arkit_weights(jawOpen=0.5, eyeBlinkLeft=1, eyeBlinkRight=1), 30.0, None)
+    )
     file = read_gltf(tmp_path / "out.glb")
     played = file.accessor(file.root["animations"][-1]["samplers"][0]["output"]).reshape(5, len(names))
     assert played[-1, 3] == pytest.approx(0.8, abs=0.01)
@@ -214,7 +160,7 @@ def test_vrm_expressions_speak(tmp_path: Path, version: int) -> None:
         extensions = {"VRM": {"blendShapeMaster": {"blendShapeGroups": groups}}}
     rig = read_rig(rigged(tmp_path / "me.vrm", names, extensions=extensions))
     assert rig.kind == f"VRM {version}" and rig.useful
-    weights = curves(jawOpen=0.5, eyeBlinkLeft=0.8, eyeBlinkRight=0.8)
+    weights = arkit_weights(jawOpen=0.5, eyeBlinkLeft=0.8, eyeBlinkRight=0.8)
     (tmp_path / "out.vrm").write_bytes(rig.animated(weights, 25.0, None))
     file = read_gltf(tmp_path / "out.vrm")
     played = file.accessor(file.root["animations"][-1]["samplers"][0]["output"]).reshape(5, 3)
@@ -226,7 +172,7 @@ def test_what_cannot_speak_is_told(tmp_path: Path) -> None:
     rig = read_rig(rigged(tmp_path / "me.glb", ["hair", "Basis"]))
     assert not rig.useful
     with pytest.raises(InputError, match="character build"):
-        rig.animated(curves(), 30.0, None)
+        rig.animated(arkit_weights(), 30.0, None)
     (tmp_path / "bad.glb").write_bytes(b"glTF but not really")
     with pytest.raises(InputError, match=r"bad\.glb"):
         read_rig(tmp_path / "bad.glb")

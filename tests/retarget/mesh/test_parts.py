@@ -10,7 +10,7 @@ from parlante.core import InputError, Topology
 from parlante.head import load_head
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh import Character
-from parlante.retarget.mesh.atlas import dress
+from parlante.retarget.mesh.atlas import bake_parts
 from parlante.retarget.mesh.parts import EYES, MOUTH, TEXTURE_SHARE, posed
 from parlante.retarget.mesh.surface import Surface
 
@@ -98,10 +98,10 @@ def test_parts_of_others_sit_where_those_cut_off_were(who: str, axes: list[int],
 
 def test_parts_can_be_left_out(built: Built, tmp_path: pytest.TempPathFactory) -> None:
     character, _, place = built
-    plain = character.only("none")
+    plain = character.keep_parts("none")
     assert plain.added == 0 and len(plain.neutral) == len(place) and plain.parts_texture is None
     np.testing.assert_array_equal(plain.neutral, character.neutral[: len(place)])
-    eyes = character.only("eyes")
+    eyes = character.keep_parts("eyes")
     assert {"eyeball_left", "eyeball_right"} <= set(eyes.topology.regions) and "tongue" not in eyes.topology.regions
     eyes.save(tmp_path / "eyes.character")  # type: ignore[operator]
     again = Character.load(tmp_path / "eyes.character")  # type: ignore[operator]
@@ -109,7 +109,7 @@ def test_parts_can_be_left_out(built: Built, tmp_path: pytest.TempPathFactory) -
     np.testing.assert_array_equal(again.parts_texture, eyes.parts_texture)
     np.testing.assert_allclose(again.motion(np.ones((1, 5856, 3))), eyes.motion(np.ones((1, 5856, 3))), atol=1e-5)
     with pytest.raises(InputError, match="parts"):
-        character.only("nose")
+        character.keep_parts("nose")
 
 
 def test_one_picture_holds_the_users_texture_untouched() -> None:
@@ -119,7 +119,7 @@ def test_one_picture_holds_the_users_texture_untouched() -> None:
     uv = rng.random((6, 2)).astype(np.float32)
     faces = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
     table = rng.random((60, 60, 2)).astype(np.float32)
-    joint = dress(Topology("two", 6, faces, uv, faces), 3, albedo, strip, table)
+    joint = bake_parts(Topology("two", 6, faces, uv, faces), 3, albedo, strip, table)
     assert joint.albedo is not None and joint.wrinkle_table is not None
     np.testing.assert_array_equal(joint.albedo[:600], albedo)
     np.testing.assert_array_equal(joint.wrinkle_table[:60], table)
@@ -131,7 +131,7 @@ def test_one_picture_holds_the_users_texture_untouched() -> None:
     for number, corner in enumerate(uv):
         own = albedo if number < 3 else strip
         np.testing.assert_array_equal(texel(joint.albedo, joint.topology.uv[number]), texel(own, corner))
-    assert dress(Topology("two", 6, faces, uv, faces), 6, albedo, None, table).topology.uv is uv
+    assert bake_parts(Topology("two", 6, faces, uv, faces), 6, albedo, None, table).topology.uv is uv
 
 
 @pytest.mark.parametrize("who", ["wei", "zola"])
@@ -147,7 +147,7 @@ def test_own_eyeballs_without_a_picture_look_at_us(who: str) -> None:
     regions = {name: ball[shown[ball]].astype(np.int32) for name, ball in zip(EYES, balls, strict=True)}
     user = Topology("bare", len(face), topology.triangles, topology.uv * 0, topology.uv_triangles * 0, regions)
     strip = np.zeros((168, 1024, 3), np.uint8)
-    worn = dress(user, len(face), None, strip, None, face)
+    worn = bake_parts(user, len(face), None, strip, None, face)
     assert worn.albedo is not None and len(worn.albedo) == 512 + 84
     looking = shown[topology.triangles].all(1)
     corners = worn.topology.uv[worn.topology.uv_triangles[looking]] * [1, len(worn.albedo) / 84 * TEXTURE_SHARE]

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rig_files import changed, spoken
+from rig_files import arkit_weights, changed, rigged, spoken
 from scipy.spatial.transform import Rotation
-from test_rigged import curves, rigged
 
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.retarget.rig.gltf import read_gltf, world_matrices
@@ -38,7 +37,7 @@ def test_a_nod_is_a_nod_whichever_way_the_file_faces(tmp_path: Path, left: Any, 
     )
     pose = np.zeros((5, 6))
     pose[:, 0] = np.linspace(0, 0.2, 5)
-    turned = spoken(path, curves(), pose)[1][1, "rotation"][-1]
+    turned = spoken(path, arkit_weights(), pose)[1][1, "rotation"][-1]
     np.testing.assert_allclose(turned[:3] / np.sin(0.1), axis, atol=1e-5)
 
 
@@ -61,7 +60,7 @@ def test_bones_with_a_matrix_are_moved_too(tmp_path: Path) -> None:
 
     pose = np.zeros((5, 6))
     pose[:, 1] = np.linspace(0, 0.3, 5)
-    file, said = spoken(changed(path, change), curves(), pose)
+    file, said = spoken(changed(path, change), arkit_weights(), pose)
     node = file.root["nodes"][1]
     assert "matrix" not in node and node["translation"] == [1, 2, 3] and node["name"] == "Head_06"
     np.testing.assert_allclose(node["scale"], [2, 2, 2], atol=1e-12)
@@ -71,7 +70,7 @@ def test_bones_with_a_matrix_are_moved_too(tmp_path: Path) -> None:
         path, lambda root: root["nodes"][1].update(matrix=[1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1])
     )
     rig = read_rig(sheared)
-    assert not rig.bones and any("will not nod" in line for line in rig.tell())
+    assert not rig.bones and any("will not nod" in line for line in rig.describe())
 
 
 def test_eyes_before_the_head_say_more_than_their_names(tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_an_eyeball_that_its_targets_leave_alone_is_turned_by_its_bone(
     path = weighted(tmp_path / "a.glb", held)
     rig = read_rig(path)
     assert not rig.missing and rig.parts.turned == ({"leftEye"} if turns else set())
-    assert ((2, "rotation") in spoken(path, curves(eyeLookOutLeft=1))[1]) == turns
+    assert ((2, "rotation") in spoken(path, arkit_weights(eyeLookOutLeft=1))[1]) == turns
 
 
 def test_character_creators_jaw_bone_helps_a_target_that_does_little(tmp_path: Path) -> None:
@@ -124,8 +123,8 @@ def test_character_creators_jaw_bone_helps_a_target_that_does_little(tmp_path: P
             root["accessors"][target["POSITION"]].update({"min": [0, 0, 0], "max": [far, far, 0]})
 
     rig = read_rig(changed(path, change))
-    assert rig.parts.helped and any("together" in line for line in rig.tell())
-    said = spoken(path, curves(jawOpen=0.5))[1]
+    assert rig.parts.helped and any("together" in line for line in rig.describe())
+    said = spoken(path, arkit_weights(jawOpen=0.5))[1]
     assert said[0, "weights"][-1, 0] == pytest.approx(0.5) and np.ptp(said[2, "rotation"], axis=0).max() > 0.02
     wide = changed(path, lambda root: root["accessors"][1].update({"max": [2, 2, 0]}))
     assert not read_rig(wide).parts.helped
@@ -134,7 +133,7 @@ def test_character_creators_jaw_bone_helps_a_target_that_does_little(tmp_path: P
 def test_a_jaw_bone_alone_shuts_for_closed_lips(tmp_path: Path) -> None:
     path = rigged(tmp_path / "a.glb", ["eyeBlinkLeft"], bones=("Bip01 Head", "Bip01 MJaw"))
     assert read_rig(path).replaced["mouthClose"] == "less bone jaw"
-    turned = spoken(path, curves(jawOpen=0.3, mouthClose=0.3))[1][2, "rotation"]
+    turned = spoken(path, arkit_weights(jawOpen=0.3, mouthClose=0.3))[1][2, "rotation"]
     assert np.ptp(turned, axis=0).max() < 1e-6
 
 
@@ -152,13 +151,13 @@ def test_a_head_without_bones_nods_as_a_whole_and_a_statue_does_not(tmp_path: Pa
 
     path = changed(rigged(tmp_path / "a.glb", ["jawOpen"]), change)
     rig = read_rig(path)
-    assert any(("will not nod" if body else "as a whole") in line for line in rig.tell())
+    assert any(("will not nod" if body else "as a whole") in line for line in rig.describe())
     if rig.parts.bust is None:
         assert body
         return
     pose = np.zeros((5, 6))
     pose[:, 0] = np.linspace(0, 0.3, 5)
-    file, said = spoken(path, curves(), pose)
+    file, said = spoken(path, arkit_weights(), pose)
     assert {key for key in said if key[1] != "weights"} == {(1, "rotation"), (1, "translation")}
     before, node = world_matrices(file.root)[1], file.root["nodes"][1]
     node["rotation"], node["translation"] = said[1, "rotation"][-1].tolist(), said[1, "translation"][-1].tolist()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_rigged import rigged
+from rig_files import rigged
 
 from parlante.animation import Talker, animate
 from parlante.animation.character import animate_character
