@@ -52,7 +52,7 @@ class Judge:
             lengths = torch.tensor([len(heard) for heard, _ in part])
             features = torch.nn.utils.rnn.pad_sequence([heard for heard, _ in part], batch_first=True)
             told = torch.cat(
-                [self.talker.voiced(codes[at + i, None], heard[None]) for i, (heard, _) in enumerate(part)]
+                [self.talker.add_voice_style(codes[at + i, None], heard[None]) for i, (heard, _) in enumerate(part)]
             )
             motion = self.talker.network.generate(features, told, lengths=lengths, **noise)
             made += [m[:n] for m, n in zip(motion, lengths.tolist(), strict=True)]
@@ -99,7 +99,7 @@ def unseen(judge: Judge, references: int, judged: int) -> dict[str, Any]:
         given = [judge.read(clip) for clip in own[:references]]
         rest = [judge.read(clip) for clip in own[references : references + judged]]
         started = time.process_time()
-        fit = fit_style(talker.network, known, given, judge.lips, voiced=talker.voiced)
+        fit = fit_style(talker.network, known, given, judge.lips, add_voice_style=talker.add_voice_style)
         seconds.append(time.process_time() - started)
         codes.append(fit.code)
         mean = torch.cat([motion for _, motion in given]).mean(0)

@@ -311,12 +311,12 @@ def test_sound_to_vertices_as_the_authors_code(
     talker = MeshNetwork.from_pretrained(imported.save(tmp_path / "talker"))
     speaker = talker.config.subjects[int(golden["in/one_hot"].argmax())]
     audio, face = golden["in/audio"].reshape(1, -1), golden["in/template"].reshape(-1, 3)
-    said = talker.generate(audio, face, speaker, released=True)
+    said = talker.generate(audio, face, speaker, reference=True)
     case = facts["cases"]["predict_seen" if model == "ptalker" else "predict"]["outputs"]["vertice"]
     floor = max(1e-5, 20 * case["fp32_vs_fp64_max_abs"])
     torch.testing.assert_close(said.flatten(-2), golden[case["key"]], atol=floor, rtol=0)
     talker.double()  # the recorded sound is normalised already; in double precision that must not be done again
-    exact = talker.generate(audio.double(), face.double(), speaker, released=True, normalised=True).flatten(-2)
+    exact = talker.generate(audio.double(), face.double(), speaker, reference=True, normalised=True).flatten(-2)
     wanted = golden[case["key64"]]
     assert (exact - wanted).abs().max() < 1e-9 * wanted.abs().max()
 

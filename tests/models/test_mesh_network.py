@@ -61,10 +61,10 @@ def test_a_batch_hears_what_each_clip_hears_alone(rule: str) -> None:
     """FaceDiffuser changes the rate after its encoder, clip by clip."""
     talker = tiny_talker("facediffuser", rule).double()
     audio, samples = sound(3, 9000).double(), [9000, 4000, 6500]
-    together, frames = talker.hear(audio, samples)
+    together, frames = talker.encode_audio(audio, samples)
     assert frames is not None and frames.tolist() == [talker.frames(n) for n in samples]
     for i, count in enumerate(samples):
-        alone, _ = talker.hear(audio[i : i + 1, :count])
+        alone, _ = talker.encode_audio(audio[i : i + 1, :count])
         assert alone.shape[1] == 2 * talker.frames(count)
         torch.testing.assert_close(together[i, : alone.shape[1]], alone[0])
     said = talker.generate(audio, face().double(), "subject-1", lengths=samples)
@@ -73,16 +73,16 @@ def test_a_batch_hears_what_each_clip_hears_alone(rule: str) -> None:
 
 def test_facediffuser_counts_frames_as_published_on_request() -> None:
     aligned, pairs = tiny_talker("facediffuser"), tiny_talker("facediffuser", "pairs")
-    assert aligned.frames(16000) == int(49 / 50 * 60) // 2 and aligned.frames(16000, released=True) == 29
-    assert pairs.frames(16000) == 24 and pairs.frames(16000, released=True) == 24
-    said = aligned.generate(sound(1, 16000), face(), "subject-1", released=True, steps=2)
+    assert aligned.frames(16000) == int(49 / 50 * 60) // 2 and aligned.frames(16000, reference=True) == 29
+    assert pairs.frames(16000) == 24 and pairs.frames(16000, reference=True) == 24
+    said = aligned.generate(sound(1, 16000), face(), "subject-1", reference=True, steps=2)
     assert said.shape[1] == 29
 
 
 @each_family
 def test_features_and_pieces_give_the_frames_of_sound(model: str) -> None:
     talker = tiny_talker(model, "pairs").double()
-    features, _ = talker.hear(sound(1, 8000).double())
+    features, _ = talker.encode_audio(sound(1, 8000).double())
     whole = talker.generate(features, face(), "subject-1", generator=draws())
     said = talker.generate(sound(1, 8000), face(), "subject-1", voice=False, generator=draws())
     torch.testing.assert_close(said, whole)
@@ -122,7 +122,7 @@ def test_ptalker_hears_a_voice_and_reads_a_clip() -> None:
     assert not torch.allclose(unseen, talker.generate(audio, face(), voice=False))
     code = talker.style_of_motion(unseen[0], face())
     assert not torch.allclose(talker.generate(audio, face(), code), unseen)
-    assert not torch.allclose(talker.generate(audio, face(), "subject-1", released=True), unseen)
+    assert not torch.allclose(talker.generate(audio, face(), "subject-1", reference=True), unseen)
 
 
 def test_coefficients_of_a_basis_become_vertices(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_templates_come_back(tmp_path: Path) -> None:
         ((sound(1, 4000), face(), None), "name whose style"),
         ((sound(1, 4000), face(), torch.zeros(9)), r"a style code of this model is \(8,\), got \(9,\)"),
         ((sound(2, 4000), face(), ["subject-1"]), "1 styles for 2 clips"),
-        ((sound(1, 4000)[0], face(), "subject-1"), "speech must be sound"),
-        ((torch.zeros(1, 4, 5), face(), "subject-1"), "features are 5 wide, this model hears 8"),
+        ((sound(1, 4000)[0], face(), "subject-1"), "speech must be audio"),
+        ((torch.zeros(1, 4, 5), face(), "subject-1"), "features are 5 wide, this model takes 8"),
         ((sound(1, 100), face(), "subject-1"), "too short"),
     ],
 )

@@ -78,8 +78,8 @@ def test_the_export_says_what_the_training_said(
     talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert talker.fps == FPS and talker.config.subjects == ("ann", "bob") and talker.num_vertices == COUNT
     neutral = torch.from_numpy(identity.neutral)
-    code = talker.voiced(talker.style(clip["subject"]), torch.from_numpy(audio)[None])
-    heard, _ = talker.hear(torch.from_numpy(audio)[None])
+    code = talker.add_voice_style(talker.style(clip["subject"]), torch.from_numpy(audio)[None])
+    heard, _ = talker.encode_audio(torch.from_numpy(audio)[None])
     said = (talker.generate(heard, neutral, code)[0] - neutral).numpy()
     codes = MotionScheme.codes(scheme, torch.tensor([store.subjects().index(clip["subject"])]), heard)
     if family == "ptalker":

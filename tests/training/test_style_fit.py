@@ -32,13 +32,13 @@ class Case:
         self.codes: Tensor = self.model.style_code(torch.eye(6))
         self.heard = [torch.randn(frames, 4) for frames in (40, 25)]
 
-    def voiced(self, code: Tensor, features: Tensor) -> Tensor:
+    def add_voice_style(self, code: Tensor, features: Tensor) -> Tensor:
         return code + self.model.AudioStyle(features) if hasattr(self.model, "AudioStyle") else code
 
     def say(self, code: Tensor) -> list[Tensor]:
         """(T, R) of every clip by itself; a denoiser from noise of its own."""
         own = {"generator": torch.Generator().manual_seed(7)} if hasattr(self.model, "final_layer") else {}
-        return [self.model.generate(x[None], self.voiced(code[None], x[None]), **own)[0] for x in self.heard]
+        return [self.model.generate(x[None], self.add_voice_style(code[None], x[None]), **own)[0] for x in self.heard]
 
     def clips(self, code: Tensor) -> list[tuple[Tensor, Tensor]]:
         return list(zip(self.heard, self.say(code), strict=True))
@@ -56,7 +56,9 @@ def test_known_styles_heard_together_are_chosen_as_one_by_one(family: str) -> No
     case = Case(family)
     for k in (1, 4):
         clips = case.clips(case.codes[k] + 0.2 * (case.codes[k - 1] - case.codes[k]))
-        fit = fit_style(case.model, case.codes, clips, LIPS, StyleFitConfig(steps=0, rounds=0), voiced=case.voiced)
+        fit = fit_style(
+            case.model, case.codes, clips, LIPS, StyleFitConfig(steps=0, rounds=0), add_voice_style=case.add_voice_style
+        )
         errors = case.errors([motion for _, motion in clips])
         assert fit.nearest == int(errors.argmin())
         if family != "facediffuser":  # which starts from noise of its own
@@ -69,7 +71,7 @@ def test_a_strangers_style_is_found(family: str, share: float) -> None:
     case = Case(family)
     planted = 1.2 * case.codes[1] + 0.5 * case.codes[4] - 0.7 * case.codes[2]
     config = StyleFitConfig(steps=60, prior=1e-4)
-    fit = fit_style(case.model, case.codes, case.clips(planted), LIPS, config, voiced=case.voiced)
+    fit = fit_style(case.model, case.codes, case.clips(planted), LIPS, config, add_voice_style=case.add_voice_style)
     assert fit.errors["found"] < share * fit.errors["nearest"] < fit.errors["mean"]
     case.heard = [torch.randn(30, 4)]
     truth, found, nearest = (case.say(code)[0] for code in (planted, fit.code, case.codes[fit.nearest]))

@@ -118,7 +118,7 @@ class HeadNetwork:
         return self.network.style_code(torch.full((1, count), 1 / count, device=self.device))[0]
 
     @torch.no_grad()
-    def voiced(self, code: Tensor, features: Tensor) -> Tensor:
+    def add_voice_style(self, code: Tensor, features: Tensor) -> Tensor:
         """Code (B, D) with the style of the voice added, where the family has one; features (B, T, A)."""
         voice = self.network.voice_style(features[:, : round(VOICE_S * self.fps)])
         return code if voice is None else code + voice
@@ -153,7 +153,7 @@ class HeadNetwork:
             pieces += zip(speech.split(FIT_FRAMES), motion.split(FIT_FRAMES), strict=True)
         chosen = spread_pieces(pieces, FIT_FRAMES // 4, FIT_PIECES)
         lips = torch.from_numpy(self.basis.part(np.asarray(load_head().topology.regions["lips"]))).to(self.device)
-        fit = fit_style(self.network, self.codes(), chosen, lips, voiced=self.voiced)
+        fit = fit_style(self.network, self.codes(), chosen, lips, add_voice_style=self.add_voice_style)
         facts: dict[str, float | str] = {"nearest known style": self.styles[fit.nearest]}
         facts |= {f"relative error, {what}": value for what, value in fit.errors.items()}
         seconds = sum(len(piece) for piece, _ in chosen) / self.fps
@@ -183,7 +183,7 @@ class HeadNetwork:
     @torch.no_grad()
     def coordinates(self, encoded: Tensor, count: int, code: Tensor, sampling: Sampling) -> Iterator[Tensor]:
         """Motion coordinates (n, R) of all frames in pieces, for one style embedding (1, D)."""
-        code = self.voiced(code, self.features(encoded, 0, min(count, round(VOICE_S * self.fps))))
+        code = self.add_voice_style(code, self.features(encoded, 0, min(count, round(VOICE_S * self.fps))))
         generator = torch.Generator().manual_seed(sampling.seed)
         own = {"generator": generator, "steps": sampling.steps} if self.solver_steps else {}
 

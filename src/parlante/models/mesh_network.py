@@ -1,8 +1,8 @@
-"""A talking face from one folder: a family and what surrounds it. Sound comes in, vertices go out.
+"""A talking face from one folder: a family and what surrounds it. Audio in, vertices out.
 
 A family (`faceformer`, `talkingstyle`, `ptalker`, `codetalker`, `facediffuser`) knows only numbers: speech features, a
-style code and motion coordinates. `MeshNetwork` holds what a checkpoint says about the rest: which encoder hears at
-which rate, the frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
+style code and motion coordinates. `MeshNetwork` holds what a checkpoint says about the rest: the speech encoder and
+its rate, the frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
 
     >>> talker = MeshNetwork.from_pretrained("vocaset")  # doctest: +SKIP
     >>> talker.generate(audio, neutral, {"F2": 1.5, "F3": -0.5})  # (B, N), (V, 3) -> (B, T, V, 3)  # doctest: +SKIP
@@ -36,11 +36,11 @@ StyleLike = str | Mapping[str, float] | Style | Tensor
 
 
 def check_speech(speech: Tensor, width: int | None) -> None:
-    """Raises InputError unless this is finite sound (B, N), or finite features (B, S, width) where a width is given."""
+    """Raises InputError unless this is finite audio (B, N), or finite features (B, S, width) where a width is given."""
     if speech.ndim != (2 if width is None else 3):
-        raise InputError(f"speech must be sound (B, N) or features (B, S, A), got {tuple(speech.shape)}")
+        raise InputError(f"speech must be audio (B, N) or features (B, S, A), got {tuple(speech.shape)}")
     if width is not None and speech.shape[-1] != width:
-        raise InputError(f"features are {speech.shape[-1]} wide, this model hears {width}")
+        raise InputError(f"features are {speech.shape[-1]} wide, this model takes {width}")
     if not speech.isfinite().all():
         raise InputError("the speech holds values that are no finite numbers")
 
@@ -132,7 +132,7 @@ class MeshNetwork(nn.Module):
     def _check(self) -> None:
         family = self.config.family
         if self.audio_encoder.dim != family.audio_dim:
-            raise ValueError(f"the speech encoder is {self.audio_encoder.dim} wide, the model hears {family.audio_dim}")
+            raise ValueError(f"the speech encoder is {self.audio_encoder.dim} wide, the model takes {family.audio_dim}")
         given = self.audio_encoder.steps_per_frame if self.rate is None else self.rate.steps_per_frame
         if given != family.steps_per_frame:
             raise ValueError(
@@ -154,13 +154,13 @@ class MeshNetwork(nn.Module):
             return 0
         return self.config.family.motion_dim // 3 if self.basis is None else self.basis.shape[1]
 
-    def frames(self, samples: int, *, released: bool = False) -> int:
-        """T for N samples of sound at 16 kHz; `released`: as FaceDiffuser's own script counts, one less."""
+    def frames(self, samples: int, *, reference: bool = False) -> int:
+        """T for N samples of audio at 16 kHz; `reference`: as FaceDiffuser's own script counts, one less."""
         steps, per_frame = self.audio_encoder.steps(samples), self.config.family.steps_per_frame
         if self.rate is None:
             return steps // per_frame
         frames = self.rate.steps(steps) // per_frame
-        if not released:
+        if not reference:
             return frames
         asked = max(int(samples / SAMPLE_RATE * self.fps) - 1, 0)
         return min(frames, asked) if self.rate.kind == "pairs" else asked
@@ -216,10 +216,10 @@ class MeshNetwork(nn.Module):
         with torch.no_grad():
             return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
 
-    def voiced(
+    def add_voice_style(
         self, code: Tensor, audio: Tensor, steps: Tensor | None = None, *, window_s: float | None = None
     ) -> Tensor:
-        """Codes (D,) or (B, D) with the style of the voice in the sound (B, N) added, where the family has one.
+        """Codes (D,) or (B, D) with the style of the voice in the audio (B, N) added, where the family has one.
 
         steps (B,): how many of the second encoder's are real.
         """
@@ -228,8 +228,8 @@ class MeshNetwork(nn.Module):
         with torch.no_grad():
             emotion = self.emotion_encoder(audio.to(self._like), window_s=window_s)
             real = None if steps is None else torch.arange(emotion.shape[1], device=audio.device) < steps[:, None]
-            heard = self.family.voice_style(emotion, real)
-        return code + (heard[0] if code.ndim == 1 and len(heard) == 1 else heard)
+            added = self.family.voice_style(emotion, real)
+        return code + (added[0] if code.ndim == 1 and len(added) == 1 else added)
 
     def _codes(self, style: StyleLike | Sequence[StyleLike] | None, batch: int) -> Tensor:
         if isinstance(style, Sequence) and not isinstance(style, str):
@@ -261,16 +261,16 @@ class MeshNetwork(nn.Module):
         return flat @ rows.T / rows.square().sum(1)
 
     @torch.no_grad()
-    def hear(
+    def encode_audio(
         self,
         audio: Tensor,
         lengths: Tensor | Sequence[int] | None = None,
         *,
-        released: bool = False,
+        reference: bool = False,
         normalised: bool = False,
         window_s: float | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Sound (B, N) at 16 kHz -> features (B, S, A) at the model's rate, and the frames (B,) of each clip.
+        """Audio (B, N) at 16 kHz -> features (B, S, A) at the model's rate, and the frames (B,) of each clip.
 
         lengths (B,): samples of each; without them all clips are whole and the frames are none. normalised: see
         `generate`. window_s: seconds that a transformer sees at once; none: as published.
@@ -278,7 +278,7 @@ class MeshNetwork(nn.Module):
         sizes = [audio.shape[1]] * len(audio) if lengths is None else [int(n) for n in lengths]
         own = {"normalised": True} if normalised else {}
         features = self.audio_encoder(audio, lengths=None if lengths is None else sizes, window_s=window_s, **own)
-        frames = [self.frames(n, released=released) for n in sizes]
+        frames = [self.frames(n, reference=reference) for n in sizes]
         if self.rate is not None:
             clips = [
                 change_rate(one[None, : self.audio_encoder.steps(n)], self.rate, count)[0]
@@ -296,17 +296,17 @@ class MeshNetwork(nn.Module):
         *,
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
-        released: bool = False,
+        reference: bool = False,
         normalised: bool = False,
         steps: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Vertices (B, T, V, 3) of B clips; frames past the end of a shorter clip are the face at rest.
 
-        speech: sound (B, N) at 16 kHz, or features (B, S, A) at the model's rate. neutral (V, 3) or (B, V, 3). style:
-        one for all or one each. lengths (B,): samples of sound, or frames where features are given. voice: PTalker adds
-        the style it hears in the sound. released: decode as the authors' code does, in odd corners too. normalised: the
-        sound has zero mean and unit variance already, as the authors' loaders hand it over; doing so twice costs six
+        speech: audio (B, N) at 16 kHz, or features (B, S, A) at the model's rate. neutral (V, 3) or (B, V, 3). style:
+        one for all or one each. lengths (B,): samples of audio, or frames where features are given. voice: PTalker adds
+        the style of the voice. reference: decode as the authors' code does, in odd corners too. normalised: the
+        audio has zero mean and unit variance already, as the authors' loaders hand it over; doing so twice costs six
         digits. FaceDiffuser alone draws random numbers, from `generator`, and takes `steps` (none: its published
         sampler). Raises InputError for what does not fit, and for a model of rig controls (see `coordinates`).
         """
@@ -319,7 +319,7 @@ class MeshNetwork(nn.Module):
             style,
             lengths=lengths,
             voice=voice,
-            released=released,
+            reference=reference,
             normalised=normalised,
             steps=steps,
             generator=generator,
@@ -340,7 +340,7 @@ class MeshNetwork(nn.Module):
         *,
         lengths: Tensor | Sequence[int] | None = None,
         voice: bool = True,
-        released: bool = False,
+        reference: bool = False,
         normalised: bool = False,
         steps: int | None = None,
         generator: torch.Generator | None = None,
@@ -358,18 +358,18 @@ class MeshNetwork(nn.Module):
             if count.shape != speech.shape[:1] or count.min() < 0 or count.max() > most:
                 raise InputError(f"lengths {count.tolist()} of {len(speech)} clips, wanted one each, at most {most}")
         features, frames = (
-            self.hear(speech, count, released=released and self.rate is not None, normalised=normalised)
+            self.encode_audio(speech, count, reference=reference and self.rate is not None, normalised=normalised)
             if speech.ndim == 2
             else (speech, count)
         )
         if self.emotion_encoder is not None:
             own = {"normalised": True} if normalised else {}
-            return self._with_voice(speech, features, style, count, frames, voice, released, own), frames
+            return self._with_voice(speech, features, style, count, frames, voice, reference, own), frames
         codes = self._codes(style, len(speech))
         if family.solver_steps:
             own = self._sampling(neutral, len(speech), steps, generator)
             return family.generate(features, codes, lengths=frames, **own), frames
-        exact = {"refresh": 0.0} if released and self.config.model == "codetalker" else {}
+        exact = {"refresh": 0.0} if reference and self.config.model == "codetalker" else {}
         return family.generate(features, codes, lengths=frames, **exact), frames
 
     def _sampling(
@@ -391,18 +391,20 @@ class MeshNetwork(nn.Module):
         count: Tensor | None,
         frames: Tensor | None,
         voice: bool,
-        released: bool,
+        reference: bool,
         own: dict[str, bool],
     ) -> Tensor:
-        """PTalker: the code of the speaker plus what is heard in the voice -> motion (B, T, M)."""
+        """PTalker: the code of the speaker plus the style of the voice -> motion (B, T, M)."""
         emotion = steps = None
         if voice and audio.ndim == 2:
             emotion = self.emotion_encoder(audio, lengths=count, **own)
             if count is not None:
                 steps = torch.tensor([self.emotion_encoder.steps(int(n)) for n in count], device=audio.device)
-        if released:
+        if reference:
             if isinstance(style, Tensor) or emotion is None:
-                raise InputError("released decoding needs sound, and a speaker's name or none, not a style code")
+                raise InputError(
+                    "decoding as the authors' code does needs audio, and a speaker's name or none, not a style code"
+                )
             weights = None if style is None else self.style_weights(style).expand(len(audio), -1)
             return self.family.generate(
                 features,

@@ -186,14 +186,14 @@ class MeshTalker(BaseTalker):
 
     @torch.no_grad()
     def _encode_audio(self, audio: Tensor) -> Tensor:
-        return self.network.hear(audio, window_s=self._window_s(audio))[0]
+        return self.network.encode_audio(audio, window_s=self._window_s(audio))[0]
 
     @torch.no_grad()
     def _frames(self, audio: Audio, face: Identity, style: Style, sampling: Sampling) -> Iterator[FrameBlock]:
         """Published models are left to decide about silence."""
         network, count = self.network, num_frames(len(audio), fps=self.fps)
         speech, neutral = self._audio(audio), torch.from_numpy(face.neutral).to(self.device)
-        code = network.voiced(network.style(style), speech, window_s=self._window_s(speech))
+        code = network.add_voice_style(network.style(style), speech, window_s=self._window_s(speech))
         strength, start = np.float32(sampling.motion_strength), 0
         for vertices in self._vertices(speech, count, neutral, code, sampling):
             motion = (vertices - neutral).cpu().numpy() * strength

@@ -123,11 +123,11 @@ def fit_style(
     lips: Tensor,
     config: StyleFitConfig | None = None,
     *,
-    voiced: Callable[[Tensor, Tensor], Tensor] = lambda code, features: code,
+    add_voice_style: Callable[[Tensor, Tensor], Tensor] = lambda code, features: code,
 ) -> StyleFit:
     """codes (N, D) of known styles; clips: features (T, A) and coordinates (T, R); lips (R, 3 n) as `MotionBasis.part`.
 
-    `voiced(code (B, D), features (B, T, A))` adds what the model hears of the voice itself.
+    `add_voice_style(code (B, D), features (B, T, A))` adds what the model hears of the voice itself.
     Takes seconds for a few clips. Raises ValueError without clips.
     """
     if not clips:
@@ -137,7 +137,9 @@ def fit_style(
     features = torch.nn.utils.rnn.pad_sequence([heard for heard, _ in clips], batch_first=True)
     truth = torch.nn.utils.rnn.pad_sequence([motion for _, motion in clips], batch_first=True)
     judge = Judge([motion for _, motion in clips], truth, lengths, lips, config.lips)
-    speaker = _Speaker(network, features, lengths, torch.cat([_voice(voiced, codes, heard) for heard, _ in clips]))
+    speaker = _Speaker(
+        network, features, lengths, torch.cat([_voice(add_voice_style, codes, heard) for heard, _ in clips])
+    )
     mean = codes.mean(0)
     directions, spreads = _directions(codes, config.rank)
     known = torch.cat([judge(speaker.free(part, steps=1)) for part in codes.split(AT_ONCE)])
@@ -234,10 +236,10 @@ class _Speaker:
         return self.network(self.features, past, code + self.voice)
 
 
-def _voice(voiced: Callable[[Tensor, Tensor], Tensor], codes: Tensor, heard: Tensor) -> Tensor:
+def _voice(add_voice_style: Callable[[Tensor, Tensor], Tensor], codes: Tensor, heard: Tensor) -> Tensor:
     """(1, D) that the voice of a clip (T, A), without padding, adds to every code."""
     with torch.no_grad():
-        return voiced(torch.zeros_like(codes[:1]), heard[None])
+        return add_voice_style(torch.zeros_like(codes[:1]), heard[None])
 
 
 def _directions(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
