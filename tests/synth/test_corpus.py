@@ -34,8 +34,8 @@ def test_subjects_are_seeded_and_identities_keep_their_manner() -> None:
     first, again = make_subjects(7, 1, FACES), make_subjects(9, 1, FACES)
     assert first == again[:7] and len({subject.name for subject in again}) == 9
     for subject in first[:3]:
-        assert subject.manner == profile_of(subject.identity)
-    assert first[3].identity == "ada" and first[3].manner != first[0].manner
+        assert subject.profile == profile_of(subject.identity)
+    assert first[3].identity == "ada" and first[3].profile != first[0].profile
     assert profile_of("ada") != profile_of("ben")
     with pytest.raises(InputError):
         make_subjects(0, 1, FACES)

@@ -8,7 +8,7 @@ from parlante.audio.phones import PHONES
 from parlante.core import InputError
 from parlante.synth import voice_espeak, voice_natural
 from parlante.synth.voice import VOICES, cover, random_voice, speak, speak_many
-from parlante.synth.voice_corpus import CURVES, labels, nonsense
+from parlante.synth.voice_corpus import WEIGHT_NAMES, labels, nonsense
 from parlante.synth.voice_ipa import fold
 
 
@@ -99,5 +99,5 @@ def test_labels_close_on_bilabials():
     numbers, curves = labels(phones, 0.9)
     assert len(numbers) == len(curves) == 90
     assert PHONES[numbers[40]] == "m" and PHONES[numbers[5]] == "sil"
-    jaw, close = curves[:, CURVES.index("jawOpen")], curves[:, CURVES.index("mouthClose")]
+    jaw, close = curves[:, WEIGHT_NAMES.index("jawOpen")], curves[:, WEIGHT_NAMES.index("mouthClose")]
     assert jaw[40] - close[40] < 0.02 < 0.2 < jaw[20] - close[20]

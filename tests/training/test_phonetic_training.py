@@ -15,7 +15,7 @@ from parlante.audio.encoders.phonetic import GATES, WEIGHT_SCALES, PhoneticEncod
 from parlante.audio.phones import PHONES, Phone
 from parlante.cli.train import run as train
 from parlante.core import InputError
-from parlante.synth.voice_corpus import CURVES, LABEL_RATE, labels
+from parlante.synth.voice_corpus import LABEL_RATE, WEIGHT_NAMES, labels
 from parlante.training.engine.logs import read_curve
 from parlante.training.engine.recipe import read_recipe
 from parlante.training.schemes.phonetic import Corpus, make_example
@@ -45,7 +45,7 @@ def corpus(tmp_path):
     folder.mkdir()
     for name, parts in (("audio", audio), ("phones", numbers), ("curves", curves)):
         np.save(folder / f"{name}.npy", np.concatenate(parts))
-    index = {"phones": PHONES, "curves": CURVES, "label_rate": LABEL_RATE, "utterances": rows}
+    index = {"phones": PHONES, "curves": WEIGHT_NAMES, "label_rate": LABEL_RATE, "utterances": rows}
     (folder / "index.json").write_text(json.dumps(index))
     return folder
 
@@ -61,7 +61,7 @@ def run(corpus, out, *changes):
 
 
 def test_the_same_curves_in_corpus_and_encoder():
-    assert (*WEIGHT_SCALES, *GATES) == CURVES
+    assert (*WEIGHT_SCALES, *GATES) == WEIGHT_NAMES
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])
@@ -70,7 +70,7 @@ def test_labels_stay_on_the_sound(corpus, strength):
     aa, loud, faint = PHONES.index("aa"), [], []
     for seed in range(20):
         wave, phones, curves = make_example(data, np.random.default_rng(seed), 2.0, strength)
-        assert wave.shape == (32000,) and phones.shape == (100,) and curves.shape == (100, len(CURVES))
+        assert wave.shape == (32000,) and phones.shape == (100,) and curves.shape == (100, len(WEIGHT_NAMES))
         level = np.log((wave.reshape(100, 320) ** 2).mean(1) + 1e-9)
         same = (phones == np.roll(phones, 1)) & (phones == np.roll(phones, -1))  # inside a phone
         if (same & (phones == aa)).any() and (same & (phones != aa)).any():

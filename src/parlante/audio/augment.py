@@ -1,7 +1,7 @@
 """Making clean speech sound like a recording: rooms, microphones, noise, telephones.
 
 Pure functions on (N,) float arrays; every random choice comes from the `rng` given. Speed changes time, so `recolour`
-also says by how much; nothing else moves the sound in time.
+also says by how much; nothing else moves it in time.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ Wave = NDArray[np.float32]
 
 
 def recolour(wave: Wave, rng: np.random.Generator, *, speed: float, tilt: float = 1.0) -> tuple[Wave, float]:
-    """Resample by about `speed` (above 1: shorter, higher) and filter; returns the sound and the exact speed.
+    """Resample by about `speed` (above 1: shorter, higher) and filter; returns the audio and the exact speed.
 
     The filter is a random walk over frequency of about 3 dB per kHz times `tilt`, with gentle edges.
     """
@@ -155,7 +155,7 @@ def augmented_views(wave: Wave, count: int, *, seed: int, number: int, strength:
 
 
 def _speech_level(wave: Wave) -> float:
-    """Root mean square of the louder third of the sound."""
+    """Root mean square of the louder third of the audio."""
     pieces = wave[: len(wave) // 320 * 320].reshape(-1, 320)
     power = np.sort((pieces**2).mean(1)) if len(pieces) else np.zeros(1)
     return float(np.sqrt(power[len(power) * 2 // 3 :].mean()))

@@ -1,4 +1,4 @@
-"""Any recording to mono 16 kHz: whatever FFmpeg decodes (wav, flac, mp3, ogg, m4a, video files with sound, ...)."""
+"""Any recording to mono 16 kHz: whatever FFmpeg decodes (wav, flac, mp3, ogg, m4a, video files with audio, ...)."""
 
 import logging
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _decode(path: Path, sample_rate: int) -> Iterator[NDArray[np.float32]]:
     with container:
         if not container.streams.audio:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise InputError(f"{path} has no audio track (it holds: {kinds}); give a recording with sound")
+            raise InputError(f"{path} has no audio track (it holds: {kinds}); give a recording")
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", rate=sample_rate)
         decoded, longest = 0, _known_length(container, stream, sample_rate)

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("animation", help="an .npz written by parlante animate")
     parser.add_argument(
         "-o", "--output", required=True, metavar="PATH",
-        help=".mp4 or .webm with sound, .png (one frame or a contact sheet), or a folder/ of pictures",
+        help=".mp4 or .webm with audio, .png (one frame or a contact sheet), or a folder/ of pictures",
     )  # fmt: skip
     parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
     parser.add_argument("--view", default="front", help="front, three-quarter, profile, or degrees (default front)")

@@ -6,7 +6,7 @@ EPILOG = """examples:
   parlante texture talk.npz --albedo face.png --size 8192 -o textures/     one PNG a frame
   parlante texture talk.npz --size 4096 -o textures/ --normal --displacement --frames 30:90
   parlante texture talk.npz --albedo face.jpg -o textures/ --jpeg          smaller files
-  parlante texture talk.npz --size 2048 -o texture.mp4                     with sound
+  parlante texture talk.npz --size 2048 -o texture.mp4                     with audio
   parlante texture talk.npz --size 8192 -o textures/ --resume              goes on where it was stopped
 
 The albedo is any picture in the UV layout of the animation's mesh. Unmoved skin keeps it bit for bit.

@@ -125,7 +125,7 @@ def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]
 def trimmed(
     info: AnimationInfo, blocks: Iterable[FrameBlock], start_s: float = 0.0, end_s: float | None = None
 ) -> Stream:
-    """Only the frames and the sound between two times. Raises InputError if nothing is left."""
+    """Only the frames and the audio between two times. Raises InputError if nothing is left."""
     if not (start_s >= 0 and (end_s is None or end_s >= 0)):
         until = "the end" if end_s is None else f"{end_s:g} s"
         raise InputError(f"times must not be negative, got {start_s:g} s to {until}")
@@ -149,7 +149,7 @@ def trimmed(
 
 
 def faded(info: AnimationInfo, blocks: Iterable[FrameBlock], in_s: float = 0.0, out_s: float = 0.0) -> Stream:
-    """The face grows out of its rest at the start and returns to it at the end; the sound stays."""
+    """The face grows out of its rest at the start and returns to it at the end; the audio stays."""
     for length in (in_s, out_s):
         if not 0 <= length < np.inf:
             raise InputError(f"a fade must not be negative, got {length:g} s")
@@ -382,7 +382,7 @@ def _mixed(a: FrameBlock, b: FrameBlock) -> FrameBlock:
 
 
 def _at_rate(info: AnimationInfo, rate: int) -> NDArray[np.float32]:
-    """The sound at `rate`, exactly as long as the frames."""
+    """The audio at `rate`, exactly as long as the frames."""
     audio = np.asarray(info.audio, np.float32)
     if info.sample_rate != rate:
         from scipy.signal import resample_poly

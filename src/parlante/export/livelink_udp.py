@@ -112,7 +112,7 @@ class Clock:
 class Pace:
     """Sends rows of 61 values, row n at n / rate seconds after the first; those that come too late, at once.
 
-    The time line is kept: who starts the sound with the first frame stays in step with it.
+    The time line is kept: who starts the audio with the first frame stays in step with it.
     """
 
     def __init__(self, send: Callable[[int, NDArray[np.float64]], None], rate: Fraction, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Video with sound, rendered and encoded frame by frame."""
+"""Video with audio, rendered and encoded frame by frame."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Mp4Sink(FileSink):
-    """Sink for `.mp4` and `.webm`. The sound is written in step with the pictures."""
+    """Sink for `.mp4` and `.webm`. The audio is written in step with the pictures."""
 
     def __init__(self, path: Path, info: AnimationInfo, picture: Picture) -> None:
         super().__init__(path, info)

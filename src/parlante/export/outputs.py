@@ -58,12 +58,12 @@ def open_sinks(
     check_fit(outputs, info)
     _check_space(outputs, info)
     with ExitStack() as stack:
-        wishes = {
+        options = {
             "picture": picture or Picture(),
             "fidelity": fidelity or Fidelity(),
             "outputs": [Path(output) for output in outputs],
         }
-        yield [stack.enter_context(_sink(output, info, wishes)) for output in outputs]
+        yield [stack.enter_context(_sink(output, info, options)) for output in outputs]
 
 
 def save(
@@ -114,9 +114,9 @@ def write_all(
                 sink.write(block)
 
 
-def _sink(output: Path | str, info: AnimationInfo, wishes: Mapping[str, object]) -> Sink:
+def _sink(output: Path | str, info: AnimationInfo, options: Mapping[str, object]) -> Sink:
     chosen = format_of(output)
-    sink: Sink = resolve(chosen.sink)(Path(output), info, *(wishes[name] for name in chosen.options))
+    sink: Sink = resolve(chosen.sink)(Path(output), info, *(options[name] for name in chosen.options))
     return sink
 
 

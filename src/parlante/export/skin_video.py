@@ -1,4 +1,4 @@
-"""The skin of every frame as video with sound: a moving texture for hosts that play video on a material.
+"""The skin of every frame as video with audio: a moving texture for hosts that play video on a material.
 
 The picture is the albedo in the mesh's texture layout, wrinkles multiplied in. `parlante texture` writes the same as
 pictures, at up to 8K and with normals.
@@ -35,9 +35,9 @@ class SkinVideoSink(FileSink):
         from parlante.render import VideoWriter
 
         height, width = self._albedo.shape[:2]
-        sound = self._info.audio if len(self._info.audio) else None
+        audio = self._info.audio if len(self._info.audio) else None
         self._video = stack.enter_context(
-            VideoWriter(self.path, self._info.fps, (width, height), sound, self._info.sample_rate)
+            VideoWriter(self.path, self._info.fps, (width, height), audio, self._info.sample_rate)
         )
 
     def write(self, block: FrameBlock) -> None:

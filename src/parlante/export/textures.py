@@ -67,7 +67,7 @@ def write_textures(
 
     output: a video (.mp4, .webm) or a folder, which receives colour/000000.png ..., normal/ and displacement/ as asked,
     and textures.json with the numbers that say how to read them. upsampler: of the albedo. frames: (number, wrinkle
-    map), consecutive, one at a time. take: fps, the shape that sets the scale of normals, the sound of these frames.
+    map), consecutive, one at a time. take: fps, the shape that sets the scale of normals, the audio of these frames.
     progress: called after each frame. Raises InputError for outputs that cannot be written.
     """
     maps, output = maps or TextureMaps(), Path(output)
@@ -223,8 +223,8 @@ def _write_video(
     canvas = np.empty_like(upsampler.albedo)
     starts = range(0, upsampler.height, STRIPE)
     with ExitStack() as stack:
-        sound = info.audio if len(info.audio) else None
-        video = stack.enter_context(VideoWriter(path, info.fps, (width, height), sound, info.sample_rate))
+        audio = info.audio if len(info.audio) else None
+        video = stack.enter_context(VideoWriter(path, info.fps, (width, height), audio, info.sample_rate))
         for _, wrinkle in frames:
             frame = upsampler.frame(wrinkle)
 

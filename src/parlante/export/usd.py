@@ -1,4 +1,4 @@
-"""USD: the face as UsdSkel blend shapes driven by the weights, or as time-sampled points; skin, sound and head joint.
+"""USD: the face as UsdSkel blend shapes driven by the weights, or as time-sampled points; skin, audio and head joint.
 
 Layout: `/Face` (SkelRoot, default prim) holds `Mesh`, its blend shapes, `Skeleton` (joints Neck and Neck/Head, which
 carry the head pose), `Speech` (SkelAnimation), `Material` (UsdPreviewSurface) and `Sound`. Metres, y up; time code t
@@ -65,13 +65,13 @@ class UsdSink(FileSink):
             part = tempfile.TemporaryDirectory(prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent)
             self._folder = Path(stack.enter_context(part))
             layer = self._folder / "face.usdc"
-            albedo, sound = (self._folder / name for name in ("albedo.png", "sound.wav"))
+            albedo, audio = (self._folder / name for name in ("albedo.png", "sound.wav"))
             self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
         else:
             layer = self._partial
             layer.unlink(missing_ok=True)
             stem = self.path.name.removesuffix(self.path.suffix)
-            sound = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
+            audio = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
             albedo = None
             if self._info.albedo is not None:
                 albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
@@ -79,7 +79,7 @@ class UsdSink(FileSink):
         if self._info.albedo is not None:
             assert albedo is not None
             save_png(self._info.albedo, albedo)
-        write_wav(sound, self._info.audio, self._info.sample_rate)
+        write_wav(audio, self._info.audio, self._info.sample_rate)
         self._small = None if self._info.albedo is None else _shrunk(self._info.albedo)
         self._stage = Usd.Stage.CreateNew(str(layer))
         self._layer = layer
@@ -131,10 +131,10 @@ class UsdSink(FileSink):
         st.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(info.topology.uv, np.float32)))
         st.SetIndices(Vt.IntArray.FromNumpy(info.topology.uv_triangles.reshape(-1).astype(np.int32)))
         self._material(UsdShade)
-        sound = UsdMedia.SpatialAudio.Define(stage, "/Face/Sound")
-        sound.CreateFilePathAttr(Sdf.AssetPath(self._names["sound"]))
-        sound.CreateAuralModeAttr(UsdMedia.Tokens.nonSpatial)
-        sound.CreatePlaybackModeAttr(UsdMedia.Tokens.onceFromStart)
+        audio = UsdMedia.SpatialAudio.Define(stage, "/Face/Sound")
+        audio.CreateFilePathAttr(Sdf.AssetPath(self._names["sound"]))
+        audio.CreateAuralModeAttr(UsdMedia.Tokens.nonSpatial)
+        audio.CreatePlaybackModeAttr(UsdMedia.Tokens.onceFromStart)
         if self._by_weights:
             self._rig()
 

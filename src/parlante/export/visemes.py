@@ -1,7 +1,7 @@
 """Mouth shapes over time as Rhubarb Lip Sync writes them: `.tsv` (start and shape per line) and `.visemes.json`.
 
 Shapes: A lips closed (p b m), B teeth near (s t k ee), C open (eh ae), D wide open (aa), E rounded (ao er), F puckered
-(oo w), G teeth on lip (f v), H tongue up (l), X idle. They are read off the weights, not off the sound.
+(oo w), G teeth on lip (f v), H tongue up (l), X idle. They are read off the weights, not off the audio.
 """
 
 import itertools

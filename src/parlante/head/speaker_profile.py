@@ -23,7 +23,7 @@ class SpeakerProfile:
     asymmetry: float = 0.0
     """-1..1; positive: the left half of the mouth moves more."""
     lead_s: float = 0.0
-    """Seconds by which vowels and rounding run ahead of the sound; closures stay on time."""
+    """Seconds by which vowels and rounding run ahead of the audio; closures stay on time."""
     smile: float = 0.0
     """Resting smile (negative: frown), weight of the mouth corners."""
     upper_face: float = 1.0

@@ -1,4 +1,4 @@
-"""Frames and sound into one video file, written as they come."""
+"""Frames and audio into one video file, written as they come."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -33,8 +33,8 @@ FORMATS: dict[str, tuple[str, str, dict[str, str], str, int, tuple[int, ...]]] =
 class VideoWriter:
     """Writes an MP4 (H.264, AAC, ready for the web) or a WebM (VP9, Opus), chosen by the suffix.
 
-    Frame t is shown at t / fps seconds of the sound. Sound is encoded as the frames arrive, so memory does not grow
-    with length. The sound keeps its length to the sample in MP4, even if it is longer than the pictures.
+    Frame t is shown at t / fps seconds of the audio. Audio is encoded as the frames arrive, so memory does not grow
+    with length. The audio keeps its length to the sample in MP4, even if it is longer than the pictures.
     Use it as a context manager: the file appears under its name on success and not at all on failure.
 
         with VideoWriter("talk.mp4", 30, 512, audio, 16000) as video:
@@ -75,7 +75,7 @@ class VideoWriter:
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_path(self.path))
             rate = self._sample_rate if self._sample_rate in rates else 48000
-            # edit lists count in movie time: in samples, so that the sound ends where it should
+            # edit lists count in movie time: in samples, so that the audio ends where it should
             flags = {"movflags": "+faststart", "movie_timescale": str(rate)} if container == "mp4" else {}
             self._file: Any = stack.enter_context(av.open(str(partial), "w", format=container, options=flags))
             self._video: Any = self._file.add_stream(codec, rate=self.fps, options=options)
@@ -84,13 +84,13 @@ class VideoWriter:
             context.time_base = 1 / self.fps
             context.color_primaries = context.color_trc = context.colorspace = _BT709
             context.color_range = _LIMITED
-            self._sound: Any = None
+            self._audio: Any = None
             self._resampler: Any = None
             if self._slices is not None:
-                self._sound = self._file.add_stream(audio_codec, rate=rate, layout="mono")
-                self._sound.bit_rate = bit_rate
+                self._audio = self._file.add_stream(audio_codec, rate=rate, layout="mono")
+                self._audio.bit_rate = bit_rate
                 if rate != self._sample_rate:
-                    self._resampler = av.AudioResampler(format=self._sound.format.name, layout="mono", rate=rate)
+                    self._resampler = av.AudioResampler(format=self._audio.format.name, layout="mono", rate=rate)
             self._stack = stack.pop_all()
         return self
 
@@ -105,28 +105,28 @@ class VideoWriter:
         picture.colorspace, picture.color_range = _BT709, _LIMITED
         self._mux(self._video.encode(picture))
         self.frames += 1
-        self._write_sound(self.frames / self.fps)
+        self._write_audio(self.frames / self.fps)
 
-    def _write_sound(self, until: Fraction | None) -> None:
-        """Encode sound up to a time in seconds, or all that is left."""
+    def _write_audio(self, until: Fraction | None) -> None:
+        """Encode audio up to a time in seconds, or all that is left."""
         if self._slices is None:
             return
         while until is None or self._samples < until * self._sample_rate:
             part = next(self._slices, None)
             if part is None:
                 return
-            sound: Any = av.AudioFrame.from_ndarray(part[None], format="fltp", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = (
+            frame: Any = av.AudioFrame.from_ndarray(part[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = (
                 self._sample_rate,
                 self._samples,
                 Fraction(1, self._sample_rate),
             )
             self._samples += len(part)
-            self._encode_sound([sound] if self._resampler is None else self._resampler.resample(sound))
+            self._encode_audio([frame] if self._resampler is None else self._resampler.resample(frame))
 
-    def _encode_sound(self, frames: Iterable[Any]) -> None:
+    def _encode_audio(self, frames: Iterable[Any]) -> None:
         for frame in frames:
-            self._mux(self._sound.encode(frame))
+            self._mux(self._audio.encode(frame))
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
@@ -138,11 +138,11 @@ class VideoWriter:
                 return stack.__exit__(*error)
             if not self.frames:
                 raise InputError(f"no frames for {self.path}: the range or the animation is empty")
-            self._write_sound(None)
-            if self._sound is not None:
+            self._write_audio(None)
+            if self._audio is not None:
                 if self._resampler is not None:
-                    self._encode_sound(self._resampler.resample(None))
-                self._mux(self._sound.encode(None))
+                    self._encode_audio(self._resampler.resample(None))
+                self._mux(self._audio.encode(None))
             self._mux(self._video.encode(None))
         return None
 

@@ -96,13 +96,15 @@ _MIN_HOLD = 0.035  # seconds; longer than one frame at 30 fps, so that every clo
 _PARTS_LIPS = {"mouthFunnel": 0.55}
 
 
-def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: SpeakerProfile = NEUTRAL) -> NDArray[np.float32]:
+def articulate(
+    phones: Sequence[Phone], frame_times: ArrayLike, profile: SpeakerProfile = NEUTRAL
+) -> NDArray[np.float32]:
     """Mouth, jaw and tongue weights of speech.
 
     Args:
         phones: segments in order of time; what they do not cover is silence.
         frame_times: (T,) seconds.
-        style: how this person moves.
+        profile: how this person moves.
 
     Returns:
         (T, 52) float32 ARKit weights, 0..1; eyes and brows are 0 (see `parlante.synth.prosody`).
@@ -114,10 +116,10 @@ def articulate(phones: Sequence[Phone], frame_times: ArrayLike, style: SpeakerPr
     symbols, starts, ends = _segments(phones)
     if not len(times):
         return np.zeros((0, len(ARKIT_NAMES)), np.float32)
-    channels = _blend(symbols, starts, ends, times + style.lead_s)
+    channels = _blend(symbols, starts, ends, times + profile.lead_s)
     closed = _gate(symbols, starts, ends, times, CLOSURES)
     bitten = _gate(symbols, starts, ends, times, LABIODENTALS) * (1 - closed)
-    return _weights(channels, closed, bitten, style)
+    return _weights(channels, closed, bitten, profile)
 
 
 def _segments(phones: Sequence[Phone]) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
@@ -192,20 +194,20 @@ def _gate(
 
 
 def _weights(
-    channels: NDArray[np.float64], closed: NDArray[np.float64], bitten: NDArray[np.float64], style: SpeakerProfile
+    channels: NDArray[np.float64], closed: NDArray[np.float64], bitten: NDArray[np.float64], profile: SpeakerProfile
 ) -> NDArray[np.float32]:
-    """Rig weights of the blended targets under the two contacts, in one person's manner."""
+    """Rig weights of the blended targets under the two contacts, of one person."""
     jaw, wide, pucker, funnel, upper, lower, tongue, forward = channels.T
     free = (1 - closed) * (1 - bitten)
-    jaw = np.minimum(jaw * style.jaw_gain, 0.9)
+    jaw = np.minimum(jaw * profile.jaw_gain, 0.9)
     jaw = jaw * (1 - bitten) + np.minimum(jaw, 0.10) * bitten
     jaw = jaw * (1 - closed) + np.minimum(jaw, 0.14) * closed
-    wide = wide * style.lip_gain
-    pucker, funnel = pucker * style.protrusion, funnel * style.protrusion
-    upper = upper * style.lip_gain * free + 0.14 * bitten
-    lower = lower * style.lip_gain * free
-    pressed = closed * style.press
-    smile, frown = max(style.smile, 0.0), max(-style.smile, 0.0)
+    wide = wide * profile.lip_gain
+    pucker, funnel = pucker * profile.protrusion, funnel * profile.protrusion
+    upper = upper * profile.lip_gain * free + 0.14 * bitten
+    lower = lower * profile.lip_gain * free
+    pressed = closed * profile.press
+    smile, frown = max(profile.smile, 0.0), max(-profile.smile, 0.0)
     rounded = np.clip(pucker + 0.5 * funnel, 0, 1)
     corner = np.clip(wide - 0.5 * rounded, 0, None)
     rest = 1 - 0.6 * rounded
@@ -218,7 +220,7 @@ def _weights(
     out[:, INDEX["mouthRollLower"]] = 0.12 * pressed + 0.45 * bitten
     out[:, INDEX["mouthRollUpper"]] = 0.10 * pressed
     out[:, INDEX["tongueOut"]] = tongue * free
-    for side, name in ((1 + 0.5 * style.asymmetry, "Left"), (1 - 0.5 * style.asymmetry, "Right")):
+    for side, name in ((1 + 0.5 * profile.asymmetry, "Left"), (1 - 0.5 * profile.asymmetry, "Right")):
         out[:, INDEX["mouthStretch" + name]] = 0.28 * corner * side
         out[:, INDEX["mouthSmile" + name]] = 0.48 * corner * side + smile * rest
         out[:, INDEX["mouthDimple" + name]] = 0.15 * corner * side

@@ -1,4 +1,4 @@
-"""Writing SynthTalk: sound, curves and truth of many synthetic speakers. `parlante.data.datasets.synthtalk` reads it.
+"""Writing SynthTalk: audio, weights and truth of many synthetic speakers. `parlante.data.datasets.synthtalk` reads it.
 
 Layout: `corpus.json` (what was asked for), `clips/SUBJECT/NNN.npz` (one utterance each) and, once all is there,
 `index.json` (subjects, splits, lengths). The same settings give the same bytes, however the work is divided or resumed.
@@ -94,11 +94,11 @@ def perform(utterance: Utterance, subject: Subject, number: int = 0) -> dict[str
     rng = np.random.default_rng([subject.seed, number])
     audio, phones = _stage(utterance, rng)
     count = num_frames(len(audio), SAMPLE_RATE)
-    curves, pose = liveliness(audio, SAMPLE_RATE, subject.manner, seed=int(rng.integers(2**31)))
-    mouth = articulate(phones, frame_times(count), subject.manner)
+    weights, pose = liveliness(audio, SAMPLE_RATE, subject.profile, seed=int(rng.integers(2**31)))
+    mouth = articulate(phones, frame_times(count), subject.profile)
     return {
         "audio": np.round(audio * 32767).astype(np.int16),
-        "curves": np.clip(curves + mouth, 0, 1).astype(np.float16),
+        "curves": np.clip(weights + mouth, 0, 1).astype(np.float16),
         "head_pose": pose,
         "phone_symbols": np.array([PHONES.index(p.symbol) for p in phones], np.uint8),
         "phone_times": np.array([(p.start, p.end) for p in phones], np.float32),
@@ -165,7 +165,7 @@ def write_corpus(
                 "name": person.name,
                 "identity": person.identity,
                 "voice": voice,
-                "manner": asdict(person.manner),
+                "manner": asdict(person.profile),
                 "seen": own[0].split != "test_unseen",
             }
         )

@@ -1,6 +1,6 @@
-"""What a face does besides articulating: brows, blinks, glances and small head movements, led by the sound.
+"""What a face does besides articulating: brows, blinks, glances and small head movements, led by the audio.
 
-Everything here follows from the audio, a manner and a seed; no phones are needed, so it serves any speech.
+Everything here follows from the audio, a profile and a seed; no phones are needed, so it serves any speech.
 """
 
 from typing import NamedTuple
@@ -80,7 +80,7 @@ def smooth(signal: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 
 
 def liveliness(
-    audio: NDArray[np.float32], sample_rate: int, style: SpeakerProfile = NEUTRAL, seed: int = 0, fps: float = FPS
+    audio: NDArray[np.float32], sample_rate: int, profile: SpeakerProfile = NEUTRAL, seed: int = 0, fps: float = FPS
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Eyes, brows and head of someone saying `audio` (N,).
 
@@ -88,15 +88,15 @@ def liveliness(
         (T, 52) ARKit weights (mouth and jaw 0), and (T, 6) head pose: pitch, yaw, roll in radians, x, y, z in metres.
     """
     rng = np.random.default_rng([seed, 0x11FE])
-    sound = prosody(audio, sample_rate, fps)
-    count = len(sound.energy)
+    speech = prosody(audio, sample_rate, fps)
+    count = len(speech.energy)
     weights = np.zeros((count, len(ARKIT_NAMES)))
     if count == 0:
         return weights.astype(np.float32), np.zeros((0, 6), np.float32)
-    _brows(weights, sound, style, rng, fps)
-    pose = _head(sound, style, rng, fps)
-    _gaze(weights, pose, style, rng, fps)
-    blink = blinks(sound.energy, style.blink_rate, rng, fps)
+    _brows(weights, speech, profile, rng, fps)
+    pose = _head(speech, profile, rng, fps)
+    _gaze(weights, pose, profile, rng, fps)
+    blink = blinks(speech.energy, profile.blink_rate, rng, fps)
     for side in ("Left", "Right"):
         lid = weights[:, INDEX["eyeBlink" + side]]
         weights[:, INDEX["eyeBlink" + side]] = lid + (1 - lid) * blink
@@ -106,35 +106,35 @@ def liveliness(
 
 
 def _brows(
-    weights: NDArray[np.float64], sound: Prosody, style: SpeakerProfile, rng: np.random.Generator, fps: float
+    weights: NDArray[np.float64], speech: Prosody, profile: SpeakerProfile, rng: np.random.Generator, fps: float
 ) -> None:
     """Brows rise with pitch accents and knit with loud, low ones; cheeks and nose join in with effort."""
-    energy = smooth(sound.energy, 0.12 * fps)
-    rise = smooth(sound.accent, 0.06 * fps) * style.upper_face
-    knit = smooth(np.clip(sound.energy - 0.7, 0, 1) * (1 - sound.accent), 0.12 * fps) * style.upper_face
+    energy = smooth(speech.energy, 0.12 * fps)
+    rise = smooth(speech.accent, 0.06 * fps) * profile.upper_face
+    knit = smooth(np.clip(speech.energy - 0.7, 0, 1) * (1 - speech.accent), 0.12 * fps) * profile.upper_face
     mood = _drift(len(energy), rng, fps, 0.25)
-    inner = 0.62 * rise + 0.05 * style.upper_face * np.clip(mood, 0, 1)
+    inner = 0.62 * rise + 0.05 * profile.upper_face * np.clip(mood, 0, 1)
     outer = 0.48 * rise
-    tilt = float(rng.uniform(-0.2, 0.2)) + 0.5 * style.asymmetry
+    tilt = float(rng.uniform(-0.2, 0.2)) + 0.5 * profile.asymmetry
     weights[:, INDEX["browInnerUp"]] = inner
     for sign, side in ((1, "Left"), (-1, "Right")):
         weights[:, INDEX["browOuterUp" + side]] = outer * (1 + sign * tilt * 0.6)
-        weights[:, INDEX["browDown" + side]] = 0.9 * knit + 0.04 * style.upper_face * np.clip(-mood, 0, 1)
+        weights[:, INDEX["browDown" + side]] = 0.9 * knit + 0.04 * profile.upper_face * np.clip(-mood, 0, 1)
         weights[:, INDEX["eyeWide" + side]] = 0.22 * rise
-        weights[:, INDEX["eyeSquint" + side]] = 0.5 * knit + 0.04 * energy + 0.25 * max(style.smile, 0)
-        weights[:, INDEX["cheekSquint" + side]] = 0.10 * energy * style.upper_face + 0.4 * max(style.smile, 0)
+        weights[:, INDEX["eyeSquint" + side]] = 0.5 * knit + 0.04 * energy + 0.25 * max(profile.smile, 0)
+        weights[:, INDEX["cheekSquint" + side]] = 0.10 * energy * profile.upper_face + 0.4 * max(profile.smile, 0)
         weights[:, INDEX["noseSneer" + side]] = 0.18 * knit
 
 
-def _head(sound: Prosody, style: SpeakerProfile, rng: np.random.Generator, fps: float) -> NDArray[np.float64]:
+def _head(speech: Prosody, profile: SpeakerProfile, rng: np.random.Generator, fps: float) -> NDArray[np.float64]:
     """(T, 6): slow sway, and a nod with each accent."""
-    count = len(sound.energy)
-    speaking = 0.35 + 0.65 * smooth(sound.energy, 0.4 * fps)
+    count = len(speech.energy)
+    speaking = 0.35 + 0.65 * smooth(speech.energy, 0.4 * fps)
     sway = np.stack([_drift(count, rng, fps, 0.22) for _ in range(6)], axis=1)
     scale = np.array([0.022, 0.035, 0.020, 0.0012, 0.0010, 0.0015])
     pose = sway * scale * speaking[:, None]
-    pose[:, 0] += 0.055 * smooth(sound.accent, 0.10 * fps) - 0.010 * speaking
-    return np.asarray(pose * style.head_motion)
+    pose[:, 0] += 0.055 * smooth(speech.accent, 0.10 * fps) - 0.010 * speaking
+    return np.asarray(pose * profile.head_motion)
 
 
 def _drift(count: int, rng: np.random.Generator, fps: float, hertz: float) -> NDArray[np.float64]:
@@ -146,7 +146,11 @@ def _drift(count: int, rng: np.random.Generator, fps: float, hertz: float) -> ND
 
 
 def _gaze(
-    weights: NDArray[np.float64], pose: NDArray[np.float64], style: SpeakerProfile, rng: np.random.Generator, fps: float
+    weights: NDArray[np.float64],
+    pose: NDArray[np.float64],
+    profile: SpeakerProfile,
+    rng: np.random.Generator,
+    fps: float,
 ) -> None:
     """Fixations of 0.4-3 s joined by quick saccades; eyes counter the head; the lids follow by the rig."""
     count = len(weights)
@@ -156,7 +160,7 @@ def _gaze(
         stop = start + int(fps * (0.4 + min(rng.exponential(1.1), 2.6)))
         away = rng.random() < 0.25
         spread = (0.22, 0.12) if away else (0.05, 0.04)
-        aim[start:stop] = rng.normal(0, spread) * style.gaze_motion if start else 0.0
+        aim[start:stop] = rng.normal(0, spread) * profile.gaze_motion if start else 0.0
         start = stop
     kernel = np.array([0.25, 0.5, 0.25])  # a saccade takes about 60 ms
     aim = np.stack([np.convolve(np.pad(aim[:, k], 1, mode="edge"), kernel, "valid") for k in (0, 1)], axis=1)

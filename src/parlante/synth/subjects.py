@@ -1,4 +1,4 @@
-"""Synthetic speakers: a face, a voice and a manner each."""
+"""Synthetic speakers: a face, a voice and a profile each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Subject:
     name: str
     identity: str
     """One of `head.identity_names`."""
-    manner: SpeakerProfile
+    profile: SpeakerProfile
     voice: str
     """A name that `parlante.synth.voice.speak` understands."""
     seed: int
@@ -26,8 +26,8 @@ class Subject:
 def make_subjects(count: int, seed: int = 0, identities: Sequence[str] | None = None) -> tuple[Subject, ...]:
     """`count` subjects, the same for the same seed; a longer list begins with the shorter one.
 
-    The first to wear an identity (default: those of the embedded head) moves in that identity's own manner; when there
-    are more subjects than identities, faces repeat with other voices and manners. Raises InputError if count < 1.
+    The first of an identity (default: those of the embedded head) moves as that identity's own profile says; when there
+    are more subjects than identities, faces repeat with other voices and profiles. Raises InputError if count < 1.
     """
     from parlante.synth.voice import random_voice
 
@@ -46,7 +46,7 @@ def make_subjects(count: int, seed: int = 0, identities: Sequence[str] | None = 
         voice = random_voice(rng)
         turn, place = divmod(index, len(identities))
         identity = identities[place]
-        manner = SpeakerProfile.random(rng) if turn else profile_of(identity)
+        profile = SpeakerProfile.random(rng) if turn else profile_of(identity)
         name = f"{identity}-{turn + 1}" if turn else identity
-        subjects.append(Subject(name, identity, manner, voice, own_seed))
+        subjects.append(Subject(name, identity, profile, voice, own_seed))
     return tuple(subjects)

@@ -41,13 +41,13 @@ VARIANTS = (
 )
 """Speakers of eSpeak NG: its own human-like variants and ours."""
 VOICES: tuple[str, ...] = tuple(f"espeak/en-us/{variant}/175/50/50" for variant in VARIANTS)
-"""One voice per speaker, at its default manner; any other language, rate, pitch and range may be put in the name."""
+"""One voice per speaker, at its default pitch; any other language, rate, pitch and range may be put in the name."""
 SILENCE_S = 0.1
 """A pause event shorter than this is a closure or a glottal break, and belongs to the phone before it."""
 
 
 def random_voice(rng: np.random.Generator, natural: float = 0.0, foreign: float = 0.0) -> str:
-    """A random speaker and manner.
+    """The name of a random voice.
 
     `natural`: chance of an English Flite or Festival voice where installed (never `slt`, kept for validation);
     `foreign`: chance that an eSpeak voice speaks another language than English.

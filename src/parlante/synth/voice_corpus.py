@@ -2,8 +2,9 @@
 
 `audio.npy` (N,) int16 at 16 kHz; `phones.npy` (M,) uint8 numbers into PHONES and `curves.npy` (M, K) float16, both at
 100 per second, the label m standing at (m + 0.5) / 100 s; `index.json` lists where each utterance begins in both, its
-voice and its text. Curves are `parlante.synth.articulation` in the neutral manner, the columns CURVES: ARKit weights,
-then how much the lips are pressed together (p b m) and the lower lip is at the teeth (f v), 0..1.
+voice and its text. Weights are those of `parlante.synth.articulation` for the average speaker, in the columns
+WEIGHT_NAMES: ARKit weights, then how much the lips are pressed together (p b m) and the lower lip is at the teeth
+(f v), 0..1.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from parlante.synth.voice import random_voice, speak_many
 from parlante.synth.voice_natural import FOREIGN
 
 LABEL_RATE = 100
-CURVES = (
+WEIGHT_NAMES = (
     *("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthStretchLeft", "mouthUpperUpLeft"),
     *("mouthLowerDownLeft", "mouthRollLower", "mouthPressLeft", "tongueOut", "jawForward"),
     *("closed", "bitten"),
@@ -51,12 +52,12 @@ def nonsense(rng: np.random.Generator) -> str:
 
 
 def labels(phones: tuple[Phone, ...], duration: float) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Phone numbers (M,) and curves (M, K) of one utterance, at LABEL_RATE."""
+    """Phone numbers (M,) and weights (M, K) of one utterance, at LABEL_RATE."""
     times = (np.arange(int(duration * LABEL_RATE)) + 0.5) / LABEL_RATE
     ends = np.array([phone.end for phone in phones])
     numbers = np.array([PHONES.index(phone.symbol) for phone in phones], np.uint8)
     which = np.minimum(np.searchsorted(ends, times, side="right"), len(phones) - 1)
-    weights = articulate(phones, times)[:, [INDEX[name] for name in CURVES if name in INDEX]]
+    weights = articulate(phones, times)[:, [INDEX[name] for name in WEIGHT_NAMES if name in INDEX]]
     closed = contact(phones, times, "pbm")
     bitten = contact(phones, times, "fv") * (1 - closed)
     return numbers[which], np.column_stack([weights, closed, bitten]).astype(np.float16)
@@ -79,16 +80,16 @@ def relabel(folder: Path | str) -> None:
     folder = Path(folder)
     index = json.loads((folder / "index.json").read_text())
     numbers = np.load(folder / "phones.npy", allow_pickle=False)
-    curves = []
+    weights = []
     for row in index["utterances"]:
         mine = numbers[row["label"] : row["label"] + row["labels"]]
         edges = np.concatenate([[0], np.flatnonzero(np.diff(mine)) + 1, [len(mine)]])
         phones = tuple(Phone(PHONES[mine[a]], a / LABEL_RATE, b / LABEL_RATE) for a, b in pairwise(edges.tolist()))
-        curves.append(labels(phones, (len(mine) + 0.5) / LABEL_RATE)[1])
+        weights.append(labels(phones, (len(mine) + 0.5) / LABEL_RATE)[1])
     with atomic_path(folder / "curves.npy") as path:
-        np.save(path, np.concatenate(curves))
+        np.save(path, np.concatenate(weights))
     with atomic_path(folder / "index.json") as path:
-        path.write_text(json.dumps(index | {"curves": CURVES}))
+        path.write_text(json.dumps(index | {"curves": WEIGHT_NAMES}))
 
 
 def write_corpus(
@@ -114,25 +115,27 @@ def write_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     audio: list[NDArray[np.int16]] = []
     phones: list[NDArray[np.uint8]] = []
-    curves: list[NDArray[np.float16]] = []
+    weights: list[NDArray[np.float16]] = []
     rows: list[dict[str, Any]] = []
     samples = frames = 0
     tasks = ((seed, number, natural, foreign, made_up, voices) for number in range(10**9))
     for batch in _map(_speak_batch, tasks, workers):
-        for voice, text, wave, number, weights in batch:
+        for voice, text, wave, number, found in batch:
             rows.append({"sample": samples, "samples": len(wave), "label": frames, "labels": len(number)})
             rows[-1] |= {"voice": voice, "text": text}
             samples, frames = samples + len(wave), frames + len(number)
             audio.append(wave)
             phones.append(number)
-            curves.append(weights)
+            weights.append(found)
         if samples >= hours * 3600 * 16000:
             break
-    for name, parts in (("audio", audio), ("phones", phones), ("curves", curves)):
+    for name, parts in (("audio", audio), ("phones", phones), ("curves", weights)):
         with atomic_path(folder / f"{name}.npy") as path:
             np.save(path, np.concatenate(parts))
     with atomic_path(folder / "index.json") as path:
-        path.write_text(json.dumps({"phones": PHONES, "curves": CURVES, "label_rate": LABEL_RATE, "utterances": rows}))
+        path.write_text(
+            json.dumps({"phones": PHONES, "curves": WEIGHT_NAMES, "label_rate": LABEL_RATE, "utterances": rows})
+        )
 
 
 def _map(function: Any, tasks: Iterator[Any], workers: int) -> Iterator[Any]:
