@@ -4,9 +4,9 @@
 
 Random motion and features in the shipped motion basis: speed does not depend on what they say. A sample is a stretch of
 100 frames (small families), a map (autoencoders) or two windows of 90 frames (diffusion). Processor seconds of one
-thread for whole steps of the real loop: batch, losses, backward, Adam, average, Lightning; the median step counts. Live
+thread for whole steps of the real loop: batch, losses, backward, Adam, average, log; the median step counts. Live
 features: the phonetic encoder hears every sample's sound again in each step, without augmentation; its cost is measured
-on its own and added. Loader share: what this process spends between two steps, of the step; with `--workers` others
+on its own and added. Loader share: the time that passes between two steps, of the step; with `--workers` others
 make the batches. The last line is JSON.
 """
 
@@ -32,8 +32,9 @@ from parlante.models.motion_basis import MotionBasis
 from parlante.models.registry import build
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.engine.logs import read_curve
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig, read_recipe
-from parlante.training.engine.run import fit
 from parlante.training.engine.schema import section
 from parlante.training.engine.scheme import Scheme
 from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore
@@ -104,32 +105,23 @@ def hearing_seconds(seconds: float, repeats: int) -> float:
 def timed(scheme: Scheme, steps: int, workers: int = 0) -> tuple[float, float]:
     """Median processor seconds of a step, and of getting a batch, in this process."""
     moments: list[float] = []
-    batches: list[float] = []
-    after, ended, begun = scheme.after_step, scheme.on_train_batch_end, scheme.on_train_batch_start
+    after = scheme.after_step
 
     def marked(step: int, batch: Any) -> dict[str, float]:
         moments.append(time.process_time())
         return after(step, batch)
 
-    def end(*arguments: Any) -> None:
-        ended(*arguments)
-        batches.append(time.process_time())
-
-    def begin(*arguments: Any) -> None:
-        if batches:
-            batches[-1] = time.process_time() - batches[-1]
-        begun(*arguments)
-
-    scheme.after_step, scheme.on_train_batch_end, scheme.on_train_batch_start = marked, end, begin  # type: ignore[method-assign]
-    scheme.validate = dict  # type: ignore[method-assign]
+    scheme.after_step, scheme.validate = marked, dict  # type: ignore[method-assign]
     every = 10**9
     scheme.loop = replace(
-        scheme.loop, max_steps=steps + 1, save_every=every, validate_every=every, log_every=every, threads=1,
+        scheme.loop, max_steps=steps + 1, save_every=every, validate_every=every, log_every=1, threads=1,
         accelerator="cpu", max_minutes=None, workers=workers,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         fit(scheme, Path(folder))
-    return statistics.median(np.diff(moments)), statistics.median(batches[:-1])  # after the last comes no batch
+        waiting = list(read_curve(folder, clock=True)["waiting"].values())
+    step = statistics.median(np.diff(moments))
+    return step, step * statistics.median(waiting[1:])
 
 
 def _recipe(family: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from parlante.models.codetalker.autoencoder import MotionAutoencoderConfig
 from parlante.models.mesh_network import MeshNetwork
 from parlante.models.registry import build
 from parlante.training import find_stage
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
 from parlante.training.schemes.codetalker import CodeTalkerScheme
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme

@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +19,8 @@ from torch import Tensor, nn
 from parlante.cli.train import run as train
 from parlante.core import InputError
 from parlante.training.engine.logs import read_curve
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.scheme import Scheme
 
 
@@ -40,6 +43,23 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(family: str, bench: Bench)
     curve = read_curve(whole)
     assert list(curve["loss"]) == [1, 2, 3, 4, 5, 6] and read_curve(bench.root / "cut") == curve
     assert len(list((bench.root / "cut").glob("log-*"))) == 2
+
+
+def test_an_interruption_waits_for_the_step(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a step: the step is finished and saved, and the run goes on to the same bits."""
+
+    class Interrupted(Toy):
+        def losses(self, batch: Tensor) -> dict[str, Tensor]:
+            if self.steps_done == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().losses(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Interrupted(LOOP), tmp_path / "cut")
+    assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["scheme"]["steps"] == 3
+    fit(Toy(LOOP), tmp_path / "cut")
+    fit(Toy(LOOP), tmp_path / "whole")
+    assert same(tmp_path / "cut", tmp_path / "whole")
 
 
 # -- honesty
@@ -122,8 +142,13 @@ def test_workers_make_the_same_batches(tmp_path: Path) -> None:
 
 def test_a_schedule_warms_up_and_stays_or_falls() -> None:
     falling, staying = (Toy(replace(LOOP, warmup=4, max_steps=100, schedule=s)) for s in ("cosine", "constant"))
-    assert [staying.rate(step) for step in (0, 1, 3, 50, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
-    assert falling.rate(3) > falling.rate(50) > falling.rate(99) > 0.02
+
+    def rate(scheme: Toy, step: int) -> float:
+        scheme.steps_done = step
+        return scheme.rate()
+
+    assert [rate(staying, step) for step in (0, 1, 3, 50, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    assert rate(falling, 3) > rate(falling, 50) > rate(falling, 99) > 0.02
 
 
 @pytest.mark.parametrize("family", ["faceformer", "ptalker", "facediffuser", "codetalker"])
@@ -196,10 +221,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     """Writing fails half-way; the error says so, the checkpoint before is whole, and the run can go on."""
 
     class Growing(Toy):
-        def on_save_checkpoint(self, checkpoint: dict) -> None:
-            super().on_save_checkpoint(checkpoint)
-            if self.steps_done >= full:
-                checkpoint["scheme"]["ballast"] = torch.zeros(1 << 20)
+        def state_dict(self, *arguments: Any, **options: Any) -> Any:
+            ballast = {"ballast": torch.zeros(1 << 20)} if self.steps_done >= full else {}
+            return super().state_dict(*arguments, **options) | ballast
+
+        def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> Any:
+            return super().load_state_dict({k: v for k, v in state.items() if k != "ballast"})
 
     full, limits = 4, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))

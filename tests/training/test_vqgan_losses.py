@@ -1,6 +1,7 @@
 """What the autoencoders' training does beside falling: adversary, average, codes, perceptual terms, scanned corpora."""
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from parlante.core import InputError
 from parlante.data.datasets.textalk4d_prepare import Options, prepare
 from parlante.losses.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.engine.loop import Loop
 from parlante.training.engine.recipe import LoopConfig, read_recipe
 from parlante.training.engine.schema import section
 from parlante.training.engine.scheme import Ema
@@ -40,28 +42,21 @@ class Noise:
 def scheme(loop: LoopConfig | None = None, **changes) -> VQGANScheme:
     torch.manual_seed(0)
     loss = VQGANLossConfig(**{"skip_share": 0.0, "start_codes": False, "revive_every": 0, **changes})
-    made = VQGANScheme(
-        VQAutoEncoder(TINY), loop or LoopConfig(max_steps=10, warmup=0, clip=0), loss, Material(Noise()), "motion"
-    )
+    loop = loop or LoopConfig(max_steps=10, warmup=0, clip=0, log_every=1, accelerator="cpu")
+    made = VQGANScheme(VQAutoEncoder(TINY), loop, loss, Material(Noise()), "motion")
     made.ema = Ema(made.network, 0.9)
     return made
 
 
 def take_steps(made: VQGANScheme, count: int) -> list[dict[str, float]]:
-    """The loop without Lightning: what `training_step` does, with its logs."""
-    made.trainer = SimpleNamespace(global_rank=0, should_stop=False, logger=None)  # type: ignore[assignment]
-    made._optimizers = made.configure_optimizers()
-    made._optimizers = made._optimizers if isinstance(made._optimizers, list) else [made._optimizers]
-    made.optimizers = lambda: made._optimizers  # type: ignore[method-assign, assignment]
-    made.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign, assignment]
+    """Steps of the loop, with their logs."""
     rows: list[dict[str, float]] = []
+    average = made.ema
+    loop = Loop(made, Path())
+    made.ema = average
+    loop._note = rows.append  # type: ignore[method-assign, assignment]
     for _ in range(count):
-        batch = made.batch(made.steps_done)
-        values = made.losses(batch)
-        made.optimise(made.optimizers()[0], values["loss"], list(made.network.parameters()))
-        rows.append({k: float(v.detach()) for k, v in values.items()} | made.after_step(made.steps_done, batch))
-        made.ema.update(made.network)
-        made.steps_done += 1
+        loop.step([made.batch(made.steps_done)])
     return rows
 
 

@@ -111,7 +111,7 @@ class LogFile:
                 f"cannot write {self.path}: {error.strerror or error}; choose another run folder"
             ) from error
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._loggers = [logging.getLogger(name) for name in ("parlante", "lightning.pytorch")]
+        self._loggers = [logging.getLogger(name) for name in ("parlante", "lightning.fabric")]
         self._level = self._loggers[0].level
         self._loggers[0].setLevel(logging.INFO)
         for each in self._loggers:

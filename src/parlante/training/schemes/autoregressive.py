@@ -16,8 +16,8 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
 from parlante.core.plugins import resolve
 from parlante.models.registry import FamilySpec, build
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import one_clip
 from parlante.training.engine.stage import Recipe, Stage

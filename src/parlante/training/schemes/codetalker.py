@@ -15,8 +15,8 @@ from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder
 from parlante.models.codetalker.model import CodeTalker, talker_loss
 from parlante.models.registry import FamilySpec, build
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
+from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import all_together, same_everywhere
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.motion_store import MotionDataConfig, MotionStore

@@ -18,8 +18,8 @@ from parlante import losses
 from parlante.core import InputError
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.latents import LatentDataConfig, LatentStore, prepare

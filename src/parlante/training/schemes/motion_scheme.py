@@ -222,10 +222,7 @@ class MotionScheme(Scheme):
 
     def share(self) -> float:
         """Share of the past that is the model's own, at this step."""
-        done = self.steps_done / self.loop.max_steps
-        if self.loop.max_minutes:
-            done = max(done, self.seconds_done / (60 * self.loop.max_minutes))
-        return self.own.own_past * min(1.0, done / max(self.own.ramp, 1e-6))
+        return self.own.own_past * min(1.0, self.progress / max(self.own.ramp, 1e-6))
 
     def blurred(self, past: Tensor) -> Tensor:
         """The past (B, T, R) with noise, of another strength in each item."""

@@ -30,9 +30,9 @@ from parlante.audio.encoders.phonetic import (
 )
 from parlante.audio.logmel import running_normalise
 from parlante.core import InputError
+from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import one_at_a_time
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import Scheme
 from parlante.training.engine.stage import Recipe, Stage
@@ -286,12 +286,12 @@ class PhoneticScheme(Scheme):
         self.network, self.data, self.own = encoder, data, own
         self.corpus, self.valid = corpus, valid
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW; biases and norms do not decay."""
         decay = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": self.own.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.loop.lr, betas=(0.9, 0.98))
+        return [torch.optim.AdamW(groups, lr=self.loop.lr, betas=(0.9, 0.98))]
 
     def batch(self, step: int) -> Batch:
         """The examples of a step."""

@@ -20,8 +20,8 @@ from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.encoded import EncodedClip, EncodedCorpus

@@ -7,7 +7,7 @@ small recipes half the samples skip the quantiser, so that the generator serves 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from parlante.geometry.uv import MotionStats
 from parlante.losses.perceptual import perceptual
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.run import fit
 from parlante.training.engine.samples import map_sheet
 from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import Scheme
@@ -127,12 +127,12 @@ class VQGANScheme(Scheme):
             self.critic = PatchDiscriminator(model.config.channels, loss.discriminator_width, loss.discriminator_layers)
         self.distance = perceptual(loss.perceptual, loss.perceptual_file)
 
-    def configure_optimizers(self) -> Any:
+    def optimizers(self) -> list[torch.optim.Optimizer]:
         """One for the autoencoder, one for the discriminator if there is one."""
-        own = super().configure_optimizers()
+        own = super().optimizers()
         if self.critic is None:
             return own
-        return [own, torch.optim.Adam(self.critic.parameters(), self.loop.lr, (0.9, 0.99))]
+        return [*own, torch.optim.Adam(self.critic.parameters(), self.loop.lr, (0.9, 0.99))]
 
     def batch(self, step: int) -> Tensor:
         """(B, 3, H, H) maps."""
@@ -183,16 +183,16 @@ class VQGANScheme(Scheme):
             answer |= {"adversarial": adversarial, "adaptive": share}
         return answer | {"loss": total}
 
+    def rival_losses(self, batch: Tensor) -> dict[str, Tensor]:
+        """The discriminator's turn, once it has joined."""
+        if not self._fighting:
+            return {}
+        return {"discriminator": losses.hinge_discriminator(self._score(batch), self._score(self._output))}
+
     def after_step(self, step: int, batch: Tensor) -> dict[str, float]:
-        """Discriminator's turn; code use and revival."""
-        logged: dict[str, float] = {}
-        if self._fighting:
-            assert self.critic is not None
-            loss = losses.hinge_discriminator(self._score(batch), self._score(self._output))
-            self.optimise(self.optimizers()[1], loss, list(self.critic.parameters()))  # type: ignore[index]
-            logged["discriminator"] = loss.item()
+        """Code use and revival."""
         dead = self.health.see(self._indices)
-        logged["alive"] = 1 - dead.float().mean().item()
+        logged = {"alive": 1 - dead.float().mean().item()}
         every = self.loss.revive_every
         if every and step % every == every - 1 and dead.any() and step < 0.8 * self.loop.max_steps:
             numbers = dead.nonzero()[:, 0]
