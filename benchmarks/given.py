@@ -22,7 +22,7 @@ from parlante.core import Style
 from parlante.data.datasets.synthtalk import SynthTalk
 from parlante.evaluation.synthetic import MOVING, Bench
 from parlante.geometry.uv import apply_ratio, offsets_from_maps
-from parlante.models.textalker.completion import latents_given
+from parlante.models.textalker.completion import complete_latents
 from parlante.models.textalker.model import LatentWindow, TexTalker
 
 EVERY = 4
@@ -114,14 +114,14 @@ def main() -> None:
                 for steps in STEPS:
                     start = time.process_time()
                     made = halves(
-                        latents_given(
+                        complete_latents(
                             talker, "motion", clip.latents["motion"], style, features, steps=steps, generator=seed()
                         )
                     )
                     seconds[f"{steps} steps"] += (time.process_time() - start) / 2
                     skin[f"motion {heard}, {steps} steps"].append(clip.skin(clip.decoded(made[1])))
                     made = halves(
-                        latents_given(
+                        complete_latents(
                             talker, "wrinkle", clip.latents["wrinkle"], style, features, steps=steps, generator=seed()
                         )
                     )

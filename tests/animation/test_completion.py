@@ -25,7 +25,7 @@ from parlante.geometry.uv.ratio import ratio_from_bytes
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.models.head_talker import HeadTalker
-from parlante.models.textalker.completion import latents_given
+from parlante.models.textalker.completion import complete_latents
 
 NAME = "abena"
 
@@ -87,7 +87,9 @@ def test_what_is_given_is_kept(model: HeadTalker) -> None:
     animation = mouthing(200)
     known = encode_motion(model, animation.vertices - animation.neutral)
     style, talker = model.style(NAME), model.generator.network
-    windows = list(latents_given(talker, "motion", known, style, steps=2, generator=torch.Generator().manual_seed(0)))
+    windows = list(
+        complete_latents(talker, "motion", known, style, steps=2, generator=torch.Generator().manual_seed(0))
+    )
     assert [w.start for w in windows] == [0, 84, 168]
     made = torch.cat([w.motion[0] for w in windows])
     pivot = torch.from_numpy(style.motion)
@@ -95,9 +97,9 @@ def test_what_is_given_is_kept(model: HeadTalker) -> None:
     said = basis.decode(basis.encode((known - pivot).flatten(1))).unflatten(1, pivot.shape) + pivot
     torch.testing.assert_close(made, said, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="lips"):
-        next(latents_given(talker, "lips", known, style))
+        next(complete_latents(talker, "lips", known, style))
     with pytest.raises(ValueError, match="latents must be"):
-        next(latents_given(talker, "motion", known[:, :4], style))
+        next(complete_latents(talker, "motion", known[:, :4], style))
 
 
 def test_command(model: HeadTalker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

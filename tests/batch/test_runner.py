@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from parlante.batch.runner import Job, Outcome, perform, run_jobs
+from parlante.batch.runner import Job, JobResult, run_job, run_jobs
 from parlante.core.errors import InputError, MissingExtra
 
 
@@ -39,9 +39,9 @@ def whole(folder: Path, count: int) -> None:
 
 
 def test_an_error_is_an_outcome_of_one_line() -> None:
-    assert perform(Job("a", "bulk_work:refuse", {"what": "input"})).error == "cannot use this file; give another"
-    assert perform(Job("a", "bulk_work:refuse", {"what": "other"})).error == "RuntimeError: first line"
-    assert "no_such" in perform(Job("a", "bulk_work:no_such")).error
+    assert run_job(Job("a", "bulk_work:refuse", {"what": "input"})).error == "cannot use this file; give another"
+    assert run_job(Job("a", "bulk_work:refuse", {"what": "other"})).error == "RuntimeError: first line"
+    assert "no_such" in run_job(Job("a", "bulk_work:no_such")).error
     assert list(run_jobs([], workers=2)) == []
 
 
@@ -107,7 +107,7 @@ def test_two_ray_nodes_and_a_worker_killed_half_way(tmp_path: Path, monkeypatch:
                 time.sleep(0.02)
 
         threading.Thread(target=kill_one, daemon=True).start()
-        made: list[Outcome] = list(run_jobs(jobs(folder, 8, seconds=0.7), workers=2, address=cluster.address))
+        made: list[JobResult] = list(run_jobs(jobs(folder, 8, seconds=0.7), workers=2, address=cluster.address))
         assert killed, "a worker was killed while it wrote"
         assert sorted(outcome.name for outcome in made) == [f"{n}" for n in range(8)]
         assert not any(outcome.error for outcome in made)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from stand_in import spoken
 
 from parlante.batch.jobs import animate_jobs, claim, find_recordings, output_suffix, sweep
-from parlante.batch.runner import Job, perform
+from parlante.batch.runner import Job, run_job
 from parlante.cli import main
 from parlante.data.open import open_corpus
 from parlante.data.store.packed_corpus import Prepared
@@ -41,7 +41,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     from parlante.batch import runner as module
 
     def one_by_one(jobs: list[Job], *_: object):  # type: ignore[no-untyped-def]
-        return (perform(job) for job in jobs)
+        return (run_job(job) for job in jobs)
 
     monkeypatch.setattr(module, "run_jobs", one_by_one)
     monkeypatch.setattr(bulk_jobs, "_talker", lambda model, device: Talker(StandIn()))

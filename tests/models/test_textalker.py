@@ -220,7 +220,7 @@ def test_features_per_frame_need_no_alignment():
     with pytest.raises(ValueError, match="one feature per frame, got 31 for 30"):
         joined(talker, torch.randn(1, 31, 5), 30)
     with pytest.raises(InputError, match="no speech network"):
-        talker.hear(torch.zeros(1, 16000), 30)
+        talker.encode_audio(torch.zeros(1, 16000), 30)
 
 
 @pytest.mark.parametrize("kind", [0, 1])

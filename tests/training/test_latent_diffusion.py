@@ -8,7 +8,7 @@ from tiny import arguments
 from parlante.cli import train
 from parlante.core import InputError
 from parlante.geometry.uv import MotionStats
-from parlante.models.textalker.completion import latents_given
+from parlante.models.textalker.completion import complete_latents
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion
 from parlante.models.textalker.model import TexTalker
@@ -98,7 +98,9 @@ def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch
     monkeypatch.setattr(
         talker.diffusion, "estimate", lambda x, *rest, **more: seen.append(x) or plain(x, *rest, **more)
     )
-    windows = list(latents_given(talker, "wrinkle", known, style, steps=2, generator=torch.Generator().manual_seed(0)))
+    windows = list(
+        complete_latents(talker, "wrinkle", known, style, steps=2, generator=torch.Generator().manual_seed(0))
+    )
     pivot, basis = torch.from_numpy(style.wrinkle), talker.wrinkle_basis
     said = basis.decode(basis.encode((known - pivot).flatten(1))).unflatten(1, pivot.shape) + pivot
     torch.testing.assert_close(torch.cat([w.wrinkle[0] for w in windows]), said, atol=1e-4, rtol=1e-3)

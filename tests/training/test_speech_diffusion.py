@@ -83,7 +83,7 @@ def test_trains_exports_and_generates(ingredients, changes, told, tmp_path):
     assert train.run(arguments("diffusion_paper", tmp_path / "runs", *ingredients, *changes)) == 0
     talker = TexTalker.from_pretrained(tmp_path / STAGE / "export")
     assert talker.config.denoiser.style_dim == told
-    features = talker.hear(0.1 * torch.randn(1, 16000), 20)
+    features = talker.encode_audio(0.1 * torch.randn(1, 16000), 20)
     windows = list(talker.latents(features, talker.style("bob"), 20))
     assert sum(w.motion.shape[1] for w in windows) == 20
     motion, wrinkle = (torch.cat([getattr(w, kind) for w in windows], 1) for kind in ("motion", "wrinkle"))

@@ -21,7 +21,7 @@ from parlante.geometry.uv.table import bake_table
 from parlante.models.head_talker import HeadTalker
 from parlante.models.registry import load_model
 from parlante.models.talker import unknown_name
-from parlante.models.textalker.completion import STEPS, latents_given
+from parlante.models.textalker.completion import STEPS, complete_latents
 from parlante.models.textalker.head_generator import DECODE_FRAMES, TexTalkerGenerator, stored_maps
 from parlante.models.textalker.model import LatentWindow, TexTalker
 
@@ -140,7 +140,7 @@ def _completed(
         needed = int(np.ceil(seconds * _network(model).config.feature_rate)) + 1
         features = torch.nn.functional.pad(features, (0, 0, 0, max(0, needed - features.shape[1])))
     generator = torch.Generator().manual_seed(seed)
-    made = list(latents_given(_network(model), kind, known, chosen, features, steps=steps, generator=generator))
+    made = list(complete_latents(_network(model), kind, known, chosen, features, steps=steps, generator=generator))
     both = (torch.cat([getattr(window, name)[0] for window in made]) for name in ("motion", "wrinkle"))
     return LatentWindow(0, *(_stretched(latents, frames) for latents in both))
 

@@ -34,7 +34,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What became of a job."""
 
     name: str
@@ -43,7 +43,7 @@ class Outcome:
     """Empty: done."""
 
 
-def perform(job: Job) -> Outcome:
+def run_job(job: Job) -> JobResult:
     """Do a job here; any error becomes its outcome."""
     started = time.perf_counter()
     error = ""
@@ -54,12 +54,12 @@ def perform(job: Job) -> Outcome:
         error = str(problem)
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}".splitlines()[0]
-    return Outcome(job.name, time.perf_counter() - started, error)
+    return JobResult(job.name, time.perf_counter() - started, error)
 
 
 def run_jobs(
     jobs: Sequence[Job], workers: int = 1, address: str | None = None, tries: int = TRIES
-) -> Iterator[Outcome]:
+) -> Iterator[JobResult]:
     """One outcome per job, as they come in.
 
     workers: processes at a time. address: none: processes of this machine; otherwise a Ray cluster (`auto`,
@@ -119,12 +119,12 @@ def _serve(pipe: Any, threads: int) -> None:
     torch.set_num_threads(threads)
     try:
         while True:
-            pipe.send(perform(pipe.recv()))
+            pipe.send(run_job(pipe.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
 
 
-def _on_processes(jobs: Sequence[Job], count: int, tries: int) -> Iterator[Outcome]:
+def _on_processes(jobs: Sequence[Job], count: int, tries: int) -> Iterator[JobResult]:
     from multiprocessing.connection import wait
 
     waiting = deque((job, 1) for job in jobs)
@@ -152,7 +152,7 @@ def _on_processes(jobs: Sequence[Job], count: int, tries: int) -> Iterator[Outco
                     if attempts[lost.name] < tries:
                         waiting.append((lost, attempts[lost.name] + 1))
                         continue
-                    outcome = Outcome(lost.name, 0.0, _lost(tries))
+                    outcome = JobResult(lost.name, 0.0, _lost(tries))
                 else:
                     worker.job = None
                 yield outcome
@@ -173,7 +173,7 @@ def _lost(tries: int) -> str:
 # -- Ray
 
 
-def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterator[Outcome]:
+def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterator[JobResult]:
     try:
         import ray
         import ray.data
@@ -201,7 +201,7 @@ def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterat
             ray_remote_args_fn=lambda: {"max_retries": tries - 1},
         )
         for row in made.iter_rows():
-            outcome = Outcome(**json.loads(row["outcome"]))
+            outcome = JobResult(**json.loads(row["outcome"]))
             lost.discard(outcome.name)
             yield outcome
     finally:
@@ -209,8 +209,8 @@ def _on_ray(jobs: Sequence[Job], count: int, address: str, tries: int) -> Iterat
         if ours:
             ray.shutdown()
     for name in sorted(lost):
-        yield Outcome(name, 0.0, _lost(tries))
+        yield JobResult(name, 0.0, _lost(tries))
 
 
 def _on_node(row: dict[str, Any]) -> dict[str, str]:
-    return {"outcome": json.dumps(asdict(perform(Job(**json.loads(row["job"])))))}
+    return {"outcome": json.dumps(asdict(run_job(Job(**json.loads(row["job"])))))}

@@ -32,7 +32,7 @@ class Live:
         self.sender = LiveLinkSender(self.receiver, info)
         return self.sender
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """One clause for the summary."""
         pace = self.sender.pace
         late = f", {pace.late} of them late, {pace.worst:.1f} s at most" if pace.late else ""

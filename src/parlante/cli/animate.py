@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
                 info = talker.write(speech, outputs, cast, picture=picture, progress=progress, live=sender)
     if not options.quiet:
         seconds = time.perf_counter() - started
-        names = ", ".join([*map(str, outputs), *([sender.told()] if sender else [])])
+        names = ", ".join([*map(str, outputs), *([sender.summary()] if sender else [])])
         print(
             f"{info.duration:.1f} s of speech, {info.num_frames} frames of {info.provenance['identity']} "
             f"in {seconds:.1f} s: {names}",

@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
                 sink.write(block)
             bar.update(len(block))
     if sender and not options.quiet:
-        print(sender.told(), file=sys.stderr)
+        print(sender.summary(), file=sys.stderr)
     return 0
 
 

@@ -369,8 +369,7 @@ class MeshNetwork(nn.Module):
         if family.solver_steps:
             own = self._sampling(neutral, len(speech), steps, generator)
             return family.generate(features, codes, lengths=frames, **own), frames
-        exact = {"refresh": 0.0} if reference and self.config.model == "codetalker" else {}
-        return family.generate(features, codes, lengths=frames, **exact), frames
+        return family.generate(features, codes, lengths=frames), frames
 
     def _sampling(
         self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None

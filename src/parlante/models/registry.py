@@ -62,7 +62,7 @@ _OURS = (
     ),
     FamilySpec(
         name="textalker-released",
-        network="parlante.models.textalker.import_:ReleasedTexTalker",
+        network="parlante.models.textalker.import_:ConvertedTexTalker",
         config="",
         title="TexTalker as its authors released it",
         on_coordinates=False,

@@ -23,7 +23,7 @@ from parlante.export.npz import load
 from parlante.geometry.uv.motion_map import REFERENCE_STATS
 from parlante.geometry.uv.reference import read_offsets
 from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.import_ import ReleasedTexTalker
+from parlante.models.textalker.import_ import ConvertedTexTalker
 from parlante.models.textalker.speech_diffusion import speech_config
 from parlante.models.textalker.vqgan import VQGANConfig
 
@@ -35,15 +35,15 @@ SIZES = DenoiserConfig(motion_dim=256, wrinkle_dim=256, width=16, heads=4, layer
 
 
 @pytest.fixture(scope="module")
-def talker() -> ReleasedTexTalker:
+def talker() -> ConvertedTexTalker:
     torch.manual_seed(0)
-    made = ReleasedTexTalker(SIZES, speech_config(network(large=False)), MAPS, MAPS).eval().requires_grad_(False)
+    made = ConvertedTexTalker(SIZES, speech_config(network(large=False)), MAPS, MAPS).eval().requires_grad_(False)
     for coder in (made.motion, made.wrinkle):
         torch.nn.init.normal_(coder.quantize.embedding.weight)
     return made
 
 
-def publish(talker: ReleasedTexTalker, folder: Path) -> list[Path]:
+def publish(talker: ConvertedTexTalker, folder: Path) -> list[Path]:
     """As released: `params` of the diffusion model count, `params_ema` of the autoencoders, old weight-norm names."""
     folder.mkdir(exist_ok=True)
     top = to_old(talker.diffusion.state_dict())
@@ -90,22 +90,22 @@ def convert(files: list[Path], out: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def folder(talker: ReleasedTexTalker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(talker: ConvertedTexTalker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("textalker")
     first, motion, texture = publish(talker, root / "files")
     assert convert([texture, first, motion], root / "made") == 0  # told apart by content and name
     return root / "made"
 
 
-def test_the_converted_model_is_the_published_one(talker: ReleasedTexTalker, folder: Path) -> None:
-    made = ReleasedTexTalker.from_pretrained(folder)
+def test_the_converted_model_is_the_published_one(talker: ConvertedTexTalker, folder: Path) -> None:
+    made = ConvertedTexTalker.from_pretrained(folder)
     assert made.diffusion.config == SIZES and made.motion.config == made.wrinkle.config == MAPS
     assert made.stats == REFERENCE_STATS
     wanted, found = talker.state_dict(), made.state_dict()
     assert wanted.keys() == found.keys() and all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
-def test_a_person_says_what_the_published_steps_say(talker: ReleasedTexTalker, folder: Path, tmp_path: Path) -> None:
+def test_a_person_says_what_the_published_steps_say(talker: ConvertedTexTalker, folder: Path, tmp_path: Path) -> None:
     """All steps, as the authors' script: latents, pivots, nearest codes, maps; vertices read at the drawn grid."""
     someone = person(tmp_path / "ann")
     made = animate(SPEECH, model=folder, identity=str(someone), seed=3, steps=10)
@@ -165,7 +165,7 @@ def test_commands_write_everything(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_used_is_said(
-    talker: ReleasedTexTalker, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    talker: ConvertedTexTalker, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = publish(talker, tmp_path / "files")
     (tmp_path / "stats.json").write_text(json.dumps({"gmin_0": 1}))

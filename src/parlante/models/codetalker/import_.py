@@ -10,7 +10,7 @@ from parlante.core import InputError
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
 from parlante.models.importing.keys import Shapes, Sizes, Tensors, decoder_sizes
-from parlante.models.importing.motion_import import MotionImporter, kind_of, not_released
+from parlante.models.importing.motion_import import MotionImporter, kind_of, no_published_file
 
 STAGE_1, STAGE_2 = "codetalker, stage 1", "codetalker, stage 2"
 
@@ -59,7 +59,7 @@ def read_stages(files: Sequence[Path | str], source: str) -> tuple[dict[str, Ten
         tensors = read_tensors(path)
         kind = kind_of(tensors)
         if kind not in (STAGE_1, STAGE_2):
-            raise not_released("codetalker", tensors, str(path), ["neither stage 1 nor stage 2"])
+            raise no_published_file("codetalker", tensors, str(path), ["neither stage 1 nor stage 2"])
         if kind in stages:
             raise InputError(f"{source}: both files are {kind}; give one of each stage")
         stages[kind] = tensors

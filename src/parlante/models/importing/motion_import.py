@@ -172,7 +172,7 @@ class MotionImporter:
     ) -> None:
         if period is None:
             if "period" not in settings:
-                raise not_released(self.family, parts.all, source, ["missing (1): PPE.pe"])
+                raise no_published_file(self.family, parts.all, source, ["missing (1): PPE.pe"])
             return
         if settings.get("period", period) != period:
             raise InputError(f"{source} has a period of {period}, got --set period={settings['period']}; leave it out")
@@ -219,11 +219,11 @@ class MotionImporter:
             )
         except (TypeError, ValueError) as error:  # InputError is a ValueError
             problems = [*_family_differences(self.family, sizes, parts.own), str(error)]
-            raise not_released(self.family, parts.all, source, problems) from error
+            raise no_published_file(self.family, parts.all, source, problems) from error
         try:
             return MeshNetwork.from_tensors(config, parts.merged(), source="", templates=templates)
         except InputError as error:
-            raise not_released(self.family, parts.all, source, [str(error).strip(" :")]) from error
+            raise no_published_file(self.family, parts.all, source, [str(error).strip(" :")]) from error
 
 
 @dataclass(frozen=True)
@@ -331,7 +331,7 @@ def kind_of(tensors: Iterable[str]) -> str | None:
     return None
 
 
-def not_released(model: str, tensors: Iterable[str], source: str, problems: list[str]) -> InputError:
+def no_published_file(model: str, tensors: Iterable[str], source: str, problems: list[str]) -> InputError:
     """The error for a file that is not what its family's authors release."""
     kind = kind_of(tensors)
     hint = "" if kind is None or kind.startswith(model) else f" (it looks like {kind.split(', rig')[0]})"

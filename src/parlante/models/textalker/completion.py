@@ -24,7 +24,7 @@ KINDS = ("motion", "wrinkle")
 
 
 @torch.inference_mode()
-def latents_given(
+def complete_latents(
     talker: TexTalker,
     kind: str,
     known: Tensor,

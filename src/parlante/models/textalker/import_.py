@@ -30,7 +30,7 @@ MODEL = "textalker-released"
 _MASK = "denoising_net.alignment_mask"
 
 
-class ReleasedTexTalker(nn.Module):
+class ConvertedTexTalker(nn.Module):
     """Sound -> latent offsets (`diffusion`), latents -> maps (`motion`, `wrinkle`); all as published."""
 
     def __init__(
@@ -83,7 +83,7 @@ class ReleasedTexTalker(nn.Module):
         return save_checkpoint(folder, MODEL, config, self.state_dict(), half=half)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> "ReleasedTexTalker":
+    def from_pretrained(cls, folder: Path | str) -> "ConvertedTexTalker":
         """Read a checkpoint folder, in evaluation mode. Raises InputError if it is none or parts do not fit."""
         config, tensors = load_checkpoint(folder, MODEL)
         try:
@@ -98,7 +98,7 @@ class ReleasedTexTalker(nn.Module):
             raise InputError(f"{folder}: config.json cannot be used: {error}; convert it again") from error
         return model.filled(tensors, str(folder))
 
-    def filled(self, tensors: Mapping[str, Tensor], source: str) -> "ReleasedTexTalker":
+    def filled(self, tensors: Mapping[str, Tensor], source: str) -> "ConvertedTexTalker":
         """With these weights, in evaluation mode. Raises InputError listing missing and unexpected names."""
         if problems := differences(tensors, self.state_dict()):
             raise InputError(f"{source} is no TexTalker as published: {'; '.join(problems)}")
@@ -108,7 +108,7 @@ class ReleasedTexTalker(nn.Module):
 
 def import_textalker(
     files: Sequence[Path | str], *, stats: MotionStats = REFERENCE_STATS, settings: Mapping[str, Any] | None = None
-) -> ReleasedTexTalker:
+) -> ConvertedTexTalker:
     """The model in published files: diffusion model, motion autoencoder, texture autoencoder.
 
     The diffusion model is told by its tensors; the autoencoders look alike and are told by `motion` and `tex` in their
@@ -140,7 +140,7 @@ def import_textalker(
             raise ValueError(f"no setting {', '.join(settings)}; there are heads, speech.heads and norm_groups")
         motion = infer_vqgan(coders[0][1], groups, denoiser.motion_dim)
         wrinkle = infer_vqgan(coders[1][1], groups, denoiser.wrinkle_dim)
-        model = ReleasedTexTalker(denoiser, speech_config(network), motion, wrinkle, stats)
+        model = ConvertedTexTalker(denoiser, speech_config(network), motion, wrinkle, stats)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{source} is no TexTalker as published: {error}") from error
     own = model.state_dict()
@@ -220,7 +220,7 @@ def read_stats(path: Path | str) -> MotionStats:
         ) from error
 
 
-def _import(files: Sequence[Path | str], options: ImportOptions) -> ReleasedTexTalker:
+def _import(files: Sequence[Path | str], options: ImportOptions) -> ConvertedTexTalker:
     """The `Importer` of this family."""
     options.allow("textalker", "stats", "settings")
     own = {} if options.stats is None else {"stats": read_stats(options.stats)}

@@ -194,7 +194,7 @@ class TexTalker(nn.Module):
         return made[0], made[1]
 
     @torch.inference_mode()
-    def hear(self, audio: Tensor, num_frames: int) -> Tensor:
+    def encode_audio(self, audio: Tensor, num_frames: int) -> Tensor:
         """audio (B, N) mono at 16 kHz -> features (B, num_frames, D) for `latents`, by the model's own speech network.
 
         Raises InputError if it has none.
@@ -204,7 +204,7 @@ class TexTalker(nn.Module):
         if not isinstance(self.diffusion, SpeechLatentDiffusion):
             raise InputError("this TexTalker has no speech network; give it the features it was trained on")
         missing = math.ceil(num_frames * SAMPLE_RATE / self.config.fps) - audio.shape[1]
-        return self.diffusion.hear(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
+        return self.diffusion.encode_audio(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
 
     @torch.inference_mode()
     def latents(

@@ -26,7 +26,7 @@ from parlante.models.base_talker import BaseTalker
 from parlante.models.checkpoint import digest
 from parlante.models.mesh_talker import LONG_S, SHORTEST, WINDOW_S, at_least
 from parlante.models.talker import Abilities, Audio, unknown_name
-from parlante.models.textalker.import_ import MODEL, ReleasedTexTalker
+from parlante.models.textalker.import_ import MODEL, ConvertedTexTalker
 from parlante.models.textalker.pivot_files import read_pivots
 
 STEPS = 20
@@ -37,15 +37,15 @@ DECODE_FRAMES = 4
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> "ScannedTalker":
     """From a folder that `parlante convert textalker` wrote. Raises InputError if it cannot be used."""
-    return ScannedTalker(ReleasedTexTalker.from_pretrained(folder).to(device), digest(folder))
+    return ScannedTalker(ConvertedTexTalker.from_pretrained(folder).to(device), digest(folder))
 
 
 class ScannedTalker(BaseTalker):
-    """A `ReleasedTexTalker` and scanned people."""
+    """A `ConvertedTexTalker` and scanned people."""
 
     topology = None
 
-    def __init__(self, network: ReleasedTexTalker, checkpoint: str = "") -> None:
+    def __init__(self, network: ConvertedTexTalker, checkpoint: str = "") -> None:
         self.network, self.name, self.fps = network, MODEL, network.diffusion.fps
         size = network.wrinkle.config.img_size
         self.abilities = Abilities(

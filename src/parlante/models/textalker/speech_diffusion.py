@@ -56,7 +56,7 @@ class SpeechLatentDiffusion(LatentDiffusion):
         """Audio samples of one window of L frames."""
         return round(self.config.frames * SAMPLE_RATE / self.fps)
 
-    def hear(self, audio: Tensor, frames: int, *, window_s: float | None = None) -> Tensor:
+    def encode_audio(self, audio: Tensor, frames: int, *, window_s: float | None = None) -> Tensor:
         """audio (B, N) mono at 16 kHz -> one feature per frame, (B, frames, 768), before `audio_feature_map`.
 
         window_s: seconds that the transformer sees at once; none: the whole recording.
@@ -66,7 +66,7 @@ class SpeechLatentDiffusion(LatentDiffusion):
 
     def features(self, audio: Tensor, frames: int, *, window_s: float | None = None) -> Tensor:
         """audio (B, N) -> mapped features (B, frames, D)."""
-        return self.audio_feature_map(self.hear(audio, frames, window_s=window_s))
+        return self.audio_feature_map(self.encode_audio(audio, frames, window_s=window_s))
 
     @torch.no_grad()
     def generate(
