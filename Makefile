@@ -48,7 +48,7 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(FLAGS)
 
 quality: $(VENV)/.dev
-	$(BIN)/parlante evaluate --report docs/models/quality.md $(FLAGS)
+	$(BIN)/parlante evaluate textalker --quality docs/models/quality.md $(FLAGS)
 
 clean:
 	rm -rf out dist site .pytest_cache .mypy_cache .ruff_cache

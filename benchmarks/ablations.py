@@ -17,14 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from synthtalk_clips import Clips
+from synthtalk_clips import FaceMotion, SeenClips, TexTalkerData
 
-from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.cli import train
 from parlante.core import Clip
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.evaluation.synthetic import Bench, Made
 from parlante.geometry.uv import offsets_from_maps
 from parlante.models.textalker.model import TexTalker
 
@@ -59,13 +56,13 @@ class Trainings:
         return done[-1].parent
 
 
-def speak(talker: TexTalker, bench: Bench, take: Clip, heard: torch.Tensor) -> Made:
+def speak(talker: TexTalker, data: TexTalkerData, clip: Clip, features: torch.Tensor) -> FaceMotion:
     """What a model makes of a clip with its own settings."""
-    frames, generator = num_frames(len(take.audio)), torch.Generator().manual_seed(0)
-    windows = list(talker.generate(heard, talker.style(take.subject), frames, generator=generator))
+    frames, generator = num_frames(len(clip.audio)), torch.Generator().manual_seed(0)
+    windows = list(talker.generate(features, talker.style(clip.subject), frames, generator=generator))
     motion = torch.cat([w.motion[0] for w in windows])
     wrinkle = torch.cat([w.wrinkle[0] for w in windows if w.wrinkle is not None]).permute(0, 2, 3, 1)
-    return Made(offsets_from_maps(motion, bench.faces.table, bench.faces.stats).numpy(), wrinkle.numpy())
+    return FaceMotion(offsets_from_maps(motion, data.faces.table, data.faces.stats).numpy(), wrinkle.numpy())
 
 
 def main() -> None:
@@ -84,7 +81,7 @@ def main() -> None:
     trainings = Trainings(options.out, options.corpus)
     budget = (f"loop.max_steps={options.vq_updates}", f"loop.validate_every={options.vq_updates}")
     sides = ("model.img_size=128", "model.patch=8", *budget)
-    clips: Clips | None = None
+    clips: SeenClips | None = None
     rows = []
     print("| variant | lip error mm | range | skin dB | range |\n| --- | --- | --- | --- | --- |", flush=True)
     for name in options.only or list(VARIANTS):
@@ -115,21 +112,20 @@ def main() -> None:
                 talkers[part] = TexTalker.from_pretrained(folder)
             moving, skin = (talkers.get(kind, next(iter(talkers.values()))) for kind in ("motion", "wrinkle"))
             if clips is None:  # all variants share sizes, statistics and corpus
-                encoder = PhoneticEncoder.from_pretrained()
-                bench = Bench(SynthTalk(options.corpus), moving, encoder)
+                data = TexTalkerData(options.corpus, moving)
                 names = [subject for subject in moving.config.styles if not subject[-1].isdigit()]
-                clips = Clips(bench, tuple(names), options.clips)
-            bench = clips.bench
+                clips = SeenClips(data, tuple(names), options.clips)
+            data = clips.data
 
             def predict(
-                take: Clip,
-                heard: torch.Tensor,
+                clip: Clip,
+                features: torch.Tensor,
                 moving: TexTalker = moving,
                 skin: TexTalker = skin,
-                bench: Bench = bench,
-            ) -> Made:
-                made = speak(moving, bench, take, heard)
-                return made if skin is moving else Made(made.offsets, speak(skin, bench, take, heard).wrinkle)
+                data: TexTalkerData = data,
+            ) -> FaceMotion:
+                made = speak(moving, data, clip, features)
+                return made if skin is moving else FaceMotion(made.offsets, speak(skin, data, clip, features).wrinkle)
 
             with torch.inference_mode():
                 scores.append(clips.score(predict))

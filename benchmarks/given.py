@@ -14,13 +14,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from synthtalk_clips import TexTalkerData
 from torch import Tensor
 
 from parlante import metrics
-from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Style
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.evaluation.synthetic import MOVING, Bench
+from parlante.evaluation.evaluation import MOVING
 from parlante.geometry.uv import apply_ratio, offsets_from_maps
 from parlante.models.textalker.completion import complete_latents
 from parlante.models.textalker.model import LatentWindow, TexTalker
@@ -29,21 +28,21 @@ EVERY = 4
 STEPS = (2, 8, 16)
 
 
-class Clip:
+class TrueClip:
     """Truth of one clip, and how near an answer comes."""
 
-    def __init__(self, bench: Bench, number: int, training: list[int]) -> None:
-        self.bench, take = bench, bench.corpus[number]
-        self.style, self.mean = bench.reference([bench.corpus[index] for index in training])
-        truth = bench.truth(take)
+    def __init__(self, data: TexTalkerData, number: int, training: list[int]) -> None:
+        self.data, clip = data, data.corpus[number]
+        self.style, self.mean = data.style_and_mean([data.corpus[index] for index in training])
+        truth = data.truth(clip)
         self.offsets, self.wrinkle = truth.offsets, truth.wrinkle
-        self.features = bench.encoder(torch.from_numpy(take.audio)[None])
-        self.albedo = bench.albedo(take.subject)
+        self.features = data.encode_audio(clip.audio)
+        self.albedo = data.albedo(clip.subject)
         self.latents = {
             kind: torch.cat(
                 [
-                    getattr(bench.talker, kind).encode(bench.faces.make(kind, take.subject, piece))
-                    for piece in np.array_split(take.weights, max(1, len(take.weights) // 30))
+                    getattr(data.talker, kind).encode(data.faces.make(kind, clip.subject, piece))
+                    for piece in np.array_split(clip.weights, max(1, len(clip.weights) // 30))
                 ]
             )
             for kind in ("motion", "wrinkle")
@@ -57,15 +56,15 @@ class Clip:
         return float(np.square(made - true).mean()), float(np.square(np.diff(made - true, axis=0)).mean())
 
     def decoded(self, latents: Tensor) -> NDArray[np.float32]:
-        return self.bench.talker.decode_wrinkle(latents[::EVERY]).permute(0, 2, 3, 1).numpy()
+        return self.data.talker.decode_wrinkle(latents[::EVERY]).permute(0, 2, 3, 1).numpy()
 
     def motion(self, latents: Tensor) -> tuple[float, float]:
         """Mean distance of skin vertices and mean worst lip distance, mm."""
-        maps = self.bench.talker.decode_motion(latents)
-        return self.distance(offsets_from_maps(maps, self.bench.faces.table, self.bench.faces.stats).numpy())
+        maps = self.data.talker.decode_motion(latents)
+        return self.distance(offsets_from_maps(maps, self.data.faces.table, self.data.faces.stats).numpy())
 
     def distance(self, offsets: NDArray[np.float32]) -> tuple[float, float]:
-        regions = self.bench.faces.topology.regions
+        regions = self.data.faces.topology.regions
         skin = np.linalg.norm((offsets - self.offsets)[:, regions["skin"]], axis=-1).mean()
         return float(1e3 * skin), float(1e3 * metrics.frame_lip_error(offsets, self.offsets, regions["lips"]).mean())
 
@@ -87,10 +86,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     begun = time.process_time()
-    corpus, talker = SynthTalk(options.corpus), TexTalker.from_pretrained()
-    bench = Bench(corpus, talker, PhoneticEncoder.from_pretrained())
+    talker = TexTalker.from_pretrained()
+    data = TexTalkerData(options.corpus, talker)
     test, training = defaultdict(list), defaultdict(list)
-    for index, info in enumerate(corpus.clips):
+    for index, info in enumerate(data.corpus.clips):
         {"test_seen": test, "train": training}.get(info.split, defaultdict(list))[info.subject].append(index)
     subjects = sorted(test)[:: max(1, len(test) // options.clips)][: options.clips]
     skin: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -99,7 +98,7 @@ def main() -> None:
     frames = 0
     with torch.inference_mode():
         for subject in subjects:
-            clip = Clip(bench, test[subject][0], training[subject][:3])
+            clip = TrueClip(data, test[subject][0], training[subject][:3])
             style: Style = clip.style
             count = len(clip.offsets)
             frames += count
@@ -110,7 +109,7 @@ def main() -> None:
             spoken = halves(talker.latents(clip.features, style, count, generator=seed()))
             skin["speech only, as shipped"].append(clip.skin(clip.decoded(spoken[1])))
             motion["speech only, as shipped"].append(clip.motion(spoken[0]))
-            for heard, features in (("with speech", clip.features), ("alone", None)):
+            for how, features in (("with speech", clip.features), ("alone", None)):
                 for steps in STEPS:
                     start = time.process_time()
                     made = halves(
@@ -119,13 +118,13 @@ def main() -> None:
                         )
                     )
                     seconds[f"{steps} steps"] += (time.process_time() - start) / 2
-                    skin[f"motion {heard}, {steps} steps"].append(clip.skin(clip.decoded(made[1])))
+                    skin[f"motion {how}, {steps} steps"].append(clip.skin(clip.decoded(made[1])))
                     made = halves(
                         complete_latents(
                             talker, "wrinkle", clip.latents["wrinkle"], style, features, steps=steps, generator=seed()
                         )
                     )
-                    motion[f"wrinkles {heard}, {steps} steps"].append(clip.motion(made[0]))
+                    motion[f"wrinkles {how}, {steps} steps"].append(clip.motion(made[0]))
             skin["ceiling: autoencoder alone"].append(clip.skin(clip.decoded(clip.latents["wrinkle"])))
             motion["ceiling: autoencoder alone"].append(clip.motion(clip.latents["motion"]))
     figures: dict[str, float] = {"clips": len(subjects), "frames": frames}

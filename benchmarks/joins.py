@@ -16,11 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from synthtalk_clips import TexTalkerData
 
-from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.evaluation.synthetic import Bench
 from parlante.geometry.uv import offsets_from_maps
 from parlante.models.textalker.model import ASSET, TexTalker
 
@@ -43,9 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     talker = TexTalker.from_pretrained(options.talker)
-    bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
-    rows = [k for k, info in enumerate(bench.corpus.clips) if info.split == "test_seen"]
-    regions = bench.faces.topology.regions
+    data = TexTalkerData(options.corpus, talker)
+    rows = [k for k, info in enumerate(data.corpus.clips) if info.split == "test_seen"]
+    regions = data.faces.topology.regions
     own, length = talker.config, talker.config.denoiser.frames
     ways = {
         f"{own.overlap} frames shared, {own.steps} steps": own,
@@ -53,34 +51,33 @@ def main() -> None:
     }
     found: dict[str, list[list[float]]] = {name: [] for name in (*ways, "true motion")}
     for number in range(options.takes):
-        first = bench.corpus[rows[number * len(rows) // options.takes]]
+        first = data.corpus[rows[number * len(rows) // options.takes]]
         audio, curves = [], []
         for k in rows[number * len(rows) // options.takes :] + rows:
-            take = bench.corpus[k]
+            take = data.corpus[k]
             samples = len(take.weights) * 16000 // 30
             audio.append(np.pad(take.audio, (0, max(0, samples - len(take.audio))))[:samples])
             curves.append(take.weights)
             if sum(map(len, audio)) > 16000 * options.seconds:
                 break
         sound = np.concatenate(audio)
-        with torch.inference_mode():
-            heard = bench.encoder(torch.from_numpy(sound)[None])
+        encoded = data.encode_audio(sound)
         for name, config in ways.items():
             talker.config = config
             windows = list(
                 talker.latents(
-                    heard, talker.style(own.styles[number]), num_frames(len(sound)),
+                    encoded, talker.style(own.styles[number]), num_frames(len(sound)),
                     generator=torch.Generator().manual_seed(0),
                 )
             )  # fmt: skip
             joins = [w.start for w in windows[1:]]
             with torch.inference_mode():
                 maps = talker.decode_motion(torch.cat([w.motion[0] for w in windows]))
-                moved = offsets_from_maps(maps, bench.faces.table, bench.faces.stats).numpy()
+                moved = offsets_from_maps(maps, data.faces.table, data.faces.stats).numpy()
             skin = torch.cat([w.wrinkle[0] for w in windows]).numpy()
             parts = [moved[:, regions["lips"]], moved[:, regions["face"]], skin]
             found[name].append([join_ratio(part, joins, config.overlap) for part in parts])
-        truth = bench.faces.offsets(first.subject, np.concatenate(curves))
+        truth = data.faces.offsets(first.subject, np.concatenate(curves))
         joins = list(range(length - own.overlap, len(truth) - 2, length - own.overlap))
         parts = [truth[:, regions["lips"]], truth[:, regions["face"]]]
         found["true motion"].append([join_ratio(part, joins, own.overlap) for part in parts] + [float("nan")])

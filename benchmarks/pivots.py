@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from synthtalk_clips import TexTalkerData
 from tqdm import tqdm
 
 from parlante import metrics
-from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Clip, Style
 from parlante.core.timing import SAMPLE_RATE
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.evaluation.synthetic import Bench
 from parlante.geometry.uv import offsets_from_maps
 from parlante.geometry.uv.ratio import apply_ratio
 from parlante.head import load_head
@@ -91,23 +89,23 @@ class People:
     """Clips of a corpus's people, heard and encoded."""
 
     def __init__(self, corpus: Path, talker: TexTalker) -> None:
-        self.talker, self.bench = talker, Bench(SynthTalk(corpus), talker, PhoneticEncoder.from_pretrained())
+        self.talker, self.data = talker, TexTalkerData(corpus, talker)
         self.rows: dict[str, dict[str, list[int]]] = {}
-        for number, info in enumerate(self.bench.corpus.clips):
+        for number, info in enumerate(self.data.corpus.clips):
             self.rows.setdefault(info.split, {}).setdefault(info.subject, []).append(number)
         self.known: Pair = (talker.motion_pivots, talker.wrinkle_pivots)
 
     @torch.inference_mode()
     def encoded(self, number: int, seconds: float, every: int) -> ClipMeans:
         """The first seconds of a clip."""
-        take = self.bench.corpus[number]
-        curves = take.weights[: round(min(30 * seconds, len(take.weights)))]
-        sound = torch.from_numpy(take.audio[: round(min(SAMPLE_RATE * seconds, len(take.audio)))])[None]
+        clip = self.data.corpus[number]
+        curves = clip.weights[: round(min(30 * seconds, len(clip.weights)))]
+        sound = clip.audio[: round(min(SAMPLE_RATE * seconds, len(clip.audio)))]
         means = []
         for kind in PARTS:
-            maps = self.bench.faces.make(kind, take.subject, curves[::every])
+            maps = self.data.faces.make(kind, clip.subject, curves[::every])
             means.append(torch.cat([getattr(self.talker, kind).encode(m) for m in maps.split(16)]).mean(0))
-        return ClipMeans(self.bench.encoder(sound)[0], len(curves), *means)
+        return ClipMeans(self.data.encode_audio(sound)[0], len(curves), *means)
 
     def given(self, numbers: Sequence[int], seconds: float, every: int = 3) -> list[ClipMeans]:
         """So many seconds of the clips, one after the other."""
@@ -144,7 +142,7 @@ def identified(people: People, persons: int) -> dict[str, Any]:
             for way, pair in (("mean latents", plain(part)), ("extracted", clip_pivots(people.talker, part))):
                 far = distances(pair, people.known)
                 found.setdefault((seconds, way), []).append((far < far[:, [names.index(name)]]).sum(1) + 1)
-        people.bench.faces._dynamics.clear()  # each takes tens of megabytes
+        people.data.faces._dynamics.clear()  # each takes tens of megabytes
     result = {}
     for (seconds, way), ranks in found.items():
         rank = torch.stack(ranks).float()
@@ -160,7 +158,7 @@ def identified(people: People, persons: int) -> dict[str, Any]:
 def strangers(people: People, judged: int) -> dict[str, Any]:
     """Test-B: distance from the long pivot, and what the other sentences look like with each pivot."""
     names = people.talker.config.styles
-    faces = {people.bench.faces.identity(subject) for subject in people.rows["test_unseen"]}
+    faces = {people.data.faces.identity(subject) for subject in people.rows["test_unseen"]}
     keep = [k for k, name in enumerate(names) if name not in faces]
     known: Pair = (people.known[0][keep], people.known[1][keep])
     mean: Pair = (known[0].mean(0), known[1].mean(0))
@@ -177,14 +175,14 @@ def strangers(people: People, judged: int) -> dict[str, Any]:
         spread = distances(mean, known).square().mean(1, keepdim=True)
         near = int((distances(pairs["extracted from 10 s"], known).square() / spread).sum(0).argmin())
         pairs["nearest known to 10 s"] = (known[0][near], known[1][near])
-        takes = [people.bench.corpus[number] for number in own[-judged:]]
+        clips = [people.data.corpus[number] for number in own[-judged:]]
         for name, pair in pairs.items():
             off.setdefault(name, []).append(distances(pair, (long[0][None], long[1][None]))[:, 0].square())
-            for take in takes:
-                lip, square = said(people, take, pair, subject)
+            for clip in clips:
+                lip, square = said(people, clip, pair, subject)
                 lips.setdefault(name, []).append(lip)
                 skin.setdefault(name, []).append(square)
-        people.bench.faces._dynamics.clear()
+        people.data.faces._dynamics.clear()
     base, result = torch.stack(off["mean of the known"]).mean(0), {}
     print("| pivots | motion off | wrinkle off | lip error mm | skin dB |\n| --- | --- | --- | --- | --- |")
     for name in lips:
@@ -195,19 +193,19 @@ def strangers(people: People, judged: int) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def said(people: People, take: Clip, pair: Pair, subject: str, lip: int = 3, skin: int = 15) -> tuple[float, float]:
+def said(people: People, clip: Clip, pair: Pair, subject: str, lip: int = 3, skin: int = 15) -> tuple[float, float]:
     """Lip error (mm) and squared error of the coloured skin with these pivots, every few frames."""
-    bench, talker = people.bench, people.talker
+    data, talker = people.data, people.talker
     style = Style(pair[0].numpy(), pair[1].numpy())
-    heard = bench.encoder(torch.from_numpy(take.audio)[None])
-    windows = list(talker.latents(heard, style, len(take.weights), generator=torch.Generator().manual_seed(0)))
+    features = data.encode_audio(clip.audio)
+    windows = list(talker.latents(features, style, len(clip.weights), generator=torch.Generator().manual_seed(0)))
     motion, wrinkle = (torch.cat([getattr(w, part)[0] for w in windows]) for part in PARTS)
-    offsets = offsets_from_maps(talker.decode_motion(motion[::lip]), bench.faces.table, bench.faces.stats).numpy()
-    truth = bench.faces.offsets(subject, take.weights[::lip])
-    error = 1000 * metrics.frame_lip_error(offsets, truth, bench.faces.topology.regions["lips"]).mean()
+    offsets = offsets_from_maps(talker.decode_motion(motion[::lip]), data.faces.table, data.faces.stats).numpy()
+    truth = data.faces.offsets(subject, clip.weights[::lip])
+    error = 1000 * metrics.frame_lip_error(offsets, truth, data.faces.topology.regions["lips"]).mean()
     made = talker.decode_wrinkle(wrinkle[::skin]).permute(0, 2, 3, 1).numpy()
-    true = bench.faces.wrinkle(subject, take.weights[::skin]).permute(0, 2, 3, 1).numpy()
-    albedo = bench.albedo(subject)
+    true = data.faces.wrinkle(subject, clip.weights[::skin]).permute(0, 2, 3, 1).numpy()
+    albedo = data.albedo(subject)
     squares = [
         np.square(apply_ratio(albedo, a).astype(np.float64) - apply_ratio(albedo, b)).mean()
         for a, b in zip(made, true, strict=True)

@@ -17,13 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from synthtalk_clips import Clips
+from synthtalk_clips import FaceMotion, SeenClips, TexTalkerData
 
-from parlante.audio.encoders.phonetic import PhoneticEncoder
 from parlante.core import Clip
 from parlante.core.timing import num_frames
-from parlante.data.datasets.synthtalk import SynthTalk
-from parlante.evaluation.synthetic import Bench, Made
 from parlante.geometry.uv import offsets_from_maps
 from parlante.models.textalker.model import ASSET, TexTalker
 
@@ -31,20 +28,20 @@ from parlante.models.textalker.model import ASSET, TexTalker
 class Run:
     """One solver of a talker; adds up the CPU time of its sampling."""
 
-    def __init__(self, bench: Bench, solver: str, steps: int, spacing: str, seed: int) -> None:
-        self.bench, self.solver, self.steps, self.spacing, self.seed = bench, solver, steps, spacing, seed
+    def __init__(self, data: TexTalkerData, solver: str, steps: int, spacing: str, seed: int) -> None:
+        self.data, self.solver, self.steps, self.spacing, self.seed = data, solver, steps, spacing, seed
         self.cpu = 0.0
         self.offsets: list[np.ndarray] = []
 
-    def __call__(self, take: Clip, heard: torch.Tensor) -> Made:
-        talker, faces = self.bench.talker, self.bench.faces
+    def __call__(self, clip: Clip, features: torch.Tensor) -> FaceMotion:
+        talker, faces = self.data.talker, self.data.faces
         talker.config = dataclasses.replace(talker.config, spacing=self.spacing)
         began = time.process_time()
         windows = list(
             talker.latents(
-                heard,
-                talker.style(take.subject),
-                num_frames(len(take.audio)),
+                features,
+                talker.style(clip.subject),
+                num_frames(len(clip.audio)),
                 steps=self.steps,
                 solver=self.solver,
                 guidance=1.0,
@@ -57,7 +54,7 @@ class Run:
             wrinkle = talker.decode_wrinkle(torch.cat([w.wrinkle[0] for w in windows]))
             offsets = offsets_from_maps(motion, faces.table, faces.stats).numpy()
         self.offsets.append(offsets)
-        return Made(offsets, wrinkle.permute(0, 2, 3, 1).numpy())
+        return FaceMotion(offsets, wrinkle.permute(0, 2, 3, 1).numpy())
 
 
 def main() -> None:
@@ -69,15 +66,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     talker = TexTalker.from_pretrained(options.talker)
-    bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
-    clips = Clips(bench, talker.config.styles, options.clips)
+    data = TexTalkerData(options.corpus, talker)
+    clips = SeenClips(data, talker.config.styles, options.clips)
     every = talker.config.denoiser.steps
     few = options.steps
     runs = [("ancestral", every, "even", 0), ("ddim", every, "even", 0), ("ancestral", every, "even", 1)]
     runs += [(solver, few, "quadratic", 0) for solver in ("sde-dpmsolver++", "dpmsolver++", "ddim")]
     runs += [(solver, few, "even", 0) for solver in ("sde-dpmsolver++", "dpmsolver++", "unipc", "ddim")]
     runs += [("ddim", steps, "even", 0) for steps in sorted({1, 4, 10} - {few})]
-    print(f"{len(clips.takes)} clips, {clips.frames} frames\n")
+    print(f"{len(clips.clips)} clips, {clips.frames} frames\n")
     columns = (
         *("solver", "steps", "spacing", "seed", "lip error mm", "to published", "to its kind"),
         *("skin dB", "to published", "to its kind", "lips apart mm", "CPU s per s", "ratio"),
@@ -87,7 +84,7 @@ def main() -> None:
     rows: list[dict] = []
     made: list[list[np.ndarray]] = []
     for solver, steps, spacing, seed in runs:
-        run = Run(bench, solver, steps, spacing, seed)
+        run = Run(data, solver, steps, spacing, seed)
         row = {"solver": solver, "steps": steps, "spacing": spacing, "seed": seed, **clips.score(run)}
         row["cpu"] = 30 * run.cpu / clips.frames
         rows.append(row)
@@ -103,7 +100,7 @@ def main() -> None:
             f"| {row['cpu']:.4f} | {rows[0]['cpu'] / row['cpu']:.1f}x |",
             flush=True,
         )
-    print(json.dumps({"clips": len(clips.takes), "denoiser": dataclasses.asdict(talker.config.denoiser), "rows": rows}))
+    print(json.dumps({"clips": len(clips.clips), "denoiser": dataclasses.asdict(talker.config.denoiser), "rows": rows}))
 
 
 if __name__ == "__main__":

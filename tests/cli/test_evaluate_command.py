@@ -58,7 +58,7 @@ def test_mistakes_end_with_two_and_leave_nothing(
     for words, said in (
         (["evaluate", str(made)], "give --data"),
         (["evaluate", *data], "name at least one"),
-        (["evaluate", str(made), *data, "--report", "x.md"], "quality report"),
+        (["evaluate", str(made), *data, "--quality", "x.txt"], "ends in .md"),
         (["evaluate", str(made), *data, "-o", str(full)], "not an empty folder"),
         (["evaluate", str(made), *data, "--split", "spare", "-o", str(tmp_path / "new")], "no clips to judge"),
         (["evaluate", "nobody", *data, "-o", str(tmp_path / "new")], "no model"),

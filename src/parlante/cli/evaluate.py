@@ -1,4 +1,4 @@
-"""`parlante evaluate`: models judged on any corpus; without a model the quality report of the shipped one."""
+"""`parlante evaluate`: models judged on any corpus, as a report; with --quality as the quality report of one model."""
 
 import argparse
 import sys
@@ -7,18 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from parlante.cli._options import add_device
+from parlante.cli._options import OldName, add_device
 
+SYNTHTALK = Path("corpora/synthtalk")
+DEFAULT_MODEL = "textalker"
 EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
   parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
   parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
-  parlante evaluate --report docs/models/quality.md --clips 24
+  parlante evaluate textalker --quality docs/models/quality.md
 
 The report is report.html, one file that opens without a network, and report.json, which parlante compare reads.
-Without a MODEL the shipped one is measured for docs/models/quality.md; that writes the corpus it needs to --corpus if
-there is none yet (training extra: speech synthesis), and judges real recordings where they are at hand
-($PARLANTE_SHARED, default ../shared).
+--quality judges one model on both test splits of SynthTalk, compares its styles, and judges it on recordings of people
+where they are at hand ($PARLANTE_SHARED). Without --data it takes the corpus in corpora/synthtalk, and writes it first
+where there is none (training extra: speech synthesis).
 """
 
 
@@ -44,32 +46,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
     parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
     parser.add_argument("--seed", type=int, default=0, help="of the intervals (default 0)")
-    page = parser.add_argument_group("quality report of the shipped model")
-    page.add_argument("--corpus", type=Path, default=Path("corpora/synthtalk"), metavar="DIR", help="SynthTalk corpus")
-    page.add_argument("--model", type=Path, metavar="DIR", help="TexTalker checkpoint (default: the shipped one)")
-    page.add_argument("--report", type=Path, metavar="FILE.md", help="write the page and FILE.json (default: print)")
+    parser.add_argument(
+        "--quality",
+        type=Path,
+        metavar="FILE.md",
+        help="write the quality report of one model (default: textalker) as a page, and its figures as FILE.json",
+    )
+    parser.add_argument(
+        "--report", action=OldName, new="--quality", dest="quality", type=Path, default=argparse.SUPPRESS
+    )
+    parser.add_argument("--corpus", action=OldName, new="--data", dest="data", default=argparse.SUPPRESS)
+    parser.add_argument("--model", action=OldName, new="MODEL", dest="old_model")
 
 
 def run(options: argparse.Namespace) -> int:
     """Judge, write, and say who is best."""
     from parlante.core import InputError
 
+    models = [*options.models, *([] if options.old_model is None else [options.old_model])]
     if options.clips < 1:
         raise InputError(f"--clips {options.clips} is too small; give 1 or more")
-    if not options.models and options.data is None:
-        return _quality(options)
+    if options.quality is not None:
+        return _quality(options, models)
+    if not models:
+        raise InputError(
+            "which models? name at least one, for example talkingstyle, or a folder of predictions; the quality report "
+            "of the shipped model is made with --quality FILE.md"
+        )
     if options.data is None:
-        raise InputError(f"on which corpus? give --data, for example parlante evaluate {options.models[0]} --data DATA")
-    if not options.models:
-        raise InputError("which models? name at least one, for example talkingstyle, or a folder of predictions")
-    if options.report is not None or options.model is not None:
-        raise InputError("--report and --model belong to the quality report; name models and give -o DIR instead")
+        raise InputError(f"on which corpus? give --data, for example parlante evaluate {models[0]} --data DATA")
     if options.show < 0 or options.textures < 0 or 0 < options.textures < 16:
         raise InputError("--show must be 0 or more, --textures 0 or at least 16")
-    return _evaluate(options)
+    return _evaluate(options, models)
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.cli._interrupt import interruptible
     from parlante.core.files import atomic_folder, check_new_folder
     from parlante.evaluation.compare import rank, table
@@ -89,7 +100,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         lpips=options.lpips,
     )
     evaluation = Evaluation(config)
-    predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(options.models)]
+    predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(models)]
     if not options.no_baselines:
         predictors += [MeanMotion(evaluation), Static()]
     with interruptible(), atomic_folder(options.out) as folder:
@@ -100,7 +111,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 folder / "report.html",
                 evaluation,
                 result,
-                command=_command(options),
+                command=_command(options, models),
                 video=not options.no_video,
                 progress=tell,
             )
@@ -113,55 +124,40 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _command(options: argparse.Namespace) -> str:
-    words = ["parlante evaluate", *options.models, "--data", options.data]
+def _command(options: argparse.Namespace, models: list[str]) -> str:
+    words = ["parlante evaluate", *models, "--data", options.data]
     for name in ("split", "protocol", "lpips"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
     return " ".join([*words, "--clips", str(options.clips), "--seed", str(options.seed), "-o", str(options.out)])
 
 
-def _quality(options: argparse.Namespace) -> int:
-    import json
-
+def _quality(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.core import InputError
 
-    if options.report is not None and options.report.suffix != ".md":
-        raise InputError(f"--report {options.report}: give a file that ends in .md")
+    page: Path = options.quality
+    if page.suffix != ".md":
+        raise InputError(f"--quality {page}: give a file that ends in .md")
+    if len(models) > 1:
+        raise InputError(f"--quality is of one model, got {', '.join(models)}; name one")
 
-    from parlante.audio.encoders.phonetic import PhoneticEncoder
-    from parlante.data.datasets.synthtalk import SynthTalk
-    from parlante.evaluation.recordings import judge_recordings, shared_folder
+    from parlante.cli._interrupt import interruptible
+    from parlante.evaluation.quality import CORPUS, quality
     from parlante.evaluation.report.quality import write_report
-    from parlante.evaluation.style_separation import style_separation
-    from parlante.evaluation.synthetic import Bench, split_table
-    from parlante.models.textalker.model import TexTalker
 
-    if not (options.corpus / "index.json").is_file():
-        from parlante.evaluation import CORPUS
-        from parlante.synth.corpus import write_corpus
+    model, data = (models or [DEFAULT_MODEL])[0], options.data or str(SYNTHTALK)
+    with interruptible():
+        if options.data is None and not (SYNTHTALK / "index.json").is_file():
+            from parlante.synth.corpus import write_corpus
 
-        print(f"writing the corpus {options.corpus}", file=sys.stderr)
-        write_corpus(options.corpus, CORPUS["subjects"], CORPUS["sentences"], CORPUS["seed"], jobs=2)
-    talker = TexTalker.from_pretrained(options.model) if options.model else TexTalker.from_pretrained()
-    bench = Bench(SynthTalk(options.corpus), talker, PhoneticEncoder.from_pretrained())
-    command = f"parlante evaluate --corpus {options.corpus} --clips {options.clips}"
-    results: dict[str, Any] = {"command": command}
-    for split in ("test_seen", "test_unseen"):
-        with _bar(split, options.clips) as tell:
-            results[split] = split_table(bench, split, options.clips, progress=tell)
-    results["styles"] = style_separation(bench)
-    shared = shared_folder()
-    if shared is None:
-        print("real recordings: skipped, no judge at ../shared (set PARLANTE_SHARED)", file=sys.stderr)
-    else:
-        with _bar("recordings", len(list((shared / "data" / "speech").glob("*.wav")))) as tell:
-            results["recordings"] = judge_recordings(shared, progress=tell)
-    if options.report is None:
-        print(json.dumps(results, indent=1, sort_keys=True))
-    else:
-        write_report(options.report, results)
-        print(f"{options.report} and {options.report.with_suffix('.json')} written")
+            print(f"writing the corpus {SYNTHTALK}", file=sys.stderr)
+            write_corpus(SYNTHTALK, CORPUS["subjects"], CORPUS["sentences"], CORPUS["seed"], jobs=2)
+        results = quality(data, model, clips=options.clips, device=options.device, bar=_bar)
+    if "recordings" not in results:
+        print("recordings of people: skipped, none are at hand (set PARLANTE_SHARED)", file=sys.stderr)
+    command = f"parlante evaluate {model} --quality {page} --data {data} --clips {options.clips}"
+    write_report(page, {**results, "command": command})
+    print(f"{page} and {page.with_suffix('.json')} written")
     return 0
 
 

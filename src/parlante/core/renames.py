@@ -3,7 +3,14 @@
 import sys
 
 RENAMED: dict[str, dict[str, str]] = {
-    "option": {"--life": "--liveliness", "--no-liveliness": "--liveliness none", "--motion curves": "--motion weights"},
+    "option": {
+        "--life": "--liveliness",
+        "--no-liveliness": "--liveliness none",
+        "--motion curves": "--motion weights",
+        "evaluate --report": "evaluate --quality",
+        "evaluate --corpus": "evaluate --data",
+        "evaluate --model": "evaluate MODEL",
+    },
     "command": {"bulk": "batch"},
     "recipe key": {
         "model.family": "stage",

@@ -1,4 +1,2 @@
-"""How good the shipped model is: on synthetic speakers whose truth is known, and on real recordings."""
-
-CORPUS = {"subjects": 72, "sentences": 24, "seed": 1}
-"""The corpus that the shipped model was trained on (`parlante synth`); its test splits took no part in training."""
+"""Models judged against the truth of a corpus: `evaluation` (what is judged), `predictors` (who), `evaluate` (all on
+all), `compare` (who is better), `report` (pages). `quality` is the report of the shipped model."""

@@ -65,8 +65,8 @@ class Evaluation:
         self.rules = rules_for(self.corpus, config.protocol)
         self.fps = float(self.corpus.fps)
         own, training = self._clips_by_subject()
-        self.seen = {name: bool(training[name]) for name in own}
-        """Subject -> whether clips of it lie in the training split."""
+        self.training_clips = {name: training[name] for name in own}
+        """Subject -> numbers of its clips in the training split; none for a subject that no model can know."""
         self.reference_clips: dict[str, list[int]] = {}
         """Subject -> numbers of its clips that are not judged: training clips where it has some."""
         left = {}
@@ -80,7 +80,7 @@ class Evaluation:
         self.lpips = None if config.lpips is None else load_lpips(config.lpips)
         self._styles: dict[str, NDArray[Any]] | None = None
         self._faces: dict[str, NDArray[np.float32]] = {}
-        self._skins: dict[str, NDArray[np.uint8]] = {}
+        self._skins: dict[tuple[str, int, int], NDArray[np.uint8]] = {}
 
     def _clips_by_subject(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """Subject -> numbers of the clips in question, and of its clips in the training split."""
@@ -154,13 +154,14 @@ class Evaluation:
         """(h, w, 3) skin at rest at the size of the clips' pictures, or none."""
         from PIL import Image
 
-        if subject not in self._skins:
+        key = (subject, *size)
+        if key not in self._skins:
             albedo = self.identity(subject).albedo
             if albedo is None:
                 return None
             small = Image.fromarray(albedo).resize((size[1], size[0]), Image.Resampling.BOX)
-            self._skins[subject] = np.asarray(small)
-        return self._skins[subject]
+            self._skins[key] = np.asarray(small)
+        return self._skins[key]
 
     def clip(self, number: int) -> EvalClip:
         """Clip `number` with its truth, read now."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from parlante.animation.talker import said
 from parlante.audio.recording import load_audio
-from parlante.core import Clip, Identity, InputError, Style
+from parlante.core import Clip, InputError, Style
 from parlante.core.options import Sampling
 from parlante.data.lazy import lazy_frames
 from parlante.evaluation.clip import EvalClip, Prediction
@@ -39,11 +39,11 @@ class ModelPredictor:
         every = protocol is not None and protocol.conditioning == "every" and len(names) > 0
         styles = [self.model.style(name) for name in names] if every else [self.style_of(clip.subject)]
         for style in styles:
-            yield self.speak(clip, self._evaluation.identity(clip.subject), style)
+            yield self.speak(clip, clip.subject, style)
 
-    def speak(self, clip: EvalClip, identity: Identity, style: Style | None) -> Prediction:
-        """The clip's speech on the face of `identity`; style: none for the face's own."""
-        model = self.model
+    def speak(self, clip: EvalClip, subject: str, style: Style | None) -> Prediction:
+        """The clip's speech on the face of a subject of the data; style: none for the face's own."""
+        model, identity = self.model, self._evaluation.identity(subject)
         face = model.face(identity) if model.abilities.own_faces else identity
         audio = np.asarray(load_audio((clip.audio, clip.sample_rate)).audio_16k)
         session = model.session(
@@ -55,7 +55,8 @@ class ModelPredictor:
         motion = np.concatenate([block.motion for block in blocks if block.motion is not None])
         maps = [block.wrinkle for block in blocks if block.wrinkle is not None]
         places = frame_places(model.fps, clip.fps, len(motion), len(clip.vertices))
-        picture = _painted(clip.rest, np.concatenate(maps), places) if maps and clip.rest is not None else None
+        rest = None if clip.rest is None else self._evaluation.rest(subject, clip.rest.shape[:2])
+        picture = _painted(rest, np.concatenate(maps), places) if maps and rest is not None else None
         return Prediction(frames_at(motion, places) + identity.neutral, picture)
 
     def style_of(self, subject: str) -> Style | None:
@@ -68,7 +69,7 @@ class ModelPredictor:
     def _find_style(self, subject: str) -> tuple[Style | None, str]:
         model, evaluation = self.model, self._evaluation
         known = subject in model.abilities.styles
-        if known and evaluation.seen[subject]:
+        if known and evaluation.training_clips[subject]:
             return model.style(subject), "by name"
         if model.abilities.extracts_styles and evaluation.reference_clips[subject]:
             clips = [self._style_clip(clip) for clip in evaluation.references(subject)]

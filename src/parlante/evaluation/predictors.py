@@ -12,6 +12,7 @@ from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
 from parlante.models.registry import load_model, shipped
+from parlante.models.talker import SpeechModel
 
 BASELINES = ("mean motion", "static")
 
@@ -33,20 +34,29 @@ def find_predictor(wish: str, evaluation: Evaluation, device: str = "cpu") -> Pr
 
     Raises InputError for anything else, a model of another mesh than the data's, and a device that is not there.
     """
+    model = find_model(wish, device)
+    return PredictionFolder(Path(wish)) if model is None else ModelPredictor(wish, model, evaluation)
+
+
+def find_model(wish: str, device: str = "cpu") -> SpeechModel | None:
+    """A shipped model by name, or that of a checkpoint or run folder; none for another folder, as of predictions.
+
+    Raises InputError for anything else, a run without a model, and a device that is not there.
+    """
     path = Path(wish)
     if path.is_dir() and not (path / "config.json").is_file():
         if (path / "export" / "config.json").is_file():
-            return ModelPredictor(wish, load_model(path / "export", device), evaluation)
+            return load_model(path / "export", device)
         if (path / "recipe.yaml").is_file():
             raise InputError(
                 f"{wish} has not exported a model yet; finish the training (parlante train --resume {wish})"
             )
-        return PredictionFolder(path)
+        return None
     if not path.is_dir() and wish not in shipped():
         raise InputError(
             f"no model {wish!r}; give {', '.join(shipped())}, a checkpoint or run folder, or a folder of predictions"
         )
-    return ModelPredictor(wish, load_model(wish, device), evaluation)
+    return load_model(wish, device)
 
 
 class PredictionFolder:

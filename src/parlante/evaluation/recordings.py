@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from parlante.animation import Talker
 from parlante.core import InputError
+from parlante.head.mouth import lip_aperture, lip_width
 
 MEASURES = {
     "closure_auc": (0.88, "at least"),
@@ -28,42 +30,51 @@ MEASURES = {
     "round_auc": (None, ""),
     "silence_motion_ratio": (None, ""),
 }
-"""What the judge prints and what we ask of it."""
+"""Measure of the judge -> the value that is wanted, and on which side of it; none: it is shown only."""
 
 
 def shared_folder() -> Path | None:
-    """Where the material that may not be shipped lies, if it is there."""
+    """Where the judge and the recordings lie, if they are there: `$PARLANTE_SHARED`, or beside the repository."""
     default = Path(__file__).parents[4] / "shared"
     folder = Path(os.environ.get("PARLANTE_SHARED", default))
     return folder if (folder / "tools" / "lipsync_real.py").is_file() else None
 
 
+def recordings_in(shared: Path) -> list[Path]:
+    """The recordings of people, by name."""
+    return sorted((shared / "data" / "speech").glob("*.wav"))
+
+
 def judge_recordings(
-    shared: Path, progress: Callable[[str], None] | None = None, shuffles: int = 200, **how: Any
+    shared: Path,
+    talker: Talker,
+    *,
+    identity: str | None = None,
+    style: str | None = None,
+    shuffles: int = 200,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Animate every recording of `shared/data/speech` and judge all together. how: `Talker.cast`'s, and `model`.
+    """Animate every recording with a talker on the embedded head, and judge all together.
 
-    Raises InputError if there is nothing to judge or the judge fails.
+    identity, style: who speaks and how, by default the talker's first person in its own style. shuffles: shifts in time
+    that the chance level is made of. progress: called with a recording's name as its turn begins. Raises InputError if
+    there is nothing to judge or the judge fails.
     """
-    from parlante.animation import Talker
-    from parlante.head.mouth import lip_aperture, lip_width
-
-    speech = sorted((shared / "data" / "speech").glob("*.wav"))
+    speech = recordings_in(shared)
     if not speech:
         raise InputError(f"no recordings in {shared / 'data' / 'speech'}; set PARLANTE_SHARED")
-    talker = Talker.from_pretrained(how.pop("model", None))
-    casting = talker.cast(texture=False, **how)
+    casting = talker.cast(identity=identity, style=style, texture=False)
     with tempfile.TemporaryDirectory() as folder:
         for path in speech:
             if progress:
                 progress(path.stem)
-            take, chunks = talker.stream(path, casting)
-            vertices = np.concatenate([chunk.vertices for chunk in chunks])
+            info, blocks = talker.stream(path, casting)
+            vertices = np.concatenate([block.vertices for block in blocks])
             np.savez(
                 Path(folder) / f"{path.stem}.npz",
-                lip_aperture=lip_aperture(vertices, take.topology),
-                lip_width=lip_width(vertices, take.topology),
-                fps=take.fps,
+                lip_aperture=lip_aperture(vertices, info.topology),
+                lip_width=lip_width(vertices, info.topology),
+                fps=info.fps,
             )
         report = Path(folder) / "report.json"
         command = [sys.executable, str(shared / "tools" / "lipsync_real.py"), "--anim-dir", folder]

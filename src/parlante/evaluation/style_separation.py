@@ -1,19 +1,23 @@
-"""Style separation: do the pivots of A and B move a face the way A and B themselves differ?
+"""Style separation: do the styles of A and B move a face the way A and B themselves differ?
 
-Each subject's truth is measured on its own clips; the model then speaks the *same* sentences with each subject's pivots
-and is measured in the same way. Reported: the correlation, over pairs of subjects, of the two differences.
+Each subject's truth is measured on its own clips. The model then says the *same* sentences in each subject's style, on
+that subject's face, and is measured in the same way. Reported: the correlation, over pairs of subjects, of the two
+differences.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.evaluation.synthetic import Bench, Made
+from parlante.core import Identity, InputError
+from parlante.evaluation.evaluation import Evaluation
+from parlante.evaluation.model_predictor import ModelPredictor
 from parlante.geometry.blendshape_solver import BlendshapeSolver
-from parlante.head.arkit import INDEX
 
 MEASURES = ("jaw gain", "lip gain", "wrinkle depth")
+_JAW = "jawOpen"
 _LIPS = (
     *("mouthFunnel", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight"),
     *("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"),
@@ -21,43 +25,72 @@ _LIPS = (
 
 
 class StyleMeter:
-    """Reads jaw gain, lip gain and wrinkle depth off a moving face."""
+    """Measures how far a face's jaw and lips move and how much its skin changes.
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self._solvers: dict[str, BlendshapeSolver] = {}
+    face: with ARKit blendshapes; rest: (h, w, 3) its skin at rest. Raises InputError where it has no such shapes.
+    """
 
-    def measure(self, identity: str, made: Made) -> NDArray[np.float64]:
-        """(3,) logarithms: spread of the jaw curve, of the lip curves, and of the skin's darkening."""
-        if identity not in self._solvers:
-            self._solvers[identity] = BlendshapeSolver(self.bench.faces.head.shapes(identity))
-        self._solvers[identity].reset()
-        curves = self._solvers[identity].solve(made.offsets)
-        jaw = curves[:, INDEX["jawOpen"]].std()
-        lips = np.sqrt(sum(curves[:, INDEX[name]].var() for name in _LIPS))
-        ratio = 2 * np.arctanh(made.wrinkle[::4].clip(0, 0.9999))
-        wrinkle = np.abs(np.log(ratio.clip(1e-3))).mean()
-        return np.log(np.maximum([jaw, lips, wrinkle], 1e-6))
+    def __init__(self, face: Identity, rest: NDArray[np.uint8]) -> None:
+        if face.shapes is None or not {_JAW, *_LIPS} <= set(face.weight_names):
+            raise InputError(f"style separation needs faces with ARKit blendshapes, that of {face.name} has none")
+        self._neutral, self._rest = face.neutral, np.maximum(rest.astype(np.float32), 1)
+        self._solver = BlendshapeSolver(face.shapes)
+        self._jaw = face.weight_names.index(_JAW)
+        self._lips = [face.weight_names.index(name) for name in _LIPS]
+
+    def measure(self, vertices: NDArray[np.float32], pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """(3,) logarithms: spread of the jaw's weight, of the lips' weights, and mean change of the skin's colour.
+
+        vertices (T, V, 3) metres; pictures: skin (h, w, 3) of some frames.
+        """
+        self._solver.reset()
+        weights = self._solver.solve(vertices - self._neutral)
+        jaw = weights[:, self._jaw].std()
+        lips = np.sqrt(weights[:, self._lips].var(0).sum())
+        change = [np.abs(np.log(np.maximum(picture / self._rest, 1e-3))).mean() for picture in pictures]
+        return np.log(np.maximum([jaw, lips, np.mean(change)], 1e-6))
 
 
-def style_separation(bench: Bench, subjects: int = 16, sentences: int = 3, references: int = 3) -> dict[str, Any]:
-    """Correlation over pairs of `subjects` for each measure, and how many pairs; subjects with training clips only."""
-    clips: dict[str, list[int]] = {}
-    for index, info in enumerate(bench.corpus.clips):
-        if info.split == "train":
-            clips.setdefault(info.subject, []).append(index)
-    names = sorted(clips)[:: max(1, len(clips) // subjects)][:subjects]
-    meter = StyleMeter(bench)
-    speech = [bench.corpus[clips[names[k]][-1]] for k in range(min(sentences, len(names)))]
-    true, pred = [], []
+def style_separation(
+    evaluation: Evaluation,
+    predictor: ModelPredictor,
+    *,
+    subjects: int = 16,
+    sentences: int = 3,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Correlation and slope over pairs of `subjects` for each measure, and how many pairs; of subjects with training
+    clips, whose reference clips are the truth.
+
+    sentences: how many are said, the last training clip of as many subjects. progress: called with a subject's name as
+    its turn begins. Raises InputError for data with fewer than two such subjects, without skin, and for faces without
+    blendshapes.
+    """
+    known = sorted(name for name, numbers in evaluation.training_clips.items() if numbers)
+    names = known[:: max(1, len(known) // subjects)][:subjects]
+    if len(names) < 2:
+        raise InputError(f"style separation needs two subjects with training clips, {evaluation.config.data} has fewer")
+    speech = [evaluation.clip(evaluation.training_clips[name][-1]) for name in names[:sentences]]
+    true, predicted = [], []
     for name in names:
-        takes = [bench.corpus[index] for index in clips[name][:references]]
-        style, _ = bench.reference(takes)
-        identity = takes[0].face
-        true.append(np.mean([meter.measure(identity, bench.truth(take)) for take in takes], axis=0))
-        pred.append(np.mean([meter.measure(identity, bench.predict(take, style)) for take in speech], axis=0))
+        if progress:
+            progress(name)
+        style = predictor.style_of(name)
+        clips = [evaluation.clip(number) for number in evaluation.reference_clips[name]]
+        if clips[0].rest is None:
+            raise InputError(f"style separation needs data with skin, {evaluation.config.data} has none")
+        meter = StyleMeter(predictor.model.face(evaluation.identity(name)), clips[0].rest)
+        true.append(np.mean([meter.measure(clip.vertices, (clip.pictures or {}).values()) for clip in clips], axis=0))
+        rows = []
+        for clip in speech:
+            made = predictor.speak(clip, name, style)
+            if made.picture is None:
+                raise InputError(f"style separation needs a model with skin, {predictor.name} moves the mesh alone")
+            frames = range(0, len(made.vertices), evaluation.config.every)
+            rows.append(meter.measure(made.vertices, map(made.picture, frames)))
+        predicted.append(np.mean(rows, axis=0))
     first, second = np.triu_indices(len(names), 1)
-    t, p = (np.array(rows)[first] - np.array(rows)[second] for rows in (true, pred))
+    t, p = (np.array(rows)[first] - np.array(rows)[second] for rows in (true, predicted))
     # differences of pairs are symmetric about zero, so no mean is taken off
     correlation = (t * p).sum(0) / np.sqrt((t**2).sum(0) * (p**2).sum(0))
     slope = (t * p).sum(0) / (t**2).sum(0)

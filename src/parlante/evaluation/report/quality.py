@@ -1,30 +1,27 @@
-"""docs/models/quality.md: every figure measured by one run, with the command that made it."""
+"""The quality report as a Markdown page: every figure measured by one run, with the command that made it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from parlante.core import atomic_path
-from parlante.evaluation.recordings import MEASURES
-from parlante.evaluation.synthetic import PREDICTORS
+from parlante.data.splits import TESTS
+from parlante.evaluation.compare import spread
+from parlante.evaluation.measures import MEASURES
+from parlante.evaluation.predictors import BASELINES
+from parlante.evaluation.recordings import MEASURES as JUDGE_MEASURES
+from parlante.evaluation.results import stored_interval
 
-_ROWS = (
-    ("lip_vertex_error_mm", "lip vertex error, mm (worst lip vertex, mean over frames)", "{:.2f}"),
-    ("lve_1e-5_m2", "LVE, 1e-5 m² (squared, as CodeTalker)", "{:.3f}"),
-    ("mean_vertex_error_mm", "mean vertex error of the skin, mm", "{:.3f}"),
-    ("fdd_1e-7_m2", "FDD, 1e-7 m² (signed)", "{:+.2f}"),
-    ("abs_fdd_1e-7_m2", "FDD, 1e-7 m² (absolute)", "{:.2f}"),
-    ("psnr_db", "texture PSNR, all texels, dB", "{:.2f}"),
-    ("psnr_moving_db", "texture PSNR inside moving regions, dB", "{:.2f}"),
-    ("ssim", "texture SSIM, all texels", "{:.4f}"),
-    ("ssim_moving", "texture SSIM inside moving regions", "{:.4f}"),
-)
+SHOWN = ("lip_mm", "lve", "mve", "fdd", "abs_fdd", "psnr", "psnr_moving", "ssim", "ssim_moving")
+"""Measures of the tables."""
+TITLES = dict(zip(TESTS, ("Seen subjects, sentences that were not trained on", "Unseen subjects")))
 
 
-def write_report(path: Path, results: dict[str, Any]) -> None:
-    """Write the page and, beside it, the raw numbers as JSON."""
+def write_report(path: Path, results: Mapping[str, Any]) -> None:
+    """Write the page and, beside it, the numbers as JSON."""
     lines = [
-        "# Quality of the shipped model",
+        f"# Quality of {results['model']}",
         "",
         f"Made by `{results['command']}`; raw numbers in `{path.stem}.json`.",
         "",
@@ -38,39 +35,48 @@ def write_report(path: Path, results: dict[str, Any]) -> None:
         part.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
 
-def _synthetic(results: dict[str, Any]) -> list[str]:
+def _synthetic(results: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Synthetic speakers, whose truth is known",
         "",
-        "SynthTalk clips (see `docs/models/textalker.md` for the corpus). Test-A: seen subjects, unseen sentences.",
-        "Test-B: unseen subjects and sentences; their style pivots come from clips that are not judged. The model's",
-        "own motion is judged, blinks included, which no model can foresee from speech. *Mean motion* is the subject's",
-        "mean face; *neutral face* is static. Moving regions: texels whose true colour ratio leaves 1 by over 2 %.",
+        "SynthTalk clips (see `docs/models/textalker.md` for the corpus). Seen subjects speak in the styles that the",
+        "model knows them by, unseen ones in styles learnt from three clips that are not judged. The model's own",
+        "motion is judged; the truth blinks, which no model can foresee from speech. *Mean motion* is the subject's",
+        "mean face, *static* the face at rest. Moving regions are texels whose true colour changes by over 2 %.",
+        "Brackets are 95 % bootstrap intervals over clips; `docs/guides/evaluate.md` explains the measures.",
         "",
     ]
-    for split, title in (("test_seen", "Test-A"), ("test_unseen", "Test-B")):
-        table = results[split]
-        lines += [f"### {title}: {table['clips']} clips", "", "| measure | " + " | ".join(PREDICTORS) + " |"]
-        lines += ["| --- |" + " --- |" * len(PREDICTORS)]
-        for key, label, form in _ROWS:
-            lines.append(f"| {label} | " + " | ".join(form.format(table[name][key]) for name in PREDICTORS) + " |")
-        ratio = table["TexTalker"]["lip_vertex_error_mm"] / table["mean motion"]["lip_vertex_error_mm"]
-        gain = table["TexTalker"]["psnr_moving_db"] - table["neutral face"]["psnr_moving_db"]
-        lines += [
-            "",
-            f"Lip vertex error is {ratio:.2f} of the mean-motion baseline's (aim: at most 0.50); wrinkles inside",
-            f"moving regions are {gain:+.1f} dB against the static skin (aim: at least +3.0).",
-            "",
-        ]
+    for split in TESTS:
+        lines += _split(results[split], results["model"], TITLES[split])
     return lines
 
 
-def _styles(styles: dict[str, Any]) -> list[str]:
+def _split(found: Mapping[str, Any], model: str, title: str) -> list[str]:
+    names = (model, *BASELINES)
+    lines = [f"### {title}", "", f"{found['clips']} clips of {found['subjects']} subjects.", ""]
+    lines += ["| measure | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for name in SHOWN:
+        measure, figures = MEASURES[name], [found["figures"][who].get(name) for who in names]
+        if any(figures):
+            cells = ["" if one is None else spread(stored_interval(one), measure.digits) for one in figures]
+            label = f"{measure.label}{', ' if measure.unit else ''}{measure.unit}"
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    own, mean, static = (found["figures"][who] for who in names)
+    lines += ["", f"Lip vertex error is {own['lip_mm']['value'] / mean['lip_mm']['value']:.2f} of the mean face's"]
+    lines[-1] += " (aim: at most 0.50)."
+    if "psnr_moving" in own:
+        gain = own["psnr_moving"]["value"] - static["psnr_moving"]["value"]
+        lines[-1] += f" Wrinkles in moving regions are {gain:+.1f} dB against the skin at rest (aim: at least +3.0)."
+    return [*lines, ""]
+
+
+def _styles(styles: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Style separation",
         "",
-        f"The same sentences with the pivots of each subject; {styles['pairs']} pairs. Correlation (and slope)",
-        "between the pair's true difference and the predicted one, in logarithms of the measured gains.",
+        f"The same sentences in the style of each subject; {styles['pairs']} pairs. Correlation and slope between",
+        "the pair's true difference and the predicted one, in logarithms: how far jaw and lips move, and how much the",
+        "skin changes.",
         "",
         "| measure | correlation | slope |",
         "| --- | --- | --- |",
@@ -80,10 +86,10 @@ def _styles(styles: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _recordings(result: dict[str, Any] | None) -> list[str]:
+def _recordings(result: Mapping[str, Any] | None) -> list[str]:
     if result is None:
         return [
-            "## Real recordings",
+            "## Recordings of people",
             "",
             "Not measured in this run: the recordings and the judge were not at hand.",
             "",
@@ -91,16 +97,16 @@ def _recordings(result: dict[str, Any] | None) -> list[str]:
     pooled, loud = result["pooled"], result.get("loudness", {}).get("measures", {})
     lags = list(pooled["lag_frames"].values())
     lines = [
-        "## Real recordings",
+        "## Recordings of people",
         "",
-        f"{pooled['clips']} recordings of people ({pooled['frames']} frames, {pooled['closure_segments']} closures",
-        "of 30 ms or more) that took no part in training, pooled, judged against mouth cues of a forced aligner.",
+        f"{pooled['clips']} recordings ({pooled['frames']} frames, {pooled['closure_segments']} closures of 30 ms or",
+        "more) that took no part in training, pooled, judged against mouth cues of a forced aligner.",
         "*Chance* is the same animation shifted in time; *loudness* is a mouth that follows the recording's loudness.",
         "",
         "| measure | value | chance | loudness | aim |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, (aim, way) in MEASURES.items():
+    for name, (aim, way) in JUDGE_MEASURES.items():
         entry = pooled["measures"].get(name)
         if not entry:
             continue
