@@ -138,6 +138,29 @@ def families_table() -> str:
     return "\n".join(lines)
 
 
+def formats_table() -> str:
+    """What can be written, by suffix."""
+    from parlante.export.formats import formats
+
+    lines = ["| suffix | what | needs ARKit weights | needs triangles | shows the skin | reads back |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    rows: dict[str, list[str]] = {}
+    for suffix, spec in formats().items():
+        rows.setdefault(spec.name, []).append(f"`{'NAME' * (suffix[-1] == '/')}{suffix}`")
+    for spec in dict.fromkeys(formats().values()):
+        flags = (spec.needs_weights, spec.needs_triangles, spec.shows_skin, bool(spec.loader))
+        answers = " | ".join("yes" if flag else "" for flag in flags)
+        lines.append(f"| {' '.join(rows[spec.name])} | {_cell(spec.description)} | {answers} |")
+    return "\n".join(lines)
+
+
+def recipe_keys() -> str:
+    """Every stage, section and key of recipes."""
+    from parlante.training import recipe_keys
+
+    return recipe_keys()
+
+
 def examples_page() -> str:
     """The numbered scripts of `examples/`: their docstrings, then their code."""
     lines = ["# Examples", "", "Each is a file of `examples/`; a test runs every one of them.", ""]
@@ -167,6 +190,8 @@ INSERTS: dict[str, Callable[[], str]] = {
     "public": public_page,
     "renames": renames_table,
     "families": families_table,
+    "formats": formats_table,
+    "recipe_keys": recipe_keys,
 }
 """Name in `{{ name }}` -> what makes the text."""
 

@@ -1,0 +1,129 @@
+"""Pages whose commands and Python run, in their order, in a folder of small files: what a reader would type first."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning", reason="training needs parlante[train]")
+pytest.importorskip("zarr", reason="clip stores need parlante[train]")
+pytest.importorskip("transformers", reason="speech networks need parlante[encoders]")
+
+import transformers
+from documented import ROOT, commands_in
+from miniature import write_miniature, write_wav
+from toy_files import (
+    FLAME,
+    HIDDEN,
+    face,
+    motion,
+    write_biwi,
+    write_mead,
+    write_multiface,
+    write_predictions,
+    write_published,
+    write_recordings,
+    write_templates,
+    write_vocaset,
+)
+from toy_textalker import write_textalker
+
+from parlante.cli import main
+from parlante.core import Animation
+from parlante.data.datasets.folder import bare_topology
+from parlante.export import save
+
+TRAINING = [
+    "loop.max_steps=2", "loop.warmup=1", "loop.threads=1", "scheme.batch=1", "scheme.check_clips=1", "data.variants=0",
+    "data.rows=4", "data.cache=cache",
+]  # fmt: skip
+ADDED = {
+    "animate": "--size 64 -q",
+    "evaluate": "--clips 1 --textures 0 --no-video --show 0",
+    "prepare": "-q",
+    "train": " ".join(f"--set {change}" for change in TRAINING),
+}
+"""What is added to commands so that they end within seconds; nothing else differs from the page."""
+PARSED_ONLY = ("train recipes/textalker/", "encode prepared/textalk4d")
+"""Networks of the published size, and what needs their autoencoders: tests/docs/test_commands.py parses these."""
+
+
+GUIDES = ("docs/guides/researcher.md", "docs/guides/engineer.md")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where commands are typed: a recording, and the recipes."""
+    monkeypatch.chdir(tmp_path)
+    write_wav(tmp_path / "line.wav", 8000)
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    return tmp_path
+
+
+@pytest.fixture
+def published(folder: Path) -> Path:
+    """Datasets and released files."""
+    write_vocaset(folder / "VOCASET")
+    write_biwi(folder / "BIWI")
+    write_mead(folder / "MEAD-3D", folder / "MEAD")
+    write_multiface(folder / "multiface")
+    write_recordings(folder / "recordings")
+    write_miniature(folder / "TexTalkData", frames=70, names=("ID001",))
+    write_templates(folder)
+    write_published(folder)
+    write_textalker(folder)
+    write_predictions(folder / "result")
+    rest = face(FLAME)
+    clip = Animation(
+        topology=bare_topology("flame", FLAME), fps=30.0, neutral=rest, vertices=motion(FLAME, 40, 0, 1),
+        audio=0.1 * motion(100, 213, 0, 1)[:, :, 0].ravel(), sample_rate=16000,
+    )  # fmt: skip
+    save(clip, "clip.npz")
+    sizes = transformers.Wav2Vec2Config(
+        hidden_size=HIDDEN, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.Wav2Vec2Model(sizes).save_pretrained(folder / "facebook" / "wav2vec2-base-960h")
+    return folder
+
+
+def run(page: str, added: dict[str, str], leave: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> int:
+    """Run the commands of a page, in its order; how many there were. `leave`: beginnings of those that are left out."""
+    ran = 0
+    for shown in commands_in(ROOT / "docs" / page):
+        line = " ".join(shown.words)
+        if line.startswith(leave) or not shown.whole:
+            continue
+        code = main([*shown.words, *shlex.split(added.get(shown.words[0], ""))])
+        assert code == 0, f"{shown.place}: parlante {line}\n{capsys.readouterr().err}"
+        ran += 1
+    return ran
+
+
+def test_coming_from(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("guides/coming-from.md", ADDED, PARSED_ONLY, capsys) >= 40
+
+
+def test_first_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    added = {"animate": "--size 64 -q", "export": "-q", "render": "-q"}
+    assert run("start/first-result.md", added, (), capsys) == 8
+    assert (folder / "line.mp4").is_file() and (folder / "line.csv").is_file()
+
+
+def test_first_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    added = {**ADDED, "synth": "--seed 1", "check": "--jobs 1"}
+    assert run("start/first-training.md", added, (), capsys) == 6
+    assert (folder / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start/first-result.md", *GUIDES])
+def test_python(page: str, folder: Path) -> None:
+    """The Python of a page runs, each block by itself."""
+    (folder / "assets").mkdir()
+    shutil.copy(folder / "line.wav", folder / "assets" / "demo.wav")
+    found = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    for block in found:
+        exec(compile(block, page, "exec"), {})
