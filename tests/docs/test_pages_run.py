@@ -32,7 +32,7 @@ from toy_textalker import write_textalker
 
 from parlante.cli import main
 from parlante.core import Animation
-from parlante.data.datasets.folder import bare_topology
+from parlante.data.meshes import bare_topology
 from parlante.export import save
 
 TRAINING = [
