@@ -8,7 +8,7 @@ from parlante.core import Animation, Identity, Style
 from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.core.options import Liveliness, Picture
 from parlante.core.renames import notice
-from parlante.export.frames import Sink
+from parlante.export.frames import FrameSink
 from parlante.models.talker import SpeechModel
 
 Model = SpeechModel | str | Path | None
@@ -65,7 +65,7 @@ def animate_to(
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[FrameBlock], None] | None = None,
-    live: Callable[[AnimationInfo], Sink] | None = None,
+    live: Callable[[AnimationInfo], FrameSink] | None = None,
     identity: str | Identity | None = None,
     style: str | Style | None = None,
     motion_style: str | Style | None = None,

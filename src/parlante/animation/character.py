@@ -8,7 +8,7 @@ from parlante.animation.talker import AudioLike, Talker, also, fill
 from parlante.core import InputError, atomic_path
 from parlante.core.options import Picture
 from parlante.export import AnimationInfo, check_outputs, open_sinks
-from parlante.export.frames import FrameBlock, Sink
+from parlante.export.frames import FrameBlock, FrameSink
 from parlante.export.rows import Rows
 
 RIGGED = (".glb", ".vrm", ".gltf")
@@ -27,7 +27,7 @@ def animate_character(
     parts: str = "auto",
     picture: Picture | None = None,
     progress: Callable[[int, int], None] | None = None,
-    live: Callable[[AnimationInfo], Sink] | None = None,
+    live: Callable[[AnimationInfo], FrameSink] | None = None,
     talker: Talker | None = None,
     **casting: Any,
 ) -> AnimationInfo:
@@ -58,7 +58,7 @@ def _animate_mesh(
     parts: str,
     picture: Picture | None,
     progress: Callable[[int, int], None] | None,
-    live: Callable[[AnimationInfo], Sink] | None,
+    live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
     casting: dict[str, Any],
 ) -> AnimationInfo:
@@ -86,7 +86,7 @@ def _animate_rig(
     outputs: Sequence[Path | str],
     rig: Any,
     progress: Callable[[int, int], None] | None,
-    live: Callable[[AnimationInfo], Sink] | None,
+    live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
     casting: dict[str, Any],
 ) -> AnimationInfo:

@@ -25,7 +25,7 @@ from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
 from parlante.core.style import combined
 from parlante.core.timing import num_frames
 from parlante.export import check_fit, check_outputs, open_sinks
-from parlante.export.frames import Sink
+from parlante.export.frames import FrameSink
 from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
 from parlante.models.registry import load_model
 from parlante.models.talker import Audio, Session, SpeechModel
@@ -116,7 +116,7 @@ class Talker:
         picture: Picture | None = None,
         progress: Callable[[int, int], None] | None = None,
         keep: Callable[[FrameBlock], None] | None = None,
-        live: Callable[[AnimationInfo], Sink] | None = None,
+        live: Callable[[AnimationInfo], FrameSink] | None = None,
     ) -> AnimationInfo:
         """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
@@ -344,7 +344,7 @@ def in_memory(info: AnimationInfo, blocks: Sequence[FrameBlock]) -> Animation:
 
 
 @contextmanager
-def also(make: Callable[[AnimationInfo], Sink] | None, info: AnimationInfo) -> Iterator[list[Sink]]:
+def also(make: Callable[[AnimationInfo], FrameSink] | None, info: AnimationInfo) -> Iterator[list[FrameSink]]:
     """The sink that `make` makes, open, or none."""
     if make is None:
         yield []
@@ -356,7 +356,7 @@ def also(make: Callable[[AnimationInfo], Sink] | None, info: AnimationInfo) -> I
 def fill(
     info: AnimationInfo,
     blocks: Iterator[FrameBlock],
-    sinks: Sequence[Sink],
+    sinks: Sequence[FrameSink],
     progress: Callable[[int, int], None] | None = None,
     keep: Callable[[FrameBlock], None] | None = None,
 ) -> None:

@@ -140,11 +140,8 @@ def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]
     """The keywords of `Talker.cast`, and how pictures are made. Raises InputError for values that clash."""
     from dataclasses import asdict
 
-    from parlante.core import InputError
     from parlante.core.options import Liveliness, Picture, Sampling, SpeakerOptions
 
-    if not 64 <= options.size <= 4096 or options.size % 2:
-        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
     texture, liveliness = not options.no_texture, options.liveliness
     sampling = asdict(read_options(options, Sampling, wrinkles=texture))
     casting = {
@@ -155,22 +152,4 @@ def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]
         "liveliness": True if liveliness is None else liveliness,
     }
     Liveliness.parse(casting["liveliness"])
-    return casting, Picture(size=options.size, view=_view(options.view), texture=texture)
-
-
-def _view(text: str) -> str | float:
-    """A view's name or an angle in degrees. Raises InputError for anything else."""
-    import math
-
-    from parlante.core import InputError
-    from parlante.render.camera import VIEWS
-
-    if text in VIEWS:
-        return text
-    try:
-        angle = float(text)
-    except ValueError:
-        angle = math.nan
-    if not math.isfinite(angle):
-        raise InputError(f"unknown view {text!r}; choose {', '.join(VIEWS)} or degrees to the side, such as 20")
-    return angle
+    return casting, read_options(options, Picture, texture=texture)

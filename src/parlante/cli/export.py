@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from parlante.cli._live import declare_live, live
+from parlante.cli._options import add_options, read_options
 
 if TYPE_CHECKING:
     from parlante.export.edit import Stream
@@ -24,6 +25,8 @@ edits are made in this order: join, trim, rate, weights (--shapes), gains, calib
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from parlante.core.options import Picture
+
     parser.epilog = EPILOG
     parser.add_argument("animation", nargs="+", help=".npz written by parlante animate; several are joined in order")
     parser.add_argument(
@@ -61,8 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=".glb by vertices: how far a vertex may stand off (default 0.2)",
     )  # fmt: skip
     parser.add_argument("--flame-model", metavar="NPZ", help="your FLAME's arrays, for .flame.npz")
-    parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
-    parser.add_argument("--view", default="front", help="front, three-quarter, profile, or degrees (default front)")
+    add_options(parser, Picture)
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
@@ -80,11 +82,9 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.output and not options.live:
         raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
-    if not 64 <= options.size <= 4096 or options.size % 2:
-        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
     fidelity = Fidelity(options.motion, options.error / 1000, options.reduce, options.flame_model)
     _check_reduce(options)
-    picture = Picture(size=options.size, view=_view(options.view), texture=not options.no_texture)
+    picture = read_options(options, Picture, texture=not options.no_texture)
     outputs = check_outputs(options.output)
     named = [f"{path}/" if text.endswith("/") else path for text, path in zip(options.output, outputs)]
     _check_own_inputs(options)
@@ -178,13 +178,6 @@ def _motion(text: str) -> str:
         notice("option", "--motion curves", "--motion weights")
         return "weights"
     return text
-
-
-def _view(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 class _ListFormats(argparse.Action):

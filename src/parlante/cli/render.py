@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parlante.cli._frames import frame_slice
+from parlante.cli._options import add_options, read_options
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from parlante.export import FrameBlock
+    from parlante.core.options import Picture
+    from parlante.export import AnimationInfo, FrameBlock
 
 EPILOG = """examples:
   parlante render talk.npz -o talk.mp4
@@ -22,14 +26,15 @@ SHEET_FRAMES = 12
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from parlante.core.options import Picture
+
     parser.epilog = EPILOG
     parser.add_argument("animation", help="an .npz written by parlante animate")
     parser.add_argument(
         "-o", "--output", required=True, metavar="PATH",
         help=".mp4 or .webm with audio, .png (one frame or a contact sheet), or a folder/ of pictures",
     )  # fmt: skip
-    parser.add_argument("--size", type=int, default=512, help="picture edge in pixels (default 512)")
-    parser.add_argument("--view", default="front", help="front, three-quarter, profile, or degrees (default front)")
+    add_options(parser, Picture)
     parser.add_argument("--frames", metavar="A:B", help="only frames A up to but not including B")
     parser.add_argument("--no-texture", action="store_true", help="show the bare shape")
     parser.add_argument("--backend", choices=("auto", "gl", "soft"), default="auto", help="what draws (default auto)")
@@ -42,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.options import Picture
     from parlante.export.npz import open_stream
 
-    if not 64 <= options.size <= 4096 or options.size % 2:
-        raise InputError(f"--size must be an even number in 64..4096, got {options.size}; try 512 or 1024")
+    picture = read_options(options, Picture, texture=not options.no_texture)
     output = Path(options.output)
     kind = "/" if options.output.endswith("/") or not output.suffix or output.is_dir() else output.suffix.lower()
     if kind not in ("/", ".png", ".mp4", ".webm"):
@@ -57,26 +62,22 @@ def run(options: argparse.Namespace) -> int:
     first, end = _range(options.frames, info.num_frames)
     wanted = set(_spread(first, end)) if kind == ".png" else set(range(first, end))
     with interruptible(), tqdm(total=len(wanted), unit=" frames", disable=options.quiet or None) as bar:
-        frames = _frames(options, info, blocks, wanted, bar)
+        frames = _frames(options.backend, picture, info, blocks, wanted, bar)
         if kind == ".png":
             _write_sheet(output, frames, sorted(wanted))
         elif kind == "/":
             _write_folder(output, frames, first)
         else:
-            _write_video(output, frames, info, first, end, options.size)
+            _write_video(output, frames, info, first, end, picture.size)
     return 0
 
 
 def _frames(
-    options: argparse.Namespace, info: Any, blocks: "Iterator[FrameBlock]", wanted: set[int], bar: Any
+    backend: Any, picture: "Picture", info: "AnimationInfo", blocks: "Iterator[FrameBlock]", wanted: set[int], bar: Any
 ) -> "Iterator[NDArray[np.uint8]]":
     """Pictures of the wanted frames, one at a time."""
     from parlante.render import Renderer, telling_poses
 
-    try:
-        view: str | float = float(options.view)
-    except ValueError:
-        view = options.view
     renderer = None
     for block in blocks:
         numbers = [k for k in range(len(block)) if block.start + k in wanted]
@@ -86,12 +87,12 @@ def _frames(
             renderer = Renderer(
                 info.topology,
                 info.neutral,
-                size=options.size,
-                view=view,
-                albedo=None if options.no_texture else info.albedo,
+                size=picture.size,
+                view=picture.view,
+                albedo=info.albedo if picture.texture else None,
                 sample_poses=telling_poses(info.neutral, block.vertices),
                 pivot=info.pivot if any(info.pivot) else None,
-                backend=options.backend,
+                backend=backend,
             )
         for k in numbers:
             yield renderer.draw(
@@ -106,7 +107,9 @@ def _frames(
         renderer.close()
 
 
-def _write_video(path: Path, frames: "Iterator[NDArray[np.uint8]]", info: Any, first: int, end: int, size: int) -> None:
+def _write_video(
+    path: Path, frames: "Iterator[NDArray[np.uint8]]", info: "AnimationInfo", first: int, end: int, size: int
+) -> None:
     from parlante.render import VideoWriter
 
     whole = (first, end) == (0, info.num_frames)
@@ -135,14 +138,7 @@ def _range(text: str | None, total: int) -> tuple[int, int]:
     """First frame and the one after the last. Raises InputError if the text is no range or nothing is left."""
     from parlante.core import InputError
 
-    if text is None:
-        first, end = 0, total
-    else:
-        try:
-            low, high = text.split(":")
-            first, end, _ = slice(int(low) if low else None, int(high) if high else None).indices(total)
-        except ValueError as error:
-            raise InputError(f"--frames must look like 30:90, got {text!r}") from error
+    first, end, _ = frame_slice(text).indices(total)
     if first >= end:
         raise InputError(f"--frames {text} leaves nothing of {total} frames; give a range within 0:{total}")
     return first, end

@@ -1,5 +1,6 @@
 """Options of an animation as small dataclasses; the command line is generated from them. Nothing heavy is imported."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Union
 
@@ -51,6 +52,10 @@ class Sampling:
             raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
 
 
+VIEWS = {"front": 0.0, "three-quarter": 38.0, "profile": 90.0}
+"""View name: degrees by which the camera walks around the head towards the character's left (+x)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """How the outputs that show pictures show them."""
@@ -59,6 +64,20 @@ class Picture:
     view: str | float = option("front", "front, three-quarter, profile, or degrees to the side")
     texture: bool = True
     """False shows the bare shape."""
+
+    def __post_init__(self) -> None:
+        if not 64 <= self.size <= 4096 or self.size % 2:
+            raise InputError(
+                f"the size of pictures must be an even number in 64..4096, got {self.size}; try 512 or 1024"
+            )
+        if self.view not in VIEWS:
+            try:
+                angle = float(self.view)
+            except ValueError:
+                angle = math.nan
+            if not math.isfinite(angle):
+                raise InputError(f"unknown view {self.view!r}; choose {', '.join(VIEWS)} or degrees to the side")
+            object.__setattr__(self, "view", angle)
 
 
 @dataclass(frozen=True)

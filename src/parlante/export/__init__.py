@@ -1,7 +1,7 @@
 """One file per exchange format. `open_sinks` streams frames into any number of them; `save` writes an Animation."""
 
 from parlante.export.formats import Fidelity, Format, check_fit, formats, shows_skin
-from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
+from parlante.export.frames import AnimationInfo, FrameBlock, FrameSink, animation_info, frame_blocks
 from parlante.export.outputs import check_outputs, load, open_sinks, save
 
 __all__ = [
@@ -9,7 +9,7 @@ __all__ = [
     "Fidelity",
     "Format",
     "FrameBlock",
-    "Sink",
+    "FrameSink",
     "animation_info",
     "check_fit",
     "check_outputs",

@@ -15,10 +15,10 @@ from parlante.head.arkit import ARKIT_NAMES
 BLOCK_FRAMES = 90
 
 
-class Sink(Protocol):
+class FrameSink(Protocol):
     """An output being written. A context manager: leaving it cleanly publishes the file, an error removes it."""
 
-    def __enter__(self) -> "Sink": ...
+    def __enter__(self) -> "FrameSink": ...
 
     def __exit__(self, *error: Any) -> bool | None: ...
 

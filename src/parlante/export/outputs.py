@@ -12,7 +12,7 @@ from parlante.core import Animation, InputError
 from parlante.core.options import Picture
 from parlante.core.plugins import resolve
 from parlante.export.formats import Fidelity, check_fit, format_of, formats, suffix_of
-from parlante.export.frames import AnimationInfo, FrameBlock, Sink, animation_info, frame_blocks
+from parlante.export.frames import AnimationInfo, FrameBlock, FrameSink, animation_info, frame_blocks
 
 
 def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
@@ -52,7 +52,7 @@ def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
 @contextmanager
 def open_sinks(
     outputs: Iterable[Path | str], info: AnimationInfo, picture: Picture | None = None, fidelity: Fidelity | None = None
-) -> Iterator[list[Sink]]:
+) -> Iterator[list[FrameSink]]:
     """Open a sink per output. Leaving the block cleanly publishes all of them; an error leaves none behind."""
     outputs = list(outputs)
     check_fit(outputs, info)
@@ -114,9 +114,9 @@ def write_all(
                 sink.write(block)
 
 
-def _sink(output: Path | str, info: AnimationInfo, options: Mapping[str, object]) -> Sink:
+def _sink(output: Path | str, info: AnimationInfo, options: Mapping[str, object]) -> FrameSink:
     chosen = format_of(output)
-    sink: Sink = resolve(chosen.sink)(Path(output), info, *(options[name] for name in chosen.options))
+    sink: FrameSink = resolve(chosen.sink)(Path(output), info, *(options[name] for name in chosen.options))
     return sink
 
 

@@ -11,7 +11,7 @@ _Self = TypeVar("_Self", bound="FileSink")
 
 
 class FileSink:
-    """A `Sink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
+    """A `FrameSink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
 
     def __init__(self, path: Path, info: AnimationInfo) -> None:
         self.path = Path(path)

@@ -67,7 +67,7 @@ def write_textures(
 
     output: a video (.mp4, .webm) or a folder, which receives colour/000000.png ..., normal/ and displacement/ as asked,
     and textures.json with the numbers that say how to read them. upsampler: of the albedo. frames: (number, wrinkle
-    map), consecutive, one at a time. take: fps, the shape that sets the scale of normals, the audio of these frames.
+    map), consecutive, one at a time. info: fps, the shape that sets the scale of normals, the audio of these frames.
     progress: called after each frame. Raises InputError for outputs that cannot be written.
     """
     maps, output = maps or TextureMaps(), Path(output)

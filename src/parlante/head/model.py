@@ -84,7 +84,7 @@ class Head:
         albedo = None
         try:
             from parlante.head.skin import paint_albedo
-        except ImportError:
+        except ImportError:  # a machine that only trains may lack what paints; nobody looks at skin there
             pass
         else:
             albedo = paint_albedo(self, name)

@@ -15,7 +15,7 @@ from scipy import sparse
 from parlante.geometry.uv import bake_table
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.creases import FAMILIES, Crease, crease_pattern, creases_of
-from parlante.head.skin_frame import FaceFrame, face_frame, neutral_of
+from parlante.head.skin_frame import FaceFrame, face_frame
 from parlante.head.skin_kernels import polyline_distance, ratio_maps
 
 DEEP = 0.42
@@ -40,7 +40,7 @@ class SkinDynamics:
     def __init__(self, head: Any, name: str, size: int = 256, depth: float = 1.0) -> None:
         self.size, self.name = size, name
         frame, table = face_frame(head), bake_table(head.topology, size)
-        neutral = neutral_of(head, name).astype(np.float64)
+        neutral = head.neutral(name).astype(np.float64)
         lines = creases_of(head.traits(name))
         self._operator = _operator(head, name, frame, neutral, lines)
 

@@ -65,11 +65,5 @@ def unroll(position: NDArray[np.float32]) -> NDArray[np.float32]:
 @lru_cache(maxsize=4)
 def face_frame(head: Any) -> FaceFrame:
     """The frame of a head: its reference is the mean of the identities."""
-    mean = np.mean([neutral_of(head, name) for name in head.identity_names], 0)
+    mean = np.mean([head.neutral(name) for name in head.identity_names], 0)
     return FaceFrame(head.topology, mean)
-
-
-def neutral_of(head: Any, name: str) -> NDArray[np.float32]:
-    """Neutral vertices of an identity, without painting its skin where the head can do so."""
-    neutral: NDArray[np.float32] = head.neutral(name) if hasattr(head, "neutral") else head.identity(name).neutral
-    return neutral

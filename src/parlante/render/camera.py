@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parlante.core import InputError
-
-VIEWS = {"front": 0.0, "three-quarter": 38.0, "profile": 90.0}
-"""View name: degrees by which the camera walks around the head towards the character's left (+x)."""
+from parlante.core.options import VIEWS
 
 
 @dataclass(frozen=True)

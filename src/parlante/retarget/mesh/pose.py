@@ -5,6 +5,7 @@ point with scale; Besl & McKay 1992, Umeyama 1991); the best starts are refined 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,11 +197,9 @@ class PoseSearch:
         distance, _ = self._model_tree.query(points[inside])
         return float(np.minimum(distance, _REACH).mean())
 
-    @property
+    @cached_property
     def _model_tree(self) -> cKDTree:
-        if not hasattr(self, "_tree_of_mean"):
-            self._tree_of_mean = cKDTree(self._prior.mean[self._own])
-        return self._tree_of_mean
+        return cKDTree(self._prior.mean[self._own])
 
     def refine(self, similarity: Similarity, *, steps: int = 18) -> Pose:
         """Turn, scale and the prior's components together, by point-to-plane pairs."""
