@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from parlante.core import atomic_path
 from parlante.head.identities import IDENTITY_NAMES, traits_of
-from parlante.head.rig import LIP_CORNER, Layout, lashes
+from parlante.head.rig import LIP_CORNER, HeadLayout, lashes
 
 Array = NDArray[np.float64]
 NEUTRAL_STEP = 2e-5  # metres
@@ -96,7 +96,7 @@ def forward(points: Array, push: float) -> Array:
     return moved
 
 
-def build_person(whole: Array, base: Array, mesh: Mesh, layout: Layout) -> tuple[Array, dict[str, Array]]:
+def build_person(whole: Array, base: Array, mesh: Mesh, layout: HeadLayout) -> tuple[Array, dict[str, Array]]:
     """The head's vertices (V, 3) in metres with the head joint at the origin, and its pivots.
 
     whole: all source vertices of this person (dm); base: those of the unmodified mesh.
@@ -163,7 +163,7 @@ def main(arguments: list[str]) -> None:
     roots = parts.lash_roots()
     closing, column = close_weight(base_skin, mesh)
     across = match_columns(base_skin, mesh)
-    layout = Layout(
+    layout = HeadLayout(
         mesh.ranges,
         mesh.lips.astype(np.int32),
         mesh.lids.astype(np.int32),

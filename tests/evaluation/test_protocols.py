@@ -5,11 +5,11 @@ import pytest
 
 from parlante.core import InputError
 from parlante.evaluation.protocols import PROTOCOLS, protocol
-from parlante.geometry.regions import SOURCES, VERTICES, checksum, region
+from parlante.geometry.regions import ORIGINS, VERTICES, checksum, region
 
 
 def test_every_list_has_a_source_and_fits_its_mesh() -> None:
-    for name in SOURCES:
+    for name in ORIGINS:
         numbers = region(name)
         assert len(numbers) and numbers.min() >= 0 and numbers.max() < VERTICES[name.split("/")[0]], name
     assert len(region("BIWI/lve")) == 3921 and set(region("BIWI/lve")) < set(region("BIWI/lip_talkingstyle"))

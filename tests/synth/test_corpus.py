@@ -72,11 +72,11 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_clip_holds_what_it_says(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
-    from parlante.synth.corpus import perform
+    from parlante.synth.corpus import record_clip
     from parlante.synth.voice import speak
 
     subject = people(1)[0]
-    clip = perform(speak("My mum bought a pump.", subject.voice), subject)
+    clip = record_clip(speak("My mum bought a pump.", subject.voice), subject)
     count = int(np.ceil(len(clip["audio"]) * 30 / 16000))
     assert clip["curves"].shape == (count, 52) and clip["head_pose"].shape == (count, 6)
     spans = clip["phone_times"]

@@ -9,7 +9,7 @@ from parlante.core import InputError, atomic_path
 from parlante.core.options import Picture
 from parlante.export import AnimationInfo, check_outputs, open_sinks
 from parlante.export.frames import FrameBlock, FrameSink
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 
 RIGGED = (".glb", ".vrm", ".gltf")
 
@@ -105,7 +105,7 @@ def _animate_rig(
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
     take, chunks = talker.stream(speech, talker.cast(skin=False, **casting))
-    weights, poses = Rows(), Rows()
+    weights, poses = RowBuffer(), RowBuffer()
 
     def keep(chunk: FrameBlock) -> None:
         assert chunk.weights is not None

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, help="frames per second (default: the animation's own)")
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="begin at S seconds")
     parser.add_argument("--to", dest="end", type=float, metavar="S", help="end at S seconds")
-    parser.add_argument("--crossfade", type=float, default=0.0, metavar="S", help="seconds over which takes blend")
+    parser.add_argument("--crossfade", type=float, default=0.0, metavar="S", help="seconds over which animations blend")
     parser.add_argument("--fade-in", type=float, default=0.0, metavar="S", help="out of the face at rest")
     parser.add_argument("--fade-out", type=float, default=0.0, metavar="S", help="back to the face at rest")
     parser.add_argument(

@@ -140,7 +140,9 @@ def _recording(path: Path) -> None:
     try:
         recording = load_audio(path)
     except InputError as error:
-        raise InputError(f"{error}; beside recordings, .npz, .glb, .vrm, .vrma, .style and folders are told") from None
+        raise InputError(
+            f"{error}; parlante info reads recordings, .npz, .glb, .vrm, .vrma, .style and folders"
+        ) from None
     print(path)
     level = float(abs(recording.audio).max()) if len(recording.audio) else 0.0
     print(f"  {len(recording.audio) / recording.sample_rate:.2f} s at {recording.sample_rate} Hz, peak {level:.3f}")

@@ -92,8 +92,8 @@ def mesh_topology(name: str, mesh: Mesh) -> Topology:
 
 def regions_of(name: str, count: int) -> dict[str, NDArray[np.int32]]:
     """The published vertex lists of a dataset, by their own names, if its meshes have the published vertex count."""
-    from parlante.geometry.regions import SOURCES, VERTICES, region
+    from parlante.geometry.regions import ORIGINS, VERTICES, region
 
     if VERTICES.get(name) != count:
         return {}
-    return {full.partition("/")[2]: region(full) for full in SOURCES if full.partition("/")[0] == name}
+    return {full.partition("/")[2]: region(full) for full in ORIGINS if full.partition("/")[0] == name}

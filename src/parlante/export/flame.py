@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from parlante.core import InputError, read_npz
 from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 
 _JAW = 2  # joints: root, neck, jaw, left eye, right eye
@@ -118,7 +118,7 @@ class FlameSink(FileSink):
         super().__init__(path, info)
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._worst, self._total = 0.0, 0.0
-        self._poses = Rows()
+        self._poses = RowBuffer()
 
     def write(self, block: FrameBlock) -> None:
         """Fit the frames."""

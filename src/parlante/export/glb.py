@@ -24,7 +24,7 @@ from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 from parlante.geometry.pose import neck_joint, neck_weights
 
@@ -60,8 +60,8 @@ class GlbSink(FileSink):
         self._has_rig = has_rig
         self._by_vertices = fidelity.motion == "vertices" or not has_rig
         self._video = skin_video(self.path, outputs)
-        self._weights = Rows()
-        self._poses = Rows()
+        self._weights = RowBuffer()
+        self._poses = RowBuffer()
 
     def _open(self, stack: ExitStack) -> None:
         super()._open(stack)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 
 POSE_NAMES = ("headPitch", "headYaw", "headRoll", "headX", "headY", "headZ")
@@ -47,8 +47,8 @@ class KeysSink(FileSink):
     def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
         super().__init__(path, info)
         self._error = fidelity.reduce or DEFAULT_ERROR
-        self._weights = Rows()
-        self._poses = Rows()
+        self._weights = RowBuffer()
+        self._poses = RowBuffer()
 
     def write(self, block: FrameBlock) -> None:
         """Keep the weights."""

@@ -23,7 +23,7 @@ from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.obj import save_png
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 from parlante.geometry.pose import neck_joint, neck_weights
 from parlante.geometry.uv.ratio import apply_ratio
@@ -53,8 +53,8 @@ class UsdSink(FileSink):
         self._by_weights = has_rig and fidelity.motion != "vertices"
         self._packed = self.path.suffix.lower() == ".usdz"
         self._posed = Poser(info)
-        self._weights = Rows()
-        self._poses = Rows()
+        self._weights = RowBuffer()
+        self._poses = RowBuffer()
         self._skins: dict[int, str] = {}
 
     def _open(self, stack: ExitStack) -> None:

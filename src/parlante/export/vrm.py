@@ -20,7 +20,7 @@ from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
 from parlante.export.keys import POSE_SHARE
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 from parlante.geometry.blendshape_solver import BlendshapeSolver
 from parlante.head.rig import LOOK
@@ -82,8 +82,8 @@ class _WeightKeeper(FileSink):
     def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
         super().__init__(path, info)
         self._fidelity = fidelity
-        self._weights = Rows()
-        self._poses = Rows()
+        self._weights = RowBuffer()
+        self._poses = RowBuffer()
 
     def _finish(self) -> None:
         weights = self._weights.array()

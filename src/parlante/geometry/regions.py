@@ -16,7 +16,7 @@ from parlante.core import InputError
 VERTICES = {"vocaset": 5023, "mead": 5023, "BIWI": 23370, "multiface": 6172}
 """Vertices of each topology."""
 
-SOURCES = {
+ORIGINS = {
     "vocaset/lip_talkingstyle": "TalkingStyle, vocaset lip list of the training loss (with repeats)",
     "vocaset/lip_ptalker": "PTalker, vocaset lip list of the training loss (with repeats)",
     "vocaset/lve_ptalker": "PTalker, vocaset lip vertices of the evaluation",

@@ -50,7 +50,7 @@ class Head:
         """(F,) what each triangle is made of: a number into `MATERIALS`."""
         self.neck_weights: NDArray[np.float32] = names["neck_weights"]
         """(V,) how far each vertex follows the pose of the head: 0 at the edge of the neck, 1 on the head."""
-        self.layout = rig.Layout(
+        self.layout = rig.HeadLayout(
             ranges={key: (int(value[0]), int(value[1])) for key, value in named("range:").items()},
             lips=names["lips"].astype(np.int32),
             lids=names["lids"].astype(np.int32),

@@ -38,7 +38,7 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class Layout:
+class HeadLayout:
     """Vertex numbers and weights that are the same for every identity."""
 
     ranges: Mapping[str, tuple[int, int]]
@@ -59,7 +59,7 @@ def _unit(vectors: Array) -> Array:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
 
 
-def lashes(skin: Array, layout: Layout, side: int, scale: float) -> Array:
+def lashes(skin: Array, layout: HeadLayout, side: int, scale: float) -> Array:
     """(3 * hairs, 3) points of the lashes that grow from the lids of `skin` (S, 3)."""
     rings = layout.lids[side]
     place = layout.lash_place
@@ -90,7 +90,7 @@ def turn(degrees_down: float, degrees_left: float) -> Array:
     return np.asarray(about_y @ about_x)
 
 
-def _lid_masks(layout: Layout, side: int, count: int) -> tuple[Array, Array]:
+def _lid_masks(layout: HeadLayout, side: int, count: int) -> tuple[Array, Array]:
     """(S,) weights of the upper and of the lower lid, 1 at the margin, 0 at the corners and beyond ring 0."""
     upper, lower = np.zeros(count), np.zeros(count)
     depth = np.interp(np.arange(15), [0, 2, 5, 7, 11, 14], [0, 0.12, 0.5, 1.0, 1.0, 0.3])
@@ -101,7 +101,7 @@ def _lid_masks(layout: Layout, side: int, count: int) -> tuple[Array, Array]:
     return upper, lower
 
 
-def _blink(neutral: Array, sculpted: Array, layout: Layout, side: int, anatomy: Anatomy) -> Array:
+def _blink(neutral: Array, sculpted: Array, layout: HeadLayout, side: int, anatomy: Anatomy) -> Array:
     """Correct a sculpted eyelid closure so that the lids meet and stay outside the eyeball on the whole way."""
     rings = layout.lids[side]
     delta = sculpted.copy()
@@ -134,7 +134,9 @@ def _blink(neutral: Array, sculpted: Array, layout: Layout, side: int, anatomy: 
     return delta
 
 
-def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, layout: Layout) -> NDArray[np.float32]:
+def finish(
+    neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, layout: HeadLayout
+) -> NDArray[np.float32]:
     """(52, V, 3) shapes in metres of the head `neutral` (V, 3).
 
     sculpted: (52, V, 3) with skin and tongue filled in; jaw_angle: radians that the jaw turns at jawOpen = 1.
@@ -202,7 +204,7 @@ def finish(neutral: Array, sculpted: Array, jaw_angle: float, anatomy: Anatomy, 
     return shapes.astype(np.float32)
 
 
-def _keep_closed(shape: Array, layout: Layout) -> None:
+def _keep_closed(shape: Array, layout: HeadLayout) -> None:
     """Move both lips of `shape` (S, 3), in place, so that they rise and sink together along the line between them."""
     line = shape[layout.lips[LIP_LINE]]
     gap = layout.across @ line - line
@@ -212,7 +214,7 @@ def _keep_closed(shape: Array, layout: Layout) -> None:
         shape[row] += 0.5 * share * gap
 
 
-def _meet_on_slant(neutral: Array, shape: Array, layout: Layout) -> None:
+def _meet_on_slant(neutral: Array, shape: Array, layout: HeadLayout) -> None:
     """Bring the lips of `shape` (S, 3) together, in place, where the line between them slants at weight 1.
 
     Lips that slide past each other along a slanting line part by slide times slant, though each point keeps the height
@@ -241,7 +243,7 @@ def _meet_on_slant(neutral: Array, shape: Array, layout: Layout) -> None:
             shape[row] += 0.5 * share * gap
 
 
-def _close(opening: Array, layout: Layout) -> Array:
+def _close(opening: Array, layout: HeadLayout) -> Array:
     """Both lips of a jaw that moved by `opening` (S, 3) go to one line, `CLOSED_AT` of the way down."""
     line = opening[layout.lips[LIP_LINE]]
     lower = line.copy()

@@ -85,14 +85,14 @@ def _unseen(identities: list[str]) -> set[str]:
     return {identities[(turn + 1) * count // kept - 1] for turn in range(kept)}
 
 
-def perform(utterance: Utterance, subject: Subject, number: int = 0) -> dict[str, NDArray[Any]]:
+def record_clip(utterance: Utterance, subject: Subject, number: int = 0) -> dict[str, NDArray[Any]]:
     """The arrays of one clip: `subject` says `utterance` with some silence before and after.
 
     Returns `audio` (N,) int16, `curves` (T, 52) float16, `head_pose` (T, 6) float32, `phone_symbols` (P,) uint8
     (numbers into PHONES), `phone_times` (P, 2) float32 seconds, `text`.
     """
     rng = np.random.default_rng([subject.seed, number])
-    audio, phones = _stage(utterance, rng)
+    audio, phones = _with_silence(utterance, rng)
     count = num_frames(len(audio), SAMPLE_RATE)
     weights, pose = liveliness(audio, SAMPLE_RATE, subject.profile, seed=int(rng.integers(2**31)))
     mouth = articulate(phones, frame_times(count), subject.profile)
@@ -106,7 +106,7 @@ def perform(utterance: Utterance, subject: Subject, number: int = 0) -> dict[str
     }
 
 
-def _stage(utterance: Utterance, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[Phone]]:
+def _with_silence(utterance: Utterance, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[Phone]]:
     """Silence around the speech, a level of a real recording, and a noise floor instead of digital zero."""
     lead, tail = (round(s * SAMPLE_RATE) for s in rng.uniform(0.20, 0.55, 2))
     peak = float(np.abs(utterance.audio).max()) or 1.0
@@ -203,7 +203,7 @@ def _write_subject(root: Path, lines: list[Line]) -> _Done:
     voice, spoken = _speak(subject, [line.text for line in lines])
     rows = []
     for line, path, utterance in zip(lines, paths, spoken, strict=True):
-        arrays = perform(utterance, subject, line.number)
+        arrays = record_clip(utterance, subject, line.number)
         write_npz(path, arrays)
         rows.append(_row(line, arrays))
     with atomic_path(record) as partial:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from parlante.audio.phones import PHONES, Phone, Utterance
 from parlante.core import InputError, MissingExtra
 from parlante.synth import voice_espeak, voice_natural
-from parlante.synth.voice_ipa import fold
+from parlante.synth.voice_ipa import to_phones
 
 SAMPLE_RATE = 16000
 ENGLISH = (
@@ -140,7 +140,7 @@ def _run_espeak(jobs: list[tuple[str, list[str]]]) -> list[tuple[NDArray[np.floa
         events = list(zip(arrays[f"start{index}"].tolist(), arrays[f"ipa{index}"].tolist()))
         for place, (start, ipa) in enumerate(events):
             end = events[place + 1][0] if place + 1 < len(events) else len(audio)
-            found = () if "(" in ipa else fold(ipa)
+            found = () if "(" in ipa else to_phones(ipa)
             if not found and place + 1 < len(events) and (ipa or end - start < SILENCE_S * rate):
                 continue
             starts.append(int(start))

@@ -32,10 +32,10 @@ _SHORT: dict[str, str] = {
 _IGNORED = set("ˈˌːˑ‿.ʰʲʷˠˤʼ˞|-'ʔ\u0361\u035c")
 
 
-def fold(ipa: str) -> tuple[str, ...]:
+def to_phones(ipa: str) -> tuple[str, ...]:
     """The PHONES that one IPA segment stands for; empty for nothing but marks or an unknown symbol.
 
-    >>> fold("ˈɑːɹ")
+    >>> to_phones("ˈɑːɹ")
     ('aa', 'r')
     """
     text = unicodedata.normalize("NFD", ipa)

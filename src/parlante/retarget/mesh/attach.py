@@ -115,7 +115,7 @@ def user_shapes(
     shapes: NDArray[np.float32],
     surface: Surface,
     registered: Registered,
-    layout: rig.Layout,
+    layout: rig.HeadLayout,
 ) -> NDArray[np.float32]:
     """(52, U, 3) shapes on the user's mesh, its own eyeballs and lower teeth turned as rigid bodies."""
     out = attached.carrier(shapes)
@@ -154,7 +154,7 @@ def _between(surface: Surface, first: Bools, second: Bools) -> Bools:
     return np.asarray(np.isfinite(way))
 
 
-def _within(vertices: Floats, registered: Registered, layout: rig.Layout) -> Bools:
+def _within(vertices: Floats, registered: Registered, layout: rig.HeadLayout) -> Bools:
     """(U,) at the height of the lips: nostrils lie near the mouth too."""
     line = (registered.neutral - registered.seal)[layout.lips[rig.LIP_LINE]]
     return np.asarray(np.abs(vertices[:, 1] - line[:, 1].mean()) < 0.012)
@@ -196,7 +196,7 @@ def _eyeballs(vertices: Floats, part: Numbers, rigid: Bools, registered: Registe
     return found[0], found[1]
 
 
-def _jaw(vertices: Floats, part: Numbers, rigid: Bools, registered: Registered, layout: rig.Layout) -> Numbers:
+def _jaw(vertices: Floats, part: Numbers, rigid: Bools, registered: Registered, layout: rig.HeadLayout) -> Numbers:
     lips = registered.neutral[layout.lips[rig.LIP_LINE]]
     teeth = registered.neutral[slice(*layout.ranges["teeth_lower"])]
     jaw = [np.zeros(0, np.int64)]
@@ -223,7 +223,7 @@ def _visible(surface: Surface, size: int = 700) -> Bools:
     return np.asarray(out & (surface.normals[:, 2] > -0.35))
 
 
-def _lip_sides(surface: Surface, registered: Registered, layout: rig.Layout) -> tuple[Bools, Bools]:
+def _lip_sides(surface: Surface, registered: Registered, layout: rig.HeadLayout) -> tuple[Bools, Bools]:
     """(U,) below the lips' line, and near the mouth."""
     rest = registered.neutral - registered.seal
     line = rest[layout.lips[rig.LIP_LINE]]
@@ -249,7 +249,7 @@ def _lip_sides(surface: Surface, registered: Registered, layout: rig.Layout) -> 
     return below, np.asarray(near & (arm[:, 2] > -0.06) & (arm[:, 2] < 0.04))
 
 
-def _lip_triangles(triangles: Numbers, layout: rig.Layout) -> tuple[Bools, Bools]:
+def _lip_triangles(triangles: Numbers, layout: rig.HeadLayout) -> tuple[Bools, Bools]:
     """(F,) triangles with a corner on the lower lip's rings, and on the upper's."""
     sides: list[Bools] = []
     for columns in (np.arange(rig.LIP_CORNER + 1, layout.lips.shape[1]), np.arange(1, rig.LIP_CORNER)):

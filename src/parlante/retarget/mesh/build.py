@@ -22,7 +22,7 @@ from parlante.retarget.mesh.parts import (
     MOUTH,
     added,
     blinks_that_cover,
-    check_choice,
+    check_parts,
     merged,
     parts_texture,
     seat_eyes,
@@ -59,7 +59,7 @@ def build_character(
     auto (those that are missing), none, eyes, mouth or all. refused: where to save a picture if it is refused; step:
     told what is being done. Raises InputError if the mesh cannot be read or shows no face.
     """
-    check_choice(parts)
+    check_parts(parts)
     step("reading")
     mesh = read_character_mesh(path)
     albedo = mesh.albedo if texture is None else texture_of(texture)

@@ -12,7 +12,7 @@ from parlante.core import InputError, Topology, atomic_folder, read_npz
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.retarget.mesh.atlas import Baked, bake_parts
 from parlante.retarget.mesh.mesh import texture_of
-from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, check_choice
+from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, check_parts
 from parlante.retarget.mesh.pose import Similarity
 from parlante.retarget.mesh.surface import Surface
 from parlante.retarget.mesh.transfer import Carrier
@@ -77,7 +77,7 @@ class Character:
 
     def keep_parts(self, parts: str) -> "Character":
         """This character with fewer added parts. parts: auto or all (those it has), none, eyes or mouth."""
-        check_choice(parts)
+        check_parts(parts)
         if parts in ("auto", "all"):
             return self
         if not self.added:

@@ -97,7 +97,7 @@ def _features(
 
 
 def _anchors(
-    start: Floats, layout: rig.Layout, mouth: Slit | None, eyes: tuple[Slit | None, Slit | None]
+    start: Floats, layout: rig.HeadLayout, mouth: Slit | None, eyes: tuple[Slit | None, Slit | None]
 ) -> tuple[NDArray[np.int64], Floats, Floats]:
     """Vertices, their places and weights: the lips' line and the lids' margins."""
     index, place, weight = [], [], []

@@ -51,7 +51,7 @@ class Met(NamedTuple):
 
 
 def meeting(
-    surface: Surface, neutral: Floats, face: Floats, shapes: NDArray[np.float32], carry: Carry, layout: rig.Layout
+    surface: Surface, neutral: Floats, face: Floats, shapes: NDArray[np.float32], carry: Carry, layout: rig.HeadLayout
 ) -> Met:
     """Mend our neutral `face` (V, 3) and `shapes` (52, V, 3) until the user's lips meet where ours do.
 
@@ -165,7 +165,7 @@ def _near(surface: Surface, neutral: Floats, line: Floats) -> NDArray[np.int64]:
     return surface.triangles[inside[surface.triangles].any(1)]
 
 
-def _together(layout: rig.Layout, line: Floats, x: Floats, height: Floats, count: int) -> Floats:
+def _together(layout: rig.HeadLayout, line: Floats, x: Floats, height: Floats, count: int) -> Floats:
     """(V, 3) both lips, half of the height each."""
     from scipy import ndimage
 

@@ -103,7 +103,7 @@ def merged(topology: Topology, more: Added) -> Topology:
     )
 
 
-def check_choice(parts: str) -> None:
+def check_parts(parts: str) -> None:
     """Raises InputError for anything but one of `CHOICES`."""
     if parts not in CHOICES:
         raise InputError(f"parts must be one of {', '.join(CHOICES)}, got {parts!r}")

@@ -57,7 +57,7 @@ def _gradient(vertices: Floats, triangles: NDArray[np.int64]) -> tuple[Any, Floa
     return matrix, 0.5 * double[:, 0]
 
 
-def _jaw_angle(neutral: Floats, shapes: Floats, layout: rig.Layout) -> float:
+def _jaw_angle(neutral: Floats, shapes: Floats, layout: rig.HeadLayout) -> float:
     """Radians that the lower teeth of a person turn about x at jawOpen = 1."""
     teeth = slice(*layout.ranges["teeth_lower"])
     rest, opened = neutral[teeth], neutral[teeth] + shapes[INDEX["jawOpen"], teeth]

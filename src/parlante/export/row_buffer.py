@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Rows:
+class RowBuffer:
     """Rows (T, K) float32 collected block by block in one block that doubles when full.
 
     A list of small arrays, made between the large ones of every block, would keep the heap from shrinking over a long

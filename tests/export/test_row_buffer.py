@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from parlante.export.rows import Rows
+from parlante.export.row_buffer import RowBuffer
 
 
 def test_rows_of_many_chunks() -> None:
-    rows, parts = Rows(), [np.random.default_rng(n).normal(size=(n, 6)) for n in (700, 1, 0, 3000, 24)]
+    rows, parts = RowBuffer(), [np.random.default_rng(n).normal(size=(n, 6)) for n in (700, 1, 0, 3000, 24)]
     assert not rows and len(rows) == 0
     for part in parts:
         given = part.copy()
