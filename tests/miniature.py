@@ -72,6 +72,18 @@ def write_person(root: Path, name: str, person: int, frames: int, *, textures: b
     return folder
 
 
+def pack(source: Path, target: Path, **options: object) -> Path:
+    """`source` as `parlante prepare textalk4d` packs it."""
+    import pytest
+
+    pytest.importorskip("zarr")
+    from parlante.data.prepare import write_store
+    from parlante.data.registry import dataset
+
+    write_store(dataset("textalk4d").read(source, options=options), target, options=options)
+    return target
+
+
 def write_miniature(root: Path, frames: int = 12, names: tuple[str, ...] = ("ID001", "ID002", "ID005")) -> Path:
     """The published layout with a few identities."""
     for person, name in enumerate(names):

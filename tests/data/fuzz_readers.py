@@ -8,6 +8,7 @@ import wave
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -72,7 +73,10 @@ def _read_corpus(root: Path) -> None:
     from parlante.data.store import clip_store as store
 
     store._opened.cache_clear()
-    corpus = open_corpus(root)
+    _read_clips(open_corpus(root))
+
+
+def _read_clips(corpus: Any) -> None:
     _ = corpus.topology.triangles
     for subject in list(corpus.subjects):
         try:
@@ -300,17 +304,10 @@ def _textalk4d(root: Path) -> None:
         _wav(root / name / "Records" / "enhanced_vocal.wav", 4 * 16000 // 30 + 1)
 
 
-def _prepared(root: Path) -> None:
-    import shutil
-    import tempfile
+def _read_textalk4d(root: Path) -> None:
+    from parlante.data.datasets.textalk4d import TexTalk4D
 
-    from parlante.data.datasets.textalk4d_prepare import Options, prepare
-
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "source"
-        _textalk4d(source)
-        prepare(source, Path(scratch) / "made", Options(held_out=1, shortest=1), jobs=1)
-        shutil.copytree(Path(scratch) / "made", root, dirs_exist_ok=True)
+    _read_clips(TexTalk4D(root, held_out=1, shortest=1))
 
 
 def _synthtalk(root: Path) -> None:
@@ -432,8 +429,7 @@ READERS = (
     Reader("pickle", _pickles, _read_pickles),
     Reader("containers", _containers, _read_containers),
     Reader("templates", _templates, _read_templates),
-    Reader("textalk4d", _textalk4d, _read_corpus),
-    Reader("prepared", _prepared, _read_corpus),
+    Reader("textalk4d", _textalk4d, _read_textalk4d),
     Reader("synthtalk", _synthtalk, _read_synthtalk),
     Reader("store", _store, _read_corpus),
     Reader("own", _own, _read_corpus),

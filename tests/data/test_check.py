@@ -296,13 +296,10 @@ def test_processes_measure_the_same(tmp_path: Path) -> None:
 
 
 def test_other_kinds_of_corpus(tmp_path: Path) -> None:
-    from miniature import write_miniature
-
-    from parlante.data.datasets.textalk4d_prepare import Options, prepare
+    from miniature import pack, write_miniature
 
     source = write_miniature(tmp_path / "source", frames=40)
-    prepare(source, tmp_path / "prepared", Options(held_out=1, shortest=10), jobs=1)
-    report = check_corpus(tmp_path / "prepared")
+    report = check_corpus(pack(source, tmp_path / "store", held_out=1, shortest=10))
     verdicts = {f.check: f.verdict for f in report.findings}
     assert verdicts["readable"] == verdicts["finite numbers"] == verdicts["split overlap"] == "ok"
     assert len(report.clips) >= 4

@@ -136,13 +136,18 @@ def test_sentences_are_numbered_as_published() -> None:
     assert found == {FIRST: 1, LAST: 50, "SEN_a_good_morrow_to_you_my_boy": 8, "E002_Swallow": None}
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_damage_is_named_and_worked_around(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = person(tmp_path / "set", "6795937", {FIRST: numbers(300, FRAMES)})
     (folder / "tracked_mesh" / FIRST / "000303.bin").write_bytes(b"\0" * 11)
     corpus = open_corpus(tmp_path / "set")
     with pytest.raises(InputError, match=r"000303.bin has 11 bytes"):
         np.asarray(corpus[0].vertices)
-    assert main(["prepare", "multiface", str(tmp_path / "set"), str(tmp_path / "store"), "-q"]) == 2
+    assert main(["prepare", "multiface", str(tmp_path / "set"), str(tmp_path / "store")]) == 0
+    assert "000303.bin has 11 bytes" in capsys.readouterr().out
+    assert [clip.frames for clip in open_corpus(tmp_path / "store").clips] == [FRAMES - 2]
+    arguments = [str(tmp_path / "set"), str(tmp_path / "other"), "--shortest", str(FRAMES)]
+    assert main(["prepare", "multiface", *arguments]) == 2
+    assert f"no {FRAMES} frames in a row" in capsys.readouterr().err
     (folder / "audio" / f"{FIRST}.wav").unlink()
     with pytest.raises(InputError, match="no audio"):
         open_corpus(tmp_path / "set")

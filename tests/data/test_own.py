@@ -109,7 +109,7 @@ def test_prepare_in_metres_open_and_read_a_window(folder: Path, tmp_path: Path) 
     lines = [f"v {x} {y} {z}" for x, y, z in SHAPE] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in TRIANGLES]
     (tmp_path / "shape.obj").write_text("\n".join(lines) + "\n")
     arguments = ["--unit", "0.001", "--name", "ours", "--template", str(tmp_path / "shape.obj"), "-q", "--jobs", "2"]
-    assert main(["prepare", "own", str(folder), str(tmp_path / "store"), *arguments]) == 0
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "store"), *arguments]) == 0
     corpus = open_corpus(tmp_path / "store")
     assert (corpus.dataset, corpus.fps, corpus.unit) == ("ours", 25.0, "m")
     place = [row.key for row in corpus.clips].index("ann_03")
@@ -121,18 +121,18 @@ def test_prepare_in_metres_open_and_read_a_window(folder: Path, tmp_path: Path) 
 
 def test_going_on_keeps_what_has_not_changed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "store"
-    assert main(["prepare", "own", str(folder), str(target), "-q"]) == 0
+    assert main(["prepare", "folder", str(folder), str(target), "-q"]) == 0
     before = {p.name: p.stat().st_mtime_ns for p in (target / "clips").iterdir()}
     np.save(folder / "vertices_npy/ann_03.npy", moving(3) + 1)
     (folder / "vertices_npy/ann_05.npy").unlink()
-    assert main(["prepare", "own", str(folder), str(target)]) == 0
+    assert main(["prepare", "folder", str(folder), str(target)]) == 0
     after = {p.name: p.stat().st_mtime_ns for p in (target / "clips").iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"ann_03.json"}
     corpus = open_corpus(target)
     assert len(corpus) == 9
     place = [row.key for row in corpus.clips].index("ann_03")
     np.testing.assert_allclose(corpus[place].vertices[0], moving(3)[0] + 1, atol=1e-4)
-    assert main(["prepare", "own", str(folder), str(target), "--fps", "30"]) == 2
+    assert main(["prepare", "folder", str(folder), str(target), "--fps", "30"]) == 2
     assert "another fps" in capsys.readouterr().err
 
 
@@ -164,7 +164,7 @@ def test_pictures_stay_the_files_they_are(folder: Path, tmp_path: Path) -> None:
     for number in range(FRAMES):
         (folder / f"textures/ann_03/{number:06}.png").write_bytes(png(number))
     (folder / "textures/ann.png").write_bytes(png(99))
-    assert main(["prepare", "own", str(folder), str(tmp_path / "store"), "-q"]) == 0
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "store"), "-q"]) == 0
     for corpus in (open_corpus(folder), open_corpus(tmp_path / "store")):
         place = [row.key for row in corpus.clips].index("ann_03")
         np.testing.assert_array_equal(corpus[place].textures[17], np.asarray(Image.open(io.BytesIO(png(17)))))
@@ -187,7 +187,7 @@ def test_a_clip_that_cannot_be_used_is_left_out_and_named(
     (folder / "wav/ann_05.wav").write_bytes(b"RIFF")
     (folder / "wav/ann_07.wav").unlink()
     (folder / "templates.pkl").write_bytes(pickle.dumps({"ann": SHAPE}, protocol=2))
-    assert main(["prepare", "own", str(folder), str(tmp_path / "store")]) == 0
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "store")]) == 0
     said = capsys.readouterr().out
     for text in (
         "bob_jr_02.npy has shape",
@@ -271,7 +271,7 @@ from parlante.cli import main
 import parlante.data.store.writer
 import zarr, zarr.codecs, zarr.storage, numcodecs, av
 resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
-sys.exit(main(["prepare", "own", {source!r}, {target!r}, "-q"]))
+sys.exit(main(["prepare", "folder", {source!r}, {target!r}, "-q"]))
 """
 
 
@@ -281,13 +281,13 @@ def test_a_full_disk_ends_it_instead_of_leaving_clips_out(folder: Path, tmp_path
     assert found.returncode == 2 and "File too large" in found.stderr
     with pytest.raises(InputError, match="is unfinished"):
         open_corpus(tmp_path / "store")
-    assert main(["prepare", "own", str(folder), str(tmp_path / "store"), "-q"]) == 0  # once there is room again
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "store"), "-q"]) == 0  # once there is room again
     assert len(open_corpus(tmp_path / "store")) == 10
 
 
 def test_a_store_on_object_storage(folder: Path) -> None:
     target = f"memory://{uuid.uuid4().hex}/corpora/mine"
-    assert main(["prepare", "own", str(folder), target, "-q"]) == 0
-    assert main(["prepare", "own", str(folder), target, "-q"]) == 0  # goes on where everything stands
+    assert main(["prepare", "folder", str(folder), target, "-q"]) == 0
+    assert main(["prepare", "folder", str(folder), target, "-q"]) == 0  # goes on where everything stands
     np.testing.assert_allclose(open_corpus(target)[1].vertices[5], moving(3)[5], atol=1e-4)
     assert main(["prepare", "textalk4d", str(folder), target, "-q"]) == 2

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import SIZE, obj, offsets, sheet, skin, write_miniature
+from miniature import SIZE, obj, offsets, pack, sheet, skin, write_miniature
 from safetensors.torch import load_file
 
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.core.style import load_style
-from parlante.data.datasets.textalk4d_prepare import Options, prepare
-from parlante.data.store.packed_corpus import Prepared
+from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table
 from parlante.geometry.uv.ratio import wrinkle_from_frames
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
@@ -36,8 +35,7 @@ FRAMES = 12
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("textalk4d")
-    prepare(write_miniature(root / "source", FRAMES), root / "prepared", Options(shortest=3, held_out=1))
-    return root / "prepared"
+    return pack(write_miniature(root / "source", FRAMES), root / "prepared", shortest=3, held_out=1)
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +44,16 @@ def folder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("pair")
     for kind in ("motion", "wrinkle"):
-        VQAutoEncoder(TINY).save(root / kind, stats=motion_stats(Prepared(corpus)).to_dict())
+        VQAutoEncoder(TINY).save(root / kind, stats=motion_stats(open_corpus(corpus)).to_dict())
     return root
 
 
 def test_latents_are_those_of_each_frame(corpus: Path, folder: Path, tmp_path: Path) -> None:
     models = MapModels.load(folder)
-    found = encode_corpus(ScannedCorpus(Prepared(corpus), SIZE), models, tmp_path / "out")
+    found = encode_corpus(ScannedCorpus(open_corpus(corpus), SIZE), models, tmp_path / "out")
     assert found.clips == 4 and found.reused == 0 and found.pivots == {"ID001": 11, "ID002": 11, "ID005": 5}
     assert found.map_error < 0.5 and found.motion_error > 0 and found.wrinkle_error > 0
-    data = Prepared(corpus)
+    data = open_corpus(corpus)
     latents = load_file(tmp_path / "out" / "latents" / "ID005-000007.safetensors")
     assert latents["motion"].shape == latents["wrinkle"].shape == (6, 4, 8, 8)
     moved = 0.1 * offsets(2, 8)[None].astype(np.float32)
@@ -68,7 +66,7 @@ def test_latents_are_those_of_each_frame(corpus: Path, folder: Path, tmp_path: P
 
 
 def test_pivots_are_styles_of_the_training_frames(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(open_corpus(corpus), SIZE), MapModels.load(folder)
     encode_corpus(maps, models, tmp_path / "out")
     style = load_style(tmp_path / "out" / "pivots" / "ID005.style")
     assert (style.name, style.model, style.checkpoint) == ("ID005", "textalker", "")
@@ -84,7 +82,7 @@ def test_pivots_are_styles_of_the_training_frames(corpus: Path, folder: Path, tm
 
 
 def test_pivots_of_a_short_clip(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    data, models = Prepared(corpus), MapModels.load(folder)
+    data, models = open_corpus(corpus), MapModels.load(folder)
     maps = ScannedCorpus(data, SIZE)
     encode_corpus(maps, models, tmp_path / "out", EncodingOptions(seconds=0.1))
     frames = np.arange(1, 4)
@@ -97,7 +95,7 @@ def test_pivots_of_a_short_clip(corpus: Path, folder: Path, tmp_path: Path) -> N
 
 
 def test_a_second_run_keeps_what_is_done(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(open_corpus(corpus), SIZE), MapModels.load(folder)
     first = encode_corpus(maps, models, tmp_path / "out")
     before = load_style(tmp_path / "out" / "pivots" / "ID001.style")
     (tmp_path / "out" / "latents" / "ID001-000001.safetensors").write_bytes(b"cut")
@@ -113,7 +111,7 @@ def test_a_second_run_keeps_what_is_done(corpus: Path, folder: Path, tmp_path: P
 
 
 def test_published_maps_have_an_empty_background(corpus: Path, folder: Path, tmp_path: Path) -> None:
-    maps, models = ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder)
+    maps, models = ScannedCorpus(open_corpus(corpus), SIZE), MapModels.load(folder)
     ours = encode_corpus(maps, models, tmp_path / "ours")
     theirs = encode_corpus(maps, replace(models, published=True), tmp_path / "theirs")
     assert theirs.map_error > ours.map_error
@@ -127,7 +125,7 @@ def test_a_style_for_a_face_at_rest(
     """Known persons in a folder of latents, a new face and its skin as files; the result is a style file."""
     from PIL import Image
 
-    encode_corpus(ScannedCorpus(Prepared(corpus), SIZE), MapModels.load(folder), tmp_path / "out")
+    encode_corpus(ScannedCorpus(open_corpus(corpus), SIZE), MapModels.load(folder), tmp_path / "out")
     (tmp_path / "face.obj").write_text(obj(3 * sheet(1) + 7))
     Image.fromarray(skin(1, 0)).save(tmp_path / "face.png")
     face, made = [str(tmp_path / "face.obj"), str(tmp_path / "face.png")], tmp_path / "new.style"

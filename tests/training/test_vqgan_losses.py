@@ -7,14 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from miniature import SIZE, write_miniature
+from miniature import SIZE, pack, write_miniature
 from safetensors.torch import save_file
 from tiny import arguments
 from torch.nn import functional as F
 
 from parlante.cli import train
 from parlante.core import InputError
-from parlante.data.datasets.textalk4d_prepare import Options, prepare
 from parlante.losses.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.engine.loop import Loop
@@ -241,7 +240,7 @@ def test_perceptual_term_counts_only_with_a_share():
 @pytest.fixture
 def scanned(tmp_path):
     write_miniature(tmp_path / "source", 30)
-    prepare(tmp_path / "source", tmp_path / "corpus", Options(shortest=3, held_out=1), jobs=1)
+    pack(tmp_path / "source", tmp_path / "corpus", shortest=3, held_out=1)
     return tmp_path / "corpus"
 
 

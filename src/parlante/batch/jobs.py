@@ -215,44 +215,25 @@ def _corpus(data: str, model: str, device: str) -> tuple[Any, Any]:
 # -- prepare
 
 
-def identity_jobs(source: Path | str, target: Path, options: Any) -> tuple[list[Job], int]:
-    """A job for each identity of TexTalk4D. The first usable one is done here: it tells all others the topology.
-
-    options: `data.textalk4d_prepare.Options`. Raises InputError as `prepare`.
-    """
-    from parlante.data.datasets.textalk4d_prepare import begin
-
-    names, kept = begin(source, target, options)
-    common = {"source": str(Path(source).resolve()), "target": str(target.resolve()), "options": asdict(options)}
-    return [Job(name, f"{__name__}:prepare_identity", {"name": name, **common}) for name in names], kept
-
-
-def prepare_identity(source: str, target: str, options: dict[str, Any], name: str) -> None:
-    """Verify and pack one identity, unless that is done."""
-    from parlante.data.datasets.textalk4d_prepare import Options, prepare_person
-
-    prepare_person(source, target, Options(**options), name)
-
-
 def clip_jobs(
     dataset: str, source: str, target: str, arguments: dict[str, Any], made: dict[str, Any]
 ) -> tuple[list[Job], int]:
     """A job for each clip that a new clip store, or one to go on with, lacks, and how many it has.
 
-    dataset, arguments: see `data.prepare.open_reader`; made: what the store depends on. source and target mean the same
+    dataset, arguments: name and options of a dataset; made: what the store depends on. source and target mean the same
     to every worker. Raises InputError as `data.prepare.Packer`.
     """
     common = {"dataset": dataset, "source": source, "target": target, "arguments": arguments, "made": made}
     packer = _packer(json.dumps(common))
     jobs = []
-    for index, info in enumerate(packer.reader.clips):
+    for index, info in enumerate(packer.corpus.clips):
         try:
             stands = packer.stands(index)
         except InputError:  # its job says why
             stands = False
         if not stands:
             jobs.append(Job(info.key, f"{__name__}:prepare_clip", {"key": info.key, **common}))
-    return jobs, len(packer.reader) - len(jobs)
+    return jobs, len(packer.corpus) - len(jobs)
 
 
 def prepare_clip(key: str, **common: Any) -> None:
@@ -261,7 +242,7 @@ def prepare_clip(key: str, **common: Any) -> None:
     from parlante.data.store.storage_root import CannotWrite
 
     packer = _packer(json.dumps(common))
-    (index,) = [number for number, info in enumerate(packer.reader.clips) if info.key == key]
+    (index,) = [number for number, info in enumerate(packer.corpus.clips) if info.key == key]
     try:
         packer.pack(index)
     except CannotWrite:
@@ -272,8 +253,9 @@ def prepare_clip(key: str, **common: Any) -> None:
 
 @lru_cache(maxsize=1)
 def _packer(common: str) -> "Packer":
-    from parlante.data.prepare import Packer, open_reader
+    from parlante.data.prepare import Packer
+    from parlante.data.registry import dataset
 
     how = json.loads(common)
-    reader = open_reader(how["dataset"], how["source"], how["arguments"])
-    return Packer(reader, how["target"], how["made"])
+    corpus = dataset(how["dataset"]).read(how["source"], options=how["arguments"])
+    return Packer(corpus, how["target"], how["made"])

@@ -5,6 +5,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 Options = TypeVar("Options")
@@ -16,10 +17,15 @@ def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> 
     for field in described(cls):
         default = defaults.get(field.name, field.default)
         words = field.metadata["help"]
+        flag = field.name.replace("_", "-")
+        if isinstance(default, bool):  # a switch that turns it round
+            action = "store_false" if default else "store_true"
+            parser.add_argument(f"--no-{flag}" if default else f"--{flag}", action=action, dest=field.name, help=words)
+            continue
         if default is not None and "default" not in words:
             words += f" (default {default})"
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
+            f"--{flag}",
             type=_converter(hints[field.name]),
             default=default,
             metavar=field.metadata["metavar"],
@@ -68,4 +74,4 @@ def _converter(hint: Any) -> Any:
     """int, float or str from a field's type; for a choice of types the widest that argparse can make."""
     kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
     kinds.discard(type(None))
-    return str if str in kinds else float if float in kinds else int
+    return next((kind for kind in (str, Path, float, int) if kind in kinds), str)

@@ -117,19 +117,16 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from parlante.batch.jobs import clip_jobs, identity_jobs
+    from parlante.batch.jobs import clip_jobs
 
     options.jobs, target = 1, Path(options.target)
     options.source = str(Path(options.source).absolute())  # workers may stand elsewhere
-    if options.dataset == "textalk4d":
-        jobs, kept = identity_jobs(options.source, target, prepare.textalk4d_options(options))
-    else:
-        arguments, made = prepare.reading(options)
-        for key in ("template", "audio"):
-            if arguments.get(key) is not None:
-                arguments[key] = str(Path(arguments[key]).absolute())
-        place = options.target if "://" in options.target else str(target.absolute())
-        jobs, kept = clip_jobs(options.dataset, options.source, place, arguments, made)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.absolute())
+    spec, values, made = prepare.chosen(options)
+    place = options.target if "://" in options.target else str(target.absolute())
+    jobs, kept = clip_jobs(spec.name, options.source, place, values, made)
     return _work(jobs, kept, target, options, lambda: prepare.run(options))
 
 

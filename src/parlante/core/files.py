@@ -97,7 +97,7 @@ def claim_folder(
 ) -> None:
     """Make `folder` the home of a long work, or go on with it: `folder/marker` keeps the settings `wanted` as JSON.
 
-    made, kind: words of the errors, "prepared" and "prepared corpus". renew(found): whether other settings found there
+    made, kind: words of the errors, "written" and "SynthTalk corpus". renew(found): whether other settings found there
     may be replaced. Raises InputError if the folder holds other settings or something else.
     """
     settings = json.loads(json.dumps(dict(wanted)))

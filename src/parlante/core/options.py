@@ -7,9 +7,9 @@ from typing import Any, Union
 from parlante.core.errors import InputError
 
 
-def option(default: Any, help: str, metavar: str | None = None) -> Any:
-    """A dataclass field with its `--help` text."""
-    return field(default=default, metadata={"help": help, "metavar": metavar})
+def option(default: Any, help: str, metavar: str | None = None, *, kept: bool = True) -> Any:
+    """A dataclass field with its `--help` text. kept: whether what is made depends on it, and going on asks for it."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "kept": kept})
 
 
 @dataclass(frozen=True, kw_only=True)

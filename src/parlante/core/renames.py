@@ -11,7 +11,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "evaluate --corpus": "evaluate --data",
         "evaluate --model": "evaluate MODEL",
     },
-    "command": {"bulk": "batch"},
+    "command": {"bulk": "batch", "prepare own": "prepare folder"},
     "recipe key": {
         "model.family": "stage",
         "model.autoencoder": "data.autoencoder",

@@ -1,6 +1,6 @@
 """What every corpus answers: its clips by name, its subjects at rest, and facts that nobody has to guess."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.timing import SAMPLE_RATE, num_samples
+from parlante.data.lazy import lazy_part
 from parlante.data.splits import wanted_splits
 
 
@@ -71,6 +72,8 @@ class Corpus(Sequence[Clip]):
     """By name; those of other splits may be among them."""
     problems: Sequence[str] = ()
     """What the reader had to leave out, in words."""
+    shortest: int = 0
+    """Frames that a stretch needs where a clip is packed around damaged frames; 0: such a clip is left out."""
     has_weights: bool = False
     """Whether clips carry the weights of the ARKit shapes, on faces of the embedded head."""
 
@@ -151,26 +154,44 @@ def select(clips: Sequence[ClipInfo], split: str | None, root: Path | str) -> li
     return chosen
 
 
-def window(clip: Clip, first: int, frames: int) -> Clip:
-    """`frames` frames of a clip from frame `first` on, read now, with the audio that belongs to them.
+def stretches(numbers: Iterable[int], shortest: int) -> list[tuple[int, int]]:
+    """Rising frame numbers -> [first, end) of every stretch without a gap of at least `shortest`."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = runs[-1][0], number + 1
+        else:
+            runs.append((number, number + 1))
+    return [(first, end) for first, end in runs if end - first >= shortest]
 
-    Raises InputError if the window does not lie within the clip.
+
+def cut(clip: Clip, first: int, frames: int) -> Clip:
+    """`frames` frames of a clip from frame `first` on, with the audio that belongs to them; lazy ones stay lazy.
+
+    Raises InputError if they do not lie within the clip.
     """
     total = len(clip.vertices)
     if first < 0 or frames < 1 or first + frames > total:
         raise InputError(f"frames {first} to {first + frames} do not lie within {clip.key} of {total} frames")
-    span = slice(first, first + frames)
+    end = first + frames
     start = num_samples(first, clip.sample_rate, clip.fps)
-    end = start + num_samples(frames, clip.sample_rate, clip.fps)  # windows of as many frames are equally long
-    low, high = first / clip.fps, (first + frames) / clip.fps
+    stop = start + num_samples(frames, clip.sample_rate, clip.fps)  # windows of as many frames are equally long
+    low, high = first / clip.fps, end / clip.fps
     inside = [(name, max(a, low) - low, min(b, high) - low) for name, a, b in clip.phones if b > low and a < high]
     return replace(
         clip,
-        audio=clip.audio[start:end],
-        vertices=np.asarray(clip.vertices[span], np.float32),
-        textures=None if clip.textures is None else np.asarray(clip.textures[span]),
-        weights=None if clip.weights is None else clip.weights[span],
-        head_pose=None if clip.head_pose is None else clip.head_pose[span],
+        audio=clip.audio[start:stop],
+        vertices=lazy_part(clip.vertices, first, end),
+        textures=None if clip.textures is None else lazy_part(clip.textures, first, end),
+        weights=None if clip.weights is None else clip.weights[first:end],
+        head_pose=None if clip.head_pose is None else clip.head_pose[first:end],
         phones=tuple(inside),
         text="",
     )
+
+
+def window(clip: Clip, first: int, frames: int) -> Clip:
+    """As `cut`, and read now. Raises InputError as `cut`, or where a frame is damaged."""
+    part = cut(clip, first, frames)
+    textures = None if part.textures is None else np.asarray(part.textures)
+    return replace(part, vertices=np.asarray(part.vertices, np.float32), textures=textures)

@@ -6,6 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core import InputError
+
+
+class DamagedFrame(InputError):
+    """A frame that cannot be read. `frame` is its number within the clip, from 0."""
+
+    def __init__(self, frame: int, why: str) -> None:
+        super().__init__(why)
+        self.frame = frame
+
 
 class LazyFrames:
     """(T, ...) frames that are made from rows (T, K) when sliced or converted to an array.
@@ -43,14 +53,31 @@ class LazyFrames:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._make(self.rows).astype(dtype or self.dtype, copy=False)
 
+    def part(self, first: int, end: int) -> "LazyFrames":
+        """Frames `first` to `end`, not made yet."""
+        return LazyFrames(self.rows[first:end], self.shape[1:], self.dtype, self._make)
+
 
 def lazy_frames(
-    numbers: NDArray[np.integer], frame_shape: tuple[int, ...], dtype: Any, read: Callable[[int], NDArray[Any]]
+    count: int, frame_shape: tuple[int, ...], dtype: Any, read: Callable[[int], NDArray[Any]]
 ) -> LazyFrames:
-    """(T, ...) frames that are read one by one: `read(number)` -> (*frame_shape,), for each of `numbers` (T,)."""
+    """(count, ...) frames that are read one by one: `read(number)` -> (*frame_shape,), numbers from 0.
+
+    Slicing raises DamagedFrame where `read` raises InputError.
+    """
 
     def make(rows: NDArray[Any]) -> NDArray[Any]:
-        frames = [read(int(number)) for number in rows[:, 0]]
+        frames = []
+        for number in rows[:, 0].tolist():
+            try:
+                frames.append(read(number))
+            except InputError as error:
+                raise DamagedFrame(number, str(error)) from error
         return np.stack(frames).astype(dtype) if frames else np.zeros((0, *frame_shape), dtype)
 
-    return LazyFrames(np.asarray(numbers)[:, None], frame_shape, dtype, make)
+    return LazyFrames(np.arange(count)[:, None], frame_shape, dtype, make)
+
+
+def lazy_part(frames: Any, first: int, end: int) -> Any:
+    """Frames `first` to `end` of an array, which are made later where they are lazy."""
+    return frames.part(first, end) if isinstance(frames, LazyFrames) else frames[first:end]

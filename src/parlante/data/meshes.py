@@ -57,7 +57,7 @@ def read_templates(root: Path, count: int) -> dict[str, NDArray[np.float32]]:
     return templates
 
 
-def find_topology(root: Path, name: str, count: int, template: Path | None = None) -> Topology:
+def find_topology(root: Path, name: str, count: int, template: Path | str | None = None) -> Topology:
     """Triangles (and uv) of `template`, else of the first `.ply` or `.obj` in `root` or `root/templates` that fits.
 
     Without one the topology has no triangles. Raises InputError if `template` has not `count` vertices.

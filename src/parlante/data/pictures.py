@@ -36,4 +36,4 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def lazy_pictures(files: Sequence[Path]) -> LazyFrames:
     """(T, H, W, 3) of at least one file, each read when it is asked for. Raises InputError for a damaged first one."""
     shape = read_picture(files[0]).shape
-    return lazy_frames(np.arange(len(files)), shape, np.uint8, lambda number: read_picture(files[number]))
+    return lazy_frames(len(files), shape, np.uint8, lambda number: read_picture(files[number]))

@@ -100,7 +100,7 @@ class ModelPredictor:
             stored = to_bytes(encode(np.asarray(textures[frame], np.float32) / base))
             return stored
 
-        return lazy_frames(np.arange(len(textures)), (*size, 3), np.uint8, read)
+        return lazy_frames(len(textures), (*size, 3), np.uint8, read)
 
 
 def _painted(

@@ -16,7 +16,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.options import option
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.archives import Archive, is_archive
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
@@ -40,6 +41,13 @@ _PLACE = re.compile(r"(?:^|[/_])([FM]\d)[/_](e?\d\d)(?=[/_.]|$)")
 _RECORDINGS = (".wav", ".flac", ".mp3", ".m4a", ".flv", ".mp4", ".avi")
 _FRAME_LIMIT = 1 << 26
 """Bytes of one frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiwiOptions:
+    """What a corpus of BIWI depends on beside its files."""
+
+    neutral_too: bool = option(False, "also the neutral recordings 01 to 40")
 
 
 class Biwi(Corpus):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.options import option
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data import splits
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
@@ -71,6 +72,21 @@ CONVENTIONS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """What a corpus of one's own depends on beside its files."""
+
+    template: Path | None = option(None, ".ply or .obj with the triangles", "MESH", kept=False)
+    fps: float | None = option(None, "frames a second (default: what fits the audio)", "F", kept=False)
+    unit: float | None = option(None, "metres in one unit; the store is then in metres", "M")
+    name: str | None = option(None, "what the dataset is called (default: its folder's name)", "NAME", kept=False)
+
+    def __post_init__(self) -> None:
+        for key, value in (("fps", self.fps), ("unit", self.unit)):
+            if value is not None and not 0 < value < 1e4:
+                raise InputError(f"--{key} must be positive, got {value:g}")
+
+
 class FolderDataset(Corpus):
     """The folder as `Clip`s, as published and in its own unit; arrays are mapped, sound is decoded on access.
 
@@ -79,7 +95,7 @@ class FolderDataset(Corpus):
         split: see `open_corpus`.
         fps: frames per second on disk; none: the published one, else what fits the sound's length.
         name: what to call a dataset that is not known.
-        metres: metres in one unit of the arrays, to have them in metres; none: leave them as they are.
+        unit: metres in one unit of the arrays, to have them in metres; none: leave them as they are.
         template: a mesh with the triangles (none: one beside the arrays, if there is one).
 
     Raises:
@@ -93,11 +109,11 @@ class FolderDataset(Corpus):
         *,
         fps: float | None = None,
         name: str | None = None,
-        metres: float | None = None,
-        template: Path | None = None,
+        unit: float | None = None,
+        template: Path | str | None = None,
     ) -> None:
         self.root: Path = Path(root)
-        self.scale, self.template = np.float32(1.0 if metres is None else metres), template
+        self.scale, self.template = np.float32(1.0 if unit is None else unit), template
         self.problems: list[str] = []
         """What had to be left out, in words."""
         shapes = self._shapes()
@@ -105,7 +121,7 @@ class FolderDataset(Corpus):
         """Vertices of every mesh."""
         known = _convention(shapes, self.vertices)
         self.dataset = known.dataset if known else name or self.root.resolve().name
-        self.unit = "m" if metres is not None else known.unit if known else "unknown"
+        self.unit = "m" if unit is not None else known.unit if known else "unknown"
         self.stride = known.stride if known else 1
         rate = fps or (known.fps if known else None) or self._rate(shapes)
         self.fps = rate / self.stride

@@ -8,7 +8,7 @@ The array folders of TalkingStyle (vertices_npy, wav, templates.pkl) are read by
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.options import option
 from parlante.core.restricted_pickle import NUMPY, Machine, Pending, Refused
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
@@ -31,6 +32,15 @@ VERTICES = 5023
 _PERSON = re.compile(r"[MW]\d{3}")
 _RECORDINGS = (".wav", ".m4a", ".flac", ".mp3")
 _LARGEST = 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeadOptions:
+    """What a corpus of 3D-MEAD depends on beside its files."""
+
+    template: Path | None = option(None, ".ply or .obj with the triangles", "MESH", kept=False)
+    audio: Path | None = option(None, "MEAD itself, if the audio is not in SRC", "MEAD", kept=False)
+    camera: str = option("front", "whose reconstructions to use (default front; all)", "NAME")
 
 
 class Mead(Corpus):
@@ -58,7 +68,7 @@ class Mead(Corpus):
         *,
         audio: Path | str | None = None,
         camera: str = "front",
-        template: Path | None = None,
+        template: Path | str | None = None,
     ) -> None:
         self.root: Path = Path(root)
         self.audio = self.root if audio is None else Path(audio)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.options import option
 from parlante.core.timing import SAMPLE_RATE, num_samples
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import lazy_frames
@@ -94,6 +95,16 @@ class _Stretch:
         return self.folder / "unwrapped_uv_1024" / self.segment / "average" / f"{name}.png"
 
 
+@dataclass(frozen=True, kw_only=True)
+class MultifaceOptions:
+    """What a corpus of Multiface depends on beside its files."""
+
+    template: Path | None = option(None, ".ply or .obj with the triangles", "MESH", kept=False)
+    textures: bool = option(True, "meshes and audio only")
+    published: bool = option(False, "MeshTalk's 6,172 vertices in FaceDiffuser's unit (default: metres)")
+    shortest: int = option(30, "frames without a gap that make a clip", "N")
+
+
 class Multiface(Corpus):
     """The published folders as `Clip`s in metres; meshes and pictures are read from their files when they are sliced.
 
@@ -122,10 +133,11 @@ class Multiface(Corpus):
         textures: bool = True,
         published: bool = False,
         shortest: int = 30,
-        template: Path | None = None,
+        template: Path | str | None = None,
     ) -> None:
         self.root: Path = Path(root)
         self.textures, self.published, self.template = textures, published, template
+        self.shortest = shortest
         self.unit = "normalised" if published else "m"
         self.problems: list[str] = []
         """What had to be left out, in words."""
@@ -170,7 +182,7 @@ class Multiface(Corpus):
             raise InputError(f"{stretch.audio} ends before frame {stretch.names[0]}")
         count = self.topology.num_vertices
         moving: Any = lazy_frames(
-            np.arange(info.frames), (count, 3), np.float32, lambda n: self._frame(stretch.file(stretch.names[n]))
+            info.frames, (count, 3), np.float32, lambda n: self._frame(stretch.file(stretch.names[n]))
         )
         files = self.picture_files(index)
         pictures: Any = lazy_pictures(files) if files else None

@@ -8,6 +8,7 @@ On disk weights are called curves, and a profile manner.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def weighted_vertices(
         return (moved + neutral).astype(np.float32, copy=False)
 
     return LazyFrames(weights, neutral.shape, np.float32, render)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthTalkOptions:
+    """What may be chosen when a SynthTalk corpus is opened."""
+
+    texture_size: int = 0
+    """Side in texels of the skin frames that clips carry; 0: none."""
 
 
 class SynthTalk(Corpus):

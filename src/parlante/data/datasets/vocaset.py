@@ -9,6 +9,7 @@ The triangles are not part of it: a `.ply` or `.obj` with as many vertices besid
 """
 
 import threading
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.options import option
 from parlante.core.restricted_pickle import read_pickle
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
@@ -27,6 +29,18 @@ from parlante.data.splits import vocaset_split
 
 VERTS, INDEX, AUDIO = "data_verts.npy", "subj_seq_to_idx.pkl", "raw_audio_fixed.pkl"
 PUBLISHED_FPS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocasetOptions:
+    """What a corpus of VOCASET depends on beside its files."""
+
+    every: int = option(2, "take every Nth of 60 frames a second (default 2: 30)", "N")
+    template: Path | None = option(None, ".ply or .obj with the triangles", "MESH", kept=False)
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InputError(f"--every must be 1 or more, got {self.every}")
 
 
 class Vocaset(Corpus):
@@ -46,7 +60,7 @@ class Vocaset(Corpus):
     unit = "m"
 
     def __init__(
-        self, root: Path | str, split: str | None = None, *, every: int = 2, template: Path | None = None
+        self, root: Path | str, split: str | None = None, *, every: int = 2, template: Path | str | None = None
     ) -> None:
         self.root: Path = Path(root)
         self.fps = PUBLISHED_FPS / every

@@ -142,7 +142,7 @@ class ClipStore(Corpus):
                 raise InputError(f"cannot read {self.place}/{name}: {error}; prepare the corpus again") from error
             return picture(content, f"frame {frame} of {self.place}/{name}")
 
-        return lazy_frames(np.arange(row["frames"]), (*row["texture_size"], 3), np.uint8, read)
+        return lazy_frames(row["frames"], (*row["texture_size"], 3), np.uint8, read)
 
 
 # -- reading

@@ -1,8 +1,10 @@
 """A folder on this machine or on object storage, with the few operations that a clip store needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from parlante.core import InputError, atomic_path
 
@@ -59,6 +61,19 @@ class Place:
             return
         try:
             self._remote[0].pipe_file(self._name(name), content)
+        except OSError as error:
+            raise CannotWrite(f"cannot write {self.root}/{name}: {error}") from error
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write piece by piece. Raises CannotWrite."""
+        try:
+            if self.local:
+                with atomic_path(Path(self.root) / name) as path, path.open("wb") as file:
+                    yield file
+            else:
+                with self._remote[0].open(self._name(name), "wb") as file:
+                    yield file
         except OSError as error:
             raise CannotWrite(f"cannot write {self.root}/{name}: {error}") from error
 

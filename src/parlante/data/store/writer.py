@@ -4,7 +4,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 
 from parlante.core import Clip, InputError, Topology
 from parlante.data.contract import ClipInfo, SubjectInfo
+from parlante.data.lazy import DamagedFrame
 from parlante.data.pictures import picture
 from parlante.data.store.clip_store import CHUNK, FORMAT, info_of, read_json, zarr_library
 from parlante.data.store.storage_root import CannotWrite, Place
@@ -108,13 +109,17 @@ class StoreWriter:
         signature: str = "",
         neutral: NDArray[Any] | None = None,
         pictures: Iterable[bytes] | None = None,
+        problems: Sequence[str] = (),
+        part_of: str = "",
     ) -> None:
         """Write a clip; one of the same key is replaced.
 
         split, sentence, first, starts_at_rest: see `ClipInfo`. neutral: (V, 3), from which offsets are measured (none:
         from the first frame). pictures: the PNG or JPEG files of the frames, kept as they are; without them the clip's
-        textures are stored as PNG. Raises InputError if frames are not finite or not of the store's shape, or if
-        pictures are too few; CannotWrite if the place is full.
+        textures are stored as PNG. problems: what `finish` tells of it. part_of: the clip with which it stands and
+        falls, where it is what is left of one. Raises InputError if frames are not of the store's shape or pictures
+        are too few, DamagedFrame for one that is not finite or whose picture cannot be read, CannotWrite if the place
+        is full.
         """
         key = clip.key
         folder = f"{quote(key, safe='')}-{uuid.uuid4().hex[:8]}"
@@ -137,7 +142,8 @@ class StoreWriter:
             first=first,
             starts_at_rest=starts_at_rest,
         )
-        row = _stated(info)
+        row = _stated(info) | ({"problems": list(problems)} if problems else {})
+        row |= {"part_of": part_of} if part_of else {}
         try:
             row.update(self._vertices(folder, clip, neutral))
             audio = self._new(folder, "audio", clip.audio.shape, (min(len(clip.audio), _AUDIO_CHUNK),))
@@ -157,18 +163,15 @@ class StoreWriter:
         if previous:
             self.place.remove(f"data/{previous}")
 
-    def finish(self, keys: Iterable[str] | None = None) -> list[ClipInfo]:
-        """Write the index of all clips, once no writer is at work any more, and return them.
+    def finish(self, keys: Iterable[str] | None = None) -> tuple[list[ClipInfo], list[str]]:
+        """Write the index of all clips, once no writer is at work any more; return them, and what is told of them.
 
         keys: the clips that belong to the store and their order; others are removed. Raises InputError if there are
         none.
         """
         rows = {row["key"]: row for row in self._known("clips")}
         if keys is not None:
-            wanted = list(dict.fromkeys(keys))
-            for key in set(rows) - set(wanted):
-                self.place.remove(_marker(key))
-            rows = {key: rows[key] for key in wanted if key in rows}
+            rows = self._belonging(rows, list(dict.fromkeys(keys)))
         if not rows:
             raise InputError(f"no clip was written to {self.place}")
         used = {row["subject"] for row in rows.values()}
@@ -182,7 +185,24 @@ class StoreWriter:
         for name in self.place.names("data"):  # what interrupted or replaced writing left behind
             if name not in kept:
                 self.place.remove(f"data/{name}")
-        return [info_of(row) for row in rows.values()]
+        problems = [text for row in rows.values() for text in row.get("problems", ())]
+        return [info_of(row) for row in rows.values()], problems
+
+    def _belonging(self, rows: dict[str, dict[str, Any]], wanted: list[str]) -> dict[str, dict[str, Any]]:
+        """The rows of wanted clips, each followed by its parts; the others are removed."""
+        parts: dict[str, list[dict[str, Any]]] = {}
+        for row in rows.values():
+            whole = rows.get(row.get("part_of", ""))
+            if whole is not None and whole["signature"] == row["signature"]:
+                parts.setdefault(whole["key"], []).append(row)
+        kept = {}
+        for key in wanted:
+            if key in rows:
+                kept[key] = rows[key]
+                kept |= {row["key"]: row for row in sorted(parts.get(key, []), key=lambda row: row["first"])}
+        for key in set(rows) - set(kept):
+            self.place.remove(_marker(key))
+        return kept
 
     def _known(self, folder: str) -> list[dict[str, Any]]:
         """What the small files of a folder say."""
@@ -213,7 +233,7 @@ class StoreWriter:
             block = np.asarray(clip.vertices[start : start + CHUNK], np.float32)
             if not np.isfinite(block).all():
                 bad = start + int(np.flatnonzero(~np.isfinite(block).all((1, 2)))[0])
-                raise InputError(f"{clip.key}: frame {bad} has numbers that are not finite")
+                raise DamagedFrame(bad, f"{clip.key}: frame {bad} has numbers that are not finite")
             neutral = block[0] if neutral is None else neutral
             offsets = block - neutral
             low, high = np.minimum(low, offsets.min((0, 1))), np.maximum(high, offsets.max((0, 1)))
@@ -221,17 +241,21 @@ class StoreWriter:
         return {"minimum": low.tolist(), "maximum": high.tolist()}
 
     def _pictures(self, folder: str, key: str, frames: int, pictures: Iterable[bytes]) -> dict[str, Any]:
-        content, ends, size = io.BytesIO(), [], None
-        for number, data in enumerate(pictures):
-            found = list(picture(data, f"picture {number} of {key}").shape[:2])
-            if size not in (None, found):
-                raise InputError(f"{key}: picture {number} has {found} pixels, the first {size}")
-            size = found
-            content.write(data)
-            ends.append(content.tell())
+        ends: list[int] = []
+        size = None
+        with self.place.writing(f"data/{folder}/textures.bin") as file:
+            for number, data in enumerate(pictures):
+                try:
+                    found = list(picture(data, f"picture {number} of {key}").shape[:2])
+                except InputError as error:
+                    raise DamagedFrame(number, str(error)) from error
+                if size not in (None, found):
+                    raise DamagedFrame(number, f"{key}: picture {number} has {found} pixels, the first {size}")
+                size = found
+                file.write(data)
+                ends.append((ends[-1] if ends else 0) + len(data))
         if len(ends) != frames:
             raise InputError(f"{key}: {len(ends)} pictures for {frames} frames")
-        self.place.write(f"data/{folder}/textures.bin", content.getvalue())
         return {"texture_size": size, "texture_ends": ends}
 
 
