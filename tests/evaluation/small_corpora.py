@@ -64,3 +64,14 @@ def write_layout(root: Path, subjects: tuple[str, ...], count: int, fps: int, cl
                 file.writeframes((4000 * rng.standard_normal(samples)).astype("<i2").tobytes())
     np.savez(root / "templates.npz", **templates)
     return root
+
+
+def write_predictions(folder: Path, data: Path, noise: float, suffixes: tuple[str, ...] = ("",)) -> Path:
+    """Predictions of every clip of a published layout: the truth and noise."""
+    rng = np.random.default_rng(9)
+    folder.mkdir()
+    for path in sorted((data / "vertices_npy").glob("*.npy")):
+        truth = np.load(path)
+        for suffix in suffixes:
+            np.save(folder / f"{path.stem}{suffix}.npy", truth + rng.normal(0, noise, truth.shape).astype(np.float32))
+    return folder

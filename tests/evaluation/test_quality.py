@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_corpora import write_synthtalk
 from stand_in import StandIn
 
 from parlante.cli import main
@@ -21,11 +20,6 @@ from parlante.evaluation.recordings import MEASURES
 from parlante.evaluation.report.quality import write_report
 from parlante.evaluation.style_separation import style_separation
 from parlante.models.registry import load_model
-
-
-@pytest.fixture(scope="module")
-def synthtalk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_synthtalk(tmp_path_factory.mktemp("synthtalk"))
 
 
 def test_figures_of_the_shipped_model_are_those_of_its_own_maps(synthtalk: Path) -> None:

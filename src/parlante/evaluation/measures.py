@@ -43,7 +43,7 @@ class Measure:
         return self.unit if unit == "m" or not self.length else "data units"
 
     def digits_in(self, unit: str) -> int:
-        """Decimals of the figure shown for data in `unit`; what the size of a data unit is, nobody knows."""
+        """Decimals of the figure shown for data in `unit`; the size of other units is not known."""
         return self.digits if unit == "m" or not self.length else 6
 
     def badness(self, shown: Any) -> Any:

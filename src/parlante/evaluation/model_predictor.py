@@ -30,8 +30,11 @@ class ModelPredictor:
         self.facts: dict[str, Any] = {key: str(value) for key, value in model.provenance.items()}
         self._styles: dict[str, Style | None] = {}
         count, own = evaluation.rules.topology.num_vertices, model.topology
-        if not model.abilities.own_faces and own is not None and count != own.num_vertices:
-            raise InputError(f"{name} moves the embedded head, {evaluation.config.data} has meshes of {count} vertices")
+        if own is not None and count != own.num_vertices:
+            raise InputError(
+                f"{name} moves meshes of {own.num_vertices} vertices ({own.name}), those of {evaluation.config.data} "
+                f"have {count}; evaluate it on data of its own mesh"
+            )
 
     def predict(self, clip: EvalClip) -> Iterator[Prediction]:
         """The clip's speech, in the speaker's style or in every style of the protocol."""

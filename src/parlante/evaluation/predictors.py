@@ -11,7 +11,7 @@ from parlante.core import InputError, read_npz
 from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
-from parlante.models.registry import load_model, shipped
+from parlante.models.registry import load_model
 from parlante.models.talker import SpeechModel
 
 BASELINES = ("mean motion", "static")
@@ -52,10 +52,6 @@ def find_model(wish: str, device: str = "cpu") -> SpeechModel | None:
                 f"{wish} has not exported a model yet; finish the training (parlante train --resume {wish})"
             )
         return None
-    if not path.is_dir() and wish not in shipped():
-        raise InputError(
-            f"no model {wish!r}; give {', '.join(shipped())}, a checkpoint or run folder, or a folder of predictions"
-        )
     return load_model(wish, device)
 
 

@@ -2,8 +2,8 @@
 
     score = PROTOCOLS["codetalker-biwi-a"].score(predicted, truth, templates)
 
-Two numbers may stand in one table only if their protocols agree. `exactly` tells what the authors' scripts do; the
-formulas are those of `parlante.metrics`.
+Two numbers may stand in one table only if their protocols agree. `formula` says what the authors' scripts
+compute; the functions are those of `parlante.metrics`.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Protocol:
     sentences: tuple[str, ...] = ()
     conditioning: str = "own"
     longer_only: bool = False
-    exactly: str = ""
+    formula: str = ""
 
     def score(
         self,
@@ -107,7 +107,7 @@ _CODETALKER_BIWI = Protocol(
     subjects=BIWI_SEEN,
     sentences=BIWI_TEST,
     longer_only=True,
-    exactly="squared worst lip vertex over all frames together; signed FDD, mean of sequences",
+    formula="squared worst lip vertex over all frames together; signed FDD, mean of sequences",
 )
 _FACEDIFFUSER_VOCASET = Protocol(
     name="facediffuser-vocaset",
@@ -117,7 +117,7 @@ _FACEDIFFUSER_VOCASET = Protocol(
     unit="m",
     measures=("mve", "lve", "fdd", "abs_fdd"),
     conditioning="every",
-    exactly="as codetalker-biwi-a, and the mean vertex error (plain length) and absolute FDD per sequence",
+    formula="as codetalker-biwi-a, and the mean vertex error (plain length) and absolute FDD per sequence",
 )
 
 PROTOCOLS: dict[str, Protocol] = {

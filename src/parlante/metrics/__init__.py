@@ -7,7 +7,6 @@ from parlante.metrics.motion import (
     lip_dynamics,
     silence_motion_ratio,
     style_distance,
-    style_identification,
     style_vector,
     temporal_jitter,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "ssim",
     "ssim_map",
     "style_distance",
-    "style_identification",
     "style_vector",
     "temporal_jitter",
     "upper_face_dynamics_deviation",

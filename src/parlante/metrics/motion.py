@@ -109,15 +109,3 @@ def style_vector(motion: ArrayLike, neutral: ArrayLike) -> Array:
 def style_distance(a: ArrayLike, b: ArrayLike) -> float:
     """Root mean square difference of two style vectors: 0.1 is about ten per cent livelier everywhere."""
     return float(np.sqrt(np.mean(np.square(np.asarray(a) - np.asarray(b)))))
-
-
-def style_identification(pred: Sequence[ArrayLike], true: Sequence[ArrayLike]) -> float:
-    """Share of the predictions whose nearest true style is that of the person they were made for.
-
-    pred, true: style vectors, one per person, in the same order. Chance is 1 / number of people.
-    """
-    p, t = np.stack([np.asarray(v) for v in pred]), np.stack([np.asarray(v) for v in true])
-    if p.shape != t.shape:
-        raise ValueError(f"got styles {p.shape} for people {t.shape}; give one prediction for each person")
-    distance = np.square(p[:, None] - t[None]).mean(-1)
-    return float((distance.argmin(1) == np.arange(len(t))).mean())

@@ -14,6 +14,7 @@ from parlante.evaluation.evaluate import EvalResult
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.measures import MEASURES
 from parlante.evaluation.predictors import BASELINES
+from parlante.evaluation.protocols import protocol
 from parlante.evaluation.report.figures import COLOURS, chart, heat_map, png, ramp, side_by_side, tracks
 from parlante.evaluation.results import TRUTH, stored_interval
 
@@ -89,7 +90,9 @@ def _text(value: Any) -> str:
 
 def _head(results: Mapping[str, Any], command: str) -> str:
     clips, people = len(results["clips"]), len({clip["subject"] for clip in results["clips"].values()})
-    rules = f"protocol {results['protocol']}" if results["protocol"] else "the data's own regions"
+    rules = "the data's own regions"
+    if results["protocol"]:
+        rules = f"protocol {results['protocol']} ({protocol(results['protocol']).formula})"
     lines = [
         f"<h1>Evaluation on {_text(results['data'])}</h1>",
         f"<p>{_text(results['dataset'])}, {_text(results['split'])}: {clips} clips of {people} subjects, ",

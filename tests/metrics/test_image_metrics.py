@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from scipy.ndimage import correlate1d
 
 from parlante.metrics import psnr, ssim, ssim_map
@@ -76,3 +77,24 @@ def test_equal_pictures() -> None:
 def test_pictures_without_a_similarity(one: tuple[int, ...], two: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="one size, at least 11 x 11"):
         ssim_map(np.zeros(one, np.uint8), np.ones(two, np.uint8))
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("crop", [0, 4])
+def test_picture_metrics_equal_the_published_script(shared, name: str, crop: int) -> None:
+    data = load_file(shared / "parity" / "metrics" / "images.safetensors")
+    inner = slice(crop, -crop or None)
+    image, other = (data[f"in/{name}/{k}_bgr"][inner, inner] for k in ("image", "other"))
+    assert psnr(image, other) == pytest.approx(float(data[f"out/{name}/psnr_crop{crop}_bgr"]), rel=1e-12)
+    assert ssim(image, other) == pytest.approx(float(data[f"out/{name}/ssim_crop{crop}_bgr"]), rel=1e-9)
+
+
+def test_masks_choose_the_pixels() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    other = image.copy()
+    other[:16] = 255
+    mask = np.zeros((32, 32), bool)
+    mask[16:] = True
+    assert psnr(image, other, mask) == float("inf")
+    assert psnr(image, other, ~mask) == pytest.approx(0)
+    assert ssim(image, other, ~mask) < 0.1

@@ -57,24 +57,3 @@ def test_vertex_metrics_equal_the_published_scripts(shared, form: str) -> None:
             assert metrics.mean_vertex_error(pred, true) == pytest.approx(out["mve"], rel=1e-12)
             value = metrics.upper_face_dynamics_deviation(pred, true, rest, upper, absolute=True)
             assert value == pytest.approx(out["abs_fdd"], rel=1e-9)
-
-
-@pytest.mark.parametrize("name", ["a", "b"])
-@pytest.mark.parametrize("crop", [0, 4])
-def test_picture_metrics_equal_the_published_script(shared, name: str, crop: int) -> None:
-    data = load_file(shared / "parity" / "metrics" / "images.safetensors")
-    inner = slice(crop, -crop or None)
-    image, other = (data[f"in/{name}/{k}_bgr"][inner, inner] for k in ("image", "other"))
-    assert metrics.psnr(image, other) == pytest.approx(float(data[f"out/{name}/psnr_crop{crop}_bgr"]), rel=1e-12)
-    assert metrics.ssim(image, other) == pytest.approx(float(data[f"out/{name}/ssim_crop{crop}_bgr"]), rel=1e-9)
-
-
-def test_masks_choose_the_pixels() -> None:
-    image = np.zeros((32, 32, 3), np.uint8)
-    other = image.copy()
-    other[:16] = 255
-    mask = np.zeros((32, 32), bool)
-    mask[16:] = True
-    assert metrics.psnr(image, other, mask) == float("inf")
-    assert metrics.psnr(image, other, ~mask) == pytest.approx(0)
-    assert metrics.ssim(image, other, ~mask) < 0.1
