@@ -1,8 +1,8 @@
 """All families that are shipped small, on SynthTalk's Test-A and Test-B: docs/models/benchmark.md.
 
-    python benchmarks/benchmark.py [--corpus corpora/synthtalk] [--clips-a 24] [--clips-b 24] [--work runs/benchmark]
+    python benchmarks/benchmark.py [--corpus corpora/synthtalk] [--clips-seen 24] [--clips-unseen 24] [--work FOLDER]
 
-All hear the same phonetic encoder and were trained on the same corpus. Results of a split that are in the work folder
+All use the same phonetic encoder and were trained on the same corpus. Results of a split that are in the work folder
 already are used again, with all their clips; remove the folder to measure anew. `parlante compare` reads them too.
 """
 
@@ -21,14 +21,9 @@ from parlante.evaluation.evaluation import EvalConfig, Evaluation
 from parlante.evaluation.measures import MEASURES
 from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
 from parlante.evaluation.results import REPORT, TRUTH, load_results, save_results, stored_interval
+from parlante.models.registry import families
 
-FAMILIES = {
-    "textalker": "TexTalker",
-    "talkingstyle": "TalkingStyle",
-    "ptalker": "PTalker",
-    "faceformer": "FaceFormer",
-    "facediffuser": "FaceDiffuser",
-}
+FAMILIES = {spec.name: spec.title.partition(" (")[0] for spec in families().values() if spec.shipped}
 TITLES = FAMILIES | {"mean motion": "*mean motion*", "static": "*static face*", TRUTH: "*truth*"}
 TABLES = (
     ("Against the truth", ("lip_mm", "lve", "mve", "fdd", "abs_fdd", "lip_dynamics", "jitter")),
@@ -78,7 +73,7 @@ def grid(results: dict[str, Any], names: Sequence[str], *, truth: bool) -> list[
     return [*lines, ""]
 
 
-def verdict(results: dict[str, Any], name: str) -> list[str]:
+def ranked(results: dict[str, Any], name: str) -> list[str]:
     """Who is better than whom beyond noise."""
     ranking = rank(results, name)
     lines = [f"By {MEASURES[name].label}, best first, on the same clips:", ""]
@@ -99,7 +94,7 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
         "# SynthTalk benchmark",
         "",
         f"Made by `{command}`.",
-        "Every family that is shipped small was trained on the same corpus and hears the",
+        "Every family that is shipped small was trained on the same corpus and uses the",
         "same phonetic encoder. Brackets are 95 % bootstrap intervals over clips (2,000 seeded draws); with few clips",
         "they are wide, and an interval over clips says nothing about other speakers than these. A difference is",
         "*beyond noise* if its paired interval, on the same clips, leaves out zero; no correction is made for many",
@@ -116,8 +111,8 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
         "of 0 and a jitter of 1.",
         "",
         "**Skin.** TexTalker predicts wrinkle maps. The other families move the mesh only; their wrinkles follow from",
-        "the motion by the rule that drew the corpus, at the depth of the face's own manner, so their skin columns say",
-        "how good the motion is, and no more.",
+        "the motion by the rule that drew the corpus, at the depth of the face's own profile, so their skin columns",
+        "say how good the motion is, and no more.",
         "**CodeTalker** is implemented and can be trained or converted, but no small weights are shipped.",
         "",
     ]
@@ -131,25 +126,25 @@ def page(found: dict[str, dict[str, Any]], command: str) -> str:
         lines += [f"## {title}", "", f"{len(results['clips'])} clips of {people} speakers{aside}.", ""]
         for heading, names in TABLES:
             lines += [f"### {heading}", "", *grid(results, names, truth=heading == "How they move")]
-        lines += verdict(results, "lip_mm")
+        lines += ranked(results, "lip_mm")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path("corpora/synthtalk"))
-    parser.add_argument("--clips-a", type=int, default=24)
-    parser.add_argument("--clips-b", type=int, default=24, help="0 leaves Test-B out")
+    parser.add_argument("--clips-seen", type=int, default=24)
+    parser.add_argument("--clips-unseen", type=int, default=24, help="0 leaves Test-B out")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--out", type=Path, default=Path("docs/models/benchmark.md"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    clips = {"test_seen": options.clips_a, "test_unseen": options.clips_b}
+    clips = {"test_seen": options.clips_seen, "test_unseen": options.clips_unseen}
     found = {
         split: measure(options.corpus, split, clips[split], options.work / split) for split, _ in SPLITS if clips[split]
     }
     counts = (len(found[split]["clips"]) if split in found else 0 for split, _ in SPLITS)
-    command = "python benchmarks/benchmark.py --clips-a {} --clips-b {}".format(*counts)
+    command = "python benchmarks/benchmark.py --clips-seen {} --clips-unseen {}".format(*counts)
     with atomic_path(options.out) as part:
         part.write_text(page(found, command))
     print(f"{options.out} written")
