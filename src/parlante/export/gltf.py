@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from parlante import __version__
 from parlante.core import Topology
+from parlante.geometry.mesh import vertex_normals
 
 STILL = 1e-6
 """Metres: a vertex that a shape moves less than this does not move."""
@@ -202,15 +203,10 @@ def quaternions(angles: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
-    """(V, 3) unit normals, each the area-weighted mean of its triangles'."""
-    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
-    faces = np.cross(b - a, c - a)
-    corner, count = triangles.reshape(-1), len(vertices)
-    total = np.stack([np.bincount(corner, np.repeat(faces[:, k], 3), count) for k in range(3)], axis=1)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    flat = length[:, 0] < 1e-18
-    total[flat], length[flat] = (0.0, 0.0, 1.0), 1.0
-    return (total / length).astype(np.float32)
+    """(V, 3) unit normals, as glTF wants them: towards z where no triangle tells."""
+    found = vertex_normals(vertices.astype(np.float64), triangles)
+    found[np.linalg.norm(found, axis=1) < 0.5] = 0.0, 0.0, 1.0
+    return found.astype(np.float32)
 
 
 def _bounds(array: NDArray[np.float32]) -> dict[str, list[float]]:

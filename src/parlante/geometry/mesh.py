@@ -153,3 +153,14 @@ def _ply_binary(body: bytes, elements: list[Any], order: str) -> dict[str, Any]:
             rows.append(_corners(row))
         read[name] = rows
     return read
+
+
+def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(V, 3) unit normals, the area-weighted mean of the triangles around; zero where there are none."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    total = np.zeros_like(vertices)
+    for axis in range(3):
+        for k in range(3):
+            total[:, axis] += np.bincount(triangles[:, k], faces[:, axis], len(vertices))
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20))

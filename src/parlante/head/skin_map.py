@@ -183,5 +183,6 @@ def f32(values: Any) -> Array:
 
 
 def smoothstep(low: float, high: float, x: Array) -> Array:
+    """0 up to `low`, 1 from `high` on, smooth between; the other way round where low > high."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from parlante.geometry.mesh import vertex_normals
 from parlante.head import rig
 from parlante.retarget.mesh.features import Slit, eye_opening, mouth_slit
 from parlante.retarget.mesh.pose import Pose
 from parlante.retarget.mesh.prior import FacePrior
-from parlante.retarget.mesh.surface import Nearest, Surface, vertex_normals
+from parlante.retarget.mesh.surface import Nearest, Surface
 
 Floats = NDArray[np.float64]
 _STIFFNESS = (300.0, 120.0, 50.0, 20.0, 8.0, 4.0, 2.0, 1.0, 0.6)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from parlante.geometry.mesh import vertex_normals
 from parlante.retarget.mesh.prior import FacePrior
-from parlante.retarget.mesh.surface import Nearest, Surface, vertex_normals
+from parlante.retarget.mesh.surface import Nearest, Surface
 
 Floats = NDArray[np.float64]
 _POINTS, _TARGETS = 300, 5000

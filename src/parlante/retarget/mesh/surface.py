@@ -8,6 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from parlante.geometry.mesh import vertex_normals
+
 Floats = NDArray[np.float64]
 
 
@@ -51,17 +53,6 @@ class Surface:
         Row 0 is the highest y.
         """
         return _draw(self.vertices, self.triangles, size, float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-
-
-def vertex_normals(vertices: Floats, triangles: NDArray[np.integer]) -> Floats:
-    """(V, 3) unit normals, the area-weighted mean of the triangles around; zero where there are none."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    total = np.zeros_like(vertices)
-    for axis in range(3):
-        for k in range(3):
-            total[:, axis] += np.bincount(triangles[:, k], faces[:, axis], len(vertices))
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-20))
 
 
 class Nearest:
