@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from parlante.core import atomic_path
 from parlante.evaluation.compare import rank, spread
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.measures import MEASURES
 from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
 from parlante.evaluation.results import REPORT, TRUTH, load_results, save_results, stored_interval

@@ -7,8 +7,9 @@ from small_corpora import write_predictions
 
 from parlante.core import InputError
 from parlante.evaluation.compare import joined, rank
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.predictors import PredictionFolder, Static
 from parlante.evaluation.results import load_results, save_results
 

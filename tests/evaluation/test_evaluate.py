@@ -8,8 +8,9 @@ from small_corpora import write_predictions
 from stand_in import StandIn
 
 from parlante.core import InputError
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
 from parlante.evaluation.predictors import MeanMotion, PredictionFolder, Static
 from parlante.evaluation.protocols import protocol

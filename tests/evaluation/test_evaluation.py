@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from parlante.core import InputError
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.config import EvalConfig
+from parlante.evaluation.evaluation import Evaluation
 
 
 def test_what_does_not_fit_is_said(synthtalk: Path, tmp_path: Path) -> None:

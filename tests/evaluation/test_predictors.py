@@ -7,8 +7,9 @@ import pytest
 from stand_in import StandIn
 
 from parlante.core import InputError
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor, frame_places, frames_at
 from parlante.evaluation.predictors import PredictionFolder, find_predictor
 

@@ -12,8 +12,9 @@ from parlante.cli import main
 from parlante.core import InputError
 from parlante.core.frames import FrameBlock
 from parlante.evaluation import quality as quality_module
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
 from parlante.evaluation.quality import quality
 from parlante.evaluation.recordings import MEASURES
@@ -106,11 +107,11 @@ def test_bad_options_are_refused(synthtalk: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "made").mkdir()
     for words, said in (
         (["--quality", "quality.txt"], "ends in .md"),
-        (["--quality", "quality.md", "--clips", "0"], "too small"),
+        (["--quality", "quality.md", "--clips", "-1"], "too small"),
         (["textalker", "ptalker", "--quality", "quality.md"], "one model"),
         ([str(tmp_path / "made"), "--quality", "quality.md", "--data", str(synthtalk)], "needs a model"),
         (["--report", "quality.txt"], "--report is now called --quality"),
-        (["--model", "textalker", "--corpus", str(synthtalk), "--clips", "0"], "--corpus is now called --data"),
+        (["--model", "textalker", "--corpus", str(synthtalk), "--clips", "-1"], "--corpus is now called --data"),
     ):
         assert main(["evaluate", *words]) == 2, words
         assert said in capsys.readouterr().err

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from parlante.cli._options import OldName, add_device
+from parlante.cli._options import OldName, add_device, add_options, read_options
+from parlante.evaluation.config import EvalConfig
 
 SYNTHTALK = Path("corpora/synthtalk")
 DEFAULT_MODEL = "textalker"
@@ -33,15 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("models", nargs="*", metavar="MODEL", help="shipped name, folder of a model, or of predictions")
     parser.add_argument("--data", metavar="DATA", help="corpus: a folder, or the URL of a clip store")
-    parser.add_argument(
-        "--split", help="test_seen, test_unseen, test, val, train (default: the protocol's clips, else test)"
-    )
-    parser.add_argument("--protocol", help="named rules of a published table: vertices, clips, styles")
-    parser.add_argument("--clips", type=int, default=40, metavar="N", help="clips to judge per split (default 40)")
     parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
     add_device(parser)
-    parser.add_argument("--textures", type=int, default=256, metavar="TEXELS", help="side of SynthTalk's skin; 0: none")
-    parser.add_argument("--lpips", type=Path, metavar="FILE", help="VGG16 and LPIPS weights, to measure LPIPS too")
+    add_options(parser, EvalConfig, clips=40)
     parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
     parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
     parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
@@ -64,8 +59,6 @@ def run(options: argparse.Namespace) -> int:
     from parlante.core import InputError
 
     models = [*options.models, *([] if options.old_model is None else [options.old_model])]
-    if options.clips < 1:
-        raise InputError(f"--clips {options.clips} is too small; give 1 or more")
     if options.quality is not None:
         return _quality(options, models)
     if not models:
@@ -75,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.data is None:
         raise InputError(f"on which corpus? give --data, for example parlante evaluate {models[0]} --data DATA")
-    if options.show < 0 or options.textures < 0 or 0 < options.textures < 16:
-        raise InputError("--show must be 0 or more, --textures 0 or at least 16")
+    if options.show < 0:
+        raise InputError(f"--show {options.show} is too small; give 0 or more")
     return _evaluate(options, models)
 
 
@@ -85,21 +78,13 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.core.files import atomic_folder, check_new_folder
     from parlante.evaluation.compare import rank, table
     from parlante.evaluation.evaluate import evaluate
-    from parlante.evaluation.evaluation import EvalConfig, Evaluation
+    from parlante.evaluation.evaluation import Evaluation
     from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
     from parlante.evaluation.report.page import write_page
     from parlante.evaluation.results import REPORT, save_results
 
     check_new_folder(options.out)
-    config = EvalConfig(
-        data=options.data,
-        split=options.split,
-        protocol=options.protocol,
-        clips=options.clips,
-        textures=options.textures,
-        lpips=options.lpips,
-    )
-    evaluation = Evaluation(config)
+    evaluation = Evaluation(read_options(options, EvalConfig, data=options.data))
     predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(models)]
     if not options.no_baselines:
         predictors += [MeanMotion(evaluation), Static()]
@@ -146,6 +131,7 @@ def _quality(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.evaluation.report.quality import write_report
 
     model, data = (models or [DEFAULT_MODEL])[0], options.data or str(SYNTHTALK)
+    read_options(options, EvalConfig, data=data)  # mistakes are said before anything is written
     with interruptible():
         if options.data is None and not (SYNTHTALK / "index.json").is_file():
             from parlante.synth.corpus import write_corpus

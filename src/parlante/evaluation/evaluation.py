@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
 from parlante.evaluation.clip import EvalClip, Rules
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.protocols import PROTOCOLS
 from parlante.evaluation.scores import load_lpips
 from parlante.geometry.regions import region
@@ -30,27 +29,6 @@ _DEFAULT_PROTOCOLS = {
     "multiface": "facediffuser-multiface",
 }
 """Dataset -> the protocol whose vertex lists are used where none is named."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """What is evaluated."""
-
-    data: Path | str
-    """Folder or URL of a corpus."""
-    split: str | None = None
-    """none: the clips of the protocol, else all test clips."""
-    protocol: str | None = None
-    clips: int = 0
-    """At most so many, spread evenly over the subjects; 0: all."""
-    references: int = 3
-    """Clips of each subject that are not judged: for its style, its mean face, and whom a style points at."""
-    textures: int = 256
-    """Side of the skin pictures of SynthTalk; 0 leaves pictures out. Other corpora have pictures or have none."""
-    every: int = 6
-    """Pictures are compared every so many frames."""
-    lpips: Path | str | None = None
-    """File of VGG16 and LPIPS weights; none: LPIPS is not measured."""
 
 
 class Evaluation:

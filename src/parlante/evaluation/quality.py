@@ -8,8 +8,9 @@ from typing import Any
 from parlante.animation import Talker
 from parlante.core import InputError
 from parlante.data.splits import TESTS
+from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.evaluate import evaluate
-from parlante.evaluation.evaluation import EvalConfig, Evaluation
+from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
 from parlante.evaluation.predictors import MeanMotion, Static, find_model
 from parlante.evaluation.recordings import judge_recordings, recordings_in, shared_folder

@@ -1,0 +1,34 @@
+"""What is evaluated, as options; `parlante evaluate` takes its own from here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from parlante.core.errors import InputError
+from parlante.core.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Which clips of a corpus are judged, and by which rules. Raises InputError for numbers out of range."""
+
+    data: Path | str
+    """Folder or URL of a corpus."""
+    split: str | None = option(
+        None, "test_seen, test_unseen, test, val or train; default: the clips of the protocol, else all test clips"
+    )
+    protocol: str | None = option(
+        None, "rules of a published table: vertices, clips and styles; default: the data's own"
+    )
+    clips: int = option(0, "clips to judge in a split, spread over its subjects; 0: all", "N")
+    textures: int = option(256, "side of SynthTalk's skin pictures; 0: without pictures", "TEXELS")
+    lpips: Path | str | None = option(None, "VGG16 and LPIPS weights, to measure LPIPS too", "FILE")
+    references: int = 3
+    """Clips of each subject that are not judged: for its style, its mean face, and whom a style points at."""
+    every: int = 6
+    """Pictures are compared every so many frames."""
+
+    def __post_init__(self) -> None:
+        if self.clips < 0:
+            raise InputError(f"clips {self.clips} is too small; give 1 or more, or 0 for all")
+        if self.textures < 0 or 0 < self.textures < 16:
+            raise InputError(f"textures {self.textures} is too small; give at least 16, or 0 for none")
