@@ -22,7 +22,7 @@ from parlante.export.sink import FileSink
 
 class Jaw(FileSink):
     def write(self, block):
-        with self._partial.open("a") as file:
+        with self.partial.open("a") as file:
             file.writelines(f"{row[0]:.6f}\\n" for row in block.weights)
 
 def read(path):

@@ -15,14 +15,14 @@ class Lines(FileSink):
 
     bad = False
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self.file = stack.enter_context(self._partial.open("w"))
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self.file = stack.enter_context(self.partial.open("w"))
 
     def write(self, block: FrameBlock) -> None:
         self.file.write(f"{len(block)}\n")
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         self.file.write("end\n")
         if self.bad:
             raise ValueError("no frames")
@@ -45,8 +45,8 @@ def test_an_error_leaves_nothing(info: AnimationInfo, tmp_path: Path) -> None:
 
 def test_what_cannot_be_opened_leaves_nothing(info: AnimationInfo, tmp_path: Path) -> None:
     class Shut(Lines):
-        def _open(self, stack: ExitStack) -> None:
-            super()._open(stack)
+        def begin(self, stack: ExitStack) -> None:
+            super().begin(stack)
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError), Shut(tmp_path / "a.txt", info):

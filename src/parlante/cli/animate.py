@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def declare_performance(parser: argparse.ArgumentParser) -> None:
     """Declare who speaks, how, and how it is shown."""
-    from parlante.core.options import Picture, Sampling, SpeakerOptions
+    from parlante.core.options import MESH_PARTS, Picture, Sampling, SpeakerOptions
     from parlante.models.registry import shipped
 
     parser.add_argument(
@@ -61,7 +61,7 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--parts",
-        choices=("auto", "none", "eyes", "mouth", "all"),
+        choices=MESH_PARTS,
         default="auto",
         help="with --character mesh: which eyeballs, teeth and tongue of ours it gets (default: those it has not)",
     )

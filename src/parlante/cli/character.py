@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-CHOICES = ("auto", "none", "eyes", "mouth", "all")
 EPILOG = """examples:
   parlante character build me.obj --texture face.png -o me.character
   parlante character build sculpt.ply -o sculpt.character --landmarks marks.json
@@ -19,6 +18,8 @@ marks.json names at least four places, as [x, y, z] or vertex numbers:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from parlante.core.options import MESH_PARTS
+
     parser.epilog = EPILOG
     actions = parser.add_subparsers(dest="action", metavar="build|info", required=True)
     build = actions.add_parser("build", help="make a character of your own mesh")
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument(
         "--parts",
-        choices=CHOICES,
+        choices=MESH_PARTS,
         default="auto",
         help="which eyeballs, teeth and tongue of ours the mesh gets (default auto: those it has not)",
     )

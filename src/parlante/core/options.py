@@ -52,6 +52,8 @@ class Sampling:
             raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
 
 
+MESH_PARTS = ("auto", "none", "eyes", "mouth", "all")
+"""Which eyeballs, teeth, gums and tongue a mesh of one's own gets: auto gives it those that it lacks."""
 VIEWS = {"front": 0.0, "three-quarter": 38.0, "profile": 90.0}
 """View name: degrees by which the camera walks around the head towards the character's left (+x)."""
 

@@ -17,12 +17,12 @@ from parlante.export.sink import FileSink
 class _WeightText(FileSink):
     """One line of text per frame between a head and a foot."""
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self._file = stack.enter_context(self._partial.open("w", encoding="utf-8", newline="\n"))
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self._file = stack.enter_context(self.partial.open("w", encoding="utf-8", newline="\n"))
         self._file.write(self._head())
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         self._file.write(self._foot())
 
     def write(self, block: FrameBlock) -> None:
@@ -45,18 +45,18 @@ class A2fCsv(_WeightText):
     """Sink for `.a2f.csv`."""
 
     def _head(self) -> str:
-        names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self._info.weight_names)
+        names = (f"blendShapes.{name[0].upper()}{name[1:]}" for name in self.info.weight_names)
         return ",".join(("timeCode", *names)) + "\n"
 
     def _line(self, frame: int, values: list[str]) -> str:
-        return f"{frame / self._info.fps:.6f},{','.join(values)}\n"
+        return f"{frame / self.info.fps:.6f},{','.join(values)}\n"
 
 
 class A2fJson(_WeightText):
     """Sink for `.a2f.json`."""
 
     def _head(self) -> str:
-        info = self._info
+        info = self.info
         facts = {
             "exportFps": info.fps,
             "trackPath": str(info.provenance.get("speech", "")),

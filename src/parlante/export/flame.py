@@ -122,7 +122,7 @@ class FlameSink(FileSink):
 
     def write(self, block: FrameBlock) -> None:
         """Fit the frames."""
-        neutral = self._info.neutral.astype(np.float64)
+        neutral = self.info.neutral.astype(np.float64)
         for start in range(0, len(block), 16):
             vertices = block.vertices[start : start + 16].astype(np.float64)
             found = self._model.fit(neutral, vertices)
@@ -132,19 +132,19 @@ class FlameSink(FileSink):
         if block.head_pose is not None:
             self._poses.append(block.head_pose)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         from scipy.spatial.transform import Rotation
 
         turns = np.concatenate([turns for _, turns in self._rows])
         arrays: dict[str, NDArray[Any]] = {
             "expression": np.concatenate([expression for expression, _ in self._rows]).astype(np.float32),
             "jaw_pose": Rotation.from_matrix(turns).as_rotvec().astype(np.float32),
-            "neutral": self._info.neutral,
-            "fps": np.asarray(self._info.fps),
+            "neutral": self.info.neutral,
+            "fps": np.asarray(self.info.fps),
             "worst": np.asarray(self._worst),
-            "mean": np.asarray(self._total / max(1, self._info.num_frames)),
+            "mean": np.asarray(self._total / max(1, self.info.num_frames)),
         }
         if self._poses:
             arrays["head_pose"] = self._poses.array()
-        with self._partial.open("wb") as file:
+        with self.partial.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)

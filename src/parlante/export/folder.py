@@ -23,16 +23,16 @@ class FolderSink(FileSink):
         super().__init__(path, info)
         self._picture = picture
 
-    def _open(self, stack: ExitStack) -> None:
+    def begin(self, stack: ExitStack) -> None:
         self._folder = stack.enter_context(atomic_folder(self.path))
         (self._folder / "frames").mkdir()
-        self._renderer = stack.enter_context(renderer_for(self._info, self._picture))
+        self._renderer = stack.enter_context(renderer_for(self.info, self._picture))
         self._csv = None
-        if self._info.weight_names:
-            self._csv = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self._info))
-        write_wav(self._folder / "audio.wav", self._info.audio, self._info.sample_rate)
-        if self._info.albedo is not None:
-            save_png(self._info.albedo, self._folder / "albedo.png")
+        if self.info.weight_names:
+            self._csv = stack.enter_context(LiveLinkCsv(self._folder / "curves.csv", self.info))
+        write_wav(self._folder / "audio.wav", self.info.audio, self.info.sample_rate)
+        if self.info.albedo is not None:
+            save_png(self.info.albedo, self._folder / "albedo.png")
 
     def write(self, block: FrameBlock) -> None:
         """Draw and store."""

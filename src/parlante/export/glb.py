@@ -63,9 +63,9 @@ class GlbSink(FileSink):
         self._weights = RowBuffer()
         self._poses = RowBuffer()
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self._frames = Frames(self.path.parent, self._info.topology.num_vertices)
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self._frames = Frames(self.path.parent, self.info.topology.num_vertices)
         stack.callback(self._frames.close)
 
     def write(self, block: FrameBlock) -> None:
@@ -77,19 +77,19 @@ class GlbSink(FileSink):
             weights = np.clip(block.weights, 0, 1)
             self._weights.append(weights)
         if self._by_vertices:
-            offsets = block.vertices - self._info.neutral
+            offsets = block.vertices - self.info.neutral
             if self._has_rig:
-                assert self._info.shapes is not None
-                moved = weights @ self._info.shapes.reshape(len(self._info.shapes), -1)
+                assert self.info.shapes is not None
+                moved = weights @ self.info.shapes.reshape(len(self.info.shapes), -1)
                 offsets = offsets - moved.reshape(offsets.shape)
             self._frames.append(offsets)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
         weights = self._weights.array() if self._has_rig else None
         pose = self._poses.array() if self._poses else None
-        document = build(self._info, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)
-        self._partial.write_bytes(document.container())
+        document = build(self.info, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)
+        self.partial.write_bytes(document.container())
 
 
 def skin_video(path: Path, outputs: Sequence[Path]) -> str | None:

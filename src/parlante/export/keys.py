@@ -57,8 +57,8 @@ class KeysSink(FileSink):
         if block.head_pose is not None:
             self._poses.append(block.head_pose)
 
-    def _finish(self) -> None:
-        series = dict(zip(self._info.weight_names, self._weights.array().T))
+    def finish(self) -> None:
+        series = dict(zip(self.info.weight_names, self._weights.array().T))
         errors = dict.fromkeys(series, self._error)
         if self._poses:
             series |= dict(zip(POSE_NAMES, self._poses.array().T))
@@ -66,14 +66,14 @@ class KeysSink(FileSink):
         keyed = {}
         for name, values in series.items():
             kept = reduce_keys(values[:, None], errors[name])
-            keyed[name] = [[round(row / self._info.fps, 6), round(float(values[row]), 7)] for row in kept.tolist()]
+            keyed[name] = [[round(row / self.info.fps, 6), round(float(values[row]), 7)] for row in kept.tolist()]
         text = json.dumps(
             {
                 "parlante_keys": 1,
-                "fps": self._info.fps,
-                "duration": self._info.duration,
+                "fps": self.info.fps,
+                "duration": self.info.duration,
                 "error": self._error,
                 "curves": keyed,
             }
         )
-        self._partial.write_text(text.replace('"curves": {', '"curves": {\n ').replace("]], ", "]],\n ") + "\n")
+        self.partial.write_text(text.replace('"curves": {', '"curves": {\n ').replace("]], ", "]],\n ") + "\n")

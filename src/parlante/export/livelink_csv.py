@@ -39,19 +39,19 @@ class LiveLinkCsv(FileSink):
         self._columns = [info.weight_names.index(name) for name in CSV_ORDER]
         self._file: TextIO
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self._file = stack.enter_context(self._partial.open("w", encoding="ascii", newline="\n"))
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self._file = stack.enter_context(self.partial.open("w", encoding="ascii", newline="\n"))
         self._file.write(",".join(COLUMNS) + "\n")
 
     def write(self, block: FrameBlock) -> None:
         """Append one row per frame."""
         assert block.weights is not None
-        angles = look_angles(block.weights, self._info.weight_names, block.head_pose)
+        angles = look_angles(block.weights, self.info.weight_names, block.head_pose)
         rows = np.concatenate([np.clip(block.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
         for frame, row in enumerate(rows, block.start):
             values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
-            self._file.write(f"{timecode(frame, self._info.fps)},{len(COLUMNS) - 2},{values}\n")
+            self._file.write(f"{timecode(frame, self.info.fps)},{len(COLUMNS) - 2},{values}\n")
 
 
 def timecode(frame: int, fps: float) -> str:

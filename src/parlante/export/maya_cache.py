@@ -33,11 +33,11 @@ class MayaCacheSink(FileSink):
         self._ticks = round(ticks)
         self._posed = Poser(info)
 
-    def _open(self, stack: ExitStack) -> None:
-        last = max(0, self._info.num_frames - 1) * self._ticks
+    def begin(self, stack: ExitStack) -> None:
+        last = max(0, self.info.num_frames - 1) * self._ticks
         xml = stack.enter_context(atomic_path(self.path.with_suffix(".xml")))
-        super()._open(stack)
-        self._file = stack.enter_context(self._partial.open("wb"))
+        super().begin(stack)
+        self._file = stack.enter_context(self.partial.open("wb"))
         xml.write_text(_description(self._ticks, last), encoding="utf-8")
         self._file.write(_group(b"CACH", (b"VRSN", b"0.1\0"), (b"STIM", _int(0)), (b"ETIM", _int(last))))
 

@@ -20,10 +20,10 @@ class MddSink(FileSink):
         super().__init__(path, info)
         self._posed = Poser(info)
 
-    def _open(self, stack: ExitStack) -> None:
-        info = self._info
-        super()._open(stack)
-        self._file = stack.enter_context(self._partial.open("wb"))
+    def begin(self, stack: ExitStack) -> None:
+        info = self.info
+        super().begin(stack)
+        self._file = stack.enter_context(self.partial.open("wb"))
         self._file.write(struct.pack(">ii", info.num_frames, info.topology.num_vertices))
         self._file.write(frame_times(info.num_frames, info.fps).astype(">f4").tobytes())
 

@@ -23,10 +23,10 @@ class Mp4Sink(FileSink):
         super().__init__(path, info)
         self._picture = picture
 
-    def _open(self, stack: ExitStack) -> None:
+    def begin(self, stack: ExitStack) -> None:
         from parlante.render import VideoWriter
 
-        info, size = self._info, self._picture.size
+        info, size = self.info, self._picture.size
         self._renderer = stack.enter_context(renderer_for(info, self._picture))
         self._video = stack.enter_context(
             VideoWriter(self.path, info.fps, size, audio=info.audio, sample_rate=info.sample_rate)

@@ -40,10 +40,10 @@ class NpzSink(FileSink):
         self._widths: list[NDArray[np.float32]] = []
         self._small: dict[str, list[NDArray[np.float32]]] = {"weights": [], "head_pose": []}
 
-    def _open(self, stack: ExitStack) -> None:
-        info = self._info
-        super()._open(stack)
-        self._stream = NpzStream(stack.enter_context(self._partial.open("wb")))
+    def begin(self, stack: ExitStack) -> None:
+        info = self.info
+        super().begin(stack)
+        self._stream = NpzStream(stack.enter_context(self.partial.open("wb")))
         self._vertices = self._stream.reserve("vertices", (info.num_frames, info.topology.num_vertices, 3), np.float32)
         if info.wrinkle_size is not None:
             self._wrinkle = self._stream.grow("wrinkle", (info.num_frames, *info.wrinkle_size, 3), np.uint8)
@@ -51,19 +51,19 @@ class NpzSink(FileSink):
     def write(self, block: FrameBlock) -> None:
         """Append frames."""
         self._vertices.append(block.vertices.astype(np.float32, copy=False))
-        if self._info.wrinkle_size is not None:
+        if self.info.wrinkle_size is not None:
             assert block.wrinkle is not None
             self._wrinkle.append(block.wrinkle)
         for key, rows in self._small.items():
             array = getattr(block, key)
             if array is not None:
                 rows.append(array.astype(np.float32))
-        if _has_lips(self._info.topology):
-            self._apertures.append(lip_aperture(block.vertices, self._info.topology).astype(np.float32))
-            self._widths.append(lip_width(block.vertices, self._info.topology).astype(np.float32))
+        if _has_lips(self.info.topology):
+            self._apertures.append(lip_aperture(block.vertices, self.info.topology).astype(np.float32))
+            self._widths.append(lip_width(block.vertices, self.info.topology).astype(np.float32))
 
-    def _finish(self) -> None:
-        info, stream = self._info, self._stream
+    def finish(self) -> None:
+        info, stream = self.info, self._stream
         for key, rows in {**self._small, "lip_aperture": self._apertures, "lip_width": self._widths}.items():
             if rows:
                 stream.add(key, np.concatenate(rows))
@@ -88,7 +88,7 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
                 "read it in pieces with parlante.export.npz.open_stream"
             )
         arrays = {key: reader.read(key) for key in reader.headers}
-    info = _info(path, arrays)
+    info = _checked(path, arrays)
     return Animation(
         topology=info.topology,
         fps=info.fps,
@@ -118,7 +118,7 @@ def open_stream(path: Path | str, size: int = BLOCK_FRAMES) -> tuple[AnimationIn
                 shape, dtype = reader.headers[key]
                 # a stand-in of the right shape that takes no memory
                 arrays[key] = np.broadcast_to(np.zeros((), dtype), shape)
-    return _info(path, arrays), _frames(path, size)
+    return _checked(path, arrays), _frames(path, size)
 
 
 def describe(path: Path | str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -258,7 +258,7 @@ def _facts(info: AnimationInfo) -> dict[str, NDArray[Any]]:
     return facts
 
 
-def _info(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
+def _checked(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
     """Check the arrays against each other and name them. Raises InputError."""
 
     def check(key: str, *shape: int | None, kind: str) -> NDArray[Any]:

@@ -23,12 +23,12 @@ class ObjSink(FileSink):
         super().__init__(path, info)
         self._posed = Poser(info)
 
-    def _open(self, stack: ExitStack) -> None:
+    def begin(self, stack: ExitStack) -> None:
         self._folder = stack.enter_context(atomic_folder(self.path))
-        self._faces = faces_text(self._info.topology, "face.mtl")
+        self._faces = faces_text(self.info.topology, "face.mtl")
         text = _MATERIAL
-        if self._info.albedo is not None:
-            save_png(self._info.albedo, self._folder / "albedo.png")
+        if self.info.albedo is not None:
+            save_png(self.info.albedo, self._folder / "albedo.png")
             text += "map_Kd albedo.png\n"
         (self._folder / "face.mtl").write_text(text, encoding="ascii")
 
@@ -42,10 +42,10 @@ class ObjSink(FileSink):
 class NeutralObjSink(FileSink):
     """Sink for `.neutral.obj`: the mesh that a vertex cache moves. Without material; import it with its order kept."""
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self._partial.write_text(
-            vertices_text(self._info.neutral) + faces_text(self._info.topology, None), encoding="ascii"
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self.partial.write_text(
+            vertices_text(self.info.neutral) + faces_text(self.info.topology, None), encoding="ascii"
         )
 
     def write(self, block: FrameBlock) -> None:

@@ -19,10 +19,10 @@ class Pc2Sink(FileSink):
         super().__init__(path, info)
         self._posed = Poser(info)
 
-    def _open(self, stack: ExitStack) -> None:
-        super()._open(stack)
-        self._file = stack.enter_context(self._partial.open("wb"))
-        points, samples = self._info.topology.num_vertices, self._info.num_frames
+    def begin(self, stack: ExitStack) -> None:
+        super().begin(stack)
+        self._file = stack.enter_context(self.partial.open("wb"))
+        points, samples = self.info.topology.num_vertices, self.info.num_frames
         self._file.write(struct.pack("<12siiffi", b"POINTCACHE2", 1, points, 0.0, 1.0, samples))
 
     def write(self, block: FrameBlock) -> None:

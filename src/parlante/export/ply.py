@@ -26,8 +26,8 @@ class PlySink(FileSink):
         super().__init__(path, info)
         self._posed = Poser(info)
 
-    def _open(self, stack: ExitStack) -> None:
-        topology = self._info.topology
+    def begin(self, stack: ExitStack) -> None:
+        topology = self.info.topology
         self._folder = stack.enter_context(atomic_folder(self.path))
         faces = np.empty(len(topology.triangles), _FACE)
         faces["count"], faces["corners"] = 3, topology.triangles
@@ -35,10 +35,10 @@ class PlySink(FileSink):
         self._uv = np.zeros((topology.num_vertices, 2), np.float32)
         self._uv[topology.triangles.reshape(-1)] = topology.uv[topology.uv_triangles.reshape(-1)]
         self._colour = np.full((topology.num_vertices, 3), 200, np.uint8)
-        if self._info.albedo is not None:
-            self._colour = self._pick(self._info.albedo)
+        if self.info.albedo is not None:
+            self._colour = self._pick(self.info.albedo)
         self._header = (
-            f"ply\nformat binary_little_endian 1.0\ncomment {self._info.fps:g} frames a second\n"
+            f"ply\nformat binary_little_endian 1.0\ncomment {self.info.fps:g} frames a second\n"
             f"element vertex {topology.num_vertices}\n"
             + "".join(f"property float {axis}\n" for axis in "xyz")
             + "".join(f"property uchar {colour}\n" for colour in ("red", "green", "blue"))
@@ -47,7 +47,7 @@ class PlySink(FileSink):
 
     def write(self, block: FrameBlock) -> None:
         """One file per frame."""
-        rows = np.empty(self._info.topology.num_vertices, _VERTEX)
+        rows = np.empty(self.info.topology.num_vertices, _VERTEX)
         for k, vertices in enumerate(self._posed(block)):
             rows["at"], rows["colour"] = vertices, self._colour
             if block.wrinkle is not None:

@@ -11,23 +11,26 @@ _Self = TypeVar("_Self", bound="FileSink")
 
 
 class FileSink:
-    """A `FrameSink` of one file or folder. A format overrides `write`, and of the two hooks what it needs."""
+    """A `FrameSink` of one file or folder. A format overrides `write`, and of `begin` and `finish` what it needs."""
+
+    partial: Path
+    """Where to write; it gets the name `path` when all is written. Known from `begin` on."""
 
     def __init__(self, path: Path, info: AnimationInfo) -> None:
         self.path = Path(path)
-        self._info = info
+        self.info = info
         self._stack = ExitStack()
 
     def __enter__(self: _Self) -> _Self:
         with ExitStack() as stack:
-            self._open(stack)
+            self.begin(stack)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
         with self._stack as stack:
             if error[0] is None:
-                self._finish()
+                self.finish()
             else:
                 stack.__exit__(*error)
         return None
@@ -36,9 +39,9 @@ class FileSink:
         """Take the next frames; blocks come in order and without gaps."""
         raise NotImplementedError
 
-    def _open(self, stack: ExitStack) -> None:
-        """Begin. What is entered into `stack` is left after `_finish`, or at once after an error, in reverse order."""
-        self._partial = stack.enter_context(atomic_path(self.path))
+    def begin(self, stack: ExitStack) -> None:
+        """Begin. What is entered into `stack` is left after `finish`, or at once after an error, in reverse order."""
+        self.partial = stack.enter_context(atomic_path(self.path))
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """All frames have come: write what is left."""

@@ -31,13 +31,13 @@ class SkinVideoSink(FileSink):
             albedo = np.rint(half).astype(np.uint8)[: half.shape[0] // 2 * 2, : half.shape[1] // 2 * 2]
         self._albedo = np.ascontiguousarray(albedo)
 
-    def _open(self, stack: ExitStack) -> None:
+    def begin(self, stack: ExitStack) -> None:
         from parlante.render import VideoWriter
 
         height, width = self._albedo.shape[:2]
-        audio = self._info.audio if len(self._info.audio) else None
+        audio = self.info.audio if len(self.info.audio) else None
         self._video = stack.enter_context(
-            VideoWriter(self.path, self._info.fps, (width, height), audio, self._info.sample_rate)
+            VideoWriter(self.path, self.info.fps, (width, height), audio, self.info.sample_rate)
         )
 
     def write(self, block: FrameBlock) -> None:

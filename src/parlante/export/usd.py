@@ -57,10 +57,10 @@ class UsdSink(FileSink):
         self._poses = RowBuffer()
         self._skins: dict[int, str] = {}
 
-    def _open(self, stack: ExitStack) -> None:
+    def begin(self, stack: ExitStack) -> None:
         from pxr import Usd
 
-        super()._open(stack)
+        super().begin(stack)
         if self._packed:
             part = tempfile.TemporaryDirectory(prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent)
             self._folder = Path(stack.enter_context(part))
@@ -68,19 +68,19 @@ class UsdSink(FileSink):
             albedo, audio = (self._folder / name for name in ("albedo.png", "sound.wav"))
             self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
         else:
-            layer = self._partial
+            layer = self.partial
             layer.unlink(missing_ok=True)
             stem = self.path.name.removesuffix(self.path.suffix)
             audio = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
             albedo = None
-            if self._info.albedo is not None:
+            if self.info.albedo is not None:
                 albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
             self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
-        if self._info.albedo is not None:
+        if self.info.albedo is not None:
             assert albedo is not None
-            save_png(self._info.albedo, albedo)
-        write_wav(audio, self._info.audio, self._info.sample_rate)
-        self._small = None if self._info.albedo is None else _shrunk(self._info.albedo)
+            save_png(self.info.albedo, albedo)
+        write_wav(audio, self.info.audio, self.info.sample_rate)
+        self._small = None if self.info.albedo is None else _shrunk(self.info.albedo)
         self._stage = Usd.Stage.CreateNew(str(layer))
         self._layer = layer
         self._build()
@@ -106,7 +106,7 @@ class UsdSink(FileSink):
     def _build(self) -> None:
         from pxr import Sdf, Usd, UsdGeom, UsdMedia, UsdShade, UsdSkel, Vt
 
-        stage, info = self._stage, self._info
+        stage, info = self._stage, self.info
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)
         stage.SetTimeCodesPerSecond(info.fps)
@@ -147,7 +147,7 @@ class UsdSink(FileSink):
         surface.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(0.5)
         surface.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
         colour = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
-        if self._info.albedo is None:
+        if self.info.albedo is None:
             colour.Set(Gf.Vec3f(0.8, 0.62, 0.53))
         else:
             reader = shade.Shader.Define(self._stage, "/Face/Material/Layout")
@@ -170,7 +170,7 @@ class UsdSink(FileSink):
     def _rig(self) -> None:
         from pxr import Gf, Sdf, Tf, UsdGeom, UsdSkel, Vt
 
-        stage, info = self._stage, self._info
+        stage, info = self._stage, self.info
         assert info.shapes is not None
         self._pivot = np.asarray(info.pivot if any(info.pivot) else neck_joint(info.neutral, info.topology), np.float64)
         still, there = Gf.Matrix4d(1.0), Gf.Matrix4d().SetTranslate(Gf.Vec3d(*self._pivot.tolist()))
@@ -204,7 +204,7 @@ class UsdSink(FileSink):
 
     def _sample_points(self, block: FrameBlock) -> None:
         """Points of the frames, at once to disk, so that a long animation does not fill the memory."""
-        triangles = self._info.topology.triangles
+        triangles = self.info.topology.triangles
         for frame, vertices in enumerate(self._posed(block), block.start):
             self._mesh.GetPointsAttr().Set(_vectors(vertices), frame)
             self._mesh.GetNormalsAttr().Set(_vectors(normals(vertices, triangles)), frame)
@@ -236,10 +236,10 @@ class UsdSink(FileSink):
         """Frames that get a key."""
         reduce = self._fidelity.reduce
         if rows is None or reduce == 0:
-            return np.arange(self._info.num_frames)
+            return np.arange(self.info.num_frames)
         return reduce_keys(rows, reduce * share)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         from pxr import Sdf, UsdUtils
 
         if self._by_weights:
@@ -252,7 +252,7 @@ class UsdSink(FileSink):
         package = self._folder / "face.usdz"
         if not UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(self._layer)), str(package)):
             raise InputError(f"cannot write {self.path}: USD could not pack it; write .usdc instead")
-        shutil.move(package, self._partial)
+        shutil.move(package, self.partial)
 
 
 def _vectors(array: NDArray[np.floating]) -> Any:

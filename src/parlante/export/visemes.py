@@ -33,14 +33,14 @@ class _VisemeSink(FileSink):
         super().__init__(path, info)
         self._shapes: list[NDArray[np.int8]] = []
 
-    def _finish(self) -> None:
-        cues = mouth_cues(np.concatenate(self._shapes), self._info.fps)
-        self._partial.write_text(self._text(cues), encoding="utf-8")
+    def finish(self) -> None:
+        cues = mouth_cues(np.concatenate(self._shapes), self.info.fps)
+        self.partial.write_text(self._text(cues), encoding="utf-8")
 
     def write(self, block: FrameBlock) -> None:
         """Keep one shape per frame."""
         assert block.weights is not None
-        self._shapes.append(mouth_shapes(block.weights, self._info.weight_names))
+        self._shapes.append(mouth_shapes(block.weights, self.info.weight_names))
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
         raise NotImplementedError
@@ -50,14 +50,14 @@ class VisemeTsv(_VisemeSink):
     """Sink for `.tsv`: seconds, tab, shape; the last line is X at the end. Raises InputError without weights."""
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
-        return "".join(f"{start:.2f}\t{shape}\n" for start, _, shape in cues) + f"{self._info.duration:.2f}\tX\n"
+        return "".join(f"{start:.2f}\t{shape}\n" for start, _, shape in cues) + f"{self.info.duration:.2f}\tX\n"
 
 
 class VisemeJson(_VisemeSink):
     """Sink for `.visemes.json`: metadata and mouthCues of start, end, value. Raises InputError without weights."""
 
     def _text(self, cues: list[tuple[float, float, str]]) -> str:
-        facts = {"soundFile": str(self._info.provenance.get("speech", "")), "duration": round(self._info.duration, 2)}
+        facts = {"soundFile": str(self.info.provenance.get("speech", "")), "duration": round(self.info.duration, 2)}
         rows = [{"start": round(start, 2), "end": round(end, 2), "value": shape} for start, end, shape in cues]
         return json.dumps({"metadata": facts, "mouthCues": rows}, indent=1) + "\n"
 

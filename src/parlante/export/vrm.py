@@ -85,10 +85,10 @@ class _WeightKeeper(FileSink):
         self._weights = RowBuffer()
         self._poses = RowBuffer()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         weights = self._weights.array()
         pose = self._poses.array() if self._poses else np.zeros((len(weights), 6), np.float32)
-        self._partial.write_bytes(self._document(weights, pose).container())
+        self.partial.write_bytes(self._document(weights, pose).container())
 
     def write(self, block: FrameBlock) -> None:
         """Keep the weights."""
@@ -114,7 +114,7 @@ class VrmSink(_WeightKeeper):
         super().__init__(path, info, fidelity)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
-        info = self._info
+        info = self.info
         document = build(info, weights, pose, reduce=self._fidelity.reduce)
         nodes = document.root["nodes"]
         bones = _skeleton(nodes, neck=1, head=2)
@@ -144,7 +144,7 @@ class VrmaSink(_WeightKeeper):
         super().__init__(path, info, fidelity)
 
     def _document(self, weights: NDArray[np.float32], pose: NDArray[np.float32]) -> Document:
-        info, names = self._info, self._info.weight_names
+        info, names = self.info, self.info.weight_names
         if self.path.name.lower().endswith(".arkit.vrma"):
             kind, tracks = "custom", dict(zip(names, weights.T))
         else:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
+from parlante.core.options import MESH_PARTS
 from parlante.head import rig
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh.fit import Registered
@@ -23,7 +24,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
-CHOICES = ("auto", "none", "eyes", "mouth", "all")
 EYES = ("eyeball_left", "eyeball_right")
 MOUTH = ("teeth_upper", "gum_upper", "teeth_lower", "gum_lower", "tongue")
 LINING = "inner_mouth"
@@ -104,9 +104,9 @@ def merged(topology: Topology, more: Added) -> Topology:
 
 
 def check_parts(parts: str) -> None:
-    """Raises InputError for anything but one of `CHOICES`."""
-    if parts not in CHOICES:
-        raise InputError(f"parts must be one of {', '.join(CHOICES)}, got {parts!r}")
+    """Raises InputError for anything but one of `MESH_PARTS`."""
+    if parts not in MESH_PARTS:
+        raise InputError(f"parts must be one of {', '.join(MESH_PARTS)}, got {parts!r}")
 
 
 def wanted_eyes(
