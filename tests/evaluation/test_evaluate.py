@@ -46,14 +46,14 @@ def test_a_short_prediction_is_refused_where_the_script_stops(biwi: Path, tmp_pa
 def test_a_talker_and_the_baselines_on_the_embedded_head(synthtalk: Path, tmp_path: Path) -> None:
     evaluation = Evaluation(EvalConfig(data=synthtalk, split="test_seen", textures=32))
     assert evaluation.keys == ["abena/003", "abena/004", "hugo/003", "hugo/004"]
-    told: list[str] = []
+    pieces: list[str] = []
     result = evaluate(
         evaluation,
         [ModelPredictor("stand-in", StandIn(), evaluation), MeanMotion(evaluation), Static()],
-        progress=told.append,
+        progress=pieces.append,
     )
     figures = {name: model["figures"] for name, model in result.results["models"].items()}
-    assert len(told) == 12
+    assert len(pieces) == 12
     assert figures["mean motion"]["mve"]["value"] < figures["static"]["mve"]["value"]
     assert figures["mean motion"]["psnr_moving"]["value"] > figures["static"]["psnr_moving"]["value"]
     assert figures["stand-in"]["jitter"]["value"] > 0 and figures["static"]["jitter"]["value"] == 0
