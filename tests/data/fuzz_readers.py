@@ -362,7 +362,7 @@ def _store(root: Path) -> None:
     writer.finish()
 
 
-def _own(root: Path) -> None:
+def _folder(root: Path) -> None:
     (root / "vertices_npy").mkdir()
     for number, subject in enumerate(("ann", "bob")):
         np.save(root / f"vertices_npy/{subject}_01.npy", _motion() if number else _motion().reshape(FRAMES, -1))
@@ -432,7 +432,7 @@ READERS = (
     Reader("textalk4d", _textalk4d, _read_textalk4d),
     Reader("synthtalk", _synthtalk, _read_synthtalk),
     Reader("store", _store, _read_corpus),
-    Reader("own", _own, _read_corpus),
+    Reader("folder", _folder, _read_corpus),
     Reader("vocaset", _vocaset, _read_corpus),
     Reader("biwi", _biwi, _read_corpus),
     Reader("mead", _mead, _read_corpus),

@@ -12,7 +12,7 @@ from parlante.cli import main
 RECIPES = Path(__file__).parents[2] / "recipes"
 FAMILIES = {
     "vocaset": "faceformer", "biwi": "talkingstyle", "mead": "facediffuser", "multiface": "ptalker",
-    "own": "faceformer",
+    "folder": "faceformer",
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_from_published_files_to_a_ranking(dataset: str, tmp_path: Path) -> None
     for number, frame in enumerate(sorted(source.rglob("tracked_mesh/SEN*/*.bin"))):  # Multiface's stand still
         moved = np.fromfile(frame, "<f4") + np.random.default_rng(number).normal(0, 2, 15)
         frame.write_bytes(moved.astype("<f4").tobytes())
-    rate = ["--fps", "30"] if dataset == "own" else []
+    rate = ["--fps", "30"] if dataset == "folder" else []
     assert main(["prepare", dataset, str(source), str(store), "--jobs", "1", "-q", *rate]) == 0
     assert main(["check", str(store), "--jobs", "1"]) in (0, 3)  # noise is no face
     family = FAMILIES[dataset]

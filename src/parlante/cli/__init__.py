@@ -14,8 +14,8 @@ COMMANDS = {
     "wrinkles": ("parlante.cli.wrinkles", "skin that fits a motion: wrinkle maps for any animation of the head"),
     "motion": ("parlante.cli.motion", "motion that fits wrinkle maps: the way back"),
     "synth": ("parlante.cli.synth", "write a SynthTalk corpus"),
-    "prepare": ("parlante.cli.prepare", "a published dataset, verified and packed"),
-    "check": ("parlante.cli.check", "is it wise to train on this corpus: a table, a picture, an exit code"),
+    "prepare": ("parlante.cli.prepare", "a dataset, verified and packed into a clip store"),
+    "check": ("parlante.cli.check", "validate a corpus before training: a table, a picture, an exit code"),
     "encode": ("parlante.cli.encode", "latents and style pivots of a corpus"),
     "train": ("parlante.cli.train", "train a model from a recipe"),
     "evaluate": ("parlante.cli.evaluate", "models judged on a corpus: figures with intervals, a report in one file"),
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code (0 done, 2 bad input, 3 `check` advises against, 130 interrupted)."""
+    """Run one subcommand; returns the exit code (0 done, 2 bad input, 3 an unfit corpus, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     arguments = _with_new_command(arguments)
     chosen = next((word for word in arguments if not word.startswith("-")), "")

@@ -1,4 +1,4 @@
-"""`parlante check DATA`: is it wise to train on this corpus?"""
+"""`parlante check DATA`: validate a corpus before training."""
 
 import argparse
 import sys
@@ -9,21 +9,21 @@ if TYPE_CHECKING:
     from parlante.data.validation import Report
 
 EPILOG = """example:
-  parlante check prepared/vocaset -o reports/vocaset
+  parlante check corpora/vocaset -o reports/vocaset
   parlante check MY_FOLDER --fps 60 --jobs 4
 
-Looks at every frame of every clip: unit and scale, frame rate, length of sound and motion, templates, silent or clipped
-sound, jitter, frozen and jumping faces, numbers that are not finite, head pose, triangles, clips that stand there
-twice, and whether test clips were seen in training. -o writes check.md, check.json, clips.csv and check.png.
+Looks at every frame of every clip: unit and scale, frame rate, length of audio and motion, templates, silent or clipped
+audio, jitter, frozen and jumping faces, numbers that are not finite, head pose, triangles, duplicate
+clips, and whether test clips were seen in training. -o writes check.md, check.json, clips.csv and check.png.
 
-exit code: 0 fine to train on (warnings allowed), 3 not wise to train on (a line of the table says bad), 2 cannot be
+exit code: 0 fit to train on (warnings allowed), 3 not fit to train on (a line of the table says bad), 2 cannot be
 opened. Clips that are useless but harmless, such as silent ones, are a warning while they are at most 5 % of all.
 """
-NOT_WISE = 3
+NOT_FIT = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Check a corpus before training: a table with verdicts and what to do, and a picture."
+    parser.description = "Validate a corpus before training: a table with verdicts and what to do, and a picture."
     parser.epilog = EPILOG
     parser.add_argument("data", metavar="DATA", help="whatever training reads: a store, a corpus, a published folder")
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="write the report into this folder")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         if options.out is not None:
             write_report(report, options.out)
             print(f"report in {options.out}", file=sys.stderr)
-    return NOT_WISE if report.verdict == "bad" else 0
+    return NOT_FIT if report.verdict == "bad" else 0
 
 
 def _check(options: argparse.Namespace) -> "Report":

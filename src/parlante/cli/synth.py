@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Write a corpus of synthetic speakers: speech with known phones, face curves, head movement and manner. "
+        "Write a corpus of synthetic speakers: speech with known phones, weights, head pose and profile. "
         "The same seed gives the same bytes; an interrupted run goes on where it stopped."
     )
     parser.epilog = (
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _film(corpus: "SynthTalk", path: Path) -> None:
-    """The first clip of `corpus` as a video with sound."""
+    """The first clip of `corpus` as a video with audio."""
     from parlante.head import load_head
     from parlante.render import Renderer, VideoWriter
 

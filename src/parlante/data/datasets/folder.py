@@ -88,12 +88,12 @@ class FolderOptions:
 
 
 class FolderDataset(Corpus):
-    """The folder as `Clip`s, as published and in its own unit; arrays are mapped, sound is decoded on access.
+    """The folder as `Clip`s, as published and in its own unit; arrays are mapped, audio is decoded on access.
 
     Args:
         root: the folder.
         split: see `open_corpus`.
-        fps: frames per second on disk; none: the published one, else what fits the sound's length.
+        fps: frames per second on disk; none: the published one, else what fits the audio's length.
         name: what to call a dataset that is not known.
         unit: metres in one unit of the arrays, to have them in metres; none: leave them as they are.
         template: a mesh with the triangles (none: one beside the arrays, if there is one).
@@ -126,12 +126,12 @@ class FolderDataset(Corpus):
         rate = fps or (known.fps if known else None) or self._rate(shapes)
         self.fps = rate / self.stride
         names = {key: _parts(key, known) for key in shapes}
-        places = self._places(names, known)
+        split_of = self._splits(names, known)
         clips = []
         for key, (frames, _) in shapes.items():
             subject, sentence = names[key]
             count = -(-frames // self.stride)
-            clips.append(ClipInfo(key=key, subject=subject, sentence=sentence, split=places[key], frames=count))
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sentence, split=split_of[key], frames=count))
         self.subjects = subjects_of(clips)
         self.clips = select(clips, split, self.root)
 
@@ -193,7 +193,7 @@ class FolderDataset(Corpus):
     # -- what the folder holds
 
     def _shapes(self) -> dict[str, tuple[int, int]]:
-        """key: (frames, vertices) of every clip that has array and sound."""
+        """key: (frames, vertices) of every clip that has array and audio."""
         shapes: dict[str, tuple[int, int]] = {}
         counts: dict[int, list[str]] = {}
         for path in sorted((self.root / "vertices_npy").glob("*.npy")):
@@ -236,11 +236,11 @@ class FolderDataset(Corpus):
         nearest = min(RATES, key=lambda rate: abs(np.log(rate / found)))
         if abs(nearest / found - 1) > 0.06:
             raise InputError(
-                f"{self.root} has {found:.2f} frames per second of sound, which is no common rate; give --fps"
+                f"{self.root} has {found:.2f} frames per second of audio, which is no common rate; give --fps"
             )
         return nearest
 
-    def _places(self, names: dict[str, tuple[str, str]], known: Convention | None) -> dict[str, str]:
+    def _splits(self, names: dict[str, tuple[str, str]], known: Convention | None) -> dict[str, str]:
         """key: split."""
         pairs = [(key, subject) for key, (subject, _) in names.items()]
         path = self.root / "splits.json"

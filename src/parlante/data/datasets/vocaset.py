@@ -71,14 +71,14 @@ class Vocaset(Corpus):
         self.data = _read_verts(self.root / VERTS)
         """(N, V, 3), mapped."""
         clips = []
-        self.places: dict[str, NDArray[np.int64]] = {}
+        self.frame_rows: dict[str, NDArray[np.int64]] = {}
         """key: (T,) rows of `data`."""
         for subject, sequence, numbers in self._sequences():
             key = f"{subject}_{sequence}"
             numbers = numbers[::every]
-            self.places[key] = numbers
-            place = vocaset_split(subject, sequence)
-            clips.append(ClipInfo(key=key, subject=subject, sentence=sequence, split=place, frames=len(numbers)))
+            self.frame_rows[key] = numbers
+            split_of = vocaset_split(subject, sequence)
+            clips.append(ClipInfo(key=key, subject=subject, sentence=sequence, split=split_of, frames=len(numbers)))
         if not clips:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise InputError(f"{self.root / INDEX} names no sequence that can be used{why}")
@@ -92,7 +92,7 @@ class Vocaset(Corpus):
         def make(chosen: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(self.data[chosen[:, 0]], np.float32)
 
-        vertices: Any = LazyFrames(self.places[info.key][:, None], shape, np.float32, make)
+        vertices: Any = LazyFrames(self.frame_rows[info.key][:, None], shape, np.float32, make)
         audio = self._audio(info.subject, info.sentence)
         return Clip(audio, SAMPLE_RATE, vertices, self.fps, info.subject, info.key)
 
@@ -145,7 +145,7 @@ class Vocaset(Corpus):
             entry = recordings[subject][sequence]
             samples, rate = np.asarray(entry["audio"]), int(entry["sample_rate"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"{self.root / AUDIO} has no sound of {subject} {sequence}") from error
+            raise InputError(f"{self.root / AUDIO} has no audio of {subject} {sequence}") from error
         if samples.ndim != 1 or not len(samples) or samples.dtype.kind not in "iuf" or not 1000 <= rate <= 400000:
             raise InputError(f"{self.root / AUDIO}: {subject} {sequence} is no mono recording")
         return resample(samples, rate)

@@ -8,7 +8,7 @@
     STORE/clips/KEY.json      what is known of the clip, and its folder: from now on the clip exists
     STORE/store.json          all of them in one file; written last
 
-Clips are written by any number of threads, processes or machines at once (`store_writer`): each into a folder of its
+Clips are written by any number of threads, processes or machines at once (`writer`): each into a folder of its
 own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 with byte shuffle.
 """
 
@@ -34,7 +34,7 @@ from parlante.data.lazy import LazyFrames, lazy_frames
 from parlante.data.meshes import regions_of
 from parlante.data.pictures import picture
 from parlante.data.splits import current_name
-from parlante.data.store.storage_root import Place
+from parlante.data.store.storage_root import StorageRoot
 
 FORMAT = 1
 CHUNK = 32
@@ -56,8 +56,8 @@ class ClipStore(Corpus):
 
     def __init__(self, root: Path | str, split: str | None = None) -> None:
         self.root = root
-        self.place = Place(root)
-        index = _read_index(self.place)
+        self.storage = StorageRoot(root)
+        index = _read_index(self.storage)
         self.dataset: str = index["dataset"]
         self.fps = float(index["fps"])
         self.sample_rate = int(index["sample_rate"])
@@ -74,7 +74,7 @@ class ClipStore(Corpus):
         folder, frames = f"data/{row['folder']}", row["frames"]
         audio = self._array(f"{folder}/audio", (row["samples"],))
         moving = self._array(f"{folder}/vertices", (frames, self.vertices, 3))
-        where = f"{self.place}/{folder}"
+        where = f"{self.storage}/{folder}"
 
         def make(chosen: NDArray[Any]) -> NDArray[Any]:
             read = _read(moving, chosen[:, 0], where)
@@ -83,38 +83,38 @@ class ClipStore(Corpus):
             return read
 
         vertices: Any = LazyFrames(np.arange(frames)[:, None], (self.vertices, 3), np.float32, make)
-        sound = _read(audio, None, where)
-        if np.isnan(sound).any():
-            raise InputError(f"{where} lacks sound that store.json lists; copy or prepare it again")
+        samples = _read(audio, None, where)
+        if np.isnan(samples).any():
+            raise InputError(f"{where} lacks audio that store.json lists; copy or prepare it again")
         textures = self._textures(row, folder)
-        return Clip(sound, self.sample_rate, vertices, self.fps, row["subject"], row["key"], textures)
+        return Clip(samples, self.sample_rate, vertices, self.fps, row["subject"], row["key"], textures)
 
     @cached_property
     def topology(self) -> Topology:
         """Of every mesh."""
-        arrays = _npz(self.place, "topology.npz", ("triangles", "uv", "uv_triangles"))
+        arrays = _npz(self.storage, "topology.npz", ("triangles", "uv", "uv_triangles"))
         try:
             regions = regions_of(self.dataset, self.vertices)
             return Topology(
                 self.dataset, self.vertices, arrays["triangles"], arrays["uv"], arrays["uv_triangles"], regions
             )
         except (ValueError, TypeError) as error:
-            raise InputError(f"{self.place}/topology.npz: {error}; prepare the corpus again") from error
+            raise InputError(f"{self.storage}/topology.npz: {error}; prepare the corpus again") from error
 
     def identity(self, subject: str) -> Identity:
         """A subject at rest. Raises InputError for an unknown subject, or one whose neutral face is not known."""
         if subject not in self.subjects:
-            raise InputError(f"no subject {subject!r} in {self.place}; it has {', '.join(self.subjects)}")
+            raise InputError(f"no subject {subject!r} in {self.storage}; it has {', '.join(self.subjects)}")
         if subject not in self._with_neutral:
-            raise InputError(f"{self.place} has no neutral face of {subject}; prepare it with templates")
+            raise InputError(f"{self.storage} has no neutral face of {subject}; prepare it with templates")
         name = f"subjects/{quote(subject, safe='')}.npz"
-        arrays = _npz(self.place, name, ("neutral", "albedo"))
+        arrays = _npz(self.storage, name, ("neutral", "albedo"))
         content = arrays["albedo"].tobytes()
-        albedo = picture(content, f"{self.place}/{name}") if content else None
+        albedo = picture(content, f"{self.storage}/{name}") if content else None
         try:
             return Identity(subject, self.topology, np.asarray(arrays["neutral"], np.float32), albedo)
         except ValueError as error:
-            raise InputError(f"{self.place}/{name}: {error}; prepare the corpus again") from error
+            raise InputError(f"{self.storage}/{name}: {error}; prepare the corpus again") from error
 
     def offset_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows = [self._rows[info.key] for info in self.clips]
@@ -122,11 +122,11 @@ class ClipStore(Corpus):
 
     def _array(self, name: str, shape: tuple[int, ...]) -> Any:
         try:
-            array = _opened(self.place.root, name)
+            array = _opened(self.storage.root, name)
         except FileNotFoundError as error:
-            raise InputError(f"{self.place}/{name} is not there; copy or prepare the corpus again") from error
+            raise InputError(f"{self.storage}/{name} is not there; copy or prepare the corpus again") from error
         if array.shape != shape or array.chunks[1:] != shape[1:] or array.dtype != np.float32:
-            raise InputError(f"{self.place}/{name} is not what store.json lists; prepare the corpus again")
+            raise InputError(f"{self.storage}/{name} is not what store.json lists; prepare the corpus again")
         return array
 
     def _textures(self, row: Mapping[str, Any], folder: str) -> Any:
@@ -137,10 +137,10 @@ class ClipStore(Corpus):
 
         def read(frame: int) -> NDArray[np.uint8]:
             try:
-                content = self.place.read(name, int(ends[frame - 1]) if frame else 0, int(ends[frame]))
+                content = self.storage.read(name, int(ends[frame - 1]) if frame else 0, int(ends[frame]))
             except OSError as error:
-                raise InputError(f"cannot read {self.place}/{name}: {error}; prepare the corpus again") from error
-            return picture(content, f"frame {frame} of {self.place}/{name}")
+                raise InputError(f"cannot read {self.storage}/{name}: {error}; prepare the corpus again") from error
+            return picture(content, f"frame {frame} of {self.storage}/{name}")
 
         return lazy_frames(row["frames"], (*row["texture_size"], 3), np.uint8, read)
 
@@ -162,7 +162,7 @@ def _opened(root: str, name: str) -> Any:
     """A zarr array; the last ones stay open, for windows are read from the same clips again and again."""
     zarr = zarr_library()
     try:
-        return zarr.open_array(Place(root).zarr(name, True), mode="r")
+        return zarr.open_array(StorageRoot(root).zarr(name, True), mode="r")
     except FileNotFoundError:
         raise
     except Exception as error:  # whatever the library makes of a damaged header
@@ -184,13 +184,13 @@ def _read(array: Any, numbers: NDArray[np.integer] | None, where: str) -> NDArra
         raise InputError(f"cannot read {where}: {error}; copy or prepare it again") from error
 
 
-def _read_index(place: Place) -> dict[str, Any]:
-    if not place.exists("store.json"):
-        state = "is unfinished" if place.exists("writing.json") else "holds no clip store"
-        raise InputError(f"{place} {state}; run parlante prepare NAME SRC {place}")
-    index = read_json(place, "store.json")
+def _read_index(storage: StorageRoot) -> dict[str, Any]:
+    if not storage.exists("store.json"):
+        state = "is unfinished" if storage.exists("writing.json") else "holds no clip store"
+        raise InputError(f"{storage} {state}; run parlante prepare NAME SRC {storage}")
+    index = read_json(storage, "store.json")
     if index.get("format") != FORMAT:
-        raise InputError(f"{place} is of format {index.get('format')}, this version reads {FORMAT}; prepare it again")
+        raise InputError(f"{storage} is of format {index.get('format')}, this version reads {FORMAT}; prepare it again")
     try:
         for key in _REQUIRED:
             index[key]
@@ -204,7 +204,7 @@ def _read_index(place: Place) -> dict[str, Any]:
                 raise TypeError(f"subject {name}")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(f"{place}/store.json is damaged ({why}); prepare the corpus again") from error
+        raise InputError(f"{storage}/store.json is damaged ({why}); prepare the corpus again") from error
     return index
 
 
@@ -228,22 +228,22 @@ def _check_row(row: Any) -> None:
             raise ValueError(f"pictures of {row['key']}")
 
 
-def read_json(place: Place, name: str) -> dict[str, Any]:
+def read_json(storage: StorageRoot, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(place.read(name))
+        value = json.loads(storage.read(name))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {place}/{name}: {error}; prepare the corpus again") from error
+        raise InputError(f"cannot read {storage}/{name}: {error}; prepare the corpus again") from error
     if not isinstance(value, dict):
-        raise InputError(f"{place}/{name} is not what parlante writes; prepare the corpus again")
+        raise InputError(f"{storage}/{name} is not what parlante writes; prepare the corpus again")
     return value
 
 
-def _npz(place: Place, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def _npz(storage: StorageRoot, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(io.BytesIO(place.read(name)), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(storage.read(name)), allow_pickle=False) as archive:
             return {key: member(archive, key) for key in required}
     except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {place}/{name}: {first_line(error)}; prepare the corpus again") from error
+        raise InputError(f"cannot read {storage}/{name}: {first_line(error)}; prepare the corpus again") from error
 
 
 def zarr_library() -> Any:

@@ -10,10 +10,10 @@ from parlante.core import InputError, atomic_path
 
 
 class CannotWrite(InputError):
-    """A place that cannot be written to, or is full: no clip's fault."""
+    """Storage that cannot be written to, or is full: no clip's fault."""
 
 
-class Place:
+class StorageRoot:
     """`root` is a local path, or a URL that fsspec understands. Names are relative, with slashes."""
 
     def __init__(self, root: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""Writing a clip store (see `store`): atomic clip by clip, from any number of writers, and resumable."""
+"""Writing a clip store (see `clip_store`): atomic clip by clip, from any number of writers, and resumable."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from parlante.data.contract import ClipInfo, SubjectInfo
 from parlante.data.lazy import DamagedFrame
 from parlante.data.pictures import picture
 from parlante.data.store.clip_store import CHUNK, FORMAT, info_of, read_json, zarr_library
-from parlante.data.store.storage_root import CannotWrite, Place
+from parlante.data.store.storage_root import CannotWrite, StorageRoot
 
 _AUDIO_CHUNK = 1 << 18
 
@@ -34,7 +34,7 @@ class StoreWriter:
         options: what else a store depends on; a store made with other options is refused.
 
     Raises:
-        InputError: the place is something else, was made otherwise, or cannot be written.
+        InputError: the root is something else, was made otherwise, or cannot be written.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StoreWriter:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         zarr_library()
-        self.place = Place(root)
+        self.storage = StorageRoot(root)
         self.head = {
             "format": FORMAT,
             "dataset": dataset,
@@ -61,26 +61,26 @@ class StoreWriter:
         self._claim({**self.head, "options": dict(options or {})})
         buffer = io.BytesIO()
         np.savez_compressed(buffer, triangles=topology.triangles, uv=topology.uv, uv_triangles=topology.uv_triangles)
-        self.place.write("topology.npz", buffer.getvalue())
+        self.storage.write("topology.npz", buffer.getvalue())
 
     def _claim(self, wanted: dict[str, Any]) -> None:
         wanted = json.loads(json.dumps(wanted))
-        if self.place.exists("writing.json"):
-            found = read_json(self.place, "writing.json")
+        if self.storage.exists("writing.json"):
+            found = read_json(self.storage, "writing.json")
             if found != wanted:
                 known = found if isinstance(found, dict) else {}
                 differ = [key for key in wanted if known.get(key) != wanted[key]]
-                raise InputError(f"{self.place} was prepared with another {', '.join(differ)}; choose another folder")
+                raise InputError(f"{self.storage} was prepared with another {', '.join(differ)}; choose another folder")
             return
-        root = Path(self.place.root)
-        if self.place.local and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        root = Path(self.storage.root)
+        if self.storage.local and root.exists() and (not root.is_dir() or any(root.iterdir())):
             for _ in range(20):  # another writer may be at this very line
-                if self.place.exists("writing.json"):
+                if self.storage.exists("writing.json"):
                     self._claim(wanted)
                     return
                 time.sleep(0.05)
-            raise InputError(f"{self.place} exists and is no clip store; choose a new folder")
-        self.place.write("writing.json", json.dumps(wanted, indent=1).encode())
+            raise InputError(f"{self.storage} exists and is no clip store; choose a new folder")
+        self.storage.write("writing.json", json.dumps(wanted, indent=1).encode())
 
     def subject(self, info: SubjectInfo, neutral: NDArray[Any] | None, albedo: bytes = b"") -> None:
         """A subject: what is known of it, its neutral face (V, 3) or none, the PNG or JPEG of its skin."""
@@ -89,14 +89,18 @@ class StoreWriter:
             buffer = io.BytesIO()
             picture_bytes = np.frombuffer(albedo, np.uint8)
             np.savez_compressed(buffer, neutral=np.asarray(neutral, np.float32), albedo=picture_bytes)
-            self.place.write(f"{stem}.npz", buffer.getvalue())
+            self.storage.write(f"{stem}.npz", buffer.getvalue())
         known = {**_stated(info), "neutral": neutral is not None}
-        self.place.write(f"{stem}.json", json.dumps(known).encode())
+        self.storage.write(f"{stem}.json", json.dumps(known).encode())
 
     def written(self, key: str, signature: str) -> bool:
         """Whether a clip stands there already, made from what `signature` stands for."""
         name = _marker(key)
-        return bool(signature) and self.place.exists(name) and read_json(self.place, name).get("signature") == signature
+        return (
+            bool(signature)
+            and self.storage.exists(name)
+            and read_json(self.storage, name).get("signature") == signature
+        )
 
     def add(
         self,
@@ -118,7 +122,7 @@ class StoreWriter:
         from the first frame). pictures: the PNG or JPEG files of the frames, kept as they are; without them the clip's
         textures are stored as PNG. problems: what `finish` tells of it. part_of: the clip with which it stands and
         falls, where it is what is left of one. Raises InputError if frames are not of the store's shape or pictures
-        are too few, DamagedFrame for one that is not finite or whose picture cannot be read, CannotWrite if the place
+        are too few, DamagedFrame for one that is not finite or whose picture cannot be read, CannotWrite if the storage
         is full.
         """
         key = clip.key
@@ -153,15 +157,17 @@ class StoreWriter:
             if pictures is not None:
                 row.update(self._pictures(folder, key, frames, pictures))
             row.update(folder=folder, signature=signature)
-            previous = read_json(self.place, _marker(key)).get("folder") if self.place.exists(_marker(key)) else None
-            self.place.write(_marker(key), json.dumps(row).encode())
+            previous = (
+                read_json(self.storage, _marker(key)).get("folder") if self.storage.exists(_marker(key)) else None
+            )
+            self.storage.write(_marker(key), json.dumps(row).encode())
         except BaseException as error:
-            self.place.remove(f"data/{folder}")
+            self.storage.remove(f"data/{folder}")
             if isinstance(error, OSError):
-                raise CannotWrite(f"cannot write {self.place}: {error.strerror or error}") from error
+                raise CannotWrite(f"cannot write {self.storage}: {error.strerror or error}") from error
             raise
         if previous:
-            self.place.remove(f"data/{previous}")
+            self.storage.remove(f"data/{previous}")
 
     def finish(self, keys: Iterable[str] | None = None) -> tuple[list[ClipInfo], list[str]]:
         """Write the index of all clips, once no writer is at work any more; return them, and what is told of them.
@@ -173,18 +179,18 @@ class StoreWriter:
         if keys is not None:
             rows = self._belonging(rows, list(dict.fromkeys(keys)))
         if not rows:
-            raise InputError(f"no clip was written to {self.place}")
+            raise InputError(f"no clip was written to {self.storage}")
         used = {row["subject"] for row in rows.values()}
         subjects = {name: {"neutral": False} for name in sorted(used)}
         for known in self._known("subjects"):
             if known["name"] in used:
                 subjects[known["name"]] = {key: value for key, value in known.items() if key != "name"}
         index = {**self.head, "subjects": subjects, "clips": list(rows.values())}
-        self.place.write("store.json", json.dumps(index).encode())
+        self.storage.write("store.json", json.dumps(index).encode())
         kept = {row["folder"] for row in rows.values()}
-        for name in self.place.names("data"):  # what interrupted or replaced writing left behind
+        for name in self.storage.names("data"):  # what interrupted or replaced writing left behind
             if name not in kept:
-                self.place.remove(f"data/{name}")
+                self.storage.remove(f"data/{name}")
         problems = [text for row in rows.values() for text in row.get("problems", ())]
         return [info_of(row) for row in rows.values()], problems
 
@@ -201,23 +207,23 @@ class StoreWriter:
                 kept[key] = rows[key]
                 kept |= {row["key"]: row for row in sorted(parts.get(key, []), key=lambda row: row["first"])}
         for key in set(rows) - set(kept):
-            self.place.remove(_marker(key))
+            self.storage.remove(_marker(key))
         return kept
 
     def _known(self, folder: str) -> list[dict[str, Any]]:
         """What the small files of a folder say."""
-        names = [n for n in self.place.names(folder) if n.endswith(".json") and not n.startswith(".")]
+        names = [n for n in self.storage.names(folder) if n.endswith(".json") and not n.startswith(".")]
         try:
-            return [json.loads(content) for content in self.place.read_all([f"{folder}/{name}" for name in names])]
+            return [json.loads(content) for content in self.storage.read_all([f"{folder}/{name}" for name in names])]
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.place}/{folder}: {error}; prepare into a new folder") from error
+            raise InputError(f"cannot read {self.storage}/{folder}: {error}; prepare into a new folder") from error
 
     # -- the parts of a clip
 
     def _new(self, folder: str, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
         zarr = zarr_library()
         return zarr.create_array(
-            self.place.zarr(f"data/{folder}/{name}", False),
+            self.storage.zarr(f"data/{folder}/{name}", False),
             shape=shape,
             chunks=chunks,
             dtype="float32",
@@ -243,7 +249,7 @@ class StoreWriter:
     def _pictures(self, folder: str, key: str, frames: int, pictures: Iterable[bytes]) -> dict[str, Any]:
         ends: list[int] = []
         size = None
-        with self.place.writing(f"data/{folder}/textures.bin") as file:
+        with self.storage.writing(f"data/{folder}/textures.bin") as file:
             for number, data in enumerate(pictures):
                 try:
                     found = list(picture(data, f"picture {number} of {key}").shape[:2])

@@ -1,4 +1,4 @@
-"""Is a corpus fit to train on? `check_corpus` measures every clip and says what is wrong and what to do about it."""
+"""Validation of a corpus before training: `check_corpus` measures every clip, says what is wrong and what to do."""
 
 from parlante.data.validation.findings import Finding
 from parlante.data.validation.run import Report, check_corpus

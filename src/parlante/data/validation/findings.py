@@ -38,7 +38,7 @@ class Facts:
     extents: dict[str, float] = field(default_factory=dict)
     """Median extent of each subject's clips."""
     rate: float | None = None
-    """Frames per second that the sound's length tells, if all clips agree that the stated rate is wrong."""
+    """Frames per second that the audio's length tells, if all clips agree that the stated rate is wrong."""
 
 
 Judge = Callable[[Measures, Facts], tuple[Verdict, str] | None]
@@ -74,7 +74,7 @@ def _spikes(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
 
 def _static(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
     if m.frames and not m.extent and not m.bad_frames:
-        return "bad", "all vertices are in one place"
+        return "bad", "all vertices are at one point"
     if m.frames > 1 and m.spread < 1e-3 * m.extent:
         return "bad", f"the face hardly moves: {m.spread / m.extent:.2%} of its size"
     if m.frozen > 0.3:
@@ -93,11 +93,11 @@ def _length(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
     if not m.frames or facts.rate is not None:
         return None
     motion = m.frames / m.fps
-    differ = abs(motion - m.sound_s)
+    differ = abs(motion - m.audio_s)
     if differ <= max(0.1, 3 / m.fps):
         return None
-    verdict: Verdict = "bad" if differ > max(0.5, 0.1 * max(motion, m.sound_s)) else "warn"
-    return verdict, f"{motion:.2f} s of motion, {m.sound_s:.2f} s of sound"
+    verdict: Verdict = "bad" if differ > max(0.5, 0.1 * max(motion, m.audio_s)) else "warn"
+    return verdict, f"{motion:.2f} s of motion, {m.audio_s:.2f} s of audio"
 
 
 def _silent(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
@@ -107,7 +107,7 @@ def _silent(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
         return "warn", f"very quiet: loud frames have {m.loud_db:.0f} dB"
     if m.speaking < 0.15 and m.frames / m.fps > 1:
         return "warn", f"only {m.speaking:.0%} of it is speech"
-    return ("warn", f"the sound stands off zero by {m.offset:+.3f}") if abs(m.offset) > 0.02 else None
+    return ("warn", f"the audio has an offset of {m.offset:+.3f}") if abs(m.offset) > 0.02 else None
 
 
 def _clipped(m: Measures, facts: Facts) -> tuple[Verdict, str] | None:
@@ -156,10 +156,10 @@ CLIP_CHECKS = (
     ClipCheck("spikes", _spikes, "interpolate these frames or leave the clips out"),
     ClipCheck("moving faces", _static, "leave these clips out; look whether frames were doubled to reach the rate"),
     ClipCheck("jitter", _jitter, "smooth the tracking (a low pass at 10 Hz) or leave the clips out"),
-    ClipCheck("sound and mesh length", _length, "trim both to the same span; if all differ, the frame rate is wrong"),
+    ClipCheck("audio and motion length", _length, "trim both to the same span; if all differ, the frame rate is wrong"),
     ClipCheck("audible speech", _silent, "find the right recordings or leave these clips out"),
-    ClipCheck("clipped sound", _clipped, "record again at a lower level, or leave the clips out"),
-    ClipCheck("template", _template, "give each subject its own template, in the clips' place and unit"),
+    ClipCheck("clipped audio", _clipped, "record again at a lower level, or leave the clips out"),
+    ClipCheck("template", _template, "give each subject its own template, at the clips' position and in their unit"),
     ClipCheck("clip scale", _scale, "bring all clips to one unit"),
     ClipCheck("head pose", _pose, "align the frames to the template rigidly (keep the pose apart); models learn lips"),
     ClipCheck("clip length", _short, "join these clips or leave them out"),
@@ -210,7 +210,7 @@ def facts_of(measures: Sequence[Measures]) -> Facts:
     for m in measures:
         if m.extent:
             sizes[m.subject].append(m.extent)
-    rates = [m.frames / m.sound_s for m in measures if m.frames and m.sound_s > 0.5]
+    rates = [m.frames / m.audio_s for m in measures if m.frames and m.audio_s > 0.5]
     fps = measures[0].fps if measures else 0.0
     found = None
     if rates:
@@ -228,7 +228,7 @@ def rate_finding(measures: Sequence[Measures], facts: Facts) -> Finding:
     return Finding(
         "frame rate",
         "bad",
-        f"{facts.rate:.2f} frames per second of sound, the corpus states {fps:g}",
+        f"{facts.rate:.2f} frames per second of audio, the corpus states {fps:g}",
         "state the rate that the capture has; a wrong one moves the lips out of step",
     )
 
@@ -260,9 +260,9 @@ def unit_finding(measures: Sequence[Measures], facts: Facts, unit: str) -> Itera
 
 
 def duplicate_finding(measures: Iterable[Measures]) -> Iterator[Finding]:
-    """Clips with the very same sound or the very same motion."""
+    """Clips with the very same audio or the very same motion."""
     for what, places in (
-        ("same sound", _groups(measures, lambda m: m.sound_hash if m.loud_db > -55 else "")),
+        ("same audio", _groups(measures, lambda m: m.audio_hash if m.loud_db > -55 else "")),
         ("same motion", _groups(measures, lambda m: m.motion_hash if m.spread > 1e-3 * m.extent else "")),
     ):
         if not places:
@@ -301,7 +301,7 @@ def split_finding(clips: Sequence[ClipInfo], fps: float) -> Iterator[Finding]:
     keys: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         keys[clip.key].add(clip.split)
-    twice = [key for key, places in keys.items() if _leaks(places)]
+    twice = [key for key, splits in keys.items() if _leaks(splits)]
     if twice:
         problems.append(("bad", f"{len(twice)} clips stand in two splits, such as {twice[0]}", tuple(twice)))
     problems += _subject_leak(clips)

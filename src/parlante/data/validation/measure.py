@@ -36,8 +36,8 @@ class Measures:
     frames: int = 0
     vertices: int = 0
     fps: float = 0.0
-    sound_s: float = 0.0
-    """Seconds of sound."""
+    audio_s: float = 0.0
+    """Seconds of audio."""
     extent: float = 0.0
     """Longest side of the box around the mean face."""
     bad_frames: tuple[int, ...] = ()
@@ -75,7 +75,7 @@ class Measures:
     """Samples that are not finite."""
     dark: bool = False
     """Whether the pictures that were looked at are all one colour."""
-    sound_hash: str = ""
+    audio_hash: str = ""
     motion_hash: str = ""
     curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """speed (T,) in units per second and level (T,) in dB, for the picture."""
@@ -135,7 +135,7 @@ class Ruler:
         for start in range(0, found.frames, BLOCK):
             moving.add(np.array(clip.vertices[start : start + BLOCK], np.float32))
         if moving.frames:
-            moving.tell(found, levels)
+            moving.fill_in(found, levels)
             self._liken(found, moving.mean)
 
     def _liken(self, found: Measures, mean: NDArray[np.float32]) -> None:
@@ -229,8 +229,8 @@ class _Motion:
         first = self._first if self._first is not None else np.zeros_like(self._sum)
         return (first + self._sum / max(1, self._used)).astype(np.float32)
 
-    def tell(self, found: Measures, levels: NDArray[np.float64]) -> None:
-        """Fill in what the frames told. levels: (T,) dB of the sound of each frame."""
+    def fill_in(self, found: Measures, levels: NDArray[np.float64]) -> None:
+        """Fill in what the frames say. levels: (T,) dB of the audio of each frame."""
         found.motion_hash = self.hash.hexdigest()
         found.bad_frames = tuple(self.bad[:10])
         if not self._used:
@@ -278,15 +278,15 @@ def _angles(cross: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _sound(clip: Clip, found: Measures) -> NDArray[np.float64]:
-    """Fill in what the sound tells, and return (frames,) dB of each frame of motion."""
+    """Fill in what the audio tells, and return (frames,) dB of each frame of motion."""
     audio = np.asarray(clip.audio, np.float32)
-    found.sound_s = len(audio) / clip.sample_rate
+    found.audio_s = len(audio) / clip.sample_rate
     finite = np.isfinite(audio)
     found.bad_samples = int((~finite).sum())
     audio = np.where(finite, audio, 0)
     if not len(audio):
         return np.full(found.frames, -200.0)
-    found.sound_hash = blake2b(audio.tobytes(), digest_size=16).hexdigest()
+    found.audio_hash = blake2b(audio.tobytes(), digest_size=16).hexdigest()
     size = np.abs(audio)
     found.peak = float(size.max())
     found.clipped = float((size >= 0.985).mean())

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from parlante.data.validation.run import Report
 
 _PAPER, _INK, _DIM = (250, 250, 248), (30, 32, 36), (190, 192, 196)
-_SPEED, _SOUND = (196, 78, 32), (40, 104, 176)
+_SPEED, _AUDIO = (196, 78, 32), (40, 104, 176)
 _MARK = {"ok": (46, 140, 80), "warn": (214, 150, 20), "bad": (200, 40, 40)}
 _W, _H, _PAD = 1280, 960, 24
 
@@ -36,14 +36,14 @@ def check_picture(report: Report) -> NDArray[np.uint8]:
         left = _PAD + number * (_W - _PAD) // 2
         box = (left, 550, left + (_W - 3 * _PAD) // 2, 730)
         pen.text((box[0], 526), _fit(pen, f"{m.key}: speed and loudness", small, box[2] - box[0]), _INK, small)
-        _curve(pen, m.curves["level"], box, _SOUND, low=-70, high=0)
+        _curve(pen, m.curves["level"], box, _AUDIO, low=-70, high=0)
         _curve(pen, m.curves["speed"], box, _SPEED)
     clips = [m for m in report.clips if m.frames]
     groups = (
         ("mean speed, size a second", [m.step * m.fps / m.extent for m in clips if m.extent], _SPEED),
-        ("level of loud frames, dB", [max(m.loud_db, -80) for m in clips], _SOUND),
+        ("level of loud frames, dB", [max(m.loud_db, -80) for m in clips], _AUDIO),
         ("tracking noise, % of size", [100 * m.noise / m.extent for m in clips if m.extent], _SPEED),
-        ("motion minus sound, s", [m.frames / m.fps - m.sound_s for m in clips], _SOUND),
+        ("motion minus audio, s", [m.frames / m.fps - m.audio_s for m in clips], _AUDIO),
     )
     width = (_W - 5 * _PAD) // 4
     for number, (name, values, colour) in enumerate(groups):

@@ -14,9 +14,9 @@ from parlante.data.validation.picture import check_picture
 from parlante.data.validation.run import Report
 
 _LAST = {
-    "ok": "fine to train on",
-    "warn": "fine to train on; look at the warnings",
-    "bad": "not wise to train on before the lines marked bad are mended",
+    "ok": "fit to train on",
+    "warn": "fit to train on; look at the warnings",
+    "bad": "not fit to train on: repair the lines marked bad first",
 }
 _SUBJECTS = 12
 """Subjects that the terminal shows."""
@@ -84,7 +84,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 def _clip_row(report: Report, m: Any) -> dict[str, Any]:
     verdict, why = report.clip_verdict(m)
     row = {"key": m.key, "subject": m.subject, "split": m.split, "verdict": verdict, "why": why}
-    names = "frames vertices sound_s extent step spread noise frozen turn_deg shift from_template peak loud_db"
+    names = "frames vertices audio_s extent step spread noise frozen turn_deg shift from_template peak loud_db"
     row |= {name: getattr(m, name) for name in f"{names} clipped speaking".split()}
     return {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
 

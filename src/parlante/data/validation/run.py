@@ -43,7 +43,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all findings: bad means that training on it is not wise."""
+        """The worst of all findings: bad means: repair the corpus before training."""
         return max((f.verdict for f in self.findings), key=ORDER.__getitem__, default="ok")
 
     def clip_verdict(self, m: Measures) -> tuple[Verdict, str]:

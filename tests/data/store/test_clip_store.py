@@ -146,7 +146,7 @@ def test_readers_in_other_processes(tmp_path: Path, start: str) -> None:
 KILLED = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from test_store import made, writer
+from test_clip_store import made, writer
 out = writer({root!r})
 for seed in range(50):
     out.add(made(seed), "train", sentence=f"s{{seed}}", signature="x")
@@ -294,7 +294,7 @@ def test_ten_hours_open_within_a_second(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 sys.path.insert(0, {tests!r})
-from test_store import made, writer
+from test_clip_store import made, writer
 from parlante.core import InputError
 out = writer({root!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # no file beyond 2 kB can be written any more

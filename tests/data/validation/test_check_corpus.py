@@ -179,15 +179,15 @@ FAULTS: list[tuple[Callable[[Planted], None], str, str, str]] = [
     (_unit, "unit", "warn", "millimetres"),
     (_subject_unit, "subject scale", "bad", "bob: 10 times"),
     (_clip_unit, "clip scale", "bad", "bob_01: 3 times"),
-    (_rate, "frame rate", "bad", "36.00 frames per second of sound, the corpus states 30"),
-    (_length, "sound and mesh length", "bad", "ann_01: 2.00 s of motion, 0.50 s"),
+    (_rate, "frame rate", "bad", "36.00 frames per second of audio, the corpus states 30"),
+    (_length, "audio and motion length", "bad", "ann_01: 2.00 s of motion, 0.50 s"),
     (_swapped, "template", "bad", "its face is that of"),
     (_moved, "template", "bad", "never nearer"),
     (_silent, "audible speech", "bad", "ann_01: silent"),
-    (_clipped, "clipped sound", "bad", "ann_01"),
+    (_clipped, "clipped audio", "bad", "ann_01"),
     (_jitter, "jitter", "bad", "ann_01: vertices shake by 0.4"),
     (_static, "moving faces", "bad", "ann_01: the face hardly moves"),
-    (_nothing, "moving faces", "bad", "ann_01: all vertices are in one place"),
+    (_nothing, "moving faces", "bad", "ann_01: all vertices are at one point"),
     (_doubled, "moving faces", "bad", "ann_01.*repeat"),
     (_spikes, "spikes", "bad", "ann_01: the mesh jumps and returns at frame 20, 35, 50"),
     (_nan, "finite numbers", "bad", "ann_01: frame 33"),
@@ -196,9 +196,9 @@ FAULTS: list[tuple[Callable[[Planted], None], str, str, str]] = [
     (_repeated, "topology", "warn", "2 triangles stand there twice"),
     (_lost, "topology", "warn", "1 vertices are in no triangle, such as 17"),
     (_inside_out, "topology", "warn", "inwards"),
-    (_copied, "same sound", "bad", "ann_01.*ann_03|ann_03.*ann_01"),
+    (_copied, "same audio", "bad", "ann_01.*ann_03|ann_03.*ann_01"),
     (_copied, "same motion", "bad", "ann_01.*ann_03|ann_03.*ann_01"),
-    (_copied_in_train, "same sound", "warn", "ann_00 .train. and ann_01"),
+    (_copied_in_train, "same audio", "warn", "ann_00 .train. and ann_01"),
     (_seen, "split overlap", "bad", "bob is in train and in test_unseen"),
     (_no_val, "splits", "warn", "no val"),
 ]
@@ -236,7 +236,7 @@ def test_a_few_useless_clips_are_a_warning_but_one_nan_is_not() -> None:
         fine = {
             "frames": 60,
             "fps": 30.0,
-            "sound_s": 2.0,
+            "audio_s": 2.0,
             "extent": 0.25,
             "spread": 0.01,
             "loud_db": -20.0,
@@ -261,7 +261,7 @@ def test_the_command_tells_by_its_exit_code_and_writes_the_report(
 ) -> None:
     fine = Planted().write(tmp_path / "fine")
     assert main(["check", str(fine), "--fps", "30", "-o", str(tmp_path / "report")]) == 0
-    assert "fine to train on" in capsys.readouterr().out
+    assert "fit to train on" in capsys.readouterr().out
     with Image.open(tmp_path / "report" / "check.png") as picture:
         assert picture.size == (1280, 960) and len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
     assert json.loads((tmp_path / "report" / "check.json").read_text())["verdict"] == "ok"
@@ -271,7 +271,7 @@ def test_the_command_tells_by_its_exit_code_and_writes_the_report(
     _nan(spoilt)
     assert main(["check", str(spoilt.write(tmp_path / "spoilt")), "--fps", "30", "-q"]) == 3
     out = capsys.readouterr().out
-    assert "finite numbers" in out and "not wise" in out and "ok  " not in out
+    assert "finite numbers" in out and "not fit" in out and "ok  " not in out
     assert main(["check", str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
 
