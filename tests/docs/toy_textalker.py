@@ -10,7 +10,7 @@ from toy_files import network
 
 from parlante.audio.encoders.weight_norm import to_old
 from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.import_ import ReleasedTexTalker
+from parlante.models.textalker.import_ import ConvertedTexTalker
 from parlante.models.textalker.speech_diffusion import speech_config
 from parlante.models.textalker.vqgan import VQGANConfig
 
@@ -23,7 +23,7 @@ SIZES = DenoiserConfig(motion_dim=256, wrinkle_dim=256, width=16, heads=4, layer
 def write_textalker(folder: Path) -> None:
     """`textalker.pth`, `motion_vae.pth`, `tex_vae.pth`, the statistics, and `test_id` with pivots."""
     torch.manual_seed(0)
-    talker = ReleasedTexTalker(SIZES, speech_config(network(large=False)), MAPS, MAPS)
+    talker = ConvertedTexTalker(SIZES, speech_config(network(large=False)), MAPS, MAPS)
     for coder in (talker.motion, talker.wrinkle):
         torch.nn.init.normal_(coder.quantize.embedding.weight)
     torch.save({"params": to_old(talker.diffusion.state_dict())}, folder / "textalker.pth")
