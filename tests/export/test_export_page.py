@@ -1,4 +1,4 @@
-"""docs/guides/export.md is run: its commands and its Python, on a small take; its table names every format."""
+"""The pages on export and formats are run: commands and Python, on a small animation; a table names every format."""
 
 import itertools
 import json
@@ -16,8 +16,10 @@ from parlante.export.calibration import Calibration
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "export.md").read_text(encoding="utf-8")
-COMMANDS = [line for line in PAGE.splitlines() if line.startswith("parlante export line.npz")]
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "guides" / "export.md").read_text(encoding="utf-8")
+FORMATS_PAGE = (DOCS / "reference" / "formats.md").read_text(encoding="utf-8")
+COMMANDS = [line for line in (PAGE + FORMATS_PAGE).splitlines() if line.startswith("parlante export line.npz")]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,6 @@ def test_its_calibration_is_one(tmp_path: Path) -> None:
 
 
 def test_its_table_names_every_format() -> None:
-    table = " ".join(line for line in PAGE.splitlines() if line.startswith("| `"))
+    table = " ".join(line for line in FORMATS_PAGE.splitlines() if line.startswith("| `"))
     missing = [suffix for suffix in formats() if f"{suffix}`" not in table]
     assert not missing
