@@ -60,7 +60,9 @@ def test_it_is_a_command(shown: Shown) -> None:
 def test_it_uses_no_old_name(shown: Shown) -> None:
     if shown.place.startswith("docs/reference/renames.md"):
         return
-    old = {*RENAMED["option"], *RENAMED["command"]} & {*shown.words}
+    line = f" {' '.join(shown.words)} "
+    names = {**RENAMED["option"], **RENAMED["command"]}
+    old = [name for name in names if all(f" {word} " in line for word in name.split())]
     assert not old, f"{shown.place} uses {', '.join(sorted(old))}; see parlante/core/renames.py"
 
 

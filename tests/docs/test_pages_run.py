@@ -46,7 +46,7 @@ ADDED = {
     "train": " ".join(f"--set {change}" for change in TRAINING),
 }
 """What is added to commands so that they end within seconds; nothing else differs from the page."""
-PARSED_ONLY = ("train recipes/textalker/", "encode prepared/textalk4d")
+PARSED_ONLY = ("train recipes/textalker/", "encode corpora/textalk4d")
 """Networks of the published size, and what needs their autoencoders: tests/docs/test_commands.py parses these."""
 
 
