@@ -154,6 +154,20 @@ def formats_table() -> str:
     return "\n".join(lines)
 
 
+def datasets_table() -> str:
+    """The datasets that can be read."""
+    from parlante.data.registry import datasets
+
+    lines = [
+        "| name | what is read | frames a second | unit | packed by `parlante prepare` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for spec in datasets().values():
+        packed = "yes" if spec.prepares else ""
+        lines.append(f"| `{spec.name}` | {_cell(spec.title)} | {_cell(spec.rate)} | {_cell(spec.unit)} | {packed} |")
+    return "\n".join(lines)
+
+
 def recipe_keys() -> str:
     """Every stage, section and key of recipes."""
     from parlante.training import recipe_keys
@@ -191,6 +205,7 @@ INSERTS: dict[str, Callable[[], str]] = {
     "renames": renames_table,
     "families": families_table,
     "formats": formats_table,
+    "datasets": datasets_table,
     "recipe_keys": recipe_keys,
 }
 """Name in `{{ name }}` -> what makes the text."""
