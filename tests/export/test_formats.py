@@ -12,7 +12,7 @@ from parlante.cli import main
 from parlante.core import Animation, InputError
 from parlante.core.plugins import resolve
 from parlante.export import Format, animation_info, check_fit, check_outputs, formats, load, save, shows_skin
-from parlante.export.formats import format_of, suffix_of
+from parlante.export.formats import Fidelity, format_of, suffix_of
 
 MODULE = """
 from parlante.core import InputError
@@ -156,3 +156,13 @@ def test_a_broken_plug_in_gives_one_clear_line(
 def test_a_format_that_makes_no_sense_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InputError, match="format 'odd'"):
         Format(**{"name": "odd", "suffixes": (".odd",), "sink": "a:B", "description": "", **fields})  # type: ignore[arg-type]
+
+
+def test_motion_by_weights_was_called_curves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parlante.core.renames._said", set())
+    assert Fidelity(motion="curves").motion == "weights"
+    assert "--motion weights" in capsys.readouterr().err
+    with pytest.raises(InputError, match="auto, weights or vertices"):
+        Fidelity(motion="bones")

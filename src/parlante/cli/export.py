@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave out keys as long as weights stay within E (.glb .vrm .vrma .usd .keys.json)",
     )  # fmt: skip
     parser.add_argument(
-        "--motion", type=_motion, metavar="{auto,weights,vertices}", default="auto",
+        "--motion", metavar="{auto,weights,vertices}", default="auto",
         help=".glb and .usd: by weights, or all that the vertices do (default: weights where there are any)",
     )  # fmt: skip
     parser.add_argument(
@@ -169,15 +169,6 @@ def _check_reduce(options: argparse.Namespace) -> None:
     if options.reduce and not any(format_of(output).reduces_keys for output in options.output):
         keyed = ", ".join(suffix for suffix, each in formats().items() if each.reduces_keys)
         raise InputError(f"--reduce leaves out keys, and no output has any; add one of {keyed}")
-
-
-def _motion(text: str) -> str:
-    if text == "curves":
-        from parlante.core.renames import notice
-
-        notice("option", "--motion curves", "--motion weights")
-        return "weights"
-    return text
 
 
 class _ListFormats(argparse.Action):

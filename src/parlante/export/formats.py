@@ -20,6 +20,7 @@ import numpy as np
 from parlante.core import InputError
 from parlante.core.frames import AnimationInfo
 from parlante.core.plugins import with_plugins
+from parlante.core.renames import notice
 
 OPTIONS = ("picture", "fidelity", "outputs")
 """What a sink may ask for: a `core.options.Picture`, a `Fidelity`, the paths of all outputs of the same run."""
@@ -40,6 +41,9 @@ class Fidelity:
     """The user's FLAME as an `.npz` of its arrays, for `.flame.npz`."""
 
     def __post_init__(self) -> None:
+        if self.motion == "curves":
+            notice("option", "--motion curves", "--motion weights")
+            object.__setattr__(self, "motion", "weights")
         if self.motion not in ("auto", "weights", "vertices"):
             raise InputError(f"motion must be auto, weights or vertices, got {self.motion!r}")
         if not 0 < self.error < 1:
