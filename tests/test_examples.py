@@ -78,6 +78,11 @@ def test_07_evaluate_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "talkingstyle worst lip vertex" in capsys.readouterr().out
 
 
+def test_08_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    example("08").main()
+    assert "textalker" in capsys.readouterr().out
+
+
 def test_each_example_has_a_test() -> None:
     for name in NAMES:
         assert f"test_{name}" in globals(), f"{name}.py is not run by any test"

@@ -77,3 +77,89 @@ def test_help_does_not_load_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parlante") > 5, "every command shows an example"
+
+
+def modules() -> dict[str, Path]:
+    """Every file of the package by its dotted name."""
+    names = {path: ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
+
+
+def imported_files(path: Path, files: dict[str, Path]) -> set[str]:
+    """Files that a file imports, for types only and within functions included; `__init__` files do not count."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            deeper = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in files else node.module for name in deeper}
+    return {name for name in found & files.keys() if files[name].name != "__init__.py" and files[name] != path}
+
+
+def test_no_circle_between_files() -> None:
+    files = modules()
+    left = {name: imported_files(path, files) for name, path in files.items() if path.name != "__init__.py"}
+    while ends := [
+        name
+        for name, others in left.items()
+        if not others & left.keys() or not any(name in more for other, more in left.items() if other != name)
+    ]:
+        for name in ends:
+            del left[name]
+    stuck = [f"{name} -> {other}" for name, others in left.items() for other in sorted(others & left.keys())]
+    assert not stuck, f"files in circles, or between two of them: {'; '.join(stuck)}"
+
+
+FAMILY_NAMES = {
+    "faceformer",
+    "talkingstyle",
+    "ptalker",
+    "codetalker",
+    "facediffuser",
+    "textalker",
+    "textalker-released",
+}
+FAMILY_ROOMS = ("models/registry.py", "training/schemes/", *(f"models/{name}/" for name in FAMILY_NAMES))
+"""Where a family may be told by its name; its importer stands in its folder."""
+
+
+def family_branches(tree: ast.AST) -> list[int]:
+    """Lines that compare something with a family's name."""
+
+    def named(node: ast.AST) -> bool:
+        return any(isinstance(part, ast.Constant) and part.value in FAMILY_NAMES for part in ast.walk(node))
+
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and named(node):
+            lines.append(node.lineno)
+        elif isinstance(node, ast.match_case) and named(node.pattern):
+            lines.append(node.pattern.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_branch_on_a_family_s_name(path: Path) -> None:
+    if str(path.relative_to(SOURCE)).startswith(FAMILY_ROOMS):
+        return
+    lines = family_branches(ast.parse(path.read_text()))
+    assert not lines, (
+        f"{path.relative_to(SOURCE)} asks for a family by name in lines {lines}; put the answer into FamilySpec"
+    )
+
+
+def test_branches_are_seen() -> None:
+    assert family_branches(ast.parse("if model == 'ptalker': ...")) == [1]
+    assert family_branches(ast.parse("a = 1\nb = model in ('x', 'codetalker')")) == [2]
+    assert not family_branches(ast.parse("name = 'ptalker'"))
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{path.relative_to(SOURCE)}:{node.lineno} {node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 79
+    ]
+    assert not long, "; ".join(long)

@@ -147,7 +147,7 @@ def shipped() -> tuple[str, ...]:
 
 
 def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.device | str" = "cpu") -> "SpeechModel":
-    """A talker: a shipped one by its name (none: the default), a checkpoint folder, or as given.
+    """A talker: a shipped one by its name (none: the default), a checkpoint or run folder, or as given.
 
     Folders are those of `parlante train` and `parlante convert`. Shipped talkers are loaded once per device. Raises
     InputError for anything else, and for a device that is not there.
@@ -163,6 +163,8 @@ def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.de
     folder = Path(wish)
     if not folder.exists() and isinstance(wish, str) and "/" not in wish:
         raise unknown_name("model", wish, shipped())
+    if not (folder / "config.json").is_file() and (folder / "export" / "config.json").is_file():
+        folder = folder / "export"  # of a run
     model: SpeechModel = load(family(model_name(folder)).loader)(folder, place)
     return model
 

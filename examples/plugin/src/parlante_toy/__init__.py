@@ -1,0 +1,1 @@
+"""A toy plug-in for Parlante: one file for each door."""
