@@ -1,5 +1,6 @@
 """What every corpus answers: its clips by name, its subjects at rest, and facts that nobody has to guess."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,15 @@ class Corpus(Sequence[Clip]):
                 offsets = np.asarray(clip.vertices[start : start + 64], np.float64) - neutral
                 low, high = np.minimum(low, offsets.min((0, 1))), np.maximum(high, offsets.max((0, 1)))
         return low, high
+
+    def fingerprint(self) -> str:
+        """Changes with what is known of the clips, and with the names and sizes of their files."""
+        digest = hashlib.sha256(f"{self.dataset} {self.fps} {self.unit}".encode())
+        for index, info in enumerate(self.clips):
+            digest.update(repr(info).encode())
+            for path in self.sources(index):
+                digest.update(f"{path.name} {path.stat().st_size}\n".encode() if path.is_file() else b"gone")
+        return digest.hexdigest()
 
     # -- for packing into a clip store
 

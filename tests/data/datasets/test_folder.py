@@ -291,3 +291,14 @@ def test_a_store_on_object_storage(folder: Path) -> None:
     assert main(["prepare", "folder", str(folder), target, "-q"]) == 0  # goes on where everything stands
     np.testing.assert_allclose(open_corpus(target)[1].vertices[5], moving(3)[5], atol=1e-4)
     assert main(["prepare", "textalk4d", str(folder), target, "-q"]) == 2
+
+
+def test_a_fingerprint_changes_with_clips_and_files(folder: Path) -> None:
+    corpus = open_corpus(folder)
+    found = {corpus.fingerprint(), open_corpus(folder).fingerprint()}
+    assert len(found) == 1
+    found.add(open_corpus(folder, "train").fingerprint())
+    shape = np.load(folder / "vertices_npy" / "ann_03.npy")
+    np.save(folder / "vertices_npy" / "ann_03.npy", shape[:-1])
+    found.add(open_corpus(folder, fps=corpus.fps).fingerprint())
+    assert len(found) == 3

@@ -6,6 +6,7 @@
 On disk weights are called curves, and a profile manner.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class SynthTalk(Corpus):
             for row in index["subjects"]
         }
         self.clips = select([ClipInfo(**{key: row[key] for key in _KEPT}) for row in index["clips"]], split, root)
+
+    def fingerprint(self) -> str:
+        """Of `index.json`: the same settings give the same clips."""
+        return hashlib.sha256((self.root / "index.json").read_bytes()).hexdigest()
 
     @property
     def topology(self) -> Topology:

@@ -12,6 +12,7 @@ Clips are written by any number of threads, processes or machines at once (`writ
 own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 with byte shuffle.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -119,6 +120,9 @@ class ClipStore(Corpus):
     def offset_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows = [self._rows[info.key] for info in self.clips]
         return np.min([row["minimum"] for row in rows], 0), np.max([row["maximum"] for row in rows], 0)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.storage.read("store.json")).hexdigest()
 
     def _array(self, name: str, shape: tuple[int, ...]) -> Any:
         try:

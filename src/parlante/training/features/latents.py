@@ -115,9 +115,8 @@ def prepare(config: LatentDataConfig) -> LatentStore:
 def _fingerprint(config: LatentDataConfig) -> str:
     from parlante.audio.encoders.phonetic import ASSET
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(bytes.fromhex(open_with_weights(config.corpus).fingerprint()))
     for path in (
-        Path(config.corpus) / "index.json",
         Path(config.motion) / "model.safetensors",
         Path(config.wrinkle) / "model.safetensors",
         Path(config.encoder or ASSET) / "model.safetensors",

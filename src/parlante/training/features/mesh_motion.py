@@ -4,8 +4,6 @@
 of `parlante convert`: the family, the basis, the faces of the training speakers, who hears.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -63,14 +61,6 @@ class MeshMotion:
         found = self.corpus.identity(subject)
         self.neutrals.setdefault(subject, np.asarray(found.neutral, np.float32))
         return found
-
-    def fingerprint(self, corpus: Path | str) -> str:
-        """Changes with the clips, and with names and sizes of files where they lie in a folder."""
-        from parlante.training.engine.provenance import fingerprint
-
-        rows = json.dumps([asdict(info) for info in self.corpus.clips], sort_keys=True)
-        files = fingerprint(Path(corpus)) if Path(corpus).is_dir() else ""
-        return hashlib.sha256(f"{rows} {self.fps} {files}".encode()).hexdigest()
 
     def offsets(self, row: Mapping[str, Any], frames: Any = slice(None)) -> NDArray[np.float32]:
         """(n, V, 3) displacements of chosen frames, in the corpus's unit."""

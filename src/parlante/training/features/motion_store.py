@@ -234,10 +234,9 @@ class HeadMotion:
 
     def __init__(self, config: MotionDataConfig) -> None:
         self._file = Path(config.basis or BASIS_FILE)
-        self.digest = (
-            _digest(Path(config.corpus) / "index.json") + _digest(self._file) + _phonetic_digest(config.encoder)
-        )
         self._data, self._encoder = open_with_weights(config.corpus), config.encoder
+        corpus = bytes.fromhex(self._data.fingerprint())
+        self.digest = corpus + _digest(self._file) + _phonetic_digest(config.encoder)
         self.rows = [asdict(info) for info in self._data.clips]
         self._shapes: dict[str, NDArray[np.float32]] = {}
 
@@ -267,7 +266,7 @@ class OtherMotion:
             raise InputError(f"data.rows must be at least 1, got {config.rows}")
         self._config, self._motion = config, MeshMotion(config.corpus)
         self.fps, self.mouth, self.rows = self._motion.fps, self._motion.lips(), self._motion.rows
-        self.digest = f"{self._motion.fingerprint(config.corpus)} {config.rows}".encode()
+        self.digest = f"{self._motion.corpus.fingerprint()} {config.rows}".encode()
         if config.basis:
             self.digest += _digest(Path(config.basis))
         if config.finetune:
