@@ -29,7 +29,7 @@ RECIPES = Path(__file__).parents[1] / "recipes" / "textalker"
 KINDS = ("motion", "wrinkle")
 VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "joint, two codebooks, pivots": {"both": ()},
-    "separate models": {"motion": ("scheme.makes=motion",), "wrinkle": ("scheme.makes=wrinkle",)},
+    "separate models": {"motion": ("scheme.outputs=motion",), "wrinkle": ("scheme.outputs=wrinkle",)},
     "one codebook": {"both": ("one codebook",)},
     "one-hot styles": {"both": ("data.origin=mean",)},
 }
@@ -100,7 +100,7 @@ def main() -> None:
                     *(f"data.{kind}={own[kind]}" for kind in own),
                     f"data.cache={options.out / 'cache'}",
                     f"data.clips_per_subject={options.clips_per_subject}",
-                    "data.variants=1",
+                    "data.num_augmentations=1",
                     "inference.quantise=true",
                     f"inference.steps={options.steps}",
                     f"loop.max_steps={options.updates}",

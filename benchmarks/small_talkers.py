@@ -20,7 +20,10 @@ from torch import Tensor
 from parlante.head import load_head
 from parlante.models.head_network import HeadNetwork
 from parlante.models.style_fitting import fit_style
-from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore, prepare
+from parlante.training.features.cache import StoredClip
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore, prepare
+from parlante.training.features.speech_features import GRID
 from parlante.training.schemes.motion_scheme import lip_error
 
 
@@ -36,10 +39,10 @@ class Judge:
         self.aperture = (upper - lower)[:, 1]
         self.taps = tuple(round(tap * GRID * talker.metadata.fps) for tap in talker.metadata.taps)
 
-    def read(self, clip: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Features (T, A) of the clean sound, and true coordinates (T, R)."""
-        at = np.arange(clip["start"], clip["start"] + clip["frames"])
-        heard = self.store.hear(at, np.zeros_like(at), self.taps)
+    def read(self, clip: StoredClip) -> tuple[Tensor, Tensor]:
+        """Features (T, A) of the clean audio, and true coordinates (T, R)."""
+        at = np.arange(clip.start, clip.start + clip.frames)
+        heard = self.store.features_at(at, np.zeros_like(at), self.taps)
         return torch.from_numpy(heard), torch.from_numpy(self.store.motion[at])
 
     @torch.no_grad()
@@ -64,11 +67,11 @@ class Judge:
         return torch.cat([lip_error(m, truth, self.lips) for m, (_, truth) in zip(made, clips, strict=True)])
 
 
-def by_subject(store: MotionStore, split: str) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def by_subject(store: MotionStore, split: str) -> dict[str, list[StoredClip]]:
+    found: dict[str, list[StoredClip]] = defaultdict(list)
     for clip in store.clips:
-        if clip["split"] == split:
-            found[clip["subject"]].append(clip)
+        if clip.split == split:
+            found[clip.subject].append(clip)
     return dict(found)
 
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,12 @@ from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig, read_recipe
 from parlante.training.engine.schema import section
 from parlante.training.engine.scheme import Scheme
+from parlante.training.features.cache import StoredClip
 from parlante.training.features.latents import KINDS, LatentDataConfig, LatentStore
 from parlante.training.features.maps import FaceMaps, MapBatches, MapDataConfig, random_curves
-from parlante.training.features.motion_store import GRID, MotionDataConfig, MotionStore
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore
+from parlante.training.features.speech_features import GRID
 from parlante.training.schemes.codetalker import CodeTalkerScheme
 from parlante.training.schemes.codetalker_autoencoder import AutoencoderScheme, CodebookConfig
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme
@@ -150,10 +154,10 @@ def scheme_of(family: str, batch: int) -> Scheme:
         return _autoencoder(family.partition(" ")[0], config, loop, batch)
     if family == "latent diffusion":
         return _diffusion(config, loop, batch)
-    store = _store(section(MotionSchemeConfig, config, "scheme").taps)
+    store = _store()
     own = replace(section(MotionSchemeConfig, config, "scheme"), batch=batch)
     sizes = dict(config.get("model") or {})
-    motion, audio = store.motion.shape[1], store.features.shape[-1] * len(own.taps)
+    motion, audio = store.motion.shape[1], store.features.shape[-1] * len(own.frame_offsets)
     common = {"motion_dim": motion, "audio_dim": audio, "subjects": SUBJECTS, "steps_per_frame": 1}
     if family.startswith("codetalker"):
         first = _recipe("codetalker stage 1")["model"]
@@ -170,19 +174,19 @@ def scheme_of(family: str, batch: int) -> Scheme:
     return MotionScheme(family, build(family, common | {"period": 30} | sizes), store, loop, own)
 
 
-def _clips() -> list[dict[str, Any]]:
-    return [
-        {"key": str(k), "subject": f"s{k % SUBJECTS}", "split": "train", "start": k * FRAMES, "frames": FRAMES}
-        for k in range(SUBJECTS * CLIPS)
-    ]
+def _clips() -> list[StoredClip]:
+    return [StoredClip(str(k), f"s{k % SUBJECTS}", "train", k, FRAMES, k * FRAMES) for k in range(SUBJECTS * CLIPS)]
 
 
-def _store(taps: tuple[int, ...]) -> MotionStore:
+def _store() -> MotionStore:
+    from parlante.head import load_head
+
     basis, rng = MotionBasis.load(), np.random.default_rng(0)
     count, width = SUBJECTS * CLIPS * FRAMES, PhoneticEncoder.from_pretrained().dim
     motion = rng.normal(size=(count, len(basis))).astype(np.float32)
     features = rng.normal(size=(3, GRID * count, width)).astype(np.float16)
-    return MotionStore(MotionDataConfig(corpus=""), basis, motion, features, _clips())
+    source: Any = SimpleNamespace(fps=30.0, network="", lip_vertices=load_head().topology.regions["lips"])
+    return MotionStore(MotionDataConfig(corpus=""), source, basis, motion, features, _clips())
 
 
 def _autoencoder(kind: str, config: dict[str, Any], loop: LoopConfig, batch: int) -> VQGANScheme:
@@ -196,9 +200,9 @@ def _autoencoder(kind: str, config: dict[str, Any], loop: LoopConfig, batch: int
     stats = MotionStats((-0.05, -0.05, -0.05), (0.05, 0.05, 0.05))
     faces = FaceMaps(head, people, motion_size=side[0], wrinkle_size=side[1], stats=stats)
     data = replace(section(MapDataConfig, {"data": {"corpus": "", **config["data"]}}, "data"), batch=batch)
-    takes = [(name, random_curves(60, rng)) for name in names]
+    clips = [(name, random_curves(60, rng)) for name in names]
     model = VQAutoEncoder(sizes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    maps = MapBatches(faces, takes, kind, data, 0)
+    maps = MapBatches(faces, clips, kind, data, 0)
     loss = replace(section(VQGANLossConfig, config, "loss"), start_codes=False)
     return VQGANScheme(model, loop, loss, Material(maps, weight=faces.focus_map(kind, data.focus)), kind)
 
@@ -211,12 +215,12 @@ def _diffusion(config: dict[str, Any], loop: LoopConfig, batch: int) -> Diffusio
     heard = talker.config.feature_dim * len(talker.config.taps)
     pivots = {kind: getattr(talker, f"{kind}_pivots")[:SUBJECTS] for kind in KINDS}
     clips = _clips()
-    names = tuple(sorted({clip["subject"] for clip in clips}))[: len(pivots["motion"])]
+    names = tuple(sorted({clip.subject for clip in clips}))[: len(pivots["motion"])]
     store = LatentStore(
         config=LatentDataConfig(corpus="", motion="", wrinkle=""),
         coordinates=rng.normal(size=(count, width)).astype(np.float16),
         features=rng.normal(size=(4, count, heard)).astype(np.float16),
-        clips=[clip for clip in clips if clip["subject"] in names],
+        clips=[clip for clip in clips if clip.subject in names],
         subjects=names,
         pivots=pivots,
         bases=bases,

@@ -22,7 +22,7 @@ def main(out: str = "out") -> None:
     """Write a corpus of four people who say four sentences each, train on it, and keep the run."""
     corpus, folder = f"{out}/corpus", f"{out}/first-run"
     run("synth", "--subjects", "4", "--sentences", "4", "--out", corpus, "--seed", "1")
-    changes = [f"data.corpus={corpus}", f"data.cache={out}/cache", "data.variants=0", "loop.max_steps=2"]
+    changes = [f"data.corpus={corpus}", f"data.cache={out}/cache", "data.num_augmentations=0", "loop.max_steps=2"]
     options = [word for change in changes for word in ("--set", change)]
     run("train", str(RECIPE), "--run", folder, *options)
     print("parlante animate line.wav --model", f"{folder}/export")

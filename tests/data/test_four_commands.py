@@ -30,7 +30,7 @@ def test_from_published_files_to_a_ranking(dataset: str, tmp_path: Path) -> None
     assert main(["check", str(store), "--jobs", "1"]) in (0, 3)  # noise is no face
     family = FAMILIES[dataset]
     changes = [
-        f"data.corpus={store}", f"data.cache={tmp_path / 'cache'}", "data.variants=0", "loop.max_steps=2",
+        f"data.corpus={store}", f"data.cache={tmp_path / 'cache'}", "data.num_augmentations=0", "loop.max_steps=2",
         "loop.warmup=1", "scheme.batch=2", "scheme.frames=8", "scheme.check_clips=1", "model.width=8",
     ]  # fmt: skip
     options = [part for change in changes for part in ("--set", change)]

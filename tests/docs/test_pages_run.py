@@ -36,8 +36,8 @@ from parlante.data.meshes import bare_topology
 from parlante.export import save
 
 TRAINING = [
-    "loop.max_steps=2", "loop.warmup=1", "loop.threads=1", "scheme.batch=1", "scheme.check_clips=1", "data.variants=0",
-    "data.rows=4", "data.cache=cache",
+    "loop.max_steps=2", "loop.warmup=1", "loop.threads=1", "scheme.batch=1", "scheme.check_clips=1",
+    "data.num_augmentations=0", "data.rows=4", "data.cache=cache",
 ]  # fmt: skip
 ADDED = {
     "animate": "--size 64 -q",

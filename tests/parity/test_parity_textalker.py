@@ -217,9 +217,9 @@ def test_two_window_loss_and_gradients(parity, name):
         ends = [own.get(f"end_idx_{k}") for k in (0, 1)]
         assert [end is not None for end in ends] == described["cut"]
         model.zero_grad()
-        heard, past_audio = two_windows.hear_pair(model, audio, *ends)
+        features, past_audio = two_windows.encode_pair(model, audio, *ends)
         kept = two_windows.kept_frames(model.config.frames, *ends, len(audio))
-        pair = two_windows.Pair(latents, heard, past_audio, kept)
+        pair = two_windows.Pair(latents, features, past_audio, kept)
         step, noise = (torch.cat([own[f"{part}_{k}"] for k in (0, 1)]) for part in ("time_step", "eps"))
         draws = two_windows.Draws(step, noise, lost.repeat(2))
         loss = two_windows.published_loss(two_windows.estimate_pair(model, pair, draws))

@@ -42,9 +42,9 @@ class Bench:
         changes = [f"loop.{each}" for each in LOOP]
         if family in ("motion_vqgan", "latent_diffusion", "speech_diffusion"):
             return getattr(self, f"_{family}")(changes)
-        data = {"corpus": self.corpus, "basis": self._basis(), "cache": self.root / "cache", "variants": 1}
+        data = {"corpus": self.corpus, "basis": self._basis(), "cache": self.root / "cache", "num_augmentations": 1}
         changes += [f"data.{key}={value}" for key, value in data.items()]
-        changes += ["scheme.batch=2", "scheme.frames=24", "scheme.taps=[-2, 0, 2]", "scheme.check_clips=2"]
+        changes += ["scheme.batch=2", "scheme.frames=24", "scheme.frame_offsets=[-2, 0, 2]", "scheme.check_clips=2"]
         if family == "codetalker_stage1":
             sizes = {"width": 16, "layers": 1, "heads": 2, "hidden": 16, "groups": 2, "code_dim": 8, "codes": 16}
             changes += [f"model.{key}={value}" for key, value in sizes.items()]
@@ -99,7 +99,7 @@ class Bench:
             torch.manual_seed(0)
             PhoneticEncoder(PhoneticConfig(bands=16, stem=4, width=16, dilations=(1,))).save_pretrained(encoder)
         data = {"corpus": self.corpus, "cache": self.root / "cache", "encoder": encoder, **self._autoencoders()}
-        data |= {"motion_dim": 12, "wrinkle_dim": 10, "style_dims": [2, 2], "variants": 1}
+        data |= {"motion_dim": 12, "wrinkle_dim": 10, "style_dims": [2, 2], "num_augmentations": 1}
         sizes = ("model.width=32", "model.layers=1", "model.frames=20", "model.previous=4", "inference.overlap=3")
         changes += [f"data.{key}={value}" for key, value in data.items()]
         changes += [*sizes, "scheme.batch=2", "scheme.check_clips=2"]

@@ -14,7 +14,7 @@ SYNTHTALK = Path("corpora/synthtalk")
 DEFAULT_MODEL = "textalker"
 EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
-  parlante evaluate runs/autoregressive-003 --data VOCASET --protocol facediffuser-vocaset -o report
+  parlante evaluate runs/faceformer-003 --data VOCASET --protocol facediffuser-vocaset -o report
   parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
   parlante evaluate textalker --quality docs/models/quality.md
 

@@ -36,14 +36,17 @@ class MotionAutoencoderConfig:
     motion_dim: int = 15069
     """Motion coordinates per frame, 3V for vertices."""
     width: int = 1024
+    """Width of the Transformer blocks."""
     layers: int = 6
     """Transformer blocks (attention, then two linear maps) on each side."""
     heads: int = 8
+    """Attention heads; must divide `width`."""
     hidden: int = 1536
     """Width inside the two linear maps of a block."""
     groups: int = 16
     """Codes per frame."""
     code_dim: int = 64
+    """Width of a code."""
     codes: int = 256
     """Entries of the codebook."""
     halvings: int = 0
@@ -53,6 +56,7 @@ class MotionAutoencoderConfig:
     norm_affine: bool = False
     """Scale and shift after each instance norm."""
     output_bias: bool = True
+    """Whether the last map has a bias."""
     latent_maps: bool = False
     """Linear maps between the widths of encoder, codes and decoder; without, width = groups * code_dim."""
     positions_by_item: bool = False

@@ -32,10 +32,13 @@ class FeedbackConfig:
     subjects: int = 8
     """Speakers N seen in training."""
     layers: int
+    """Decoder layers."""
     heads: int = 4
+    """Attention heads; must divide `width`."""
     steps_per_frame: int = 1
     """Speech features that belong to one frame."""
     dropout: float = 0.1
+    """In training."""
     hidden: int | None = None
     """Inner width of the decoder layers; none: twice `width`."""
     span: int | None = SPAN

@@ -38,6 +38,7 @@ class FaceDiffuserConfig:
     subjects: int = 8
     """Training speakers; 0: no style vector."""
     layers: int = 2
+    """GRU layers."""
     steps: int = 1000
     """Diffusion steps."""
     steps_per_frame: int = 2

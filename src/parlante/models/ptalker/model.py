@@ -47,9 +47,13 @@ class PTalkerConfig(FeedbackConfig):
     layers: int = 6
     steps_per_frame: int = 2
     audio_style_hidden: int = 256
+    """Width inside the encoder of the voice's style."""
     motion_convolutions: int = 6
+    """Convolutions of each motion encoder."""
     motion_layers: int = 6
+    """Attention layers of each motion encoder."""
     motion_heads: int = 2
+    """Their attention heads; must divide twice the width."""
     motion_hidden: int | None = None
     """Inner width of the motion encoders' layers; none: three times `width`."""
     auxiliary_classes: int | None = None
@@ -59,6 +63,7 @@ class PTalkerConfig(FeedbackConfig):
     spatial_edges: int = 0
     """Directed edges of the mesh for the paper's spatial alignment; 0 switches it off."""
     spatial_width: int = 16
+    """Width of the spatial alignment."""
     temporal_window: int = 0
     """Frames that the paper's temporal alignment looks back, the present one included; 0 switches it off."""
 

@@ -25,9 +25,13 @@ class DenoiserConfig:
     wrinkle_dim: int = 4096
     """Numbers per frame of the wrinkle latent; 0: this model makes no wrinkles."""
     width: int = 1024
+    """Width of the Transformer."""
     heads: int = 4
+    """Attention heads; must divide `width`."""
     layers: int = 8
+    """Decoder layers."""
     mlp_ratio: int = 4
+    """Inner width of a layer, in widths."""
     frames: int = 90
     """New frames of a window."""
     previous: int = 15
@@ -35,6 +39,7 @@ class DenoiserConfig:
     steps: int = 500
     """Diffusion steps in training."""
     dropout: float = 0.1
+    """In training."""
     style_dim: int = 0
     """Numbers that say who to move like; 0 switches the input off."""
 

@@ -66,6 +66,7 @@ class TexTalkerConfig:
     same_noise: bool = False
     """Whether every window starts from the same noise, the published way."""
     guidance: float = 1.15
+    """Weight of the audio at inference; 1: as trained, above: exaggerated."""
     styles: tuple[str, ...] = field(default=())
     """Names of the stored pivots."""
     trained_given: bool = False

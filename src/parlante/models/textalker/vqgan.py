@@ -29,16 +29,21 @@ class VQGANConfig:
     img_size: int = 512
     """Map side, pixels."""
     channels: int = 3
+    """Of a map."""
     nf: int = 64
     """Width of the first level."""
     ch_mult: tuple[int, ...] = (1, 2, 2, 4, 4, 8)
     """Width of each level in units of `nf`; each level but the last halves the resolution."""
     res_blocks: int = 2
+    """Residual blocks of each level."""
     attn_resolutions: tuple[int, ...] = (16,)
     """Attention follows each residual block at these resolutions (counted after folding by `patch`)."""
     codebook_size: int = 1024
+    """Codes."""
     emb_dim: int = 16
+    """Width of a code, channels of the latent."""
     norm_groups: int = 32
+    """Groups of the group norms; must divide every width."""
     patch: int = 1
     """Pixel block folded into channels; 1 is the published network."""
     final_activation: bool = False

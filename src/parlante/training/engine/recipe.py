@@ -52,7 +52,7 @@ class LoopConfig:
     """Figure that `patience` looks at; empty: the first one of the validation. Lower is better, except
     for psnr, accuracy and auc."""
     sample_every: int = 0
-    """Steps between samples of a validation clip in `samples/`: a video with sound, or a sheet of maps; 0: none."""
+    """Steps between samples of a validation clip in `samples/`: a video with audio, or a sheet of maps; 0: none."""
     collapse: float = 0.05
     """Warn where predicted motion varies less than this share of the true one's deviation; 0: never."""
     tensorboard: bool = False
@@ -60,7 +60,7 @@ class LoopConfig:
     workers: int = 0
     """Processes that make batches ahead of time; 0: the training itself makes them. The batches stay the same."""
     one_clip: bool = False
-    """Train and validate on a single clip: a smoke test, which every sound model passes."""
+    """Train and validate on a single clip: a smoke test, which every working model passes."""
     threads: int | None = None
     """CPU threads; default torch's choice."""
     accelerator: str = "auto"
@@ -95,8 +95,8 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
             f"cannot read the recipe {path}: {error.strerror or error}; give a YAML file, for example {EXAMPLE}"
         ) from error
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise InputError(f"cannot read the recipe {path}: {told}; mend its YAML") from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"cannot read the recipe {path}: {reason}; mend its YAML") from error
     if not isinstance(config, dict) or not isinstance(config.get("stage"), str):
         raise InputError(f"{path} is no recipe: it must be a YAML mapping with a `stage`")
     config = _renamed(config)
@@ -121,13 +121,13 @@ def _change(config: dict[str, Any], change: str) -> None:
     _put(config, place, value, f"--set {change}")
 
 
-def _put(config: dict[str, Any], place: str, value: Any, told: str) -> None:
+def _put(config: dict[str, Any], place: str, value: Any, source: str) -> None:
     *parents, last = place.split(".")
     inner = config
     for key in parents:
         inner = inner.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise InputError(f"{told}: {key} is a value in the recipe, not a section")
+            raise InputError(f"{source}: {key} is a value in the recipe, not a section")
     inner[last] = value
 
 

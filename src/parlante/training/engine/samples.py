@@ -25,14 +25,14 @@ def side_by_side(
     seconds: float = SECONDS,
     fps: float = FPS,
 ) -> None:
-    """Video of one face moving by several offsets (T, V, 3) metres at once, from left to right, with its sound."""
+    """Video of one face moving by several offsets (T, V, 3) metres at once, from left to right, with its audio."""
     from parlante.render import Renderer, VideoWriter
 
     frames = min(round(seconds * fps), *(len(each) for each in offsets))
-    sound = np.asarray(audio, np.float32)[: round(frames / fps * SAMPLE_RATE)]
+    wave = np.asarray(audio, np.float32)[: round(frames / fps * SAMPLE_RATE)]
     with (
         Renderer(identity.topology, identity.neutral, size=size, albedo=identity.albedo) as renderer,
-        VideoWriter(path, fps, (size * len(offsets), size), sound, SAMPLE_RATE) as video,
+        VideoWriter(path, fps, (size * len(offsets), size), wave, SAMPLE_RATE) as video,
     ):
         for frame in range(frames):
             pictures = [renderer.draw(identity.neutral + each[frame]) for each in offsets]

@@ -142,18 +142,18 @@ def _converted(value: Any, kind: Any) -> Any:
     return value
 
 
-def _wanted(kind: Any) -> str:
-    """A type in words, for messages."""
+def _wanted(kind: Any, article: str = "a ") -> str:
+    """A type in words: for messages with an article, for the reference without."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or none".join([_wanted(each) for each in inner if each is not type(None)] + [""])
+        return " or none".join([_wanted(each, article) for each in inner if each is not type(None)] + [""])
     if origin is Literal:
         return ", ".join(inner[:-1]) + f" or {inner[-1]}"
     if origin is tuple:
         size = "" if inner[-1] is Ellipsis else f"{len(inner)} "
-        return f"a list of {size}{_PLAIN.get(inner[0], 'value')}s"
-    words = _PLAIN.get(kind, "a value")
-    return words if kind in (bool, str) else f"a {words}"
+        return f"{article}list of {size}{_PLAIN.get(inner[0], 'value')}s"
+    words = _PLAIN.get(kind, "value")
+    return words if kind in (bool, str) else f"{article}{words}"
 
 
 # -- the reference
@@ -166,7 +166,7 @@ def reference(section: Section) -> list[Key]:
     return [
         Key(
             name,
-            _wanted(kind).removeprefix("a "),
+            _wanted(kind, article=""),
             section.defaults.get(name) or _shown(_default(fields[name])),
             meant.get(name, ""),
         )

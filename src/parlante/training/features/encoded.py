@@ -1,4 +1,4 @@
-"""What `parlante encode` wrote, read back beside the sound of its corpus, for training at the published size."""
+"""What `parlante encode` wrote, read back beside the audio of its corpus, for training at the published size."""
 
 import json
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class EncodedClip:
 
 
 class EncodedCorpus:
-    """Latents, sound and pivots.
+    """Latents, audio and pivots.
 
     Args:
         folder: written by `parlante encode`, every frame of it.
-        corpus: the folder it was made from, for the sound.
+        corpus: the folder it was made from, for the audio.
 
     Raises:
         InputError: one of them is none, unfinished or does not fit the other, or frames or wrinkles are left out.

@@ -1,18 +1,14 @@
 """Preparation for the diffusion model: every clip of a corpus as latents and speech features, kept in a cache folder.
 
 A frame is encoded by both autoencoders before quantisation; a subject's pivots are its mean latents; offsets from the
-pivots are written in a linear basis. Speech is heard once as it is and several times recoloured and re-recorded.
-The folder's name carries a hash of everything it was made from, so a stale cache is never used.
+pivots are written in a linear basis. Audio is encoded once as it is and in several augmented views.
 """
 
-import hashlib
-import json
-import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parlante.audio.align import align
-from parlante.core import InputError
 from parlante.core.timing import FPS
 from parlante.data.contract import Corpus
 from parlante.data.open import open_with_weights
@@ -30,8 +25,16 @@ from parlante.geometry.uv import MotionStats
 from parlante.models.checkpoint import load_checkpoint
 from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.vqgan import VQAutoEncoder
-from parlante.training.engine.processes import one_at_a_time
+from parlante.training.features.cache import (
+    StoredClip,
+    file_digest,
+    fingerprint_of,
+    made_once,
+    read_index,
+    write_index,
+)
 from parlante.training.features.maps import FaceMaps, corpus_faces
+from parlante.training.features.speech_features import phonetic_digest
 
 KINDS = ("motion", "wrinkle")
 
@@ -53,29 +56,25 @@ class LatentDataConfig:
     motion_dim: int = 192
     """Numbers per frame in the motion basis."""
     wrinkle_dim: int = 128
+    """Numbers per frame in the wrinkle basis."""
     style_dims: tuple[int, int] = (10, 10)
     """Numbers that describe a motion pivot and a wrinkle pivot."""
-    taps: tuple[float, ...] = (-0.02, 0.0, 0.02)
+    frame_offsets: tuple[float, ...] = (-0.02, 0.0, 0.02)
     """Seconds around a frame at which features are read."""
-    variants: int = 3
-    """Re-recorded hearings of every clip beside the clean one."""
+    num_augmentations: int = 3
+    """Augmented views of the audio of every training clip (recoloured, re-recorded) beside the clean one."""
     strength: float = 0.7
-    """Of the re-recording."""
+    """Strength of the augmentation."""
     clips_per_subject: int | None = None
     """Use only so many training clips of each subject, a tenth of them (at least one) for validation, and half of them
     to measure the pivots of unseen subjects; none uses all."""
     wrinkle_stride: int = 3
     """Wrinkles, which change slowly, are encoded every so many frames; latents between are interpolated."""
-    origin: str = "pivot"
+    origin: Literal["pivot", "mean"] = "pivot"
     """What coordinates are offsets from: each subject's pivot, or the mean of the seen ones' pivots (for the ablation
     with one-hot styles, whose model is not given a subject's resting face)."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("style_dims", "taps"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.origin not in ("pivot", "mean"):
-            raise ValueError(f"origin must be pivot or mean, got {self.origin!r}")
+    """Seed of the augmentation, and of the frames that the bases are fitted to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +85,8 @@ class LatentStore:
     coordinates: NDArray[np.float16]
     """(N, M + W) of all frames of all clips, motion first."""
     features: NDArray[np.float16]
-    """(variants + 1, N, F) aligned speech features; 0 is the clean hearing."""
-    clips: list[dict[str, Any]]
-    """Of each clip: key, subject, split, start, frames."""
+    """(views, N, F) aligned speech features; view 0 is of the clean audio."""
+    clips: list[StoredClip]
     subjects: tuple[str, ...]
     pivots: dict[str, Tensor]
     """motion and wrinkle: (subjects, C, h, w)."""
@@ -101,40 +99,20 @@ class LatentStore:
 
 def prepare(config: LatentDataConfig) -> LatentStore:
     """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
-    folder = Path(config.cache) / f"latents-{_fingerprint(config)}"
-    with one_at_a_time(folder):
-        if not (folder / "index.json").is_file():
-            partial = folder.with_name(folder.name + ".part")
-            shutil.rmtree(partial, ignore_errors=True)  # only ever our own unfinished work
-            partial.mkdir(parents=True)
-            _Preparation(config, partial).run()
-            partial.rename(folder)
-    return _open(config, folder)
+    name = f"latents-{_fingerprint(config)}"
+    return _open(config, made_once(config.cache, name, lambda partial: _Preparation(config, partial).run()))
 
 
 def _fingerprint(config: LatentDataConfig) -> str:
-    from parlante.audio.encoders.phonetic import ASSET
-
-    digest = hashlib.sha256(bytes.fromhex(open_with_weights(config.corpus).fingerprint()))
-    for path in (
-        Path(config.motion) / "model.safetensors",
-        Path(config.wrinkle) / "model.safetensors",
-        Path(config.encoder or ASSET) / "model.safetensors",
-    ):
-        if not path.is_file():
-            raise InputError(
-                f"the diffusion recipe needs {path}, which is missing; make it or correct the recipe's data"
-            )
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    numbers = {k: v for k, v in asdict(config).items() if k not in ("corpus", "motion", "wrinkle", "encoder", "cache")}
-    if numbers["origin"] == "pivot":
-        del numbers["origin"]  # folders made before there was a choice stay good
-    digest.update(json.dumps(numbers, sort_keys=True).encode())
-    return digest.hexdigest()[:12]
+    files = [file_digest(Path(folder) / "model.safetensors") for folder in (config.motion, config.wrinkle)]
+    corpus = bytes.fromhex(open_with_weights(config.corpus).fingerprint())
+    apart = ("corpus", "motion", "wrinkle", "encoder", "cache")
+    settings = {name: value for name, value in asdict(config).items() if name not in apart}
+    return fingerprint_of(corpus + b"".join(files) + phonetic_digest(config.encoder), settings)
 
 
 def _open(config: LatentDataConfig, folder: Path) -> LatentStore:
-    index = json.loads((folder / "index.json").read_text())
+    clips, index = read_index(folder)
     tensors = load_file(folder / "tensors.safetensors")
     bases = {}
     for name in ("motion", "wrinkle", "motion_style", "wrinkle_style"):
@@ -146,7 +124,7 @@ def _open(config: LatentDataConfig, folder: Path) -> LatentStore:
         config=config,
         coordinates=np.load(folder / "coordinates.npy", mmap_mode="r", allow_pickle=False),
         features=np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False),
-        clips=index["clips"],
+        clips=clips,
         subjects=tuple(index["subjects"]),
         pivots={kind: tensors[f"pivots.{kind}"] for kind in KINDS},
         bases=bases,
@@ -167,11 +145,11 @@ class _Preparation:
         self.faces: FaceMaps
         self.data, self.faces = corpus_faces(config.corpus, stats=stats, sizes=sizes)
         self.clips = self._choose()
-        self.frames = sum(clip["frames"] for clip in self.clips)
-        self.subjects = sorted({clip["subject"] for clip in self.clips})
+        self.frames = sum(clip.frames for clip in self.clips)
+        self.subjects = sorted({clip.subject for clip in self.clips})
         self.lips = self._lip_vertices()
 
-    def _choose(self) -> list[dict[str, Any]]:
+    def _choose(self) -> list[StoredClip]:
         most = self.config.clips_per_subject
         limits = {
             "train": most,
@@ -187,8 +165,7 @@ class _Preparation:
             limit = limits.get(info.split, 0)
             if limit is not None and used[place] > limit:
                 continue
-            keep = {"key": info.key, "subject": info.subject, "split": info.split, "frames": info.frames}
-            clips.append({**keep, "number": number, "start": start})
+            clips.append(StoredClip.of(info, number, start))
             start += info.frames
         return clips
 
@@ -202,20 +179,21 @@ class _Preparation:
         return np.unique(np.concatenate([spread, np.array(marks, spread.dtype)]))
 
     def run(self) -> None:
-        """Write everything; index.json last. Hearing runs in a process of its own beside encoding."""
+        """Write everything; index.json last. Audio is encoded in a process of its own beside the maps."""
         latents = {kind: self._array(kind, (self.frames, *self._flat(kind)), np.float16) for kind in KINDS}
         lips = np.zeros((self.frames, 3 * len(self.lips)), np.float32)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            hearing = pool.submit(_hear, self.config, self.folder, self.clips, self.frames, torch.get_num_threads())
+            audio = pool.submit(
+                _encode_audio, self.config, self.folder, self.clips, self.frames, torch.get_num_threads()
+            )
             with torch.inference_mode():
-                for clip in tqdm(self.clips, desc="encoding clips", disable=None):
-                    span = slice(clip["start"], clip["start"] + clip["frames"])
-                    weights = self.data[clip["number"]].known_weights()
-                    latents["motion"][span] = self._encode("motion", clip["subject"], weights)
-                    latents["wrinkle"][span] = self._strided("wrinkle", clip["subject"], weights)
-                    shapes = self.faces.head.shapes(self.faces.identity(clip["subject"]))[:, self.lips]
-                    lips[span] = 1000 * weights @ shapes.reshape(52, -1)
-            hearing.result()
+                for clip in tqdm(self.clips, desc="encoding maps", disable=None):
+                    weights = self.data[clip.number].known_weights()
+                    latents["motion"][clip.span] = self._encode("motion", clip.subject, weights)
+                    latents["wrinkle"][clip.span] = self._strided("wrinkle", clip.subject, weights)
+                    shapes = self.faces.head.shapes(self.faces.identity(clip.subject))[:, self.lips]
+                    lips[clip.span] = 1000 * weights @ shapes.reshape(52, -1)
+            audio.result()
         self._finish(latents, lips)
 
     def _strided(self, kind: str, subject: str, weights: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -246,71 +224,94 @@ class _Preparation:
         train = np.zeros(self.frames, bool)
         owner = np.zeros(self.frames, np.int64)
         for clip in self.clips:
-            span = slice(clip["start"], clip["start"] + clip["frames"])
-            train[span] = clip["split"] == "train"
-            owner[span] = self.subjects.index(clip["subject"])
+            train[clip.span] = clip.split == "train"
+            owner[clip.span] = self.subjects.index(clip.subject)
         seen = sorted(set(owner[train].tolist()))
-        tensors: dict[str, Tensor] = {}
-        coordinates = []
         rng = np.random.default_rng(self.config.seed)
         chosen = np.sort(rng.permutation(np.flatnonzero(train))[:12000])
-        for kind, count, style in zip(
-            KINDS, (self.config.motion_dim, self.config.wrinkle_dim), self.config.style_dims, strict=True
-        ):
+        frames = _Frames(owner, seen, chosen, self.config.origin == "pivot")
+        tensors: dict[str, Tensor] = {}
+        coordinates = []
+        dims = (self.config.motion_dim, self.config.wrinkle_dim)
+        for kind, count, style in zip(KINDS, dims, self.config.style_dims, strict=True):
             z = latents[kind]
             pivots = np.stack([z[owner == k].mean(0, dtype=np.float64) for k in range(len(self.subjects))])
             pivots = pivots.astype(np.float32)
-            mean = np.broadcast_to(pivots[seen].mean(0), pivots.shape)
-            origins = pivots if self.config.origin == "pivot" else mean
-            sample = torch.from_numpy(z[chosen].astype(np.float32) - origins[owner[chosen]])
-            basis = LinearBasis.fit(sample, count)
-            made = [
-                basis.encode(torch.from_numpy(z[at].astype(np.float32) - origins[owner[at]]))
-                for at in np.array_split(np.arange(self.frames), max(1, self.frames // 4000))
-            ]
-            coordinates.append(torch.cat(made))
-            kept = (basis.decode(basis.encode(sample)) - sample).square().mean() / sample.square().mean()
-            tensors[f"{kind}_unexplained"] = kept[None]
-            known = torch.from_numpy(pivots[seen])
-            told = LinearBasis.fit(known, max(1, min(style, len(seen) - 1)))
-            told.scale.clamp_(min=0.1 * float(told.scale[0]) + 1e-6)
-            for name, part in ((kind, basis), (f"{kind}_style", told)):
+            basis, made, unexplained = frames.in_a_basis(z, pivots, count)
+            coordinates.append(made)
+            parts = {kind: basis, f"{kind}_style": style_basis(torch.from_numpy(pivots[seen]), style)}
+            for name, part in parts.items():
                 tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
-            c = self.models[kind].config
-            tensors[f"pivots.{kind}"] = torch.from_numpy(pivots).unflatten(1, (c.emb_dim, c.latent_size, c.latent_size))
-        centre = np.stack([lips[owner == k].mean(0) for k in range(len(self.subjects))])
-        if self.config.origin == "mean":
-            centre = np.broadcast_to(centre[seen].mean(0), centre.shape)
-        known = coordinates[0][chosen]
-        target = torch.from_numpy(lips[chosen] - centre[owner[chosen]])
-        gram = known.mT @ known + 1e-3 * len(known) * torch.eye(known.shape[1])
-        tensors["lip_probe"] = torch.linalg.solve(gram, known.mT @ target)
-        whole = torch.cat(coordinates, 1).half().numpy()
-        np.save(self.folder / "coordinates.npy", whole, allow_pickle=False)
+            sides = self.models[kind].config
+            shape = (sides.emb_dim, sides.latent_size, sides.latent_size)
+            tensors[f"pivots.{kind}"] = torch.from_numpy(pivots).unflatten(1, shape)
+            tensors[f"{kind}_unexplained"] = unexplained
+        tensors["lip_probe"] = frames.lip_probe(coordinates[0], lips)
+        np.save(self.folder / "coordinates.npy", torch.cat(coordinates, 1).half().numpy(), allow_pickle=False)
         save_file({name: value.contiguous() for name, value in tensors.items()}, self.folder / "tensors.safetensors")
         for kind in KINDS:
             (self.folder / f"{kind}.npy").unlink()
-        index = {"clips": self.clips, "subjects": self.subjects, "stats": self.faces.stats.to_dict()}
-        (self.folder / "index.json").write_text(json.dumps(index))
+        write_index(self.folder, self.clips, subjects=self.subjects, stats=self.faces.stats.to_dict())
 
 
-def _hear(config: LatentDataConfig, folder: Path, clips: list[dict[str, Any]], frames: int, threads: int) -> None:
-    """Write features.npy: every clip as it is and `variants` times recoloured and re-recorded."""
+class _Frames(NamedTuple):
+    """All frames of a corpus: whose they are, who was seen in training, and those that bases are fitted to."""
+
+    owner: NDArray[np.int64]
+    seen: list[int]
+    chosen: NDArray[np.int64]
+    own_origin: bool
+    """Whether coordinates are offsets from each subject's own pivot, or from the mean of the seen ones'."""
+
+    def in_a_basis(self, z: Any, pivots: NDArray[np.float32], count: int) -> tuple[LinearBasis, Tensor, Tensor]:
+        """Latents z (N, D) -> a basis of their offsets, coordinates (N, count), share (1,) that it cannot express."""
+        mean = np.broadcast_to(pivots[self.seen].mean(0), pivots.shape)
+        origins = pivots if self.own_origin else mean
+        sample = torch.from_numpy(z[self.chosen].astype(np.float32) - origins[self.owner[self.chosen]])
+        basis = LinearBasis.fit(sample, count)
+        made = [
+            basis.encode(torch.from_numpy(z[at].astype(np.float32) - origins[self.owner[at]]))
+            for at in np.array_split(np.arange(len(self.owner)), max(1, len(self.owner) // 4000))
+        ]
+        unexplained = (basis.decode(basis.encode(sample)) - sample).square().mean() / sample.square().mean()
+        return basis, torch.cat(made), unexplained[None]
+
+    def lip_probe(self, motion: Tensor, lips: NDArray[np.float32]) -> Tensor:
+        """(M, 3 L): the linear map from motion coordinates (N, M) to offsets of lip vertices (N, 3 L), mm."""
+        centre = np.stack([lips[self.owner == k].mean(0) for k in range(int(self.owner.max()) + 1)])
+        if not self.own_origin:
+            centre = np.broadcast_to(centre[self.seen].mean(0), centre.shape)
+        known = motion[self.chosen]
+        target = torch.from_numpy(lips[self.chosen] - centre[self.owner[self.chosen]])
+        gram = known.mT @ known + 1e-3 * len(known) * torch.eye(known.shape[1])
+        return torch.linalg.solve(gram, known.mT @ target)
+
+
+def style_basis(pivots: Tensor, count: int) -> LinearBasis:
+    """The few numbers that say which pivot (N, D) it is; directions that hardly vary are not blown up."""
+    basis = LinearBasis.fit(pivots, max(1, min(count, len(pivots) - 1)))
+    basis.scale.clamp_(min=0.1 * float(basis.scale[0]) + 1e-6)
+    return basis
+
+
+def _encode_audio(config: LatentDataConfig, folder: Path, clips: list[StoredClip], frames: int, threads: int) -> None:
+    """Write features.npy: the audio of every clip as it is, and its augmented views."""
     from parlante.audio.augment import augmented_views
     from parlante.audio.encoders.phonetic import ASSET, PhoneticEncoder
 
     torch.set_num_threads(threads)
     data = open_with_weights(config.corpus)
     encoder = PhoneticEncoder.from_pretrained(config.encoder or ASSET)
-    shape = (config.variants + 1, frames, encoder.dim * len(config.taps))
+    offsets = config.frame_offsets
+    shape = (config.num_augmentations + 1, frames, encoder.dim * len(offsets))
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
-    for clip in tqdm(clips, desc="hearing clips", position=1, disable=None):
-        audio = data[clip["number"]].audio
-        span = slice(clip["start"], clip["start"] + clip["frames"])
-        variants = config.variants if clip["split"] == "train" else 0
-        told = {"seed": config.seed, "number": clip["number"], "strength": config.strength}
-        for variant, (heard, speed) in enumerate(augmented_views(audio, variants, **told)):
-            values = torch.from_numpy(encoder.encode(heard))[None]
-            aligned = align(values, clip["frames"], fps=FPS * speed, rate=encoder.rate, frame_offsets=config.taps)
-            features[variant, span] = aligned[0].half().numpy()
+    for clip in tqdm(clips, desc="encoding audio", position=1, disable=None):
+        count = config.num_augmentations if clip.split == "train" else 0
+        views = augmented_views(
+            data[clip.number].audio, count, seed=config.seed, number=clip.number, strength=config.strength
+        )
+        for view, (audio, speed) in enumerate(views):
+            values = torch.from_numpy(encoder.encode(audio))[None]
+            aligned = align(values, clip.frames, fps=FPS * speed, rate=encoder.rate, frame_offsets=offsets)
+            features[view, clip.span] = aligned[0].half().numpy()
     features.flush()

@@ -37,6 +37,7 @@ class MapDataConfig:
     corpus: str
     """Folder written by `parlante synth`."""
     batch: int = 8
+    """Maps of a batch."""
     speech_share: float = 0.5
     """Share of frames taken from clips as they are; a fifth of the rest are exaggerated ones, the others random."""
     start_maps: int = 160
@@ -173,17 +174,17 @@ class MapBatches:
     def __init__(
         self,
         faces: FaceMaps,
-        takes: Sequence[tuple[str, NDArray[np.float32]]],
+        clips: Sequence[tuple[str, NDArray[np.float32]]],
         kind: str,
         config: MapDataConfig,
         seed: int,
     ) -> None:
-        if not takes:
+        if not clips:
             raise InputError(f"{config.corpus} has no training clips; write a larger corpus")
         self.faces, self.kind, self.config, self.seed = faces, kind, config, seed
-        self.frames = np.concatenate([curves for _, curves in takes])
+        self.frames = np.concatenate([weights for _, weights in clips])
         """(N, 52) curves of all training frames."""
-        self.names = sorted({subject for subject, _ in takes})
+        self.names = sorted({subject for subject, _ in clips})
 
     def curves(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """(count, 52): speech, exaggerated mixtures of speech, random expressions."""

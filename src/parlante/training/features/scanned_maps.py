@@ -1,6 +1,6 @@
 """Maps of scanned faces for training the autoencoders: random frames of a corpus that `parlante prepare` wrote.
 
-Frames are drawn as in the published training: each sample takes a subject, then one of its frames, uniformly; motion
+Frames are drawn as in the published training: a subject for each sample, then one of its frames, uniformly; motion
 maps are clipped to 0..1 and rounded to 8 bits, wrinkle maps are the ratio to the subject's neutral picture.
 """
 

@@ -21,8 +21,9 @@ from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
 from parlante.training.engine.scheme import one_clip
 from parlante.training.engine.stage import Recipe, Stage
-from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
-from parlante.training.schemes.joint_speech import trained_along
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore, prepare
+from parlante.training.schemes.joint_speech import speech_to_train
 from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 
 FROM_DATA = ("motion_dim", "audio_dim", "emotion_dim", "subjects")
@@ -41,7 +42,7 @@ def motion_stage(spec: FamilySpec, scheme: Callable[..., MotionScheme]) -> Stage
 
     def train(recipe: Recipe, run_dir: Path) -> MotionScheme:
         store, own = open_motion(recipe)
-        speech = trained_along(store, recipe["model"].get("steps_per_frame", 1))
+        speech = speech_to_train(store, recipe["model"].get("steps_per_frame", 1))
         torch.manual_seed(recipe["loop"].seed)
         network = build(spec.name, sizes(spec, store, own, speech) | recipe["model"])
         return fit(scheme(spec.name, network, store, recipe["loop"], own, speech), run_dir)
@@ -73,21 +74,21 @@ def open_motion(recipe: Recipe) -> tuple[MotionStore, MotionSchemeConfig]:
         torch.set_num_threads(loop.threads)
     store = prepare(data)
     if loop.one_clip:
-        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip.split == "train"))
     torch.manual_seed(loop.seed)
     return store, around_frames(own, store)
 
 
 def around_frames(own: MotionSchemeConfig, store: MotionStore) -> MotionSchemeConfig:
-    """Without taps where a speech network heard, which looks around by itself."""
-    return replace(own, taps=(0,)) if store.network else own
+    """With the frame itself alone where a speech network encodes the audio, which looks around by itself."""
+    return replace(own, frame_offsets=(0,)) if store.source.network else own
 
 
 def sizes(
     spec: FamilySpec, store: MotionStore, own: MotionSchemeConfig, speech: SpeechEncoder | None
 ) -> dict[str, Any]:
     """What the data says of a family's config, as far as the config has such a field."""
-    width = store.features.shape[-1] * len(own.taps) if speech is None else speech.dim
+    width = store.features.shape[-1] * len(own.frame_offsets) if speech is None else speech.dim
     found = {
         "motion_dim": len(store.basis),
         "audio_dim": width,
@@ -102,5 +103,5 @@ def sizes(
 
 def _deviation(store: MotionStore) -> float:
     """Of the coordinates of all training clips."""
-    clips = [store.motion[c["start"] : c["start"] + c["frames"]] for c in store.clips if c["split"] == "train"]
+    clips = [store.motion[clip.span] for clip in store.clips if clip.split == "train"]
     return float(np.concatenate(clips).std())

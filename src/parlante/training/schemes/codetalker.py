@@ -19,9 +19,10 @@ from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
-from parlante.training.features.motion_store import MotionDataConfig, MotionStore
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore
 from parlante.training.schemes.autoregressive import motion_sections, open_motion, sizes
-from parlante.training.schemes.joint_speech import Listener, trained_along
+from parlante.training.schemes.joint_speech import JointSpeechModel, speech_to_train
 from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig, Stretches
 
 
@@ -36,7 +37,7 @@ class CodeTalkerDataConfig(MotionDataConfig):
 class CodeTalkerScheme(MotionScheme):
     """Stage 2: the published losses, each relative to the variance of what it judges, and those of the lips."""
 
-    network: CodeTalker | Listener
+    network: CodeTalker | JointSpeechModel
     spread: Tensor
 
     def __init__(
@@ -53,7 +54,7 @@ class CodeTalkerScheme(MotionScheme):
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Teacher forcing on a past that is partly the model's own."""
-        model, batch = self.family, self.heard(batch)
+        model, batch = self.family, self.encoded(batch)
         past = batch.motion
         code = self.codes(batch.subjects, batch.features)
         share = self.share()
@@ -74,7 +75,7 @@ def stage(spec: FamilySpec) -> Stage:
         folder = recipe["data"].autoencoder
         first = MotionAutoencoder.from_pretrained(folder)
         store, own = open_motion(recipe)
-        speech = trained_along(store, recipe["model"].get("steps_per_frame", 1))
+        speech = speech_to_train(store, recipe["model"].get("steps_per_frame", 1))
         torch.manual_seed(recipe["loop"].seed)
         if first.config.motion_dim != len(store.basis):
             raise InputError(f"{folder} codes {first.config.motion_dim} coordinates, the basis has {len(store.basis)}")

@@ -6,7 +6,6 @@ encoder says.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,9 @@ from parlante.training.engine.processes import all_together, same_everywhere
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
-from parlante.training.features.motion_store import MotionDataConfig, MotionStore
+from parlante.training.features.cache import StoredClip
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore
 from parlante.training.schemes.autoregressive import open_motion
 from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig, Stretches
 
@@ -38,7 +39,7 @@ class CodebookConfig:
 
 
 class AutoencoderScheme(MotionScheme):
-    """Stage 1 on stretches of motion; the sound is not heard."""
+    """Stage 1 on stretches of motion; audio plays no part."""
 
     network: MotionAutoencoder
     usage: Tensor
@@ -95,11 +96,11 @@ class AutoencoderScheme(MotionScheme):
         self.ema.state["quantize.embedding.weight"][codes] = drawn
         self.usage[codes] = 1.0 / len(self.usage)
 
-    def perform(self, clips: list[dict[str, Any]], codes: Tensor | None = None) -> list[Tensor]:
+    def generate(self, clips: list[StoredClip], codes: Tensor | None = None) -> list[Tensor]:
         """Reconstructions of clips, (T, R) each; frames that do not fill a step of codes are repeated from the last."""
         made = []
         for clip in clips:
-            truth = torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
+            truth = self.truth(clip)
             frames, stride = len(truth), self.network.config.stride
             full = max(2, -(-frames // stride)) * stride
             padded = torch.cat([truth, truth[-1:].expand(full - frames, -1)])
@@ -126,7 +127,7 @@ def stage() -> Stage:
 
 def _train(recipe: Recipe, run_dir: Path) -> AutoencoderScheme:
     if recipe["data"].finetune:
-        raise InputError("stage 1 hears nothing; leave out data.finetune, which is for stage 2")
+        raise InputError("stage 1 reads no audio; leave out data.finetune, which is for stage 2")
     if recipe["scheme"].whole:
         raise InputError("stage 1 learns stretches of motion; leave out scheme.whole")
     store, own = open_motion(recipe)

@@ -17,7 +17,7 @@ KINDS = ("motion", "wrinkle")
 FROM_DATA = ("motion_dim", "wrinkle_dim", "style_dim")
 """Sizes of the denoiser that the data decides."""
 INFERENCE = ("steps", "solver", "spacing", "guidance", "overlap", "quantise", "same_noise")
-"""What the exported talker does where it is not told otherwise."""
+"""Defaults of the exported talker that a recipe may set."""
 
 
 def diffusion_sections(data: type, scheme: type) -> dict[str, Section]:

@@ -12,18 +12,18 @@ from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.models.registry import FamilySpec
 from parlante.training.engine.stage import Stage
 from parlante.training.schemes.autoregressive import motion_stage
-from parlante.training.schemes.joint_speech import Listener
+from parlante.training.schemes.joint_speech import JointSpeechModel
 from parlante.training.schemes.motion_scheme import MotionScheme, Stretches
 
 
 class FaceDiffuserScheme(MotionScheme):
     """The data, validation and judgement of the other families; a noised stretch takes the place of the past."""
 
-    network: FaceDiffuser | Listener
+    network: FaceDiffuser | JointSpeechModel
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name; steps and noise come from torch's generator, which the loop seeds by the step."""
-        batch = self.heard(batch)
+        batch = self.encoded(batch)
         made = self.family(
             batch.features, batch.motion, self.codes(batch.subjects, batch.features), lengths=batch.lengths
         )

@@ -39,8 +39,8 @@ def _prepare(recipe: Recipe) -> Material:
     corpus, faces = corpus_faces(data.corpus, sizes=(side, side), margin=data.stats_margin)
 
     def maps(*splits: str) -> list[MapBatches]:
-        takes = split_weights(corpus, *splits) if not loop.one_clip else split_weights(corpus, "train")[:1]
-        return [MapBatches(faces, takes[-40:] if "val" in splits else takes, k, half, loop.seed) for k in KINDS]
+        clips = split_weights(corpus, *splits) if not loop.one_clip else split_weights(corpus, "train")[:1]
+        return [MapBatches(faces, clips[-40:] if "val" in splits else clips, k, half, loop.seed) for k in KINDS]
 
     parts = maps("train")
     held_out = held_out_maps(BothMaps(maps("val", "train")), data.batch)

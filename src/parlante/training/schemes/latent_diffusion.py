@@ -3,7 +3,7 @@
 An item is two consecutive windows of a subject. Either may be cut short; window 1 starts from the learnt past, window 2
 from the true end of window 1. The loss is the squared error of clean coordinates. Ours: components count by a power of
 their variance, frame-to-frame differences and the lips (through a linear probe, mm) count extra, the past is blurred a
-little so that generated pasts are no surprise, and the pivots are told to the network.
+little so that generated pasts are no surprise, and the network reads the pivots.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Scheme, one_clip
 from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.cache import StoredClip
 from parlante.training.features.latents import LatentDataConfig, LatentStore, prepare
 from parlante.training.schemes.diffusion_talker import KINDS, diffusion_sections, talker_around
 from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
@@ -37,12 +38,12 @@ class DiffusionTrainingConfig:
     """Chance that a batch's first windows are cut short."""
     cut_second: float = 0.4
     """Chance that a batch's second windows are cut short."""
-    unheard: float = 0.1
+    audio_dropout: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
-    given: float = 0.0
+    completion: float = 0.0
     """Chance that a window's motion, or its wrinkles, is shown without noise: the network learns to complete a face of
     which one half is known (`models/textalker/completion.py`)."""
-    makes: Literal["both", "motion", "wrinkle"] = "both"
+    outputs: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
     variance_power: float = 0.5
     """A component counts by its variance to this power."""
@@ -59,13 +60,13 @@ class DiffusionTrainingConfig:
     style_noise: float = 0.1
     """Deviation of the noise added to the style vectors."""
     clean_share: float = 0.25
-    """Share of hearings without re-recording."""
+    """Share of clips whose audio is not augmented."""
     check_clips: int = 12
     """Validation clips."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.given <= 1 or (self.given and self.makes != "both"):
-            raise ValueError(f"given must lie in 0..1, and be 0 unless both kinds are made, got {self.given}")
+        if not 0 <= self.completion <= 1 or (self.completion and self.outputs != "both"):
+            raise ValueError(f"completion must lie in 0..1, and be 0 unless both kinds are made, got {self.completion}")
 
 
 class Pairs(NamedTuple):
@@ -98,7 +99,7 @@ class DiffusionScheme(Scheme):
         first = 0 if sizes.motion_dim else counts[0]
         self.columns = slice(first, first + sizes.latent_dim)
         """Which of the store's coordinates this model makes."""
-        made = [kind for kind in KINDS if own.makes in ("both", kind)]
+        made = [kind for kind in KINDS if own.outputs in ("both", kind)]
         powers = [store.bases[kind].scale.square().pow(own.variance_power) for kind in made]
         parts = {"motion": own.motion_share, "wrinkle": 1 - own.motion_share}
         shares = [sizes.latent_dim * (parts[kind] if len(made) > 1 else 1.0) for kind in made]
@@ -112,7 +113,7 @@ class DiffusionScheme(Scheme):
         self.streams: dict[int, np.ndarray] = {}
         for number, subject in enumerate(store.subjects):
             clips = [
-                (c["start"], c["frames"]) for c in store.clips if c["subject"] == subject and c["split"] == "train"
+                (clip.start, clip.frames) for clip in store.clips if clip.subject == subject and clip.split == "train"
             ]
             if clips:
                 self.streams[number] = np.array(clips)
@@ -123,29 +124,29 @@ class DiffusionScheme(Scheme):
     # -- data
 
     def _stretch(self, rng: np.random.Generator, length: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """(subject, frame numbers (length,), hearing of each): clips of one subject end to end."""
+        """(subject, frame numbers (length,), view of each): clips of one subject end to end."""
         subject = int(rng.choice(list(self.streams), p=self.lengths / self.lengths.sum()))
         clips = self.streams[subject]
+        augmented = self.store.config.num_augmentations
         frames: list[np.ndarray] = []
-        hearings: list[np.ndarray] = []
+        views: list[np.ndarray] = []
         total = 0
         while total < length:
             start, count = clips[rng.integers(len(clips))]
             skip = 0 if total else int(rng.integers(count)) if rng.random() < 0.7 else 0
-            clean = self.store.config.variants == 0 or rng.random() < self.own.clean_share
-            hearing = 0 if clean else int(rng.integers(1, self.store.config.variants + 1))
+            clean = augmented == 0 or rng.random() < self.own.clean_share
             frames.append(np.arange(start + skip, start + count))
-            hearings.append(np.full(count - skip, hearing))
+            views.append(np.full(count - skip, 0 if clean else int(rng.integers(1, augmented + 1))))
             total += count - skip
-        return subject, np.concatenate(frames)[:length], np.concatenate(hearings)[:length]
+        return subject, np.concatenate(frames)[:length], np.concatenate(views)[:length]
 
     def batch(self, step: int) -> Pairs:
         """Two windows for each of `batch` items."""
         rng = np.random.default_rng([self.loop.seed, step])
         length = self.talker.config.denoiser.frames
         items = [self._stretch(rng, 2 * length) for _ in range(self.own.batch)]
-        subjects, frames, hearings = zip(*items, strict=True)
-        at, hearing = np.stack(frames), np.stack(hearings)
+        subjects, frames, chosen = zip(*items, strict=True)
+        at, views = np.stack(frames), np.stack(chosen)
         kept = torch.ones(self.own.batch, 2 * length)
         for window, chance in enumerate((self.own.cut_first, self.own.cut_second)):
             if rng.random() < chance:
@@ -156,11 +157,10 @@ class DiffusionScheme(Scheme):
         style = None
         if self.styles is not None:
             noise = rng.standard_normal((self.own.batch, self.styles.shape[1]))
-            told = self.styles[torch.tensor(subjects)].cpu()
-            style = told + self.own.style_noise * torch.from_numpy(noise).float()
+            style = self.styles[torch.tensor(subjects)].cpu() + self.own.style_noise * torch.from_numpy(noise).float()
         return Pairs(
             torch.from_numpy(np.asarray(self.store.coordinates[at], np.float32)[..., self.columns]),
-            torch.from_numpy(np.asarray(self.store.features[hearing, at], np.float32)),
+            torch.from_numpy(np.asarray(self.store.features[views, at], np.float32)),
             style,
             kept,
         )
@@ -178,7 +178,8 @@ class DiffusionScheme(Scheme):
         blur = own.past_noise * torch.rand(len(end), 1, 1, device=end.device)
         shown = end + blur * torch.randn_like(end)
         pair = Pair(batch.coordinates, cut, audio[:, length - previous : length].detach(), batch.kept, shown)
-        answer, truth, counted = estimate_pair(model, pair, Draws.of(model, pair, own.unheard, own.given), batch.style)
+        draws = Draws.of(model, pair, own.audio_dropout, own.completion)
+        answer, truth, counted = estimate_pair(model, pair, draws, batch.style)
         values = {"x0": losses.masked_mse(answer, truth, counted, self.weight)}
         total = values["x0"]
         if own.velocity:
@@ -201,10 +202,9 @@ class DiffusionScheme(Scheme):
         probe = self.store.lip_probe.to(self.probe.device)
         error, still, square, frames, moves = 0.0, 0.0, 0.0, 0, [0.0, 0.0]
         for clip in clips[::step][: self.own.check_clips]:
-            span = slice(clip["start"], clip["start"] + clip["frames"])
-            coordinates = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
+            coordinates = torch.from_numpy(np.asarray(self.store.coordinates[clip.span], np.float32))
             truth = coordinates.to(probe.device)[:, self.columns]
-            answer = self.perform(clip)
+            answer = self.generate(clip)
             for number, each in enumerate((answer, truth)):
                 moves[number] += (each - each.mean(0)).square().sum().item()
             if sizes.motion_dim:
@@ -222,21 +222,22 @@ class DiffusionScheme(Scheme):
         """Write the whole talker."""
         self.talker.eval().cpu().save(folder)
 
-    def held_out(self) -> list[dict[str, Any]]:
+    def held_out(self) -> list[StoredClip]:
         """Validation clips; training clips where there are none. Never test clips."""
-        clips = [c for c in self.store.clips if c["split"] == "val"]
-        return clips or [c for c in self.store.clips if c["split"] == "train"]
+        clips = [clip for clip in self.store.clips if clip.split == "val"]
+        return clips or [clip for clip in self.store.clips if clip.split == "train"]
 
-    def perform(self, clip: dict[str, Any]) -> Tensor:
-        """(T, M + W) coordinates that the model makes of a clip's clean sound in its subject's style."""
-        span, c = slice(clip["start"], clip["start"] + clip["frames"]), self.talker.config
-        heard = torch.from_numpy(np.asarray(self.store.features[0, span], np.float32))[None].to(self.probe.device)
-        told = None if self.styles is None else self.styles[[self.store.subjects.index(clip["subject"])]]
-        generator = torch.Generator().manual_seed(clip["start"])
-        return torch.cat([x for _, x in self.talker.windows(heard, told, c.steps, c.guidance, generator)], 1)[0]
+    def generate(self, clip: StoredClip) -> Tensor:
+        """(T, M + W) coordinates that the model makes of a clip's clean audio in its subject's style."""
+        config = self.talker.config
+        features = torch.from_numpy(np.asarray(self.store.features[0, clip.span], np.float32))[None]
+        style = None if self.styles is None else self.styles[[self.store.subjects.index(clip.subject)]]
+        generator = torch.Generator().manual_seed(clip.start)
+        windows = self.talker.windows(features.to(self.probe.device), style, config.steps, config.guidance, generator)
+        return torch.cat([x for _, x in windows], 1)[0]
 
     def sample(self, stem: Path) -> None:
-        """The motion that was encoded and the model's, decoded to vertices, side by side with their sound."""
+        """The motion that was encoded and the model's, decoded to vertices, side by side with their audio."""
         if not self.talker.config.denoiser.motion_dim:
             return
         from parlante.data.open import open_with_weights
@@ -245,14 +246,14 @@ class DiffusionScheme(Scheme):
         from parlante.training.engine.samples import SECONDS, side_by_side
 
         clip, head = self.held_out()[0], load_head()
-        shown = open_with_weights(self.store.config.corpus)[clip["number"]]
-        frames = min(clip["frames"], round(SECONDS * 30))
-        span, count = slice(clip["start"], clip["start"] + frames), self.talker.config.denoiser.motion_dim
+        shown = open_with_weights(self.store.config.corpus)[clip.number]
+        frames = min(clip.frames, round(SECONDS * 30))
+        span, count = slice(clip.start, clip.start + frames), self.talker.config.denoiser.motion_dim
         truth = torch.from_numpy(np.asarray(self.store.coordinates[span], np.float32))
-        pivot = self.store.pivots["motion"][self.store.subjects.index(clip["subject"])]
+        pivot = self.store.pivots["motion"][self.store.subjects.index(clip.subject)]
         table = bake_table(head.topology, self.talker.config.motion.img_size)
         motions = []
-        for each in (truth, self.perform(clip)[:frames].cpu()):
+        for each in (truth, self.generate(clip)[:frames].cpu()):
             z = self.store.bases["motion"].decode(each[:, :count]).unflatten(1, pivot.shape) + pivot
             maps = torch.cat([self.talker.decode_motion(part.to(self.probe.device)).cpu() for part in z.split(16)])
             motions.append(self.store.stats.denormalise(table.sample(maps.contiguous(), 1)).numpy())
@@ -269,20 +270,20 @@ def build_talker(
     named = [name for name in store.subjects if one_hot or not _repeat(name)]
     rows = [store.subjects.index(name) for name in named]
     style_dims = tuple(0 if one_hot else len(store.bases[f"{kind}_style"].scale) for kind in KINDS)
-    dims = {f"{kind}_dim": len(store.bases[kind].scale) if own.makes in ("both", kind) else 0 for kind in KINDS}
+    dims = {f"{kind}_dim": len(store.bases[kind].scale) if own.outputs in ("both", kind) else 0 for kind in KINDS}
     talker = talker_around(
         models,
         pivots={kind: store.pivots[kind][rows] for kind in KINDS},
         bases={name if name.endswith("_style") else f"{name}_basis": basis for name, basis in store.bases.items()},
         denoiser=dims | {"style_dim": len(named) if one_hot else sum(style_dims)} | sizes,
         config={
-            "feature_dim": store.features.shape[-1] // len(data.taps),
+            "feature_dim": store.features.shape[-1] // len(data.frame_offsets),
             "stats": store.stats.to_dict(),
             "style_dims": style_dims,
             "style_input": "one_hot" if one_hot else "pivots",
-            "taps": data.taps,
+            "taps": data.frame_offsets,
             "styles": tuple(named),
-            "trained_given": own.given > 0,
+            "trained_given": own.completion > 0,
             **inference,
         },
     )
@@ -309,7 +310,7 @@ def _train(recipe: Recipe, run_dir: Path) -> DiffusionScheme:
         torch.set_num_threads(loop.threads)
     store = prepare(data)
     if loop.one_clip:
-        store = replace(store, clips=one_clip(store.clips, lambda clip: clip["split"] == "train"))
+        store = replace(store, clips=one_clip(store.clips, lambda clip: clip.split == "train"))
     torch.manual_seed(loop.seed)
     talker = build_talker(recipe["model"], recipe["inference"], store, own)
     return fit(DiffusionScheme(talker, store, loop, own), run_dir)

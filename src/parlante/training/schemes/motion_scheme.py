@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
 from parlante.losses import masked_mse
-from parlante.models.head_network import HeadNetwork, TalkerMetadata
 from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Scheme
-from parlante.training.features import mesh_motion
-from parlante.training.features.motion_store import GRID, MotionStore, speech_network
-from parlante.training.schemes.joint_speech import Listener
+from parlante.training.features.cache import StoredClip
+from parlante.training.features.motion_data import TrainedMotion
+from parlante.training.features.motion_store import MotionStore
+from parlante.training.features.speech_features import GRID
+from parlante.training.schemes.joint_speech import JointSpeechModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +39,20 @@ class MotionSchemeConfig:
     """Length of a stretch."""
     whole: bool = False
     """Batches of whole clips, padded and masked, as in the published trainings, instead of stretches."""
-    taps: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
-    """When features are read around a frame, in half frames."""
+    frame_offsets: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
+    """Where features are read around a frame, in half frames."""
     lips: float = 1.0
     """Weight of the lips' squared error over their variance."""
     velocity: float = 1.0
     """Weight of the squared errors of frame-to-frame differences, over the variance of these."""
-    own_past: float = 0.8
+    scheduled_sampling: float = 0.8
     """Largest share of the past that is the model's own prediction."""
     ramp: float = 0.5
     """The share grows over this part of the training."""
     noise: float = 0.1
     """Deviation of the noise on the past, in deviations of the motion."""
     clean_share: float = 0.3
-    """Share of hearings without re-recording."""
+    """Share of clips whose audio is not augmented."""
     speech_lr: float | None = None
     """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`."""
     check_clips: int = 32
@@ -68,13 +69,13 @@ class Stretches(NamedTuple):
     motion: Tensor
     """(B, T, R)."""
     features: Tensor
-    """(B, T, A), or the sound (B, N) for a network that is trained along."""
+    """(B, T, A), or audio (B, N) for a network that is trained along."""
     subjects: Tensor
     """(B,) numbers."""
     lengths: Tensor | None = None
     """(B,) frames that count, or none for all."""
     samples: Tensor | None = None
-    """(B,) of sound that count; none: it has been heard."""
+    """(B,) samples of audio that count; none: it is encoded already."""
 
 
 class MotionScheme(Scheme):
@@ -95,15 +96,15 @@ class MotionScheme(Scheme):
         own: MotionSchemeConfig,
         speech: SpeechEncoder | None = None,
     ) -> None:
-        """name: of the family, `model` its network. `speech` is trained along, from the sound that the store holds."""
+        """name: of the family, `model` its network. `speech` is trained along, from the audio that the store holds."""
         super().__init__(loop)
         self.name = name
-        self.network = model if speech is None else Listener(model, speech)
+        self.network = model if speech is None else JointSpeechModel(model, speech)
         self.store, self.own = store, own
         self.names = store.subjects()
         self.streams: list[NDArray[np.int64]] = []
         for name in self.names:
-            spans = [(c["start"], c["frames"]) for c in store.clips if c["subject"] == name and c["split"] == "train"]
+            spans = [(c.start, c.frames) for c in store.clips if c.subject == name and c.split == "train"]
             self.streams.append(np.array(spans))
         if not self.names:
             raise InputError("the corpus has no training clips; write a larger one")
@@ -122,12 +123,12 @@ class MotionScheme(Scheme):
 
     @property
     def family(self) -> Any:
-        """The network without the one that hears for it."""
-        return self.network.family if isinstance(self.network, Listener) else self.network
+        """The network without the speech network beside it."""
+        return self.network.family if isinstance(self.network, JointSpeechModel) else self.network
 
     def groups(self) -> list[dict[str, Any]]:
         """A speech network that is trained along has a learning rate of its own."""
-        if not isinstance(self.network, Listener):
+        if not isinstance(self.network, JointSpeechModel):
             return super().groups()
         share = 1.0 if self.own.speech_lr is None else self.own.speech_lr / self.loop.lr
         parts = ((self.network.family, 1.0), (self.network.speech, share))
@@ -136,31 +137,35 @@ class MotionScheme(Scheme):
     # -- data
 
     def _stretch(self, rng: np.random.Generator) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-        """(subject, frame numbers (T,), hearing of each): clips of one subject end to end."""
+        """(subject, frame numbers (T,), view of each): clips of one subject end to end."""
         subject = int(rng.choice(len(self.names), p=self.lengths / self.lengths.sum()))
         frames: list[NDArray[np.int64]] = []
-        hearings: list[NDArray[np.int64]] = []
+        views: list[NDArray[np.int64]] = []
         total = 0
         while total < self.own.frames:
             start, count = self.streams[subject][rng.integers(len(self.streams[subject]))]
             skip = 0 if total or rng.random() < 0.4 else int(rng.integers(count))
-            variants = self.store.config.variants
-            clean = variants == 0 or rng.random() < self.own.clean_share
             frames.append(np.arange(start + skip, start + count))
-            hearings.append(np.full(count - skip, 0 if clean else rng.integers(1, variants + 1)))
+            views.append(np.full(count - skip, self._view(rng)))
             total += int(count - skip)
-        return subject, np.concatenate(frames)[: self.own.frames], np.concatenate(hearings)[: self.own.frames]
+        return subject, np.concatenate(frames)[: self.own.frames], np.concatenate(views)[: self.own.frames]
+
+    def _view(self, rng: np.random.Generator) -> int:
+        """Number of a random view of a clip's audio; 0 is the clean one."""
+        augmented = self.store.config.num_augmentations
+        clean = augmented == 0 or rng.random() < self.own.clean_share
+        return 0 if clean else int(rng.integers(1, augmented + 1))
 
     def batch(self, step: int) -> Stretches:
         """Stretches of `batch` random subjects, or whole clips."""
         rng = np.random.default_rng([self.loop.seed, step])
-        if self.own.whole or self.store.sound is not None:
+        if self.own.whole or self.store.audio is not None:
             return self._clips(rng)
-        subjects, frames, hearings = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
+        subjects, frames, views = zip(*(self._stretch(rng) for _ in range(self.own.batch)), strict=True)
         at = np.stack(frames)
         return Stretches(
             torch.from_numpy(self.store.motion[at]),
-            torch.from_numpy(self.store.hear(at, np.stack(hearings), self.own.taps)),
+            torch.from_numpy(self.store.features_at(at, np.stack(views), self.own.frame_offsets)),
             torch.tensor(subjects),
         )
 
@@ -170,34 +175,32 @@ class MotionScheme(Scheme):
         owner = np.repeat(np.arange(len(self.streams)), [len(stream) for stream in self.streams])
         chosen = rng.integers(len(spans), size=self.own.batch)
         lengths = spans[chosen, 1] if self.own.whole else spans[chosen, 1].clip(max=self.own.frames)
-        variants = self.store.config.variants
-        motion, heard = [], []
+        joint = self.store.audio is not None
+        motion, inputs = [], []
         for (start, every), count in zip(spans[chosen], lengths, strict=True):
             at = start + np.arange(count) + (rng.integers(every - count + 1) if count < every else 0)
-            clean = variants == 0 or rng.random() < self.own.clean_share
-            hearing = 0 if clean else int(rng.integers(1, variants + 1))
+            view = self._view(rng)
             padded = np.minimum(np.arange(lengths.max()), count - 1)
             motion.append(self.store.motion[at[padded]])
-            if self.store.sound is not None:
-                heard.append(torch.from_numpy(self.store.cut(at, hearing)))
+            if joint:
+                inputs.append(torch.from_numpy(self.store.audio_at(at, view)))
             else:
-                features = self.store.hear(at, np.full_like(at, hearing), self.own.taps)
-                heard.append(torch.from_numpy(features[padded]))
-        sound = self.store.sound is not None
+                features = self.store.features_at(at, np.full_like(at, view), self.own.frame_offsets)
+                inputs.append(torch.from_numpy(features[padded]))
         return Stretches(
             torch.from_numpy(np.stack(motion)),
-            nn.utils.rnn.pad_sequence(heard, batch_first=True),
+            nn.utils.rnn.pad_sequence(inputs, batch_first=True),
             torch.from_numpy(owner[chosen]),
             torch.from_numpy(lengths),
-            torch.tensor([len(each) for each in heard]) if sound else None,
+            torch.tensor([len(each) for each in inputs]) if joint else None,
         )
 
-    def heard(self, batch: Stretches) -> Stretches:
-        """A batch of sounds as one of features, cut to the frames that they last for."""
+    def encoded(self, batch: Stretches) -> Stretches:
+        """A batch of audio as one of features, cut to the frames that they last for."""
         if batch.samples is None:
             return batch
         assert batch.lengths is not None
-        features, lengths = self.network.hear(batch.features, batch.samples, batch.lengths)
+        features, lengths = self.network.encode_audio(batch.features, batch.samples, batch.lengths)
         return Stretches(batch.motion[:, : int(lengths.max())], features, batch.subjects, lengths)
 
     # -- losses
@@ -208,7 +211,7 @@ class MotionScheme(Scheme):
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Teacher forcing on a past that is partly the model's own."""
-        model, batch = self.family, self.heard(batch)
+        model, batch = self.family, self.encoded(batch)
         code = self.codes(batch.subjects, batch.features)
         share = self.share()
         past = batch.motion
@@ -222,7 +225,7 @@ class MotionScheme(Scheme):
 
     def share(self) -> float:
         """Share of the past that is the model's own, at this step."""
-        return self.own.own_past * min(1.0, self.progress / max(self.own.ramp, 1e-6))
+        return self.own.scheduled_sampling * min(1.0, self.progress / max(self.own.ramp, 1e-6))
 
     def blurred(self, past: Tensor) -> Tensor:
         """The past (B, T, R) with noise, of another strength in each item."""
@@ -247,27 +250,18 @@ class MotionScheme(Scheme):
     # -- what comes of it
 
     def export(self, folder: Path, figures: dict[str, float]) -> None:
-        """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh with the network that
-        heard it."""
+        """Write a checkpoint folder: a talker of the embedded head, or of the corpus's own mesh."""
         store = self.store
-        offsets = tuple(tap / (GRID * store.fps) for tap in self.own.taps)
-        if store.mouth is None:
-            around = TalkerMetadata(
-                taps=offsets,
-                subjects=self.names,
-                fps=store.fps,
-                basis_scale=store.basis.scale,
-                topology=store.basis.topology,
-            )
-            HeadNetwork(self.name, self.family, around).save(folder)
-            return
-        speech = self.network.speech if isinstance(self.network, Listener) else None
-        if speech is None and store.network:
-            speech = speech_network(store.network, store.fps)
-        mesh_motion.export(
-            self.name, self.family, store.config.corpus, store.basis, offsets, self.names, folder, speech,
+        trained = TrainedMotion(
+            family=self.name,
+            network=self.family,
+            basis=store.basis,
+            subjects=self.names,
+            frame_offsets=tuple(offset / (GRID * store.fps) for offset in self.own.frame_offsets),
+            speech=self.network.speech if isinstance(self.network, JointSpeechModel) else None,
             voice_encoder=self.voice_encoder,
-        )  # fmt: skip
+        )
+        store.source.export(trained, folder)
 
     # -- validation
 
@@ -275,11 +269,11 @@ class MotionScheme(Scheme):
         """Free-running on clips of seen subjects: worst lip vertex, mean over frames, mm; beside the mean face's."""
         clips = self.held_out()
         chosen = clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
-        made = self.perform(chosen)
+        made = self.generate(chosen)
         error, still, frames, moves = 0.0, 0.0, 0, [0.0, 0.0]
         for clip, motion in zip(chosen, made, strict=True):
             truth = self.truth(clip)
-            mean = self.mean_motion(clip["subject"])
+            mean = self.mean_motion(clip.subject)
             error += float(lip_error(motion, truth, self.lips.cpu()).sum())
             still += float(lip_error(mean, truth, self.lips.cpu()).sum())
             frames += len(truth)
@@ -288,23 +282,23 @@ class MotionScheme(Scheme):
         spread = (moves[0] / max(moves[1], 1e-12)) ** 0.5
         return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "motion_spread": spread}
 
-    def held_out(self) -> list[dict[str, Any]]:
+    def held_out(self) -> list[StoredClip]:
         """Validation clips of seen subjects; training clips where there are none. Never test clips."""
-        clips = [c for c in self.store.clips if c["split"] == "val" and c["subject"] in self.names]
-        return clips or [c for c in self.store.clips if c["split"] == "train"]
+        clips = [clip for clip in self.store.clips if clip.split == "val" and clip.subject in self.names]
+        return clips or [clip for clip in self.store.clips if clip.split == "train"]
 
-    def truth(self, clip: dict[str, Any]) -> Tensor:
+    def truth(self, clip: StoredClip) -> Tensor:
         """(T, R) coordinates of a clip."""
-        return torch.from_numpy(self.store.motion[clip["start"] : clip["start"] + clip["frames"]])
+        return torch.from_numpy(self.store.motion[clip.span])
 
     def sample(self, stem: Path) -> None:
-        """The truth and what the model makes of it, side by side with their sound."""
+        """The truth and what the model makes of it, side by side with their audio."""
         from parlante.training.engine.samples import side_by_side
 
         clip = self.held_out()[0]
         basis = self.store.basis
-        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.perform([clip])[0])]
-        identity, audio = self.store.shown(clip)
+        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.generate([clip])[0])]
+        identity, audio = self.store.source.shown(clip)
         if len(identity.topology.triangles):
             side_by_side(stem.with_suffix(".mp4"), identity, motions, audio, fps=self.store.fps)
 
@@ -313,21 +307,22 @@ class MotionScheme(Scheme):
         spans = self.streams[self.names.index(subject)]
         return torch.from_numpy(np.concatenate([self.store.motion[s : s + n] for s, n in spans]).mean(0))
 
-    def perform(self, clips: list[dict[str, Any]], codes: Tensor | None = None) -> list[Tensor]:
-        """What the model makes of clips' clean sound, in their subjects' styles or with codes (B, D): (T, R) each."""
+    def generate(self, clips: list[StoredClip], codes: Tensor | None = None) -> list[Tensor]:
+        """What the model makes of clips' clean audio, in their subjects' styles or with codes (B, D): (T, R) each."""
         device = self.lips.device
-        heard = []
+        inputs = []
         for clip in clips:
-            at = np.arange(clip["start"], clip["start"] + clip["frames"])
-            if isinstance(self.network, Listener):
-                sound = torch.from_numpy(self.store.cut(at, 0)).to(device)
-                heard.append(self.network.hear_clip(sound, clip["frames"]))
+            at = np.arange(clip.start, clip.start + clip.frames)
+            if isinstance(self.network, JointSpeechModel):
+                audio = torch.from_numpy(self.store.audio_at(at, 0)).to(device)
+                inputs.append(self.network.encode_clip(audio, clip.frames))
             else:
-                heard.append(torch.from_numpy(self.store.hear(at, np.zeros_like(at), self.own.taps)))
-        lengths = torch.tensor([clip["frames"] for clip in clips])
-        features = nn.utils.rnn.pad_sequence(heard, batch_first=True).to(device)
+                kept = self.store.features_at(at, np.zeros_like(at), self.own.frame_offsets)
+                inputs.append(torch.from_numpy(kept))
+        lengths = torch.tensor([clip.frames for clip in clips])
+        features = nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(device)
         if codes is None:
-            codes = self.codes(torch.tensor([self.names.index(c["subject"]) for c in clips], device=device), features)
+            codes = self.codes(torch.tensor([self.names.index(c.subject) for c in clips], device=device), features)
         with torch.inference_mode():
             made = self.family.generate(features, codes, lengths=lengths.to(device))
         return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]

@@ -64,15 +64,15 @@ def principal_start(model: VQAutoEncoder, maps: Tensor, weight: Tensor) -> VQAut
     hidden = z
     for block in model.generator.blocks[:-2]:
         hidden = block(hidden)
-    heard = F.unfold(hidden[:, :kept], 3, padding=1)  # (N, 9 E, cells)
-    heard = heard.mT.flatten(0, 1)
-    heard = torch.cat([heard, torch.ones(len(heard), 1)], 1)
+    inputs = F.unfold(hidden[:, :kept], 3, padding=1)  # (N, 9 E, cells)
+    inputs = inputs.mT.flatten(0, 1)
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
     safe = patches.clamp(0.01, 0.99)
     target = torch.logit(safe)
     count = texel.mean(1, keepdim=True)
-    gram = (heard * count).mT @ heard
+    gram = (inputs * count).mT @ inputs
     gram += 1e-4 * gram.diagonal().mean() * torch.eye(len(gram))
-    answer = torch.linalg.solve(gram, (heard * count).mT @ target)  # (9 E + 1, P)
+    answer = torch.linalg.solve(gram, (inputs * count).mT @ target)  # (9 E + 1, P)
     end.weight.zero_()
     end.weight[:, :kept] = answer[:-1].mT.unflatten(1, (kept, 3, 3))
     end.bias.copy_(answer[-1])  # type: ignore[union-attr]

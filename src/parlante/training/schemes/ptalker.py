@@ -12,7 +12,7 @@ from parlante.models.ptalker.objective import objective
 from parlante.models.registry import FamilySpec
 from parlante.training.engine.stage import Stage
 from parlante.training.schemes.autoregressive import motion_stage
-from parlante.training.schemes.joint_speech import Listener
+from parlante.training.schemes.joint_speech import JointSpeechModel
 from parlante.training.schemes.motion_scheme import MotionScheme, Stretches
 
 CONSTRAINT = 0.01
@@ -24,7 +24,7 @@ class PTalkerScheme(MotionScheme):
     """The scheme of the other families around `ptalker.objective`."""
 
     voice_encoder = True
-    network: PTalker | Listener
+    network: PTalker | JointSpeechModel
 
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
         """(B, D): start token, identity and the style of the voice."""
@@ -33,7 +33,7 @@ class PTalkerScheme(MotionScheme):
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name."""
-        batch = self.heard(batch)
+        batch = self.encoded(batch)
         one_hot = nn.functional.one_hot(batch.subjects, len(self.names)).to(batch.features)
         steps = None if batch.lengths is None else batch.lengths * self.family.config.steps_per_frame
         made = objective(

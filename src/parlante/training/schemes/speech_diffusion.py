@@ -1,8 +1,8 @@
 """Training of the published talker: speech encoder and denoiser together, on an encoded corpus (TexTalker, CVPR 2025).
 
-The scheme is the published one (`two_windows`), loss included. Options of our own, off by default: the pivots told to
-the denoiser; models of one kind alone and one-hot styles for the ablations. One process per device; every process draws
-batches of its own.
+The scheme is the published one (`two_windows`), loss included. Options of our own, off by default: a denoiser that
+reads the pivots; models of one kind alone and one-hot styles for the ablations. One process per device; every process
+draws batches of its own.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ from parlante.training.schemes.two_windows import (
     Answer,
     Draws,
     Pair,
+    encode_pair,
     estimate_pair,
     first_sample,
-    hear_pair,
     kept_frames,
     published_loss,
 )
@@ -64,14 +64,14 @@ class SpeechDiffusionConfig:
     """Chance that a batch's first windows are cut short."""
     cut_second: float = 0.4
     """Chance that a batch's second windows are cut short."""
-    unheard: float = 0.1
+    audio_dropout: float = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
-    makes: Literal["both", "motion", "wrinkle"] = "both"
+    outputs: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
-    style: Literal["none", "pivots", "one_hot"] = "none"
-    """none: as released, the denoiser is not told whom to move like; pivots: it reads them; one_hot (ablation)."""
+    style_condition: Literal["none", "pivots", "one_hot"] = "none"
+    """none: as published, the denoiser does not know whom to move like; pivots: it reads them; one_hot (ablation)."""
     style_dims: tuple[int, int] = (32, 32)
-    """Principal coordinates of the pivots that `style: pivots` tells."""
+    """Principal coordinates of the pivots that `style_condition: pivots` reads."""
     check_items: int = 8
     """Items of held-out speech that the validation loss is measured on."""
 
@@ -102,9 +102,9 @@ class SpeechDiffusionScheme(Scheme):
         self.__dict__["talker"] = talker  # the frozen rest of the model: not this module's to train or save
         self.network: SpeechLatentDiffusion = talker.diffusion
         self.own, self.corpus = own, corpus
-        told = talker.style_vector(corpus.pivots["motion"], corpus.pivots["wrinkle"])
-        self.register_buffer("styles", told, persistent=False)
-        self.made = KINDS if own.makes == "both" else (own.makes,)
+        vectors = talker.style_vector(corpus.pivots["motion"], corpus.pivots["wrinkle"])
+        self.register_buffer("styles", vectors, persistent=False)
+        self.made = KINDS if own.outputs == "both" else (own.outputs,)
         shared = talker.config.style_input == "one_hot"
         every = corpus.pivots
         self.origins = {k: every[k].mean(0).expand_as(every[k]) if shared else every[k] for k in self.made}
@@ -154,18 +154,18 @@ class SpeechDiffusionScheme(Scheme):
             at = int(rng.integers(sum(len(room) for _, room in starts[number])))
             for clip, room in starts[number]:
                 if at < len(room):
-                    made, sound = self._item(clip, room[at])
+                    made, samples = self._item(clip, room[at])
                     break
                 at -= len(room)
             chosen.append(number)
             latents.append(made)
-            audio.append(sound)
+            audio.append(samples)
         cuts = [
             torch.from_numpy(rng.integers(1, length, size=count)) if rng.random() < chance else None
             for chance in (self.own.cut_first, self.own.cut_second)
         ]
-        sounds = torch.from_numpy(np.stack(audio))
-        return Items(torch.from_numpy(np.stack(latents)), sounds, cuts[0], cuts[1], torch.tensor(chosen))
+        waves = torch.from_numpy(np.stack(audio))
+        return Items(torch.from_numpy(np.stack(latents)), waves, cuts[0], cuts[1], torch.tensor(chosen))
 
     def batch(self, step: int) -> Items:
         """The items of a step."""
@@ -179,11 +179,11 @@ class SpeechDiffusionScheme(Scheme):
 
     def _answer(self, batch: Items) -> Answer:
         model = self.network
-        heard, past_audio = hear_pair(model, batch.audio, batch.first, batch.second)
-        kept = kept_frames(model.config.frames, batch.first, batch.second, len(batch.audio)).to(heard)
-        pair = Pair(batch.latents, heard, past_audio, kept)
+        features, past_audio = encode_pair(model, batch.audio, batch.first, batch.second)
+        kept = kept_frames(model.config.frames, batch.first, batch.second, len(batch.audio)).to(features)
+        pair = Pair(batch.latents, features, past_audio, kept)
         style = None if self.styles is None else self.styles[batch.subject]
-        return estimate_pair(model, pair, Draws.of(model, pair, self.own.unheard), style)
+        return estimate_pair(model, pair, Draws.of(model, pair, self.own.audio_dropout), style)
 
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         """Write the whole talker."""
@@ -221,15 +221,15 @@ def build_talker(
     trained = sorted({clip.subject for clip in corpus.clips if clip.split == "train"}) or [0]
     bases = {}
     style_dims = (0, 0)
-    if own.style == "pivots":
+    if own.style_condition == "pivots":
         counts = [max(1, min(n, len(trained) - 1)) for n in own.style_dims]
         bases = {
             f"{kind}_style": LinearBasis.fit(corpus.pivots[kind][trained].flatten(1), n)
             for kind, n in zip(KINDS, counts, strict=True)
         }
         style_dims = tuple(len(basis.scale) for basis in bases.values())  # type: ignore[assignment]
-    one_hot = own.style == "one_hot"
-    dims = {f"{k}_dim": int(np.prod(corpus.shape(k))) if own.makes in ("both", k) else 0 for k in KINDS}
+    one_hot = own.style_condition == "one_hot"
+    dims = {f"{k}_dim": int(np.prod(corpus.shape(k))) if own.outputs in ("both", k) else 0 for k in KINDS}
     speech = _speech(data, corpus.fps)
     talker = talker_around(
         models,

@@ -21,8 +21,8 @@ class Pair(NamedTuple):
 
     latents: Tensor
     """(B, 2 L, M + W) offsets from the pivots, uncut."""
-    heard: Tensor
-    """(B, 2 L, D) mapped audio features of each window as it is heard, cut."""
+    features: Tensor
+    """(B, 2 L, D) mapped audio features of each window, cut."""
     past_audio: Tensor
     """(B, P, D) uncut mapped features of the end of window 1; no gradient."""
     kept: Tensor
@@ -38,21 +38,21 @@ class Draws(NamedTuple):
     """(2 B,) diffusion steps in 1..T."""
     noise: Tensor
     """(2 B, L, M + W) standard normal."""
-    unheard: Tensor
+    audio_dropout: Tensor
     """(2 B,) bool, new frames that lose their audio."""
-    given: Tensor | None = None
+    completion: Tensor | None = None
     """(2 B, M + W) bool, numbers shown without noise: motion, wrinkles or nothing."""
 
     @classmethod
-    def of(cls, model: LatentDiffusion, pair: Pair, unheard: float, given: float = 0.0) -> "Draws":
-        """Fresh draws from torch's random numbers; unheard, given: chances of each window."""
+    def of(cls, model: LatentDiffusion, pair: Pair, audio_dropout: float, completion: float = 0.0) -> "Draws":
+        """Fresh draws from torch's random numbers; audio_dropout, completion: chances of each window."""
         count, device, sizes = 2 * len(pair.latents), pair.latents.device, model.config
         step = torch.randint(1, sizes.steps + 1, (count,), device=device)
-        lost = torch.rand(count, device=device) < unheard
+        lost = torch.rand(count, device=device) < audio_dropout
         noise = torch.randn(count, sizes.frames, sizes.latent_dim, device=device)
-        if not given:
+        if not completion:
             return cls(step, noise, lost)
-        chance = torch.rand(count, 1, device=device) / given  # below 1/2 motion, below 1 wrinkles
+        chance = torch.rand(count, 1, device=device) / completion  # below 1/2 motion, below 1 wrinkles
         motion = torch.arange(sizes.latent_dim, device=device) < sizes.motion_dim
         return cls(step, noise, lost, torch.where(motion, chance < 0.5, (chance >= 0.5) & (chance < 1)))
 
@@ -81,12 +81,12 @@ def silence_after(audio: Tensor, ends: Tensor, fps: float) -> Tensor:
     return audio * (torch.arange(audio.shape[1], device=audio.device) < last[:, None].to(audio.device))
 
 
-def hear_pair(
+def encode_pair(
     model: SpeechLatentDiffusion, audio: Tensor, first: Tensor | None, second: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """(features of both windows as heard (B, 2 L, D), uncut ones of window 1's end (B, P, D)) from audio (B, N).
+    """(features of both windows, cut (B, 2 L, D), uncut ones of window 1's end (B, P, D)) from audio (B, N).
 
-    Both windows are heard together; a window that is cut is heard again, window 1 alone, window 2 after the uncut
+    Both windows are encoded together; a window that is cut is encoded again, window 1 alone, window 2 after the uncut
     window 1.
     """
     sizes = model.config
@@ -111,9 +111,11 @@ def estimate_pair(model: LatentDiffusion, pair: Pair, draws: Draws, style: Tenso
     past = Past(torch.cat([start.latents, shown]), torch.cat([start.audio, pair.past_audio]))
     indicator = torch.cat(pair.kept.chunk(2, 1))
     clean = torch.cat(pair.latents.chunk(2, 1)) * indicator[..., None]
-    heard = torch.cat(pair.heard.chunk(2, 1))
-    told = None if style is None else style.repeat(2, 1)
-    estimate = model(clean, heard, past, indicator, draws.step, draws.noise, draws.unheard, told, draws.given)
+    features = torch.cat(pair.features.chunk(2, 1))
+    twice = None if style is None else style.repeat(2, 1)
+    estimate = model(
+        clean, features, past, indicator, draws.step, draws.noise, draws.audio_dropout, twice, draws.completion
+    )
     truth = torch.cat([torch.cat([torch.zeros_like(end), end]), clean], 1)
     known = clean.new_zeros(2 * count, previous)
     known[count:] = 1.0

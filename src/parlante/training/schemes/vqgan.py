@@ -45,6 +45,7 @@ class VQGANLossConfig:
     perceptual: Literal["lpips", "gradients", "none"] = "none"
     """lpips (with `perceptual_file`), gradients (a stand-in that needs no file) or none; see `losses.perceptual`."""
     perceptual_file: str = ""
+    """Weights of LPIPS with VGG16; not part of this package."""
     perceptual_share: float = 0.0
     """Weight of the perceptual term; 0 only logs it, as the published training does."""
     commitment: float = 0.25
@@ -276,7 +277,7 @@ def training_on(kind: str, prepare: Callable[[Recipe], Material]) -> Callable[[R
 
     def train(recipe: Recipe, run_dir: Path) -> VQGANScheme:
         data, loop, loss = recipe["data"], recipe["loop"], recipe["loss"]
-        perceptual(loss.perceptual, loss.perceptual_file)  # a missing file is told before maps are made
+        perceptual(loss.perceptual, loss.perceptual_file)  # so that a missing file is named before maps are made
         material = prepare(recipe)
         torch.manual_seed(loop.seed)
         model = VQAutoEncoder(recipe["model"])
@@ -293,11 +294,11 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
     """A SynthTalk corpus: maps rendered on the fly, texels weighed by place and activity."""
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     corpus, faces = corpus_faces(data.corpus, sizes=side, margin=data.stats_margin)
-    takes, kept = split_weights(corpus, "train"), split_weights(corpus, "val", "train")[-40:]
+    clips, kept = split_weights(corpus, "train"), split_weights(corpus, "val", "train")[-40:]
     if loop.one_clip:
-        takes = kept = takes[:1]
+        clips = kept = clips[:1]
         data = replace(data, speech_share=1.0)
-    batches = MapBatches(faces, takes, kind, data, loop.seed)
+    batches = MapBatches(faces, clips, kind, data, loop.seed)
     check = MapBatches(faces, kept, kind, data, loop.seed)
     weight = faces.focus_map(kind, data.focus)
     if data.activity:

@@ -43,7 +43,7 @@ def ingredients(tiny_corpus, tmp_path):
         "data.motion_dim=12",
         "data.wrinkle_dim=10",
         "data.style_dims=[2, 2]",
-        "data.variants=1",
+        "data.num_augmentations=1",
         "model.width=32",
         "model.layers=2",
         "model.frames=20",
@@ -89,7 +89,7 @@ def test_missing_ingredients_are_named(tiny_corpus, tmp_path):
 
 def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch):
     """Training runs, the export knows; a known half is shown as it is and comes back as the basis can say it."""
-    changes = ("scheme.given=0.8", "loop.max_steps=2")
+    changes = ("scheme.completion=0.8", "loop.max_steps=2")
     assert train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes)) == 0
     talker = TexTalker.from_pretrained(tmp_path / "runs" / "latent_diffusion-001" / "export")
     assert talker.config.trained_given
@@ -107,8 +107,8 @@ def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch
     count = talker.config.denoiser.motion_dim
     assert torch.equal(seen[0][..., count:], seen[1][..., count:])
     assert not torch.equal(seen[0][..., :count], seen[1][..., :count])
-    with pytest.raises(InputError, match="given must lie"):
-        train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes, "scheme.makes=motion"))
+    with pytest.raises(InputError, match="completion must lie"):
+        train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes, "scheme.outputs=motion"))
 
 
 def test_given_halves_meet_the_network_without_noise():
@@ -119,11 +119,11 @@ def test_given_halves_meet_the_network_without_noise():
     torch.manual_seed(0)
     clean, kept = torch.randn(200, 16, 5), torch.ones(200, 16)
     pair = Pair(clean, torch.randn(200, 16, 16), torch.randn(200, 2, 16), kept)
-    draws = Draws.of(model, pair, unheard=0.1, given=0.5)
+    draws = Draws.of(model, pair, audio_dropout=0.1, completion=0.5)
     with torch.no_grad():
         estimate_pair(model, pair, draws)
     same = (met[0] == torch.cat(clean.chunk(2, 1))).all(1)
-    assert torch.equal(same, draws.given)
+    assert torch.equal(same, draws.completion)
     halves = {(bool(row[0]), bool(row[3])) for row in same}
     assert halves == {(False, False), (True, False), (False, True)} and (same[:, :3].all(1) == same[:, 0]).all()
     assert 0.4 < same.any(1).float().mean() < 0.6 and 0.18 < same[:, 0].float().mean() < 0.32
@@ -132,7 +132,7 @@ def test_given_halves_meet_the_network_without_noise():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [("scheme.makes=motion",), ("scheme.makes=wrinkle",), ("data.origin=mean",)],
+    [("scheme.outputs=motion",), ("scheme.outputs=wrinkle",), ("data.origin=mean",)],
     ids=["motion alone", "wrinkles alone", "one-hot styles"],
 )
 def test_ablations_train_and_generate(ingredients, changes, tmp_path):
@@ -141,7 +141,7 @@ def test_ablations_train_and_generate(ingredients, changes, tmp_path):
     style = talker.style("bob")
     window = next(talker.latents(torch.randn(1, 40, talker.config.feature_dim), style, 15))
     moves = {kind: bool(getattr(window, kind).std(1).mean() > 1e-5) for kind in ("motion", "wrinkle")}
-    alone = changes[0].partition("makes=")[2]
+    alone = changes[0].partition("outputs=")[2]
     assert moves == {kind: alone in ("", kind) for kind in moves}
     if not alone:  # the network is told a name, and faces are offsets from the mean of all
         told = talker.style_vector(*(torch.from_numpy(getattr(style, k))[None] for k in ("motion", "wrinkle")))

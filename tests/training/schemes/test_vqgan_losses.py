@@ -280,7 +280,7 @@ def test_paper_recipe_trains_on_scans(kind, scanned, tmp_path):
 def test_paper_recipe_has_the_published_numbers(kind):
     from pathlib import Path
 
-    root = Path(__file__).parents[2] / "recipes" / "textalker"
+    root = Path(__file__).parents[3] / "recipes" / "textalker"
     recipe = read_recipe(root / f"{kind}_vqgan_paper.yaml")
     assert section(VQGANConfig, recipe, "model") == VQGANConfig()
     loss, loop = section(VQGANLossConfig, recipe, "loss"), section(LoopConfig, recipe, "loop")

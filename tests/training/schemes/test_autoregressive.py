@@ -15,12 +15,14 @@ from parlante.models.head_network import HeadNetwork
 from parlante.models.motion_basis import MotionBasis
 from parlante.models.registry import build
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.features.motion_store import GRID, MotionDataConfig, prepare
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import prepare
 from parlante.training.features.speech_curves import spoken
+from parlante.training.features.speech_features import GRID
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 @pytest.fixture
@@ -66,12 +68,12 @@ def test_features_are_those_of_the_talker(tiny_corpus: Path, basis_file: Path, t
 
     store = prepare(_data(tiny_corpus, basis_file, tmp_path))
     clip = store.clips[1]
-    at = np.arange(clip["start"], clip["start"] + clip["frames"])
+    at = np.arange(clip.start, clip.start + clip.frames)
     taps = (-3, 0, 4)
-    heard = store.hear(at, np.zeros_like(at), taps)
-    audio = SynthTalk(tiny_corpus)[clip["number"]].audio
+    heard = store.features_at(at, np.zeros_like(at), taps)
+    audio = SynthTalk(tiny_corpus)[clip.number].audio
     features = torch.from_numpy(PhoneticEncoder.from_pretrained().encode(audio))[None]
-    direct = align(features, clip["frames"], fps=30, frame_offsets=[tap / (30 * GRID) for tap in taps])[0]
+    direct = align(features, clip.frames, fps=30, frame_offsets=[tap / (30 * GRID) for tap in taps])[0]
     assert np.allclose(heard[3:-4], direct[3:-4], atol=2e-3)
 
 
@@ -83,7 +85,7 @@ def test_a_recipe_trains(family: str, tiny_corpus: Path, basis_file: Path, tmp_p
         f"data.corpus={tiny_corpus}",
         f"data.basis={basis_file}",
         f"data.cache={tmp_path / 'cache'}",
-        "data.variants=1",
+        "data.num_augmentations=1",
         "model.width=16",
         "model.layers=1",
         "scheme.batch=2",
@@ -106,8 +108,8 @@ def test_a_recipe_trains(family: str, tiny_corpus: Path, basis_file: Path, tmp_p
 def test_training_lowers_the_error_of_running_free(tiny_corpus: Path, basis_file: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     store = prepare(_data(tiny_corpus, basis_file, tmp_path))
-    own = MotionSchemeConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.8)
-    audio = store.features.shape[-1] * len(own.taps)
+    own = MotionSchemeConfig(batch=4, frames=40, frame_offsets=(-2, 0, 2), scheduled_sampling=0.8)
+    audio = store.features.shape[-1] * len(own.frame_offsets)
     sizes = {"motion_dim": len(store.basis), "audio_dim": audio, "subjects": 2, "width": 32, "layers": 1}
     model = build("faceformer", sizes | {"dropout": 0.0})
     scheme = MotionScheme("faceformer", model, store, LoopConfig(max_steps=60), own)
@@ -134,4 +136,4 @@ def test_batches_depend_on_the_step_alone(tiny_corpus: Path, basis_file: Path, t
 
 
 def _data(corpus: Path, basis: Path, tmp_path: Path) -> MotionDataConfig:
-    return MotionDataConfig(corpus=str(corpus), basis=str(basis), cache=str(tmp_path / "cache"), variants=1)
+    return MotionDataConfig(corpus=str(corpus), basis=str(basis), cache=str(tmp_path / "cache"), num_augmentations=1)

@@ -13,13 +13,14 @@ from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAuto
 from parlante.models.codetalker.model import CodeTalker, CodeTalkerConfig
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Ema, Scheme
-from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore, prepare
 from parlante.training.schemes.codetalker import CodeTalkerScheme
 from parlante.training.schemes.codetalker_autoencoder import AutoencoderScheme, CodebookConfig
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 from parlante.training.schemes.motion_scheme import MotionSchemeConfig
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "codetalker"
+RECIPES = Path(__file__).parents[3] / "recipes" / "codetalker"
 SMALL = {"width": 16, "layers": 1, "heads": 2, "hidden": 16, "groups": 2, "code_dim": 8, "codes": 16}
 
 
@@ -28,12 +29,14 @@ def data(tiny_corpus: Path, tmp_path: Path) -> MotionDataConfig:
     basis, _ = fit_basis(MotionBasisConfig(corpus=str(tiny_corpus), size=30, stride=1))
     basis.save(tmp_path / "basis.npz")
     cache = str(tmp_path / "cache")
-    return MotionDataConfig(corpus=str(tiny_corpus), basis=str(tmp_path / "basis.npz"), cache=cache, variants=1)
+    return MotionDataConfig(
+        corpus=str(tiny_corpus), basis=str(tmp_path / "basis.npz"), cache=cache, num_augmentations=1
+    )
 
 
 def run(recipe: str, data: MotionDataConfig, out: Path, *changes: str) -> Path:
     short = ("scheme.batch=2", "scheme.frames=24", "loop.max_steps=3", "loop.validate_every=3", "loop.log_every=1")
-    kept = [f"data.{name}={getattr(data, name)}" for name in ("corpus", "basis", "cache", "variants")]
+    kept = [f"data.{name}={getattr(data, name)}" for name in ("corpus", "basis", "cache", "num_augmentations")]
     options = arguments(None, out, *kept, *short, *changes)
     options.recipe = RECIPES / f"{recipe}.yaml"
     assert train(options) == 0
@@ -62,7 +65,7 @@ def test_the_second_stage_wants_the_first(data: MotionDataConfig, tmp_path: Path
 def test_errors_fall(data: MotionDataConfig) -> None:
     """Stage 1 learns to reconstruct, and stage 2 to speak its codes, without touching it."""
     torch.manual_seed(0)
-    store, own = prepare(data), MotionSchemeConfig(batch=4, frames=40, taps=(-2, 0, 2), own_past=0.5)
+    store, own = prepare(data), MotionSchemeConfig(batch=4, frames=40, frame_offsets=(-2, 0, 2), scheduled_sampling=0.5)
     motion_dim = len(store.basis)
     autoencoder = MotionAutoencoder(MotionAutoencoderConfig(motion_dim=motion_dim, **SMALL))
     loop = LoopConfig(max_steps=60)
@@ -80,7 +83,7 @@ def test_errors_fall(data: MotionDataConfig) -> None:
 def small_talker(store: MotionStore, autoencoder: MotionAutoencoder, own: MotionSchemeConfig) -> CodeTalker:
     config = CodeTalkerConfig(
         motion_dim=autoencoder.config.motion_dim,
-        audio_dim=store.features.shape[-1] * len(own.taps),
+        audio_dim=store.features.shape[-1] * len(own.frame_offsets),
         subjects=2,
         width=16,
         layers=1,

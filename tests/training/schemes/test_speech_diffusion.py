@@ -28,7 +28,7 @@ from parlante.training.schemes.speech_diffusion import (
     build_talker,
 )
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "textalker" / "diffusion_paper.yaml"
+RECIPE = Path(__file__).parents[3] / "recipes" / "textalker" / "diffusion_paper.yaml"
 FOLDERS = ("corpus", "encoded", "motion", "wrinkle", "speech")
 STAGE = "runs/speech_diffusion-001"
 
@@ -74,9 +74,9 @@ def ingredients(tiny_corpus, tmp_path):
     ("changes", "told"),
     [
         ((), 0),
-        (("scheme.style=pivots", "scheme.style_dims=[1, 1]"), 2),
-        (("scheme.style=one_hot", "scheme.makes=motion"), 3),
-        (("scheme.makes=wrinkle",), 0),
+        (("scheme.style_condition=pivots", "scheme.style_dims=[1, 1]"), 2),
+        (("scheme.style_condition=one_hot", "scheme.outputs=motion"), 3),
+        (("scheme.outputs=wrinkle",), 0),
     ],
 )
 def test_trains_exports_and_generates(ingredients, changes, told, tmp_path):
@@ -90,7 +90,7 @@ def test_trains_exports_and_generates(ingredients, changes, told, tmp_path):
     assert torch.isfinite(motion).all() and torch.isfinite(wrinkle).all()
     for kind, made in (("motion", motion), ("wrinkle", wrinkle)):
         moves = made.std(1).mean() > 1e-4
-        assert moves == (f"scheme.makes={'wrinkle' if kind == 'motion' else 'motion'}" not in changes)
+        assert moves == (f"scheme.outputs={'wrinkle' if kind == 'motion' else 'motion'}" not in changes)
     figures = json.loads((tmp_path / STAGE / "figures.json").read_text())
     assert np.isfinite(figures["loss"])
     rows = (tmp_path / STAGE / "log-0" / "metrics.csv").read_text().splitlines()
@@ -157,8 +157,8 @@ def test_unusable_input_is_named(ingredients, tmp_path):
         attempt(f"data.corpus={tmp_path}")
     with pytest.raises(InputError, match="as long as two windows of 60 frames"):
         attempt("model.frames=60")
-    with pytest.raises(InputError, match="makes must be both, motion or wrinkle, got 'hair'"):
-        attempt("scheme.makes=hair")
+    with pytest.raises(InputError, match="outputs must be both, motion or wrinkle, got 'hair'"):
+        attempt("scheme.outputs=hair")
     next((tmp_path / "encoded" / "latents").rglob("*.safetensors")).write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"cannot read both latents from .*encode the corpus again"):
         for clip in EncodedCorpus(tmp_path / "encoded", tmp_path / "corpus").clips:

@@ -20,7 +20,7 @@ from parlante.training.engine.logs import read_curve
 from parlante.training.engine.recipe import read_recipe
 from parlante.training.schemes.phonetic import Corpus, make_example
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "phonetic.yaml"
+RECIPE = Path(__file__).parents[3] / "recipes" / "phonetic.yaml"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tiny import arguments
 from parlante.cli.train import run as train
 from parlante.training.engine.logs import read_curve
 
-PROGRAM = Path(__file__).with_name("tiny_train.py")
+PROGRAM = Path(__file__).parents[1] / "tiny_train.py"
 
 
 @pytest.fixture

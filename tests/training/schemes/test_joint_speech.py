@@ -21,10 +21,11 @@ from parlante.models.registry import build
 from parlante.training import find_stage
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.features.motion_store import MotionDataConfig, MotionStore, prepare
+from parlante.training.features.motion_data import MotionDataConfig
+from parlante.training.features.motion_store import MotionStore, prepare
 from parlante.training.schemes.codetalker import CodeTalkerScheme
 from parlante.training.schemes.facediffuser import FaceDiffuserScheme
-from parlante.training.schemes.joint_speech import Listener, trained_along
+from parlante.training.schemes.joint_speech import JointSpeechModel, speech_to_train
 from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig
 from parlante.training.schemes.ptalker import PTalkerScheme
 
@@ -35,7 +36,7 @@ LOOP = LoopConfig(max_steps=3, threads=1, accelerator="cpu", warmup=1, ema=0.5, 
 @pytest.fixture
 def store(corpus: Path, hubert: Path, tmp_path: Path) -> MotionStore:
     data = {"corpus": str(corpus), "cache": str(tmp_path / "cache"), "encoder": str(hubert), "rows": 3}
-    return prepare(MotionDataConfig(**data, variants=1, finetune=True))
+    return prepare(MotionDataConfig(**data, num_augmentations=1, finetune=True))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def scheme(store: MotionStore) -> Callable[..., MotionScheme]:
     """Makes a scheme of a family that moves visibly before it is trained."""
 
     def make(family: str, steps: int = 1, loop: LoopConfig = LOOP, **own: Any) -> MotionScheme:
-        speech = trained_along(store, steps)
+        speech = speech_to_train(store, steps)
         assert speech is not None
         torch.manual_seed(0)
         sizes: dict[str, Any] = {"motion_dim": 3, "audio_dim": 16, "subjects": 2, "steps_per_frame": steps, "width": 16}
@@ -60,7 +61,7 @@ def scheme(store: MotionStore) -> Callable[..., MotionScheme]:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
-        settings = MotionSchemeConfig(**{"batch": 2, "frames": 24, "taps": (0,), **own})
+        settings = MotionSchemeConfig(**{"batch": 2, "frames": 24, "frame_offsets": (0,), **own})
         return SCHEMES.get(family, MotionScheme)(family, model, store, loop, settings, speech)
 
     return make
@@ -89,21 +90,21 @@ def test_the_transformer_learns_and_the_export_hears_with_it(
         assert torch.equal(value, public[name]) == name.startswith("feature_extractor."), name
 
     clip = trained.held_out()[0]
-    identity, audio = store.shown(clip)
+    identity, audio = store.source.shown(clip)
     trained.export(tmp_path / "export", {})
     talker = MeshNetwork.from_pretrained(tmp_path / "export")
     assert all(torch.equal(value, speech.state_dict()[k]) for k, value in talker.audio_encoder.state_dict().items())
     neutral, sound = torch.from_numpy(identity.neutral), torch.from_numpy(audio)[None]
     extra = {"generator": torch.Generator().manual_seed(0)} if family == "facediffuser" else {}
-    said = (talker.generate(sound, neutral, clip["subject"], **extra)[0] - neutral).numpy()
+    said = (talker.generate(sound, neutral, clip.subject, **extra)[0] - neutral).numpy()
     with torch.no_grad():
         heard = speech(sound)
-        codes = trained.codes(torch.tensor([trained.names.index(clip["subject"])]), heard)
+        codes = trained.codes(torch.tensor([trained.names.index(clip.subject)]), heard)
         extra = {"generator": torch.Generator().manual_seed(0)} if family == "facediffuser" else {}
         made = store.basis.decode(trained.family.generate(heard, codes, **extra)[0].numpy())
     assert np.ptp(made, 0).max() > 1e-5
     np.testing.assert_allclose(said, made, atol=1e-5 * np.abs(made).max())
-    assert trained.perform([clip])[0].shape == (clip["frames"], 3)
+    assert trained.generate([clip])[0].shape == (clip.frames, 3)
 
 
 @pytest.mark.parametrize("family", ["faceformer", "ptalker", "facediffuser", "codetalker"])
@@ -120,37 +121,37 @@ def test_gradients_reach_the_transformer_and_not_the_convolutions(
 
 def test_padding_does_not_count(scheme: Callable[..., MotionScheme]) -> None:
     """A clip hears and costs in a padded batch what it does alone."""
-    made = scheme("faceformer", own_past=0.0, noise=0.0, whole=True, batch=4)
+    made = scheme("faceformer", scheduled_sampling=0.0, noise=0.0, whole=True, batch=4)
     made.eval()
     batch = made.batch(0)
     assert batch.lengths is not None and batch.samples is not None and len({*batch.lengths.tolist()}) > 1
     short = int(batch.lengths.argmin())
-    alone = made.heard(batch._replace(
+    alone = made.encoded(batch._replace(
         motion=batch.motion[short : short + 1, : batch.lengths[short]],
         features=batch.features[short : short + 1, : batch.samples[short]],
         subjects=batch.subjects[short : short + 1],
         lengths=batch.lengths[short : short + 1],
         samples=batch.samples[short : short + 1],
     ))  # fmt: skip
-    together = made.heard(batch)
+    together = made.encoded(batch)
     torch.testing.assert_close(together.features[short, : alone.features.shape[1]], alone.features[0])
     spoilt = torch.where(torch.arange(batch.motion.shape[1])[None, :, None] < batch.lengths[:, None, None], 0.0, 1e3)
     one, other = made.losses(batch), made.losses(batch._replace(motion=batch.motion + spoilt))
     torch.testing.assert_close(one["loss"], other["loss"])
 
 
-def test_stretches_of_sound_and_motion_are_the_same_moments(store: MotionStore) -> None:
-    clip = next(clip for clip in store.clips if clip["split"] == "train")
-    audio = store.shown(clip)[1]
-    at = clip["start"] + np.arange(10, 20)
-    np.testing.assert_array_equal(store.cut(at, 0), audio[6400:12800])
-    start, size = clip["sounds"][1]
-    assert store.sound is not None and abs(size / clip["sounds"][0][1] - 1) < 0.15
-    recoloured = store.cut(at, 1)
-    first = round(10 / clip["frames"] * size)
-    np.testing.assert_array_equal(recoloured, store.sound[start + first : start + first + len(recoloured)])
-    assert abs(len(recoloured) - 10 / clip["frames"] * size) <= 1
-    assert len(store.cut(clip["start"] + np.arange(clip["frames"]), 0)) == len(audio)
+def test_stretches_of_audio_and_motion_are_the_same_moments(store: MotionStore) -> None:
+    clip = next(clip for clip in store.clips if clip.split == "train")
+    audio = store.source.shown(clip)[1]
+    at = clip.start + np.arange(10, 20)
+    np.testing.assert_array_equal(store.audio_at(at, 0), audio[6400:12800])
+    start, size = clip.audio[1]
+    assert store.audio is not None and abs(size / clip.audio[0][1] - 1) < 0.15
+    recoloured = store.audio_at(at, 1)
+    first = round(10 / clip.frames * size)
+    np.testing.assert_array_equal(recoloured, store.audio[start + first : start + first + len(recoloured)])
+    assert abs(len(recoloured) - 10 / clip.frames * size) <= 1
+    assert len(store.audio_at(clip.start + np.arange(clip.frames), 0)) == len(audio)
 
 
 def test_a_learning_rate_of_its_own(scheme: Callable[..., MotionScheme], tmp_path: Path) -> None:
@@ -209,11 +210,11 @@ def test_what_makes_no_sense_is_told(changes: list[str], message: str, recipe: C
 
 
 def test_the_embedded_head_and_a_codebook_take_no_speech_network(tiny_corpus: Path, corpus: Path) -> None:
-    with pytest.raises(InputError, match=r"SynthTalk, which the phonetic encoder hears"):
+    with pytest.raises(InputError, match=r"SynthTalk, which the phonetic encoder reads"):
         prepare(MotionDataConfig(corpus=str(tiny_corpus), encoder="any", finetune=True))
     first = find_stage("codetalker_autoencoder")
     told = {"data": {"corpus": str(corpus), "encoder": "any", "finetune": True}}
-    with pytest.raises(InputError, match="stage 1 hears nothing"):
+    with pytest.raises(InputError, match="stage 1 reads no audio"):
         first.run(first.read(told), corpus)
 
 
@@ -222,5 +223,5 @@ def test_a_listener_is_a_family_and_its_ear() -> None:
     speech = SpeechEncoder.from_config({"model_type": "wav2vec2", "hidden_size": 8, "num_hidden_layers": 1,
                                         "num_attention_heads": 2, "intermediate_size": 8, "conv_dim": [4] * 7,
                                         "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2})  # fmt: skip
-    names = Listener(nn.Linear(8, 2), speech).state_dict().keys()
+    names = JointSpeechModel(nn.Linear(8, 2), speech).state_dict().keys()
     assert {name.split(".")[0] for name in names} == {"family", "speech"}

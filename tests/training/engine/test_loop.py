@@ -168,14 +168,15 @@ def test_options_work_together(family: str, bench: Bench) -> None:
 def test_padding_does_not_count(bench: Bench) -> None:
     """The loss of a padded clip is the one it has alone."""
     from parlante.models.registry import build
-    from parlante.training.features.motion_store import MotionDataConfig, prepare
+    from parlante.training.features.motion_data import MotionDataConfig
+    from parlante.training.features.motion_store import prepare
     from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeConfig, Stretches
 
     data = MotionDataConfig(
-        corpus=str(bench.corpus), basis=str(bench._basis()), cache=str(bench.root / "cache"), variants=0
+        corpus=str(bench.corpus), basis=str(bench._basis()), cache=str(bench.root / "cache"), num_augmentations=0
     )
     store = prepare(data)
-    own = MotionSchemeConfig(batch=2, taps=(0,), whole=True, own_past=0.0, noise=0.0)
+    own = MotionSchemeConfig(batch=2, frame_offsets=(0,), whole=True, scheduled_sampling=0.0, noise=0.0)
     sizes = {"motion_dim": len(store.basis), "audio_dim": store.features.shape[-1], "subjects": 2, "width": 16}
     scheme = MotionScheme("faceformer", build("faceformer", sizes | {"dropout": 0.0, "layers": 1}), store, LOOP, own)
     batch = next(b for b in map(scheme.batch, range(99)) if b.lengths is not None and b.lengths.diff() != 0)
@@ -191,7 +192,7 @@ def test_padding_does_not_count(bench: Bench) -> None:
 
 def test_one_clip_is_learnt(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, changes = bench.recipe("faceformer")
-    easy = ("model.width=64", "model.dropout=0", "scheme.own_past=0", "scheme.noise=0", "loop.lr=5e-3")
+    easy = ("model.width=64", "model.dropout=0", "scheme.scheduled_sampling=0", "scheme.noise=0", "loop.lr=5e-3")
     options = arguments(None, bench.root / "runs", *changes, *easy, "loop.max_steps=200")
     options.recipe, options.overfit_one_clip = recipe, True
     assert train(options) == 0
