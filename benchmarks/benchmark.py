@@ -1,4 +1,4 @@
-"""All families that are shipped small, on SynthTalk's Test-A and Test-B: docs/models/benchmark.md.
+"""All families that are shipped small, on SynthTalk's test_seen and test_unseen: docs/models/benchmark.md.
 
     python benchmarks/benchmark.py [--corpus corpora/synthtalk] [--clips-seen 24] [--clips-unseen 24] [--work FOLDER]
 
@@ -32,8 +32,8 @@ TABLES = (
     ("Skin", ("psnr", "psnr_moving", "ssim", "ssim_moving")),
 )
 SPLITS = (
-    ("test_seen", "Test-A: seen speakers, sentences that were not trained on"),
-    ("test_unseen", "Test-B: unseen speakers, their styles learnt from three clips that are not judged"),
+    ("test_seen", "test_seen: seen speakers, sentences that were not trained on"),
+    ("test_unseen", "test_unseen: unseen speakers, their styles learnt from three clips that are not judged"),
 )
 
 
@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path("corpora/synthtalk"))
     parser.add_argument("--clips-seen", type=int, default=24)
-    parser.add_argument("--clips-unseen", type=int, default=24, help="0 leaves Test-B out")
+    parser.add_argument("--clips-unseen", type=int, default=24, help="0 leaves test_unseen out")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--out", type=Path, default=Path("docs/models/benchmark.md"))
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python benchmarks/joins.py --corpus CORPUS [--talker FOLDER] [--seconds 30] [--takes 4]
 
-Speech of one Test-A speaker after another, end to end, so that each take has many joins. Frames whose second difference
+Speech of one test_seen speaker after another, end to end, so that each has many joins. Frames whose second difference
 touches a join (or the cross-faded frames there) are compared with all others: root mean square over lip and over face
 vertices of the motion, over all texels of the wrinkle latents. 1 means that a join is like any other frame. Rows: the
 model's own overlap, the published way (no overlap, one noise for all windows), and the true motion, cut at the same

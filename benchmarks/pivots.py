@@ -4,8 +4,8 @@ python benchmarks/pivots.py [--corpus CORPUS --persons 8 --judged 2 --clips-only
 
 The shipped TexTalker's pivots, each guessed from the other persons: their mean, the pivot of the most similar face, and
 the regression of `parlante style predict`. With a SynthTalk corpus also short clips: whether known persons are
-recognised in clips of Test-A (and, beyond these, of validation), and what sentences of Test-B's strangers look like
-with pivots of their clips. Distances are RMS over persons, as a share of the mean pivot's. The last line is JSON.
+recognised in clips of test_seen (and, beyond these, of validation), and what sentences of test_unseen's strangers look
+like with pivots of their clips. Distances are RMS over persons, as a share of the mean pivot's. The last line is JSON.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def identified(people: People, persons: int) -> dict[str, Any]:
 
 
 def strangers(people: People, judged: int) -> dict[str, Any]:
-    """Test-B: distance from the long pivot, and what the other sentences look like with each pivot."""
+    """test_unseen: distance from the long pivot, and what the other sentences look like with each pivot."""
     names = people.talker.config.styles
     faces = {people.data.faces.identity(subject) for subject in people.rows["test_unseen"]}
     keep = [k for k, name in enumerate(names) if name not in faces]

@@ -3,7 +3,7 @@
     python benchmarks/small_talkers.py --corpus CORPUS [--model NAME|FOLDER ...] [--cache FOLDER]
 
 Judged without the liveliness layer, as in docs/models/quality.md: distance of the worst lip vertex, mean over frames,
-in mm. Mean motion is the subject's own mean face. Test-B's subjects are strangers: three of their clips serve to
+in mm. Mean motion is the subject's own mean face. test_unseen's subjects are strangers: three of their clips serve to
 extract the style (and to choose the nearest known one), the others are judged. The last line is JSON.
 """
 
@@ -76,7 +76,7 @@ def by_subject(store: MotionStore, split: str) -> dict[str, list[StoredClip]]:
 
 
 def seen(judge: Judge) -> dict[str, float]:
-    """Test-A."""
+    """test_seen."""
     talker, training = judge.talker, by_subject(judge.store, "train")
     clips, codes, still = [], [], []
     known = talker.codes()
@@ -91,7 +91,7 @@ def seen(judge: Judge) -> dict[str, float]:
 
 
 def unseen(judge: Judge, references: int, judged: int) -> dict[str, Any]:
-    """Test-B: the average style, the nearest known one, and the extracted one."""
+    """test_unseen: the average style, the nearest known one, and the extracted one."""
     talker = judge.talker
     known, average = talker.codes(), talker.mean_code()
     lists: dict[str, list[Tensor]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Few denoising steps against all of them: the solvers of TexTalker on SynthTalk's Test-A, one thread.
+"""Few denoising steps against all of them: the solvers of TexTalker on SynthTalk's test_seen, one thread.
 
     python benchmarks/solvers.py --corpus CORPUS [--talker FOLDER] [--clips 12] [--steps 20]
 

@@ -12,7 +12,7 @@ PEOPLE = ("abena", "hugo")
 
 
 def write_synthtalk(root: Path, frames: int = 16) -> Path:
-    """Two speakers whose jaws move at their own rates: three clips to learn from, two of Test-A; a third is unseen."""
+    """Two speakers whose jaws move at their own rates: three clips to train on, two more; a third is unseen."""
     rng = np.random.default_rng(3)
     subjects, clips = [], []
     for place, name in enumerate((*PEOPLE, "zola")):

@@ -50,7 +50,7 @@ class Glb:
 
 
 def validate(path: Path) -> dict[str, Any]:
-    """The Khronos validator's report; skips aloud where node or the validator is missing."""
+    """The Khronos validator's report; skips with a message where node or the validator is missing."""
     modules = os.environ.get("PARLANTE_NODE_MODULES", str(Path(sys.prefix) / "node_modules"))
     node = shutil.which("node")
     if node is None or not (Path(modules) / "gltf-validator").is_dir():

@@ -27,7 +27,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-
 
 
 def tools() -> tuple[str, Path]:
-    """Chromium and the folder of three.js; skips aloud where one is missing."""
+    """Chromium and the folder of three.js; skips with a message where one is missing."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     modules = Path(os.environ.get("PARLANTE_NODE_MODULES", str(Path(sys.prefix) / "node_modules")))
     if chromium is None:

@@ -1,4 +1,4 @@
-"""Numbers that the authors' own code produced; skipped aloud where they are absent."""
+"""Numbers that the authors' own code produced; skipped with a message where they are absent."""
 
 import json
 import os
