@@ -188,6 +188,22 @@ def examples_page() -> str:
     return "\n".join(lines)
 
 
+def source_map() -> str:
+    """Every file of the package with the first line of its docstring."""
+    source = ROOT / "src" / "parlante"
+    lines = ["# Source map", "", "Every file of `src/parlante`, and the first line of its docstring.", ""]
+    for room in sorted(
+        path for path in source.iterdir() if path.is_dir() and path.name not in ("assets", "__pycache__")
+    ):
+        lines += [f"## {room.name}", "", "| file | what |", "| --- | --- |"]
+        for path in sorted(room.rglob("*.py")):
+            said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            if said:
+                lines.append(f"| `{path.relative_to(source)}` | {_escape(said.splitlines()[0]).replace('<', '&lt;')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def outside(path: str) -> Callable[[], str]:
     """A page whose source stands outside `docs/`."""
     return lambda: (ROOT / path).read_text(encoding="utf-8")
@@ -196,6 +212,7 @@ def outside(path: str) -> Callable[[], str]:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
     "examples.md": examples_page,
+    "design/source-map.md": source_map,
     "design/contributing.md": outside("CONTRIBUTING.md"),
     "design/changelog.md": outside("CHANGELOG.md"),
 }
