@@ -5,8 +5,8 @@
 Trains three small autoencoders (motion, wrinkles, both in one) and then every variant for the same number of updates,
 one thread, all with codes at inference, as published. A stage that is done in --out is not done again, so the command
 can be interrupted, and `--only NAME` runs one variant. Judged on test_seen: lip vertex error (worst lip vertex, mean
-over frames, mm) and PSNR of the coloured skin (every fourth frame, dB). Small budgets rank noisily: --seeds says how often
-each variant is trained; the table, printed row by row, gives mean and range. The last line is JSON.
+over frames, mm) and PSNR of the coloured skin (every fourth frame, dB). Small budgets rank noisily: --seeds says how
+often each variant is trained; the table, printed row by row, gives mean and range. The last line is JSON.
 """
 
 import argparse

@@ -84,12 +84,6 @@ def test_every_dataset_of_ours_is_complete() -> None:
             assert spec.fitting({"nothing": 1}) == {} and spec.option_class()()
 
 
-def test_the_page_of_datasets_lists_all_that_can_be_prepared() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text()
-    for name, spec in datasets().items():
-        assert not spec.prepares or f"| `{name}` | " in page, f"docs/reference/datasets.md does not list {name}"
-
-
 def test_a_dataset_of_another_package_is_opened_prepared_and_checked(
     install: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ class Golden:
         return {k: v for k, v in self.part("state").items() if k in set(self.head.get("buffers", ()))}
 
     def gradients(self, name: str) -> dict[str, float | None]:
-        """`gradient_l2_<name>` of the json: parameter -> norm (None: no gradient path); skips, and says so, where absent."""
+        """`gradient_l2_<name>` of the json: parameter -> norm (None: no gradient path); skipped where absent."""
         norms = self.head.get(f"gradient_l2_{name}")
         if norms is None:
             pytest.skip(f"{self.name} lists no gradients of {name}")
