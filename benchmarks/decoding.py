@@ -108,7 +108,7 @@ def build(family: str, size: str) -> Bench:
         "codetalker": lambda: codetalker(size),
     }
     model: Any = makers[family]().eval()
-    code = model.style_code(torch.eye(SIZES[size]["subjects"])[:1])
+    code = model.style_embedding(torch.eye(SIZES[size]["subjects"])[:1])
 
     def ours(features: Tensor) -> Tensor:
         return model.generate(features, code)

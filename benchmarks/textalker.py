@@ -11,6 +11,7 @@ The last line is JSON.
 """
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -31,7 +32,6 @@ from parlante.geometry.obj import read_obj, read_vertices
 from parlante.geometry.uv import REFERENCE_STATS, BakeTable, apply_ratio, motion_maps, offsets_from_maps
 from parlante.geometry.uv.reference import read_offsets as published_offsets
 from parlante.models.components.aligned import alignment_mask
-from parlante.models.cpu.vqgan import FastVQGAN, has_bfloat16
 from parlante.models.textalker.denoiser import DenoiserConfig, DenoisingNetwork
 from parlante.models.textalker.diffusion import LatentDiffusion
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
@@ -40,7 +40,6 @@ FRAMES = 90
 STEPS, FEW = 500, 20
 BATCH = 8
 """Frames in one call of ours."""
-GOALS = {"bake": 100.0, "recover": 100.0, "sampling": 40.0, "decode": 1.7, "whole": 2.5}
 
 
 def seconds(work: Callable[[], Any], repeats: int) -> float:
@@ -163,33 +162,26 @@ def convolution_ceiling(model: nn.Module, x: Tensor, repeats: int) -> float:
 
 
 def autoencoder_parts(repeats: int, frames: int) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
-    """(published, ours) seconds a frame of encode and decode; ceilings and errors."""
+    """(published, ours) seconds a frame of encode and decode: one map per call, and many at once with channels last."""
     torch.manual_seed(0)
     plain = VQAutoEncoder(VQGANConfig()).eval().requires_grad_(False)
-    fast = FastVQGAN(plain)
+    ours = copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = torch.rand(frames, 3, 512, 512)
     z = torch.empty(frames, 16, 16, 16).uniform_(-1 / 1024, 1 / 1024)
-    made = fast.decode(z[:1])  # compiles
-    wanted: list[Tensor] = []
+    images, latents = (x.contiguous(memory_format=torch.channels_last) for x in (image, z))
     found = in_turn(
         {
             "encode": lambda: plain.encode(image[:1]),
-            "fast encode": lambda: fast.encode(image),
-            "decode": lambda: wanted.append(plain.decode(z[:1])),
-            "fast decode": lambda: fast.decode(z),
+            "our encode": lambda: ours.encode(images),
+            "decode": lambda: plain.decode(z[:1]),
+            "our decode": lambda: ours.decode(latents),
         },
         repeats,
     )
     extra = {"convolution ceiling": convolution_ceiling(plain.generator, plain.quantize.nearest(z[:1]), repeats)}
-    extra["error, largest (0..1)"] = (made - wanted[0]).abs().max().item()
-    if has_bfloat16():
-        half = FastVQGAN(plain, precision="bfloat16")
-        half.decode(z)
-        extra["bfloat16 decode"] = seconds(lambda: half.decode(z), repeats) / frames
-        extra["bfloat16 error, mean (0..1)"] = (half.decode(z[:1]) - wanted[0]).abs().mean().item()
     return {
-        "encode": (found["encode"], found["fast encode"] / frames),
-        "decode": (found["decode"], found["fast decode"] / frames),
+        "encode": (found["encode"], found["our encode"] / frames),
+        "decode": (found["decode"], found["our decode"] / frames),
     }, extra
 
 
@@ -296,16 +288,15 @@ def colour_parts(repeats: int) -> tuple[float, float]:
 
 
 def on_gpu() -> dict[str, float]:
-    """Wall milliseconds a frame of decoding and of a step, where there is a GPU."""
+    """Wall milliseconds a frame of decoding, where there is a GPU."""
     plain = VQAutoEncoder(VQGANConfig()).eval().requires_grad_(False).cuda()
     found = {}
-    for precision in ("float32", "bfloat16"):
-        fast = FastVQGAN(plain, precision=precision)  # type: ignore[arg-type]
-        z = torch.randn(8, 16, 16, 16, device="cuda")
+    for precision in (torch.float32, torch.bfloat16):
+        model, z = plain.to(precision), torch.randn(8, 16, 16, 16, device="cuda", dtype=precision)
         for _ in range(2):
             torch.cuda.synchronize()
             start = time.perf_counter()
-            fast.decode(z)
+            model.decode(z)
             torch.cuda.synchronize()
         found[f"GPU decode {precision}, ms a frame"] = 1e3 * (time.perf_counter() - start) / len(z)
     return found
@@ -340,24 +331,18 @@ def main() -> None:
         for k in (0, 1)
     )
     parts["whole"] = (slow, ours)
-    print(f"{'CPU seconds':32}{'published':>12}{'ours':>12}{'ratio':>9}  goal")
+    print(f"{'CPU seconds':32}{'published':>12}{'ours':>12}{'ratio':>9}")
     for name, (a, b) in parts.items():
-        goal = f"  {GOALS[name]:g}" if name in GOALS else ""
         note = " (extrapolated)" if name == "whole" or (name == "sampling") else ""
-        print(f"{name + note:32}{a:12.4f}{b:12.5f}{a / b:9.1f}{goal}")
-    extra["decode over ceiling"] = parts["decode"][1] / extra["convolution ceiling"]
+        print(f"{name + note:32}{a:12.4f}{b:12.5f}{a / b:9.1f}")
     extra["speech features, 3 s (both sides)"] = speech
     for name, value in extra.items():
         print(f"{name}: {value:.3g}")
-    if not has_bfloat16():
-        print("bfloat16: this processor does not multiply bfloat16; not measured")
     if not torch.cuda.is_available():
         print("GPU: none here; not measured")
     rows = {name: {"published_s": a, "ours_s": b, "ratio": round(a / b, 2)} for name, (a, b) in parts.items()}
-    met = {name: parts[name][0] / parts[name][1] >= goal for name, goal in GOALS.items()}
-    met["decode within 1.3 of the ceiling"] = extra["decode over ceiling"] <= 1.3
     result = {"benchmark": "textalker", "quick": args.quick, "threads": args.threads, "real_mesh": example is not None}
-    print(json.dumps(result | {"parts": rows, "extra": extra, "goals_met": met}))
+    print(json.dumps(result | {"parts": rows, "extra": extra}))
 
 
 if __name__ == "__main__":

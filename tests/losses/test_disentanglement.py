@@ -53,7 +53,7 @@ def test_contrastive_prefers_the_right_moment() -> None:
     x = draw(1, 20, 8)
     late = torch.cat([x[:, :3], x[:, 3:].roll(5, 1)], 1)
     assert apart.contrastive(x, late) > apart.contrastive(x, x) + 1.0
-    published = [apart.contrastive(x, y, released=True) for y in (x, late)]
+    published = [apart.contrastive(x, y, reference=True) for y in (x, late)]
     assert torch.isclose(*published), "it looks at ranks and at the first k steps, not at moments"
 
 

@@ -1,13 +1,14 @@
-"""The cached decoder against torch's own layers and explicit masks; folding; long clips."""
+"""The cached decoder against torch's own layers and explicit masks; fused feedback; the compiled loop; long clips."""
 
 import pytest
 import torch
 from torch import nn
 
 from parlante.models.components import causal_decoder as causal
-from parlante.models.components import kv_cache as memory_module
+from parlante.models.components import kv_cache
 from parlante.models.components.causal_decoder import CausalDecoder, memory_mask, periodic_positions, temporal_bias
-from parlante.models.components.incremental_decoder import Rollout, fold
+from parlante.models.components.incremental_decoder import Rollout, fuse_feedback
+from parlante.models.cpu import accelerate
 
 both_alignments = pytest.mark.parametrize("steps", [1, 2, 3])
 every_span = pytest.mark.parametrize("span", [None, 1, 5, 11, 600])
@@ -38,12 +39,30 @@ def test_all_frames_at_once_and_one_by_one(steps, span, monkeypatch):
         torch.testing.assert_close(decoder(tokens, memory), slow)
         monkeypatch.setattr(causal, "BLOCK", 4)
         torch.testing.assert_close(decoder(tokens, memory), slow)
-    for gradients, compiled in ((False, True), (False, False), (True, False)):
-        monkeypatch.setattr(causal, "COMPILED", compiled)
+    for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
-            state, heard = decoder.start(2, capacity=3), decoder.hear(memory)
-            stepped = [decoder.step(tokens[:, t], heard, t, state) for t in range(11)]
+            cache, encoded = decoder.start(2, capacity=3), decoder.encode_memory(memory)
+            stepped = [decoder.step(tokens[:, t], encoded, t, cache) for t in range(11)]
             torch.testing.assert_close(torch.stack(stepped, 1), slow)
+
+
+@every_span
+@both_alignments
+def test_the_compiled_loop_is_the_loop(steps, span, monkeypatch):
+    """In pieces, in several runs, with items that end early."""
+    monkeypatch.setattr(accelerate, "BLOCK", 4)
+    decoder, tokens, memory = tiny(steps, span=span)
+    feedback = torch.randn(16, 16).double() / 4, torch.randn(16).double()
+    lengths, done = torch.tensor([9, 4]), []
+    with torch.no_grad():
+        for enabled in (False, True):
+            monkeypatch.setattr(accelerate, "ENABLED", enabled)
+            rollout = Rollout(decoder, tokens[:, 0], feedback)
+            first = rollout.advance(memory[:, : 2 * steps])
+            done.append(torch.cat([first, rollout.advance(memory[:, 2 * steps :], lengths=lengths)], 1))
+    torch.testing.assert_close(done[1][0], done[0][0])
+    torch.testing.assert_close(done[1][1, :6], done[0][1, :6])
+    assert not done[1][1, 6:].any()
 
 
 def test_a_clip_within_the_span_is_not_touched_by_it(monkeypatch):
@@ -55,7 +74,7 @@ def test_a_clip_within_the_span_is_not_touched_by_it(monkeypatch):
         with torch.no_grad():
             results.append([decoder(tokens, memory)])
             for compiled in (True, False):
-                monkeypatch.setattr(causal, "COMPILED", compiled)
+                monkeypatch.setattr(accelerate, "ENABLED", compiled)
                 results[-1].append(Rollout(decoder, tokens[:, 0], (weight, offset)).advance(memory))
     for spanned in results[1:]:
         assert all(torch.equal(one, other) for one, other in zip(spanned, results[0], strict=True))
@@ -63,8 +82,8 @@ def test_a_clip_within_the_span_is_not_touched_by_it(monkeypatch):
 
 def test_a_past_of_any_length_takes_the_same_room(monkeypatch):
     """Pushed singly or many at once; with all of the past in view, room grows."""
-    monkeypatch.setattr(causal, "BLOCK", 64)
-    for module in (causal, memory_module):
+    monkeypatch.setattr(accelerate, "BLOCK", 64)
+    for module in (causal, kv_cache):
         monkeypatch.setattr(module, "uneven", lambda frames: frames)
     decoder, _, _ = tiny(1, span=20)
     weight, offset = torch.eye(16).double(), torch.zeros(16).double()
@@ -75,8 +94,8 @@ def test_a_past_of_any_length_takes_the_same_room(monkeypatch):
         for frames in pieces:
             rollout.advance(memory[:, first : first + frames])
             first += frames
-            most = max(most, rollout.state.keys.shape[-1], rollout.state.values.shape[-1])
-        assert rollout.state.length == first
+            most = max(most, rollout.cache.keys.shape[-1], rollout.cache.values.shape[-1])
+        assert rollout.cache.length == first
         return most
 
     with torch.no_grad():
@@ -92,37 +111,37 @@ def test_rewinding_forgets(steps, span):
     decoder, tokens, memory = tiny(steps, span=span)
     for gradients in (False, True):
         with torch.set_grad_enabled(gradients):
-            heard, state = decoder.hear(memory), decoder.start(2)
-            first = [decoder.step(tokens[:, t], heard, t, state) for t in range(6)]
+            encoded, cache = decoder.encode_memory(memory), decoder.start(2)
+            first = [decoder.step(tokens[:, t], encoded, t, cache) for t in range(6)]
             if gradients and span == 4:
                 with pytest.raises(ValueError, match=r"2\.\.6"):  # frames 0 and 1 are gone
-                    state.rewind(4)
+                    cache.rewind(4)
                 continue
-            state.rewind(2)
-            again = [decoder.step(tokens[:, t], heard, t, state) for t in range(2, 6)]
+            cache.rewind(2)
+            again = [decoder.step(tokens[:, t], encoded, t, cache) for t in range(2, 6)]
             torch.testing.assert_close(torch.stack(first[2:]), torch.stack(again))
             with pytest.raises(ValueError, match=r"\.\.6"):
-                state.rewind(7)
+                cache.rewind(7)
 
 
 def test_what_was_reserved_can_be_rewound(monkeypatch):
     """Room is made for several frames, they are tried, and tried again: the frames before them are still there."""
-    for module in (causal, memory_module):
+    for module in (causal, kv_cache):
         monkeypatch.setattr(module, "uneven", lambda frames: frames)
     decoder, tokens, memory = tiny(1, span=3)
     with torch.no_grad():
-        wanted, heard, state = decoder(tokens, memory), decoder.hear(memory), decoder.start(2, capacity=4)
+        wanted, encoded, cache = decoder(tokens, memory), decoder.encode_memory(memory), decoder.start(2, capacity=4)
         for first in range(0, 11, 4):
             frames = range(first, min(first + 4, 11))
-            state.reserve(len(frames))
+            cache.reserve(len(frames))
             for t in frames:
-                decoder.step(tokens[:, 10 - t], heard, t, state)
-            state.rewind(first)
+                decoder.step(tokens[:, 10 - t], encoded, t, cache)
+            cache.rewind(first)
             for t in frames:
-                torch.testing.assert_close(decoder.step(tokens[:, t], heard, t, state), wanted[:, t])
-        assert state.origin > 0
-        with pytest.raises(ValueError, match=rf"{state.origin}\.\.11"):
-            state.rewind(state.origin + 1)
+                torch.testing.assert_close(decoder.step(tokens[:, t], encoded, t, cache), wanted[:, t])
+        assert cache.origin > 0
+        with pytest.raises(ValueError, match=rf"{cache.origin}\.\.11"):
+            cache.rewind(cache.origin + 1)
 
 
 def test_bias_of_one_head():
@@ -144,14 +163,14 @@ def test_positions_repeat():
     torch.testing.assert_close(table[:5, 1::2], angle.cos())
 
 
-def test_fold_is_the_composition():
+def test_fused_feedback_is_the_composition():
     torch.manual_seed(0)
     decode, encode = nn.Linear(8, 60).double(), nn.Linear(60, 8).double()
-    matrix, offset = fold(decode, encode)
+    matrix, offset = fuse_feedback(decode, encode)
     y = torch.randn(5, 8).double()
     torch.testing.assert_close(y @ matrix.T + offset, encode(decode(y)))
     decode = nn.Linear(8, 60, bias=False).double()
-    matrix, offset = fold(decode, encode)
+    matrix, offset = fuse_feedback(decode, encode)
     torch.testing.assert_close(y @ matrix.T + offset, encode(decode(y)))
 
 
@@ -174,7 +193,7 @@ def test_gradients_of_the_loop():
             tokens = torch.cat([tokens, encode(decode(hidden[:, -1:])) + code[:, None]], 1)
         return hidden
 
-    fast = Rollout(decoder, code, fold(decode, encode)).advance(memory)
+    fast = Rollout(decoder, code, fuse_feedback(decode, encode)).advance(memory)
     wanted = slow()
     torch.testing.assert_close(fast, wanted)
     weights = torch.randn_like(fast)
@@ -185,12 +204,12 @@ def test_gradients_of_the_loop():
         torch.testing.assert_close(mine, their)
 
 
-def test_fold_is_kept_until_a_weight_changes():
+def test_fused_feedback_is_kept_until_a_weight_changes():
     torch.manual_seed(0)
     decode, encode = nn.Linear(8, 60), nn.Linear(60, 8)
     with torch.no_grad():
-        kept = fold(decode, encode)
-        assert fold(decode, encode)[0] is kept[0]
+        kept = fuse_feedback(decode, encode)
+        assert fuse_feedback(decode, encode)[0] is kept[0]
         changes = {
             "written": lambda: encode.bias.add_(1.0),
             "loaded": lambda: decode.load_state_dict(nn.Linear(8, 60).state_dict()),
@@ -200,14 +219,14 @@ def test_fold_is_kept_until_a_weight_changes():
         }
         for how, change in changes.items():
             change()
-            matrix, offset = fold(decode, encode)
+            matrix, offset = fuse_feedback(decode, encode)
             y = torch.randn(5, 8).to(matrix)
             torch.testing.assert_close(y @ matrix.T + offset, encode(decode(y)), msg=how)
-            assert fold(decode, encode)[1] is offset
-    assert fold(decode, encode)[0].requires_grad
+            assert fuse_feedback(decode, encode)[1] is offset
+    assert fuse_feedback(decode, encode)[0].requires_grad
     optimiser = torch.optim.Adam([*decode.parameters(), *encode.parameters()], lr=0.1)
-    fold(decode, encode)[0].square().sum().backward()
+    fuse_feedback(decode, encode)[0].square().sum().backward()
     with torch.no_grad():
-        before = fold(decode, encode)[0]
+        before = fuse_feedback(decode, encode)[0]
         optimiser.step()
-        assert not torch.equal(fold(decode, encode)[0], before)
+        assert not torch.equal(fuse_feedback(decode, encode)[0], before)

@@ -36,7 +36,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def inputs(model: CodeTalker, batch: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
     drawn = FAMILIES["codetalker"].inputs(model, batch, frames)
-    return drawn["features"], drawn["motion"], model.style_code(drawn["weights"]).detach()
+    return drawn["features"], drawn["motion"], model.style_embedding(drawn["weights"]).detach()
 
 
 def autoencoder(**changes: object) -> MotionAutoencoder:
@@ -171,7 +171,7 @@ def test_a_prefix_longer_than_the_span_forgets() -> None:
     frozen = IncrementalMotionDecoder(short.decoder, refresh=0.25)
     for t in range(200):
         frozen.push(latent[:, t])
-    assert all(frames.room.shape[2] < 150 for pair in frozen._past for frames in pair)
+    assert all(frames.storage.shape[2] < 150 for pair in frozen._past for frames in pair)
 
 
 # -- attention over a span

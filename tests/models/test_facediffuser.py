@@ -23,7 +23,7 @@ def speech(model: FaceDiffuser, batch: int, frames: int) -> torch.Tensor:
 
 
 def styles(model: FaceDiffuser, batch: int) -> torch.Tensor:
-    return model.style_code(torch.rand(batch, max(model.config.subjects, 1), dtype=torch.float64))
+    return model.style_embedding(torch.rand(batch, max(model.config.subjects, 1), dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -114,7 +114,7 @@ def test_no_frame_sees_the_future():
 def test_training_draws_are_repeatable_and_an_untrained_model_answers_the_template():
     model = FaceDiffuser(FaceDiffuserConfig(motion_dim=6, audio_dim=4, width=8, steps=10)).eval()
     features, motion, template = torch.randn(2, 8, 4), torch.randn(2, 4, 6), torch.randn(2, 6)
-    code = model.style_code(torch.eye(8)[:2])
+    code = model.style_embedding(torch.eye(8)[:2])
     assert not model(features, motion, code, template=template).any()
     torch.nn.init.normal_(model.final_layer.weight)
     a, b = (model(features, motion, code, generator=torch.Generator().manual_seed(1)) for _ in range(2))
@@ -134,7 +134,7 @@ def test_schedules():
 def test_errors_name_the_shape():
     model = tiny()
     with pytest.raises(ValueError, match=r"\(B, T \* 2, 5\).*\(1, 7, 5\)"):
-        model.hear(torch.zeros(1, 7, 5).double())
+        model.project_speech(torch.zeros(1, 7, 5).double())
     with pytest.raises(ValueError, match="sinusoid"):
         FaceDiffuserConfig(motion_dim=3, time="none")
 

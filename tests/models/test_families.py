@@ -5,6 +5,7 @@ import torch
 from tiny_families import FAMILIES, Tiny
 
 from parlante.models.components import causal_decoder as causal
+from parlante.models.cpu import accelerate
 
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
@@ -72,8 +73,9 @@ def test_generation_is_its_own_teacher(family: Tiny) -> None:
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "operators"])
 def test_past_the_span_all_ways_to_run_agree(family: Tiny, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Teaching, generating, pushing and batches of unequal lengths, over clips of several spans and blocks."""
-    monkeypatch.setattr(causal, "COMPILED", compiled)
+    monkeypatch.setattr(accelerate, "ENABLED", compiled)
     monkeypatch.setattr(causal, "BLOCK", 8)
+    monkeypatch.setattr(accelerate, "BLOCK", 8)
     model = family.model(span=5)
     inputs, steps = family.inputs(model, batch=2, frames=23), model.config.steps_per_frame
     shown = family.live(model, inputs)
@@ -114,10 +116,10 @@ def test_styles_blend(family: Tiny) -> None:
     """Half way between two speakers lies between them, and one-hot weights are the speakers."""
     model = family.model()
     people = torch.eye(model.config.subjects, dtype=torch.float64)
-    codes = model.style_code(people)
+    codes = model.style_embedding(people)
     assert (codes[0] - codes[1]).norm() > 1e-3, "speakers differ"
     steps = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
-    path = model.style_code(people[0] * (1 - steps) + people[1] * steps)
+    path = model.style_embedding(people[0] * (1 - steps) + people[1] * steps)
     torch.testing.assert_close(path[[0, -1]], codes[:2])
     jumps = path.diff(dim=0).norm(dim=-1)
     assert jumps.max() < 0.1 * (codes[0] - codes[1]).norm(), "a small change of the mixture is a small change of style"

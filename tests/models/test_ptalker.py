@@ -47,10 +47,10 @@ def terms(model: PTalker, given: dict[str, Tensor], **more: Any) -> Outcome:
 def test_the_whole_reference_clip_counts() -> None:
     model = tiny()
     reference = batch(model)["reference"]
-    code = model.style_code(reference=reference)
+    code = model.style_embedding(reference_motion=reference)
     changed = reference.clone()
     changed[:, -1] += 1.0
-    assert (model.style_code(reference=changed) - code).norm() > 1e-3
+    assert (model.style_embedding(reference_motion=changed) - code).norm() > 1e-3
 
 
 def test_released_reference_reads_its_first_frame_only() -> None:
@@ -59,7 +59,7 @@ def test_released_reference_reads_its_first_frame_only() -> None:
 
     def run(reference: Tensor) -> Tensor:
         return model.generate(
-            given["features"], mode="reference", emotion=given["emotion"], reference=reference, released=True
+            given["features"], mode="reference", emotion=given["emotion"], reference_motion=reference, reference=True
         )
 
     other = given["reference"].clone()
@@ -74,11 +74,11 @@ def test_modes_are_what_the_code_is_made_of() -> None:
     given = batch(model, 2)
     features, weights, emotion, reference = (given[k] for k in ("features", "weights", "emotion", "reference"))
     codes: dict[str, Tensor] = {
-        "seen": model.style_code(weights, emotion=emotion),
-        "unseen": model.style_code(emotion=emotion),
-        "reference": model.style_code(emotion=emotion, reference=reference),
+        "seen": model.style_embedding(weights, emotion=emotion),
+        "unseen": model.style_embedding(emotion=emotion),
+        "reference": model.style_embedding(emotion=emotion, reference_motion=reference),
     }
-    parts = {"seen": {"weights": weights}, "unseen": {}, "reference": {"reference": reference}}
+    parts = {"seen": {"weights": weights}, "unseen": {}, "reference": {"reference_motion": reference}}
     for mode, code in codes.items():
         made = model.generate(features, mode=mode, emotion=emotion, **parts[mode])  # type: ignore[arg-type]
         torch.testing.assert_close(made, model.generate(features, code), rtol=0, atol=1e-10)
@@ -91,10 +91,10 @@ def test_modes_are_what_the_code_is_made_of() -> None:
     [
         ({}, "mode"),
         ({"mode": "seen"}, "needs weights"),
-        ({"mode": "reference"}, "needs reference"),
+        ({"mode": "reference"}, "needs reference_motion"),
         ({"mode": "heard"}, "no mode 'heard'"),
-        ({"mode": "unseen", "released": True}, "emotion"),
-        ({"code": torch.zeros(1, 16, dtype=torch.float64), "released": True}, "needs a mode"),
+        ({"mode": "unseen", "reference": True}, "emotion"),
+        ({"style": torch.zeros(1, 16, dtype=torch.float64), "reference": True}, "needs a mode"),
         ({"mode": "seen", "weights": torch.ones(1, 7, dtype=torch.float64)}, "7 subjects, this model 3"),
     ],
 )
@@ -108,16 +108,16 @@ def test_released_modes_of_one_frame_and_of_a_batch() -> None:
     model = tiny()
     given = batch(model, 2, frames=6)
     together = model.generate(
-        given["features"], mode="seen", weights=given["weights"], emotion=given["emotion"], released=True
+        given["features"], mode="seen", weights=given["weights"], emotion=given["emotion"], reference=True
     )
     for item in range(2):
         one = {k: v[item : item + 1] for k, v in given.items()}
         alone = model.generate(
-            one["features"], mode="seen", weights=one["weights"], emotion=one["emotion"], released=True
+            one["features"], mode="seen", weights=one["weights"], emotion=one["emotion"], reference=True
         )
         torch.testing.assert_close(together[item : item + 1], alone, rtol=0, atol=1e-10)
         short = model.generate(
-            one["features"][:, :2], mode="seen", weights=one["weights"], emotion=one["emotion"], released=True
+            one["features"][:, :2], mode="seen", weights=one["weights"], emotion=one["emotion"], reference=True
         )
         assert short.shape == (1, 1, 12), "the second first token comes with the second frame"
         assert not torch.allclose(short, alone[:, :1])
@@ -188,7 +188,7 @@ def test_the_mouth_is_where_its_vertices_are() -> None:
         far["motion"][:, -1, 3 * 3 + 1] += 1.0  # vertex 3, in the mouth; the last frame feeds nothing
         near, moved = terms(model, perfect), terms(model, far)
         change = moved.terms["mouth"] - near.terms["mouth"]
-        wrong = terms(model, far, released=True).terms["mouth"] - terms(model, perfect, released=True).terms["mouth"]
+        wrong = terms(model, far, reference=True).terms["mouth"] - terms(model, perfect, reference=True).terms["mouth"]
     assert change.abs() > 1e-3 and wrong == 0, "the published indices point at other coordinates"
 
 
@@ -196,17 +196,17 @@ def test_withheld_styles_and_another_clip_of_the_speaker() -> None:
     model = tiny()
     given = batch(model, 2)
     withheld = terms(model, given, style_dropout=1.0).prediction
-    bare = model(given["features"], given["motion"], model.style_code(given["weights"]))
+    bare = model(given["features"], given["motion"], model.style_embedding(given["weights"]))
     torch.testing.assert_close(withheld, bare, rtol=0, atol=1e-12)
-    other = terms(model, given, reference=given["reference"]).prediction
-    code = model.style_code(given["weights"], emotion=given["emotion"], reference=given["reference"])
+    other = terms(model, given, reference_motion=given["reference"]).prediction
+    code = model.style_embedding(given["weights"], emotion=given["emotion"], reference_motion=given["reference"])
     torch.testing.assert_close(other, model(given["features"], given["motion"], code), rtol=0, atol=1e-12)
 
 
 def test_scheduled_sampling_ends_in_running_free() -> None:
     model = tiny()
     given = batch(model, 2)
-    code = model.style_code(given["weights"])
+    code = model.style_embedding(given["weights"])
     given_all = (given["features"], given["motion"], code)
     free = model.generate(given["features"], code)
     frames = given["motion"].shape[1]
@@ -242,12 +242,12 @@ def test_alignments_start_as_nothing_and_keep_the_laws(more: dict[str, int]) -> 
     if "spatial_edges" in more:
         fresh.connect(EDGES)
     given = batch(plain, 2, frames=11)
-    code = plain.style_code(given["weights"])
+    code = plain.style_embedding(given["weights"])
     same = plain.generate(given["features"], code)
     torch.testing.assert_close(fresh.generate(given["features"], code), same, rtol=0, atol=1e-9)
 
     model = tiny(**more)
-    code = model.style_code(given["weights"])
+    code = model.style_embedding(given["weights"])
     made = model.generate(given["features"], code)
     assert not torch.allclose(made, same)
     torch.testing.assert_close(model(given["features"], made, code), made, rtol=0, atol=1e-9)

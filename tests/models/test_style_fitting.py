@@ -29,7 +29,7 @@ class Case:
         self.model: Any = build(family, SIZES | OWN[family]).eval().requires_grad_(False)
         for parameter in self.model.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
-        self.codes: Tensor = self.model.style_code(torch.eye(6))
+        self.codes: Tensor = self.model.style_embedding(torch.eye(6))
         self.heard = [torch.randn(frames, 4) for frames in (40, 25)]
 
     def add_voice_style(self, code: Tensor, features: Tensor) -> Tensor:

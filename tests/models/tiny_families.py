@@ -59,11 +59,11 @@ class Tiny:
 
     def train(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """Teacher forcing: (B, T, M)."""
-        return model(inputs["features"], inputs["motion"], model.style_code(inputs["weights"]))
+        return model(inputs["features"], inputs["motion"], model.style_embedding(inputs["weights"]))
 
     def generate(self, model: Any, inputs: dict[str, Tensor], lengths: Tensor | None = None) -> Tensor:
         """(B, T, M)."""
-        return model.generate(inputs["features"], model.style_code(inputs["weights"]), lengths=lengths)
+        return model.generate(inputs["features"], model.style_embedding(inputs["weights"]), lengths=lengths)
 
     def causal(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         """What teacher forcing predicts of each frame before frames are mixed, (B, T, .)."""
@@ -83,7 +83,7 @@ class Tiny:
 
     def session(self, model: Any, inputs: dict[str, Tensor]) -> Any:
         """A streaming session."""
-        return model.session(model.style_code(inputs["weights"]))
+        return model.session(model.style_embedding(inputs["weights"]))
 
     def cut(self, model: Any, inputs: dict[str, Tensor], item: int, frames: int) -> dict[str, Tensor]:
         """One item of a batch, at its own length."""
@@ -112,11 +112,11 @@ class TinyPTalker(Tiny):
         return super().inputs(model, batch, frames) | {"emotion": emotion, "reference": reference}
 
     def code(self, model: Any, inputs: dict[str, Tensor], lengths: Tensor | None = None) -> Tensor:
-        return model.style_code(
+        return model.style_embedding(
             inputs["weights"],
             emotion=inputs["emotion"],
             emotion_lengths=None if lengths is None else 3 * lengths,
-            reference=inputs["reference"],
+            reference_motion=inputs["reference"],
             reference_lengths=None if lengths is None else 2 * lengths,
         )
 
@@ -150,16 +150,16 @@ class TinyCodeTalker(Tiny):
         return model
 
     def causal(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        return model.latent(inputs["features"], inputs["motion"], model.style_code(inputs["weights"]))
+        return model.latent(inputs["features"], inputs["motion"], model.style_embedding(inputs["weights"]))
 
     def live(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        return model.generate(inputs["features"], model.style_code(inputs["weights"]), live=True)
+        return model.generate(inputs["features"], model.style_embedding(inputs["weights"]), live=True)
 
     def decide(self, model: Any, predicted: Tensor) -> Tensor:
         return model.autoencoder.quantize.nearest_codes(predicted)
 
     def decided(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
-        return model.roll(inputs["features"], model.style_code(inputs["weights"])).codes
+        return model.roll(inputs["features"], model.style_embedding(inputs["weights"])).codes
 
 
 FAMILIES: dict[str, Tiny] = {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
-from parlante.models.components.autoregressive_model import FeedbackConfig, FeedbackModel
+from parlante.models.components.autoregressive_model import AutoregressiveConfig, AutoregressiveModel
 from parlante.models.components.causal_decoder import memory_mask, periodic_positions, temporal_bias
 
 both_precisions = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -42,7 +42,7 @@ def given(case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     return arguments
 
 
-def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
+def config_of(golden: Golden, config: type[AutoregressiveConfig]) -> AutoregressiveConfig:
     """The family's configuration at the fixture's sizes."""
     sizes = golden.sizes
     return config(
@@ -58,13 +58,13 @@ def config_of(golden: Golden, config: type[FeedbackConfig]) -> FeedbackConfig:
     )
 
 
-def forward(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def forward(model: AutoregressiveModel, case: GoldenCase, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Predicted and true vertices (B, T, M) of a training pass, teacher-forced or fed back."""
     arguments = given(case, dtype)
-    template, code = arguments["template"][:, None], model.style_code(arguments["one_hot"])
+    template, code = arguments["template"][:, None], model.style_embedding(arguments["one_hot"])
     features, motion = arguments["hidden_states"], arguments["vertice"] - template
     if "_tf" in case.name:
-        moved = model(features, motion, code, released=True)
+        moved = model(features, motion, code, reference=True)
     else:
         assert "_ar" in case.name, f"{case}: neither teacher-forced nor autoregressive"
         steps = motion.shape[1] * model.config.steps_per_frame
@@ -72,13 +72,13 @@ def forward(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> tuple
     return moved + template, arguments["vertice"][:, : moved.shape[1]]
 
 
-def predict(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+def predict(model: AutoregressiveModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """Generation, for the given speaker or for all in turn; fed-back frames are the displacements themselves."""
     arguments = given(case, dtype)
     features, template = arguments["hidden_states"], arguments["template"]
     people = arguments["one_hot"] if "one_hot" in arguments else torch.eye(model.config.subjects, dtype=dtype)
     with torch.no_grad():
-        code = model.style_code(people)
+        code = model.style_embedding(people)
         motion = model.generate(features.expand(len(people), -1, -1), code)
         plain = plain_loop(model, features[:1], code[:1])
     fed_back = motion
@@ -86,7 +86,7 @@ def predict(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[
     return {"vertice": motion + template[:, None], "fed_back": fed_back}
 
 
-def plain_loop(model: FeedbackModel, features: Tensor, code: Tensor) -> Tensor:
+def plain_loop(model: AutoregressiveModel, features: Tensor, code: Tensor) -> Tensor:
     """The published loop: the whole prefix is decoded again for every frame. Slow, and the reference."""
     memory = model.audio_feature_map(features)
     tokens = code[:, None]
@@ -100,7 +100,7 @@ def plain_loop(model: FeedbackModel, features: Tensor, code: Tensor) -> Tensor:
     return motion
 
 
-def masks(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+def masks(model: AutoregressiveModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """Temporal bias and alignment, at the stored sizes."""
     frames, steps = case.body["outputs"]["memory_mask"]["shape"]
     config = model.config

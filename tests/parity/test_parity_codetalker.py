@@ -118,7 +118,7 @@ def style(model: CodeTalker, case: GoldenCase, given: dict[str, Tensor]) -> Tens
     if "one_hot2" in given:
         share = float(re.search(r"([\d.]+)\s*\*\s*one_hot\b", case.body["description"]).group(1))  # type: ignore[union-attr]
         weights = share * weights + (1 - share) * given["one_hot2"]
-    return model.style_code(weights)
+    return model.style_embedding(weights)
 
 
 def predict(golden: Golden, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ def teach(golden: Golden, case: GoldenCase, dtype: torch.dtype) -> dict[str, Ten
     model, given = build_talker(golden, dtype), case.arguments(dtype)
     template, sizes = given["template"][:, None], golden.sizes
     motion = given["vertice"] - template
-    taught = model.teach(given["hidden_states"], motion, style(model, case, given), released=True)
+    taught = model.teach(given["hidden_states"], motion, style(model, case, given), reference=True)
     moved, coded = talker_loss(taught, motion)
     split = (-1, model.config.autoencoder.code_dim)
     return {
@@ -183,7 +183,7 @@ def test_gradients(golden: Golden) -> None:
         else:
             model = build_talker(golden, torch.float64)
             model.autoencoder.requires_grad_(any(norms.get(f"autoencoder.{k}") for k in model.autoencoder.state_dict()))
-            taught = model.teach(given["hidden_states"], motion, style(model, case, given), released=True)
+            taught = model.teach(given["hidden_states"], motion, style(model, case, given), reference=True)
             terms = talker_loss(taught, motion)
             loss = golden.sizes["motion_weight"] * terms[0] + golden.sizes["reg_weight"] * terms[1]
         loss.backward()

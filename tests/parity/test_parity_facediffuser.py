@@ -53,7 +53,7 @@ def test_tables(case):
 @torch.no_grad()
 def test_denoiser(case, dtype):
     model, given, wanted = build(case, dtype), inputs(case, dtype), case.part("out")
-    code = model.style_code(given["one_hot"])
+    code = model.style_embedding(given["one_hot"])
     for audio, answer in (("audio", "y"), ("short_audio", "y_short_audio")):
         features = heard(case, given[audio], given["x"].shape[1])
         noisy = given["x"][:, : features.shape[1] // 2]
@@ -68,7 +68,7 @@ def test_training(case, dtype):
     close(model.add_noise(clean, step, noise), wanted["x_t"].to(dtype), TOLERANCE[dtype])
     motion = clean - given["template"][:, None]
     features = heard(case, given["audio"], clean.shape[1])
-    code = model.style_code(given["one_hot"])
+    code = model.style_embedding(given["one_hot"])
     answer = model(features, motion, code, template=given["template"], step=step, noise=noise)
     loss = torch.nn.functional.huber_loss(answer, motion)
     close(loss.detach(), wanted["training_loss"].to(dtype), TOLERANCE[dtype])
@@ -81,7 +81,7 @@ def test_sampling(case, dtype, run):
     skip = case.sizes["skip_steps"] if run == "sample_skipped" else 0
     motion = model.generate(
         heard(case, given["audio"], given["x_T"].shape[1]),
-        model.style_code(given["one_hot"]),
+        model.style_embedding(given["one_hot"]),
         template=given["template"],
         skip=skip,
         start=given["x_T"],

@@ -11,24 +11,24 @@ from golden import Golden, GoldenCase, cases, close_gradients, listed, models
 from torch import Tensor
 
 from parlante import losses
-from parlante.models.components.autoregressive_model import FeedbackModel
+from parlante.models.components.autoregressive_model import AutoregressiveModel
 from parlante.models.faceformer.model import FaceFormer, FaceFormerConfig
 from parlante.models.talkingstyle.model import TalkingStyle, TalkingStyleConfig
 
-FAMILIES: dict[str, tuple[Callable[[Any], FeedbackModel], Any]] = {
+FAMILIES: dict[str, tuple[Callable[[Any], AutoregressiveModel], Any]] = {
     "faceformer": (FaceFormer, FaceFormerConfig),
     "talkingstyle": (TalkingStyle, TalkingStyleConfig),
 }
 
 
-def build(golden: Golden, dtype: torch.dtype) -> FeedbackModel:
+def build(golden: Golden, dtype: torch.dtype) -> AutoregressiveModel:
     kind, config = FAMILIES[golden.path.parent.name]
     model = kind(config_of(golden, config)).to(dtype).eval()
     model.load_state_dict(golden.state(dtype), strict=True)
     return model
 
 
-def train(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+def train(model: AutoregressiveModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """A training pass and its losses."""
     vertices, target = forward(model, case, dtype)
     out = {"vertice_out": vertices, "target_frames": torch.tensor(target.shape[1])}
@@ -40,15 +40,15 @@ def train(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[st
     return out | {"loss": total, "all_loss": everything, "mouth_loss": mouth}
 
 
-def styles(model: FeedbackModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
+def styles(model: AutoregressiveModel, case: GoldenCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """TalkingStyle's code of every speaker: together as the released code has it, or each alone."""
     assert isinstance(model, TalkingStyle)
     people = torch.eye(model.config.subjects, dtype=dtype)
     with torch.no_grad():
         if case.name.endswith("_batched"):
-            return {"style": model.style_code(people, style_encoder_batched=True)}
-        alone = torch.cat([model.style_code(one, style_encoder_batched=True) for one in people.split(1)])
-        together = model.style_code(people)
+            return {"style": model.style_embedding(people, style_encoder_batched=True)}
+        alone = torch.cat([model.style_embedding(one, style_encoder_batched=True) for one in people.split(1)])
+        together = model.style_embedding(people)
     torch.testing.assert_close(alone, together)
     return {"style": together}
 

@@ -69,15 +69,15 @@ def predict(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> dict[
     features, emotion = features.expand(batch, -1, -1), emotion.expand(batch, -1, -1)
     with torch.no_grad():
         motion = model.generate(
-            features, mode=mode, weights=weights, emotion=emotion, reference=reference, released=True
+            features, mode=mode, weights=weights, emotion=emotion, reference_motion=reference, reference=True
         )
         roll: ReferenceRollout = model.reference_rollout(
-            model.listen(features),
+            model.encode_speech(features),
             model.AudioStyle(emotion),
             identity=model.onehot_style_encoder(weights) if mode == "seen" else None,
             frame=reference[:, 0] if mode == "reference" and reference is not None else None,
         )
-        return {"vertice": motion + template[:, None], "fed_back": model.show(roll.fed_back)}
+        return {"vertice": motion + template[:, None], "fed_back": model.decode_motion(roll.fed_back)}
 
 
 def train(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> tuple[Outcome, dict[str, Tensor]]:
@@ -91,7 +91,7 @@ def train(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> tuple[O
         given["emotion_hidden"],
         mouth=torch.tensor(case.golden.sizes["mouth_map"]),
         free_running="autoregressive branch" in case.body["description"],
-        released=True,
+        reference=True,
     )
     terms = outcome.terms
     return outcome, {
@@ -145,9 +145,9 @@ def losses(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> dict[s
         "orthogonal_same": apart.orthogonal(nine, nine.flip(1)),
         "orthogonal_content_longer": apart.orthogonal(nine, five),
         "orthogonal_style_longer": apart.orthogonal(five, nine),
-        "contrastive_9_5": apart.contrastive(nine, five, heat, released=True),
-        "contrastive_9_9": apart.contrastive(nine, nine, heat, released=True),
-        "contrastive_batch": apart.contrastive(a, b, heat, released=True),
+        "contrastive_9_5": apart.contrastive(nine, five, heat, reference=True),
+        "contrastive_9_9": apart.contrastive(nine, nine, heat, reference=True),
+        "contrastive_batch": apart.contrastive(a, b, heat, reference=True),
         "kl_9_5": apart.kl(nine, five),
         "kl_5_9": apart.kl(five, nine),
         "kl_batch": apart.kl(a, b),

@@ -112,7 +112,7 @@ def test_collapsed_attention_is_the_masked_one(parity, name):
     for layer in model.transformer.layers:
         slow = torch.nn.TransformerDecoderLayer.forward(layer, x, memory, memory_mask=model.alignment_mask)
         close(layer(x, memory), slow)
-        close(layer(x, layer.listen(memory), last=3), slow[:, -3:])
+        close(layer(x, layer.encode_memory(memory), last=3), slow[:, -3:])
 
 
 @pytest.mark.parametrize("name", found("forward"))

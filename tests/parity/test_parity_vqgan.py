@@ -10,7 +10,6 @@ from discover import holding
 
 from parlante import losses
 from parlante.geometry.uv import apply_ratio
-from parlante.models.cpu.vqgan import FastVQGAN
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 
@@ -53,19 +52,6 @@ def test_autoencoder(parity, name):
     close(model.decode(z), wanted["image"])
     decoded = model.decode(inputs["decode/motion_latent"][None])
     close(decoded[0].permute(1, 2, 0), wanted["decode/diff"])
-
-
-@torch.no_grad()
-def test_rearranged_for_the_processor(parity):
-    """Fast and plain networks of the published kind agree where the fixture's widths allow both."""
-    for name in AUTOENCODERS:
-        case = parity(name)
-        model = build(case.sizes)
-        model.load_state_dict(case.part("state"), strict=True)
-        fast = FastVQGAN(model)
-        assert fast.fast
-        close(fast.encode(case.part("in")["image"]), case.part("out")["latent"])
-        close(fast.decode(case.part("out")["latent"]), case.part("out")["image"])
 
 
 def test_published_size(shared):

@@ -58,14 +58,14 @@ def contrastive(
     margin: float = 0.7,
     scale: float = 1.5,
     shrink: float = 0.001,
-    released: bool = False,
+    reference: bool = False,
 ) -> Tensor:
     """Top-k contrast in both directions: each step of X should match its own step of Y better than its k rivals.
 
     Both are cut to the shorter length L; k = max(1, round(ratio L)). With unit vectors and `s = X Y^T / temperature`,
     a direction costs `mean_t -scale (s[t,t] - log margin - logsumexp(s[t,t], k best others of row t))`; the two
     directions count half each, plus `shrink (|X|_F + |Y|_F)`, per item.
-    released: as the published code computes it. Rows are sorted and cut to their k best values v, the cost is
+    reference: as the published code computes it. Rows are sorted and cut to their k best values v, the cost is
     `mean_{t<k} -scale (v[t,t] - log margin - logsumexp v[t])`: only the first k steps count, step t looks at its t-th
     best match instead of at its own moment, and the norms are taken over the whole batch.
     """
@@ -73,10 +73,10 @@ def contrastive(
     x, y = x[:, :steps], y[:, :steps]
     rivals = max(1, round(ratio * steps))
     similarity = F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(1, 2) / temperature  # (B, L, L)
-    direction = _ranked if released else _matched
+    direction = _ranked if reference else _matched
     both = direction(similarity, rivals) + direction(similarity.transpose(1, 2), rivals)
     offset = torch.log(torch.tensor(margin, dtype=x.dtype, device=x.device))
-    norms = x.norm() + y.norm() if released else (x.norm(dim=(1, 2)) + y.norm(dim=(1, 2))).mean()
+    norms = x.norm() + y.norm() if reference else (x.norm(dim=(1, 2)) + y.norm(dim=(1, 2))).mean()
     return -scale * (0.5 * both - offset) + shrink * norms
 
 

@@ -109,13 +109,13 @@ class HeadNetwork:
     @torch.no_grad()
     def codes(self) -> Tensor:
         """(N, D) of all subjects."""
-        return self.network.style_code(torch.eye(len(self.styles), device=self.device))
+        return self.network.style_embedding(torch.eye(len(self.styles), device=self.device))
 
     @torch.no_grad()
     def mean_code(self) -> Tensor:
         """(D,) of the even mixture of all subjects."""
         count = len(self.styles)
-        return self.network.style_code(torch.full((1, count), 1 / count, device=self.device))[0]
+        return self.network.style_embedding(torch.full((1, count), 1 / count, device=self.device))[0]
 
     @torch.no_grad()
     def add_voice_style(self, code: Tensor, features: Tensor) -> Tensor:

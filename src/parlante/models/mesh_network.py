@@ -194,12 +194,12 @@ class MeshNetwork(nn.Module):
             return style.to(self._like)
         with torch.no_grad():
             if style is not None:
-                return self.family.style_code(self.style_weights(style)[None])[0]
+                return self.family.style_embedding(self.style_weights(style)[None])[0]
             if not self.config.family.subjects:
-                return self.family.style_code(self._like.new_zeros(1, 0))[0]
+                return self.family.style_embedding(self._like.new_zeros(1, 0))[0]
             if self.emotion_encoder is None:
                 raise InputError(f"name whose style to speak in: {', '.join(self.config.subjects)}")
-            return self.family.style_code()[0]
+            return self.family.style_embedding()[0]
 
     def mix(self, first: StyleLike, second: StyleLike, amount: float) -> Tensor:
         """The code of `first` moved towards `second`: 0 is the first, 1 the second, beyond 1 exaggerates."""
@@ -214,7 +214,9 @@ class MeshNetwork(nn.Module):
         if vertices.ndim != 3 or not len(vertices) or vertices.shape[1:] != neutral.shape:
             raise InputError(f"a clip of this face is (T, {self.num_vertices}, 3), got {tuple(vertices.shape)}")
         with torch.no_grad():
-            return self.family.style_code(reference=self.encode((vertices - neutral).to(self._like)[None]))[0]
+            return self.family.style_embedding(reference_motion=self.encode((vertices - neutral).to(self._like)[None]))[
+                0
+            ]
 
     def add_voice_style(
         self, code: Tensor, audio: Tensor, steps: Tensor | None = None, *, window_s: float | None = None
@@ -412,7 +414,7 @@ class MeshNetwork(nn.Module):
                 emotion=emotion,
                 emotion_lengths=steps,
                 lengths=frames,
-                released=True,
+                reference=True,
             )
         code = self._codes(style, len(audio))
         if emotion is not None:

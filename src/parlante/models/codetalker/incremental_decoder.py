@@ -1,6 +1,6 @@
 """The last frame of everything said so far: what CodeTalker feeds back to itself.
 
-The released loop decodes the whole prefix of codes anew for every frame and keeps the last frame. Nothing in that
+The published loop decodes the whole prefix of codes anew for every frame and keeps the last frame. Nothing in that
 decoder is causal (instance norm over the prefix, attention without a mask), so its cost grows with the square of the
 length. `IncrementalMotionDecoder` gives the same numbers (`refresh=0`), or keeps the past in a cache:
 
@@ -26,7 +26,7 @@ from parlante.models.codetalker.autoencoder import (
     MotionDecoder,
     TimeConv,
 )
-from parlante.models.components.kv_cache import Frames
+from parlante.models.components.kv_cache import FrameBuffer
 
 ALWAYS_ANEW = 32
 """Prefixes up to this length are decoded anew in any case."""
@@ -38,7 +38,7 @@ HALF = KERNEL // 2
 class IncrementalMotionDecoder:
     """Decode codes as they come. Equal for all items of a batch: none has ended before another. Not differentiable.
 
-    refresh: growth of the prefix after which the past is computed anew; 0: at each frame, as released. tail: frames at
+    refresh: growth of the prefix after which the past is computed anew; 0: at each frame, as published. tail: frames at
     the end that are always computed anew and returned.
     """
 
@@ -54,15 +54,15 @@ class IncrementalMotionDecoder:
         self._conv, self._activation, self._norm = cast(nn.Conv1d, first[0]), first[1], cast(InstanceNorm, first[2])
         self._recent: Tensor | None = None  # (B, KERNEL, C): the last inputs of the convolution
         margin = None if self.span is None else self.span + tail + KERNEL
-        self._convolved = Frames(1, margin)  # (B, T, C)
+        self._convolved = FrameBuffer(1, margin)  # (B, T, C)
         self._sums: Tensor | float = 0.0  # (2, B, C): x and x^2 over frames that no longer change, double precision
-        self._past = [(Frames(2, margin), Frames(2, margin)) for _ in decoder.decoder_transformer.blocks()]
+        self._past = [(FrameBuffer(2, margin), FrameBuffer(2, margin)) for _ in decoder.decoder_transformer.blocks()]
         self._refreshed = 0
 
     def push(self, latent: Tensor) -> Tensor:
         """Code vectors of the next frame (B, groups * code_dim) -> hidden (B, n, C) of the last n <= `tail` frames.
 
-        The first frame cannot be normalised alone: it is doubled, as in the released loop, and since two equal frames
+        The first frame cannot be normalised alone: it is doubled, as in the published loop, and since two equal frames
         normalise to zero, its answer depends on nothing.
         """
         changed, mean, scale = self._convolve(latent)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from parlante.core import InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
 from parlante.models.codetalker.incremental_decoder import IncrementalMotionDecoder
-from parlante.models.components.autoregressive_model import FeedbackConfig
+from parlante.models.components.autoregressive_model import AutoregressiveConfig
 from parlante.models.components.causal_decoder import periodic_positions, zero_past
-from parlante.models.components.incremental_decoder import fold, taught_tokens
+from parlante.models.components.incremental_decoder import fuse_feedback, teacher_forcing_tokens
 from parlante.models.components.motion_family import MotionFamily
 
 PIECE = 256
@@ -30,7 +30,7 @@ PIECE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeTalkerConfig(FeedbackConfig):
+class CodeTalkerConfig(AutoregressiveConfig):
     """Sizes; the defaults are those published for VOCASET (wav2vec 2.0 base)."""
 
     audio_dim: int = 768
@@ -84,7 +84,7 @@ class CodeTalker(MotionFamily):
     """Motion is the displacement from the template, (B, T, M), in the unit of training."""
 
     motion_maps = "autoencoder.decoder.vertice_map_reverse", ("vertice_map", "autoencoder.encoder.vertice_mapping.0")
-    """As `FeedbackModel.motion_maps`."""
+    """As `AutoregressiveModel.motion_maps`."""
     whole_clips = searches_styles = costly = True
 
     def __init__(self, config: CodeTalkerConfig) -> None:
@@ -98,7 +98,7 @@ class CodeTalker(MotionFamily):
         self.learnable_style_emb = nn.Embedding(c.subjects, c.width)
         self.autoencoder = MotionAutoencoder(c.autoencoder).requires_grad_(False)
 
-    def style_code(self, weights: Tensor) -> Tensor:
+    def style_embedding(self, weights: Tensor) -> Tensor:
         """Style of a speaker (one-hot) or a mixture of speakers, linear: weights (B, N) -> (B, D)."""
         return weights @ self.learnable_style_emb.weight
 
@@ -106,17 +106,19 @@ class CodeTalker(MotionFamily):
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         *,
-        released: bool = False,
+        reference: bool = False,
     ) -> Tensor:
         """Each frame before quantisation, from the true frames before it: (B, min(T, S // w), groups * code_dim).
 
-        features (B, S, A); motion (B, T, M); code (B, D). `released`: the first token is E(0) + s as in the authors'
+        features (B, S, A); motion (B, T, M); style (B, D). `reference`: the first token is E(0) + s as in the authors'
         training, where their generation starts from s alone; ours starts from s in both.
         """
-        frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
-        tokens = taught_tokens(self.vertice_map, motion, code, frames, self.config.period, released=released)
+        frames = min(motion.shape[1], self.transformer_decoder.frames_covered(features.shape[1]))
+        tokens = teacher_forcing_tokens(
+            self.vertice_map, motion, style, frames, self.config.period, reference=reference
+        )
         tokens = F.dropout(tokens, self.config.dropout, self.training)
         return self.feat_map(self.transformer_decoder(tokens, self.audio_feature_map(features)))
 
@@ -124,30 +126,30 @@ class CodeTalker(MotionFamily):
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         lengths: Tensor | None = None,
         *,
-        released: bool = False,
+        reference: bool = False,
     ) -> Tensor:
         """Teacher forcing, decoded: (B, min(T, S // w), M), zero past `lengths` (B,) frames. See `latent`.
 
         Stage 1 lets every frame act on every other, so frame t of the result sees later true frames through their
         codes; `latent` is what is causal. Raises InputError for clips of one frame.
         """
-        return self._decode(self.latent(features, motion, code, released=released), lengths)
+        return self._decode(self.latent(features, motion, style, reference=reference), lengths)
 
     def teach(
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         lengths: Tensor | None = None,
         *,
         past: Tensor | None = None,
-        released: bool = False,
+        reference: bool = False,
     ) -> Taught:
         """`forward` with all that `talker_loss` needs. past (B, T, M): stands for the true frames before each one."""
-        latent = self.latent(features, motion if past is None else past, code, released=released)
+        latent = self.latent(features, motion if past is None else past, style, reference=reference)
         with torch.no_grad():
             target = self.autoencoder.quantise(self.autoencoder.encode(motion[:, : latent.shape[1]], lengths)).latent
         return Taught(self._decode(latent, lengths), latent, target)
@@ -156,19 +158,19 @@ class CodeTalker(MotionFamily):
     def generate(
         self,
         features: Tensor,
-        code: Tensor,
+        style: Tensor,
         *,
         lengths: Tensor | None = None,
         refresh: float | None = None,
         live: bool = False,
         delay: int = 0,
     ) -> Tensor:
-        """Motion for speech of any length: features (B, S, A), code (B, D), lengths (B,) frames -> (B, S // w, M).
+        """Motion for speech of any length: features (B, S, A), style (B, D), lengths (B,) frames -> (B, S // w, M).
 
         refresh: see the config; 0 gives the released numbers. live: the frames that a `session` of the same `delay`
         yields, instead of decoding all codes at the end. Raises InputError for clips of one frame (unless live).
         """
-        rolled = self.roll(features, code, lengths=lengths, refresh=refresh, delay=delay)
+        rolled = self.roll(features, style, lengths=lengths, refresh=refresh, delay=delay)
         if not live:
             return self._decode(self.autoencoder.quantize.vectors(rolled.codes), lengths)
         motion = self.autoencoder.decoder.vertice_map_reverse(rolled.fed_back)
@@ -178,17 +180,19 @@ class CodeTalker(MotionFamily):
     def roll(
         self,
         features: Tensor,
-        code: Tensor,
+        style: Tensor,
         *,
         lengths: Tensor | None = None,
         refresh: float | None = None,
         delay: int = 0,
     ) -> Rolled:
         """The loop alone: codes of all frames and what was fed back. Arguments as in `generate`."""
-        rollout = CodeRollout(self, code, self.config.refresh if refresh is None else refresh, delay)
-        frames = self.transformer_decoder.frames_heard(features.shape[1])
-        codes = torch.zeros(len(features), frames, self.config.autoencoder.groups, dtype=torch.long, device=code.device)
-        shown = code.new_zeros(len(features), frames, self.config.autoencoder.width)
+        rollout = CodeRollout(self, style, self.config.refresh if refresh is None else refresh, delay)
+        frames = self.transformer_decoder.frames_covered(features.shape[1])
+        codes = torch.zeros(
+            len(features), frames, self.config.autoencoder.groups, dtype=torch.long, device=style.device
+        )
+        shown = style.new_zeros(len(features), frames, self.config.autoencoder.width)
         for t, (new, tail) in enumerate(rollout.advance(self.audio_feature_map(features))):
             codes[:, t] = new
             place = slice(t + 1 - tail.shape[1], t + 1)
@@ -198,13 +202,13 @@ class CodeTalker(MotionFamily):
         return Rolled(codes, shown)
 
     @torch.no_grad()
-    def session(self, code: Tensor, *, refresh: float | None = None, delay: int = 0) -> "CodeSession":
-        """Motion piece by piece; the numbers of `generate(..., live=True)`. code (B, D).
+    def session(self, style: Tensor, *, refresh: float | None = None, delay: int = 0) -> "CodeSession":
+        """Motion piece by piece; the numbers of `generate(..., live=True)`. style (B, D).
 
         delay: frames by which the answer lags behind, so that it has seen what follows it (2 covers the decoder's
         convolution).
         """
-        return CodeSession(self, code, self.config.refresh if refresh is None else refresh, delay)
+        return CodeSession(self, style, self.config.refresh if refresh is None else refresh, delay)
 
     def _decode(self, latent: Tensor, lengths: Tensor | None) -> Tensor:
         motion = self.autoencoder.decode(self.autoencoder.quantise(latent, lengths).latent, lengths)
@@ -214,13 +218,13 @@ class CodeTalker(MotionFamily):
 class CodeRollout:
     """The autoregressive loop; one step costs the width of the model, never that of the mesh."""
 
-    def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
+    def __init__(self, model: CodeTalker, style: Tensor, refresh: float, delay: int) -> None:
         if delay < 0:
             raise ValueError(f"delay must be at least 0, got {delay}")
-        self.model, self.code, self.token = model, code, code
+        self.model, self.style, self.token = model, style, style
         stage = model.autoencoder.decoder
-        self.state = model.transformer_decoder.start(len(code))
-        self.matrix, self.offset = fold(stage.vertice_map_reverse, model.vertice_map)
+        self.cache = model.transformer_decoder.start(len(style))
+        self.matrix, self.offset = fuse_feedback(stage.vertice_map_reverse, model.vertice_map)
         self.motion_decoder = IncrementalMotionDecoder(stage, refresh=refresh, tail=delay + 1)
 
     def advance(self, memory: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -231,23 +235,25 @@ class CodeRollout:
 
     def _advance(self, memory: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         decoder, quantizer = self.model.transformer_decoder, self.model.autoencoder.quantize
-        heard = decoder.hear(memory)
-        positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(self.code)
-        for t in range(heard.frames):
-            hidden = decoder.step(self.token + positions[t], heard, t, self.state)
+        encoded = decoder.encode_memory(memory)
+        positions = periodic_positions(self.cache.length, encoded.num_frames, decoder.width, decoder.period).to(
+            self.style
+        )
+        for t in range(encoded.num_frames):
+            hidden = decoder.step(self.token + positions[t], encoded, t, self.cache)
             codes = quantizer.nearest_codes(self.model.feat_map(hidden))
             tail = self.motion_decoder.push(quantizer.vectors(codes))
-            self.token = F.linear(tail[:, -1], self.matrix, self.offset) + self.code
+            self.token = F.linear(tail[:, -1], self.matrix, self.offset) + self.style
             yield codes, tail
 
 
 class CodeSession:
     """Speech in pieces, motion out in pieces, `delay` frames late."""
 
-    def __init__(self, model: CodeTalker, code: Tensor, refresh: float, delay: int) -> None:
+    def __init__(self, model: CodeTalker, style: Tensor, refresh: float, delay: int) -> None:
         self.model, self.delay = model, delay
-        self._rollout = CodeRollout(model, code, refresh, delay)
-        self._rest = code.new_zeros(len(code), 0, model.config.autoencoder.width)
+        self._rollout = CodeRollout(model, style, refresh, delay)
+        self._rest = style.new_zeros(len(style), 0, model.config.autoencoder.width)
 
     @torch.no_grad()
     def push(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A decoder layer whose frames each hear their own moment of the audio (TexTalker, section "alignment mask")."""
+"""A decoder layer whose frames each attend to their own moment of the audio (TexTalker, section "alignment mask")."""
 
 from typing import NamedTuple
 
@@ -8,28 +8,28 @@ from torch import Tensor, nn
 
 
 def alignment_mask(tokens: int) -> Tensor:
-    """(1 + tokens, tokens) bool, True = hidden: the leading time token hears all, frame i only audio frame i."""
+    """(1 + tokens, tokens) bool, True = hidden: the time token attends to all, frame i only to audio frame i."""
     mask = torch.ones(1 + tokens, tokens, dtype=torch.bool)
     mask[0] = False
     mask[1:].fill_diagonal_(False)
     return mask
 
 
-class Heard(NamedTuple):
-    """Audio as one layer hears it; it depends on no frame, so that all denoising steps of a window share it."""
+class AlignedMemory(NamedTuple):
+    """What one layer needs of the audio; it depends on no frame, so that all denoising steps of a window share it."""
 
     keys: Tensor
     """(B, heads, T, D / heads), for the time token."""
     values: Tensor
     """(B, heads, T, D / heads), for the time token."""
-    frames: Tensor
-    """(B, T, D) what each frame is told of its own moment."""
+    outputs: Tensor
+    """(B, T, D) the output of each frame, whose one key is its own moment."""
 
 
 class AlignedDecoderLayer(nn.TransformerDecoderLayer):
     """torch's post-norm decoder layer, with cross-attention under `alignment_mask` computed as what it is.
 
-    With one visible key, softmax gives it weight 1, so a frame's answer is that key's value after the output
+    With one visible key, softmax gives it weight 1, so a frame's output is that key's value after the output
     projection: a linear map. Only the leading time token attends for real. Equal to the masked attention (tested),
     in O(tokens) instead of O(tokens^2). Parameter names are torch's.
     """
@@ -38,7 +38,7 @@ class AlignedDecoderLayer(nn.TransformerDecoderLayer):
         super().__init__(width, heads, width * mlp_ratio, dropout, activation="gelu", batch_first=True)
         self.heads, self.rate = heads, dropout
 
-    def listen(self, audio: Tensor) -> Heard:
+    def encode_memory(self, audio: Tensor) -> AlignedMemory:
         """audio (B, T, D) -> what `forward` needs of it."""
         attention = self.multihead_attn
         width = audio.shape[-1]
@@ -48,18 +48,18 @@ class AlignedDecoderLayer(nn.TransformerDecoderLayer):
         if self.training and self.rate:  # dropout of the single attention weight of each head
             kept = F.dropout(value.new_ones(*value.shape[:2], self.heads, 1), self.rate)
             alone = (value.unflatten(-1, (self.heads, -1)) * kept).flatten(-2)
-        return Heard(self._split(key), self._split(value), attention.out_proj(alone))
+        return AlignedMemory(self._split(key), self._split(value), attention.out_proj(alone))
 
-    def forward(self, x: Tensor, audio: Tensor | Heard, last: int | None = None) -> Tensor:  # type: ignore[override]
-        """x (B, 1 + T, D), time token first; audio (B, T, D) or what `listen` made of it -> (B, 1 + T, D).
+    def forward(self, x: Tensor, audio: Tensor | AlignedMemory, last: int | None = None) -> Tensor:  # type: ignore[override]
+        """x (B, 1 + T, D), time token first; audio (B, T, D) or what `encode_memory` made of it -> (B, 1 + T, D).
 
         last: compute only the answers of so many last tokens, (B, last, D); all tokens are still attended to.
         """
-        heard = audio if isinstance(audio, Heard) else self.listen(audio)
+        memory = audio if isinstance(audio, AlignedMemory) else self.encode_memory(audio)
         y = x if last is None else x[:, -last:]
         y = self.norm1(y + self.dropout1(self._self(x, y)))
-        told = heard.frames[:, -last:] if last is not None else self._with_time(y, heard)
-        y = self.norm2(y + self.dropout2(told))
+        speech = memory.outputs[:, -last:] if last is not None else self._with_time(y, memory)
+        y = self.norm2(y + self.dropout2(speech))
         z = self.linear2(self.dropout(F.gelu(self.linear1(y))))
         return self.norm3(y + self.dropout3(z))
 
@@ -81,9 +81,9 @@ class AlignedDecoderLayer(nn.TransformerDecoderLayer):
             k, v = F.linear(x, weight[width:], bias[width:]).chunk(2, -1)
         return attention.out_proj(self._attend(self._split(q), self._split(k), self._split(v)))
 
-    def _with_time(self, x: Tensor, heard: Heard) -> Tensor:
+    def _with_time(self, x: Tensor, memory: AlignedMemory) -> Tensor:
         attention = self.multihead_attn
         width = x.shape[-1]
         q = F.linear(x[:, :1], attention.in_proj_weight[:width], attention.in_proj_bias[:width])
-        first = attention.out_proj(self._attend(self._split(q), heard.keys, heard.values))
-        return torch.cat([first, heard.frames], 1)
+        first = attention.out_proj(self._attend(self._split(q), memory.keys, memory.values))
+        return torch.cat([first, memory.outputs], 1)

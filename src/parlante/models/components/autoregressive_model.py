@@ -2,8 +2,8 @@
 
     memory m = audio_feature_map(speech);  tokens e_0 = s, e_t = E(y_{t-1}) + s;  y = D(decoder(e + positions | m))
 
-E and D are linear maps from and to the displacements of all vertices. A family says what it calls them and where its
-style code s comes from; training, generation and streaming are here.
+E and D are linear maps from and to the displacements of all vertices. A family says what it calls them and
+where its style s comes from; training, generation and streaming are here.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.components.causal_decoder import SPAN, CausalDecoder, zero_past
-from parlante.models.components.incremental_decoder import Rollout, Session, fold, taught_tokens
+from parlante.models.components.incremental_decoder import MotionSession, Rollout, fuse_feedback, teacher_forcing_tokens
 from parlante.models.components.motion_family import MotionFamily
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedbackConfig:
-    """Sizes of a feedback model; a family sets its published ones as defaults."""
+class AutoregressiveConfig:
+    """Sizes of an autoregressive model; a family sets its published ones as defaults."""
 
     motion_dim: int = 15069
     """Numbers of one frame of motion M: 3 per vertex, or coefficients of a fixed motion basis."""
@@ -54,7 +54,7 @@ class FeedbackConfig:
         if self.width % self.heads or self.width % 2:
             raise ValueError(f"width must be even and divisible by heads, got {self.width} and {self.heads}")
 
-    def resized(self, motion_dim: int) -> "FeedbackConfig":
+    def resized(self, motion_dim: int) -> "AutoregressiveConfig":
         """The same sizes for motion of so many numbers a frame."""
         return replace(self, motion_dim=motion_dim)
 
@@ -64,7 +64,7 @@ class FeedbackConfig:
         return CausalDecoder(self.width, self.layers, hidden=self.hidden, dropout=self.dropout, span=self.span, **sizes)
 
 
-class FeedbackModel(MotionFamily):
+class AutoregressiveModel(MotionFamily):
     """Motion is the displacement from the template, (B, T, M), in the unit of training.
 
     A family's constructor makes `audio_feature_map`, `transformer_decoder` (`config.decoder()`) and the maps it names.
@@ -78,7 +78,7 @@ class FeedbackModel(MotionFamily):
     audio_feature_map: nn.Linear
     transformer_decoder: CausalDecoder
 
-    def __init__(self, config: FeedbackConfig) -> None:
+    def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__()
         self.config = config
 
@@ -97,7 +97,7 @@ class FeedbackModel(MotionFamily):
         """D: hidden frame -> motion."""
         return getattr(self, self.motion_out)
 
-    def style_code(self, weights: Tensor) -> Tensor:
+    def style_embedding(self, weights: Tensor) -> Tensor:
         """Style of a speaker (one-hot) or a mixture of speakers: weights (B, N) -> (B, D)."""
         raise NotImplementedError
 
@@ -105,40 +105,40 @@ class FeedbackModel(MotionFamily):
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         lengths: Tensor | None = None,
         *,
-        released: bool = False,
+        reference: bool = False,
     ) -> Tensor:
         """Each frame from the true frames before it (teacher forcing).
 
-        features (B, S, A); motion (B, T, M); code (B, D); lengths (B,) real frames -> (B, min(T, S // w), M), zero past
-        `lengths`. `released`: the first token is E(0) + s as in the authors' teacher forcing, where their generation
-        (and training) starts from s alone; ours starts from s in both.
+        features (B, S, A); motion (B, T, M); style (B, D); lengths (B,) real frames -> (B, min(T, S // w), M), zero
+        past `lengths`. `reference`: the first token is E(0) + s as in the authors' teacher forcing, where their
+        generation (and training) starts from s alone; ours starts from s in both.
         """
-        frames = min(motion.shape[1], self.transformer_decoder.frames_heard(features.shape[1]))
-        tokens = taught_tokens(self.encode, motion, code, frames, self.config.period, released=released)
+        frames = min(motion.shape[1], self.transformer_decoder.frames_covered(features.shape[1]))
+        tokens = teacher_forcing_tokens(self.encode, motion, style, frames, self.config.period, reference=reference)
         tokens = F.dropout(tokens, self.config.dropout, self.training)
-        return self._show(self.transformer_decoder(tokens, self.audio_feature_map(features)), lengths)
+        return self._decode(self.transformer_decoder(tokens, self.audio_feature_map(features)), lengths)
 
-    def rollout(self, features: Tensor, code: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def rollout(self, features: Tensor, style: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Each frame from the predicted frames before it, differentiable: how the authors train. See `generate`."""
-        hidden = self._start(code).advance(self.audio_feature_map(features), self.config.dropout, lengths)
-        return self._show(hidden, lengths)
+        hidden = self._start(style).advance(self.audio_feature_map(features), self.config.dropout, lengths)
+        return self._decode(hidden, lengths)
 
     @torch.no_grad()
-    def generate(self, features: Tensor, code: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """Motion for speech of any length: features (B, S, A), code (B, D), lengths (B,) frames -> (B, S // w, M)."""
-        return self.rollout(features, code, lengths)
+    def generate(self, features: Tensor, style: Tensor, *, lengths: Tensor | None = None) -> Tensor:
+        """Motion for speech of any length: features (B, S, A), style (B, D), lengths (B,) frames -> (B, S // w, M)."""
+        return self.rollout(features, style, lengths)
 
     @torch.no_grad()
-    def session(self, code: Tensor) -> Session:
-        """Motion piece by piece, `session.push(features)`; the same numbers as `generate`. code (B, D)."""
-        return Session(self._start(code), self.audio_feature_map, self.decode)
+    def session(self, style: Tensor) -> MotionSession:
+        """Motion piece by piece, `session.push(features)`; the same numbers as `generate`. style (B, D)."""
+        return MotionSession(self._start(style), self.audio_feature_map, self.decode)
 
-    def _start(self, code: Tensor) -> Rollout:
-        return Rollout(self.transformer_decoder, code, fold(self.decode, self.encode))
+    def _start(self, style: Tensor) -> Rollout:
+        return Rollout(self.transformer_decoder, style, fuse_feedback(self.decode, self.encode))
 
-    def _show(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+    def _decode(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
         motion = self.decode(hidden)
         return motion if lengths is None else zero_past(motion, lengths)

@@ -1,4 +1,4 @@
-"""The decoder of FaceFormer and its heirs: biased causal self-attention over frames, each frame hearing its own audio.
+"""The decoder of FaceFormer and its heirs: biased causal self-attention, cross-attention to each frame's own speech.
 
 Three ideas (Fan et al., "FaceFormer", CVPR 2022, section 3.2), shared by every autoregressive family here:
 
@@ -13,34 +13,17 @@ time in proportion to its frames, and a session the same memory for ever. The pu
 """
 
 import functools
-import importlib
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parlante.models.components.kv_cache import Heard, State, first_seen, uneven
+from parlante.models.components.kv_cache import EncodedMemory, KVCache, first_visible, uneven
 
-COMPILED = True
-"""Whether numba may run the steps of narrow networks; torch's operators give the same numbers, slowly."""
-WIDEST = 512
-"""Past this width the work outweighs the calls."""
 SPAN = 600
 """Frames in the published bias and positional tables: as far back as any published model has ever looked."""
 BLOCK = 512  # frames worked on at once: their queries share one piece of bias, their past one piece of storage
-
-
-@functools.cache
-def kernel() -> Any:
-    """The compiled steps, or None without numba."""
-    try:
-        return importlib.import_module("parlante.models.cpu.causal_kernels")
-    except ModuleNotFoundError as absent:
-        if absent.name != "numba":
-            raise
-        return None
 
 
 def attention_slopes(heads: int) -> list[float]:
@@ -52,11 +35,11 @@ def attention_slopes(heads: int) -> list[float]:
 
 
 def bias_rows(first: int, last: int, period: int, heads: int, span: int | None = None) -> Tensor:
-    """Bias of frames `first`..`last - 1` against all that any of them sees: `first_seen(first, span)`..`last - 1`.
+    """Bias of frames `first`..`last - 1` against all that any of them sees: `first_visible(first, span)`..`last - 1`.
 
-    (heads, last - first, last - first_seen) float32; -inf in the future and beyond the span.
+    (heads, last - first, last - first_visible) float32; -inf in the future and beyond the span.
     """
-    distance = torch.arange(first, last)[:, None] - torch.arange(first_seen(first, span), last)
+    distance = torch.arange(first, last)[:, None] - torch.arange(first_visible(first, span), last)
     past = torch.tensor(attention_slopes(heads))[:, None, None] * -distance.div(period, rounding_mode="floor")
     hidden = distance < 0 if span is None else (distance < 0) | (distance >= span)
     return past.masked_fill(hidden, -math.inf)
@@ -68,7 +51,7 @@ def temporal_bias(frames: int, period: int, heads: int, span: int | None = None)
 
 
 def memory_mask(frames: int, steps: int, steps_per_frame: int) -> Tensor:
-    """(T, S) bool, True = hidden: frame t hears steps t * w .. t * w + w - 1. The rule, spelled out as a mask."""
+    """(T, S) bool, True = hidden: frame t attends to steps t * w .. t * w + w - 1. The rule, spelled out as a mask."""
     return torch.arange(steps).div(steps_per_frame, rounding_mode="floor") != torch.arange(frames)[:, None]
 
 
@@ -100,15 +83,15 @@ class CausalLayer(nn.TransformerDecoderLayer):
 
     def forward(self, x: Tensor, memory: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:  # type: ignore[override]
         """x (B, T, D); memory (B, >= T * w, D); blocks as `CausalDecoder.forward` cuts them -> (B, T, D)."""
-        x = self.norm1(x + self.dropout1(self._self(x, blocks)))
-        keys, values = self.hear(memory, x.shape[1])
-        x = self.norm2(x + self.dropout2(self.listen(x, keys, values)))
-        return self.norm3(x + self.dropout3(self._think(x)))
+        x = self.norm1(x + self.dropout1(self._self_attention(x, blocks)))
+        keys, values = self.encode_memory(memory, x.shape[1])
+        x = self.norm2(x + self.dropout2(self.cross_attention(x, keys, values)))
+        return self.norm3(x + self.dropout3(self._feed_forward(x)))
 
-    def _think(self, x: Tensor) -> Tensor:
+    def _feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(F.relu(self.linear1(x))))
 
-    def _self(self, x: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:
+    def _self_attention(self, x: Tensor, blocks: list[tuple[int, int, Tensor]]) -> Tensor:
         q, k, v = (self._split(part) for part in self._project(x))
         rate = self.rate if self.training else 0.0
         done = [
@@ -124,7 +107,7 @@ class CausalLayer(nn.TransformerDecoderLayer):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D / heads)
 
-    def hear(self, memory: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    def encode_memory(self, memory: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """Keys and values of cross-attention, (B, T, w, D) each; memory (B, >= T * w, D)."""
         width = memory.shape[-1]
         weight, bias = self.multihead_attn.in_proj_weight[width:], self.multihead_attn.in_proj_bias[width:]
@@ -132,15 +115,15 @@ class CausalLayer(nn.TransformerDecoderLayer):
         key, value = both.unflatten(1, (frames, self.steps)).chunk(2, -1)
         return key, value
 
-    def only_answer(self, memory: Tensor) -> Tensor:
-        """`listen` where a frame hears one step, whatever it is: memory (B, T, D) -> (B, T, D)."""
+    def single_step_output(self, memory: Tensor) -> Tensor:
+        """`cross_attention` where a frame has one step, whatever the query: memory (B, T, D) -> (B, T, D)."""
         attention, last = self.multihead_attn, slice(2 * memory.shape[-1], None)
         return attention.out_proj(F.linear(memory, attention.in_proj_weight[last], attention.in_proj_bias[last]))
 
-    def listen(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def cross_attention(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Each frame's attention over its own w steps: x (B, T, D), keys and values (B, T, w, D) -> (B, T, D).
 
-        With one step softmax is 1, so the answer is that step's value: query and key weights have no effect.
+        With one step softmax is 1, so the output is that step's value: query and key weights have no effect.
         """
         values = values.unflatten(-1, (self.heads, -1))  # (B, T, w, heads, D / heads)
         if self.steps == 1:
@@ -154,21 +137,21 @@ class CausalLayer(nn.TransformerDecoderLayer):
         share = F.dropout(share, self.rate, self.training)
         return self.multihead_attn.out_proj((share * values).sum(-3).flatten(-2))
 
-    def answer(self, x: Tensor, heard: tuple[Tensor, ...]) -> Tensor:
-        """Cross-attention of frames x (B, T, D), by `Heard.of`: known, or from keys and values."""
-        return heard[0] if len(heard) == 1 else self.listen(x, *heard)
-
-    def step(self, x: Tensor, heard: tuple[Tensor, ...], state: State, layer: int, bias: Tensor) -> Tensor:
-        """One frame: x (B, D); heard as `Heard.of` a frame; bias (heads, seen) -> (B, D)."""
+    def step(self, x: Tensor, memory: tuple[Tensor, ...], cache: KVCache, layer: int, bias: Tensor) -> Tensor:
+        """One frame: x (B, D); memory as `EncodedMemory.of` a frame; bias (heads, visible) -> (B, D)."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in self._project(x))  # (B, heads, D / heads)
-        keys, values = state.append(layer, k, v)
-        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, seen)
+        keys, values = cache.append(layer, k, v)
+        logits = q[..., None, :] @ keys / math.sqrt(q.shape[-1]) + bias[:, None]  # (B, heads, 1, visible)
         share = F.dropout(logits.softmax(-1), self.rate, self.training)
-        seen = (values @ share.mT)[..., 0].flatten(-2)
-        x = self.norm1(x + self.dropout1(self.self_attn.out_proj(seen)))
-        answer = self.answer(x[:, None], tuple(part[:, None] for part in heard))[:, 0]
-        x = self.norm2(x + self.dropout2(answer))
-        return self.norm3(x + self.dropout3(self._think(x)))
+        attended = (values @ share.mT)[..., 0].flatten(-2)
+        x = self.norm1(x + self.dropout1(self.self_attn.out_proj(attended)))
+        if len(memory) == 1:
+            speech = memory[0]
+        else:
+            keys, values = (part[:, None] for part in memory)
+            speech = self.cross_attention(x[:, None], keys, values)[:, 0]
+        x = self.norm2(x + self.dropout2(speech))
+        return self.norm3(x + self.dropout3(self._feed_forward(x)))
 
 
 class CausalDecoder(nn.Module):
@@ -200,7 +183,7 @@ class CausalDecoder(nn.Module):
         hidden = 2 * width if hidden is None else hidden
         self.layers = nn.ModuleList(CausalLayer(width, heads, hidden, dropout, steps_per_frame) for _ in range(layers))
 
-    def frames_heard(self, steps: int) -> int:
+    def frames_covered(self, steps: int) -> int:
         """Whole frames that `steps` memory steps cover."""
         return steps // self.steps_per_frame
 
@@ -225,114 +208,33 @@ class CausalDecoder(nn.Module):
         """`bias_rows` of this decoder."""
         return bias_rows(first, last, self.period, self.heads, self.span)
 
-    def hear(self, memory: Tensor) -> Heard:
+    def encode_memory(self, memory: Tensor) -> EncodedMemory:
         """Cross-attention keys and values of memory (B, S, D), for the S // steps_per_frame frames it covers."""
-        frames = self.frames_heard(memory.shape[1])
+        frames = self.frames_covered(memory.shape[1])
         if self.steps_per_frame == 1 and not self.training:
-            return Heard(torch.stack([layer.only_answer(memory) for layer in self.layers]), None, None)  # type: ignore[operator]
-        pairs = [layer.hear(memory, frames) for layer in self.layers]  # type: ignore[operator]
-        return Heard(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
+            outputs = [layer.single_step_output(memory) for layer in self.layers]  # type: ignore[operator]
+            return EncodedMemory(torch.stack(outputs), None, None)
+        pairs = [layer.encode_memory(memory, frames) for layer in self.layers]  # type: ignore[operator]
+        return EncodedMemory(None, torch.stack([key for key, _ in pairs]), torch.stack([value for _, value in pairs]))
 
-    def start(self, batch: int, capacity: int = 64) -> State:
+    def start(self, batch: int, capacity: int = 64) -> KVCache:
         """An empty past for `batch` items; it grows as needed. Differentiable if made while gradients are enabled."""
         like = self.layers[0].norm1.weight  # type: ignore[union-attr]
         shape = (len(self.layers), batch, self.heads, self.width // self.heads)
-        growing = torch.is_grad_enabled()
-        room = 0 if growing else uneven(capacity)
-        return State(like.new_zeros(*shape, room), like.new_zeros(*shape, room), growing, self.span)  # type: ignore[operator]
+        differentiable = torch.is_grad_enabled()
+        room = 0 if differentiable else uneven(capacity)
+        keys, values = like.new_zeros(*shape, room), like.new_zeros(*shape, room)  # type: ignore[operator]
+        return KVCache(keys, values, differentiable, self.span)
 
-    def step(self, token: Tensor, heard: Heard, t: int, state: State) -> Tensor:
-        """One frame after those in `state`, hearing frame t of `heard`: token (B, D) -> (B, D); `state` moves on."""
-        state.reserve(1)
-        now = state.length
-        if self.compiled(state):
-            out = token.contiguous().clone()
-            kernel().steps(out.numpy(), *self._kernel_arguments(heard, state), t, now - state.origin, 1e-5)
-            state.length += 1
-            return out
-        bias = self.bias(now, now + 1)[:, 0].to(token)
+    def step(self, token: Tensor, memory: EncodedMemory, t: int, cache: KVCache) -> Tensor:
+        """One frame after those in `cache`, with frame t of `memory`: token (B, D) -> (B, D); `cache` moves on."""
+        cache.reserve(1)
+        bias = self.bias(cache.length, cache.length + 1)[:, 0].to(token)
         x = token
         for number, layer in enumerate(self.layers):
-            x = layer.step(x, heard.of(number, t), state, number, bias)  # type: ignore[operator]
-        state.length += 1
+            x = layer.step(x, memory.of(number, t), cache, number, bias)  # type: ignore[operator]
+        cache.length += 1
         return x
-
-    def compiled(self, state: State) -> bool:
-        """Whether the steps of `state` run in `causal_kernel.py`: narrow, on the CPU, no gradients, no dropout."""
-        keys = state.keys
-        plain = keys.device.type == "cpu" and keys.dtype in (torch.float32, torch.float64)
-        narrow = self.width <= WIDEST and not self.training and not state.growing
-        return COMPILED and plain and narrow and kernel() is not None
-
-    def _kernel_arguments(self, heard: Heard, state: State) -> tuple[Any, ...]:
-        if state.packed is None:
-            state.packed = self._pack()
-        room = state.keys.shape[-1]
-        if state.falling is None or len(state.falling) != room:
-            state.falling = torch.arange(room).flip(0).div(self.period, rounding_mode="floor").to(state.keys).numpy()
-        past = (state.keys.numpy(), state.values.numpy(), state.falling)
-        slopes = torch.tensor(attention_slopes(self.heads), dtype=state.keys.dtype).numpy()
-        fading = (slopes, 1 << 40 if self.span is None else self.span)
-        none4, none5 = state.keys.new_zeros(0, 0, 0, 0), state.keys.new_zeros(0, 0, 0, 0, 0)
-        given = (heard.answers, none4), (heard.keys, none5), (heard.values, none5)
-        read = tuple((none if x is None else x).detach().contiguous().numpy() for x, none in given)
-        return state.packed, past, fading, read
-
-    def _pack(self) -> tuple[Any, ...]:
-        """Weights stacked over layers, matrices as (L, in, out), with 1 / sqrt(D / H) taken into the queries."""
-        layers: Any = self.layers
-        width, scale = self.width, (self.width // self.heads) ** -0.5
-        scaled = torch.ones(3 * width, dtype=layers[0].norm1.weight.dtype)
-        scaled[:width] = scale
-        own = [layer.self_attn for layer in layers]
-        other = [layer.multihead_attn for layer in layers]
-
-        def stack(parts: list[Tensor], matrix: bool = True) -> Any:
-            whole = torch.stack([part.detach() for part in parts])
-            return (whole.mT if matrix else whole).contiguous().numpy()
-
-        norms = [torch.stack([torch.stack([n.weight, n.bias]) for n in (x.norm1, x.norm2, x.norm3)]) for x in layers]
-        return (
-            stack([x.in_proj_weight * scaled[:, None] for x in own]),
-            stack([x.in_proj_bias * scaled for x in own], False),
-            stack([x.out_proj.weight for x in own]),
-            stack([x.out_proj.bias for x in own], False),
-            stack([x.in_proj_weight[:width] * scale for x in other]),
-            stack([x.in_proj_bias[:width] * scale for x in other], False),
-            stack([x.out_proj.weight for x in other]),
-            stack([x.out_proj.bias for x in other], False),
-            stack([x.linear1.weight for x in layers]),
-            stack([x.linear1.bias for x in layers], False),
-            stack([x.linear2.weight for x in layers]),
-            stack([x.linear2.bias for x in layers], False),
-            stack(norms, False),
-        )
-
-    def roll(
-        self, token: Tensor, code: Tensor, folded: tuple[Tensor, Tensor], heard: Heard, state: State, counts: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """All frames of `heard` in compiled runs of `BLOCK` -> hidden frames (B, T, D) and the next token (B, D).
-
-        For states that are `compiled`; counts (B,) frames wanted of each item, the others stay zero.
-        """
-        positions = periodic_positions(state.length, heard.frames, self.width, self.period).to(token)
-        hidden, token = token.new_zeros(len(token), heard.frames, self.width), token.contiguous().clone()
-        matrix, offset = folded
-        own = (
-            token.numpy(),
-            code.detach().contiguous().numpy(),
-            matrix.detach().mT.contiguous().numpy(),
-            offset.detach().contiguous().numpy(),
-            positions.numpy(),
-            counts.to(torch.int64).numpy(),
-        )
-        for first in range(0, heard.frames, BLOCK):
-            last = min(first + BLOCK, heard.frames)
-            state.reserve(last - first)
-            place = state.length - state.origin
-            kernel().roll(*own, *self._kernel_arguments(heard, state), first, last, place, 1e-5, hidden.numpy())
-            state.length += last - first
-        return hidden, token
 
     def _check(self, frames: int, memory: Tensor) -> None:
         if memory.shape[1] < frames * self.steps_per_frame:

@@ -1,7 +1,7 @@
-"""Rolling a decoder forward on its own output, at the cost of the model's width and not of the mesh's.
+"""Autoregressive decoding at the cost of the model's width, not of the mesh's.
 
 The published loop decodes every frame to vertices and encodes it again: e_{t+1} = E(D(y_t)) + s. Both maps are affine,
-so their composition is one D x D matrix and an offset (`fold`), exact in real arithmetic. What leaves the loop is the
+so their composition is one D x D matrix and an offset (`fuse_feedback`), exact in real arithmetic. The loop gives the
 hidden frames y_t; the vertex decoder is applied to all of them at once, afterwards.
 """
 
@@ -12,29 +12,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parlante.models.components.causal_decoder import CausalDecoder, periodic_positions, zero_past
+from parlante.models.components.causal_decoder import CausalDecoder, periodic_positions
+from parlante.models.cpu.accelerate import accelerate
 
-_FOLDED: weakref.WeakKeyDictionary[nn.Linear, tuple[list[Tensor], list[int], tuple[Tensor, Tensor]]]
-_FOLDED = weakref.WeakKeyDictionary()
-"""Per vertex decoder: the weights last folded, their versions, and the result."""
+_FUSED: weakref.WeakKeyDictionary[nn.Linear, tuple[list[Tensor], list[int], tuple[Tensor, Tensor]]]
+_FUSED = weakref.WeakKeyDictionary()
+"""Per vertex decoder: the weights last fused, their versions, and the result."""
 
 
-def fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
+def fuse_feedback(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     """encode(decode(y)) as (matrix (D, D), offset (D,)): W_E W_D and W_E b_D + b_E, summed in double precision.
 
     Without gradients the answer is kept, and computed anew once a weight has been written to or replaced.
     """
     weights = [x.detach() for x in (*decode.parameters(), *encode.parameters())]
     if torch.is_grad_enabled() or any(x.is_inference() for x in weights):
-        return _fold(decode, encode)
+        return _fuse(decode, encode)
     versions = [x._version for x in weights]  # detached tensors count with their originals
-    kept = _FOLDED.get(decode)
+    kept = _FUSED.get(decode)
     if kept is None or kept[1] != versions or not all(a is b or a.is_set_to(b) for a, b in zip(kept[0], weights)):
-        kept = _FOLDED[decode] = weights, versions, _fold(decode, encode)
+        kept = _FUSED[decode] = weights, versions, _fuse(decode, encode)
     return kept[2]
 
 
-def _fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
+def _fuse(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     inner, outer = encode.weight.double(), decode.weight.double()
     offset = torch.zeros_like(inner[:, 0])
     if decode.bias is not None:
@@ -44,33 +45,35 @@ def _fold(decode: nn.Linear, encode: nn.Linear) -> tuple[Tensor, Tensor]:
     return (inner @ outer).to(decode.weight), offset.to(decode.weight)
 
 
-def taught_tokens(
-    encode: nn.Linear, motion: Tensor, code: Tensor, frames: int, period: int, *, released: bool = False
+def teacher_forcing_tokens(
+    encode: nn.Linear, motion: Tensor, style: Tensor, frames: int, period: int, *, reference: bool = False
 ) -> Tensor:
     """Tokens of teacher forcing, with positions: of each of `frames` frames the true one before it, and the style.
 
-    encode: motion (B, T, M) -> (B, T, D); code (B, D). The first token is the code; `released`: that and encode's bias.
+    encode: motion (B, T, M) -> (B, T, D); style (B, D). The first token is the style; `reference`: that and encode's
+    bias, as in the authors' training.
     """
     past = encode(motion[:, : frames - 1])
     batch, _, width = past.shape
-    first = encode.bias.expand(batch, 1, -1) if released else past.new_zeros(batch, 1, width)
-    tokens = torch.cat([first, past], 1) + code[:, None]
+    first = encode.bias.expand(batch, 1, -1) if reference else past.new_zeros(batch, 1, width)
+    tokens = torch.cat([first, past], 1) + style[:, None]
     return tokens + periodic_positions(0, frames, width, period).to(tokens)
 
 
 class Rollout:
-    """Frames in sequence, each fed back: e_0 = `first` (by default the code s), e_{t+1} = M y_t + o + s.
+    """Frames in sequence, each fed back: e_0 = `first` (by default the style s), e_{t+1} = M y_t + o + s.
 
-    code, first (B, D); fold as from `fold`. Differentiable if made while gradients are enabled.
+    style, first (B, D); feedback (M, o) as from `fuse_feedback`. Differentiable if made while gradients are enabled.
     """
 
     def __init__(
-        self, decoder: CausalDecoder, code: Tensor, folded: tuple[Tensor, Tensor], *, first: Tensor | None = None
+        self, decoder: CausalDecoder, style: Tensor, feedback: tuple[Tensor, Tensor], *, first: Tensor | None = None
     ) -> None:
-        self.decoder, self.code = decoder, code
-        self.matrix, self.offset = folded
-        self.token = code if first is None else first
-        self.state = decoder.start(len(code))
+        self.decoder, self.style = decoder, style
+        self.matrix, self.offset = feedback
+        self.token = style if first is None else first
+        self.cache = decoder.start(len(style))
+        self._compiled = None if self.cache.differentiable else accelerate(decoder)
 
     def advance(self, memory: Tensor, dropout: float = 0.0, lengths: Tensor | None = None) -> Tensor:
         """Decode as many frames as memory (B, S, D) covers -> hidden frames (B, S // w, D). Call again to go on.
@@ -79,45 +82,31 @@ class Rollout:
         frames are unspecified (work may be saved there) and the rollout cannot go on.
         """
         decoder, token = self.decoder, self.token
-        heard = decoder.hear(memory)
-        if decoder.compiled(self.state):
-            counts = torch.full((len(token),), heard.frames) if lengths is None else lengths.cpu()
-            counts = counts.clamp(max=heard.frames)
-            hidden, self.token = decoder.roll(token, self.code, (self.matrix, self.offset), heard, self.state, counts)
+        encoded = decoder.encode_memory(memory)
+        positions = periodic_positions(self.cache.length, encoded.num_frames, decoder.width, decoder.period).to(token)
+        if self._compiled is not None:
+            feedback = self.matrix, self.offset
+            hidden, self.token = self._compiled(token, self.style, feedback, positions, encoded, self.cache, lengths)
             return hidden
-        positions = periodic_positions(self.state.length, heard.frames, decoder.width, decoder.period).to(token)
         frames = []
-        for t in range(heard.frames):
+        for t in range(encoded.num_frames):
             x = F.dropout(token + positions[t], dropout, decoder.training)
-            frames.append(decoder.step(x, heard, t, self.state))
-            token = F.linear(frames[-1], self.matrix, self.offset) + self.code
+            frames.append(decoder.step(x, encoded, t, self.cache))
+            token = F.linear(frames[-1], self.matrix, self.offset) + self.style
         self.token = token
         return torch.stack(frames, 1) if frames else memory[:, :0]
 
 
-def roll(
-    decoder: CausalDecoder,
-    memory: Tensor,
-    code: Tensor,
-    folded: tuple[Tensor, Tensor],
-    *,
-    first: Tensor | None = None,
-    lengths: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """Hidden frames (B, S // w, D) of memory (B, S, D); zero past `lengths` (B,) if given. See `Rollout`."""
-    hidden = Rollout(decoder, code, folded, first=first).advance(memory, dropout, lengths)
-    return hidden if lengths is None else zero_past(hidden, lengths)
-
-
-class Session:
+class MotionSession:
     """Speech in pieces, motion out in pieces; the same numbers as all at once.
 
-    listen: features (B, S, A) -> memory (B, S, D); show: hidden (B, n, D) -> motion (B, n, M).
+    encode: features (B, S, A) -> memory (B, S, D); decode: hidden (B, n, D) -> motion (B, n, M).
     """
 
-    def __init__(self, rollout: Rollout, listen: Callable[[Tensor], Tensor], show: Callable[[Tensor], Tensor]) -> None:
-        self._rollout, self._listen, self._show = rollout, listen, show
+    def __init__(
+        self, rollout: Rollout, encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._rollout, self._encode, self._decode = rollout, encode, decode
 
     @torch.no_grad()
     def push(self, features: Tensor) -> Tensor:
@@ -125,4 +114,4 @@ class Session:
         steps = self._rollout.decoder.steps_per_frame
         if features.shape[1] % steps:
             raise ValueError(f"push whole frames: {steps} feature steps each, got {features.shape[1]} steps")
-        return self._show(self._rollout.advance(self._listen(features)))
+        return self._decode(self._rollout.advance(self._encode(features)))

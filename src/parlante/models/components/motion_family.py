@@ -12,15 +12,15 @@ class MotionFamily(nn.Module):
     `steps_per_frame` w. Features are (B, T * w, A), motion coordinates (B, T, M), style embeddings (B, D). Beside
     `forward`, which only training calls, a network has
 
-        style_code(weights)                            weights (B, N) of the training speakers -> (B, D)
-        generate(features, code, *, lengths=None)      -> (B, T, M); lengths (B,) frames of each clip
-        session(code)                                  an object whose push(features) answers the next frames (B, n, M)
+        style_embedding(weights)                        weights (B, N) of the training speakers -> (B, D)
+        generate(features, style, *, lengths=None)      -> (B, T, M); lengths (B,) frames of each clip
+        session(style)                                  an object whose push(features) answers the next frames (B, n, M)
 
     and with `solver_steps` above 0 the last two also take `template`, `steps` and `generator`.
     """
 
     config: Any
-    style_code: Any
+    style_embedding: Any
     generate: Any
     session: Any
     whole_clips: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The gated style code of TalkingStyle (and PTalker's identity style)."""
+"""The gated style embedding of TalkingStyle (and PTalker's identity style)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class ScalarAttention(nn.Module):
         return self.head(self.norm(self.attention.out_proj(value)))[..., 0]
 
     def across_batch(self, query: Tensor, x: Tensor) -> Tensor:
-        """What the released code makes of several items: for each entry, items attend to each other; (B, D) twice."""
+        """What the published code makes of several items: for each entry, items attend to each other; (B, D) twice."""
         query, x = query[..., None], x[..., None]  # (B as sequence, D as batch, 1)
         seen, _ = self.attention(self.Wq(query), self.Wk(x), self.Wv(x), need_weights=False)
         return self.head(self.norm(seen))[..., 0]
@@ -48,14 +48,14 @@ class StyleEncoder(nn.Module):
         self.my_obj_vector = nn.Embedding(subjects, width)
         self.attention = ScalarAttention(dropout=dropout)
 
-    def forward(self, weights: Tensor, *, released: bool = False) -> Tensor:
+    def forward(self, weights: Tensor, *, reference: bool = False) -> Tensor:
         """weights (B, N), one-hot or a mixture -> (B, D).
 
         A mixture blends the speakers' codes before the rectification, so it moves evenly from one to the other.
-        `released`: the embedding is that of the largest weight alone, and the items of a batch attend to each other.
+        `reference`: the embedding is that of the largest weight alone, and the items of a batch attend to each other.
         """
         linear = self.obj_vector(weights)
-        if released:
+        if reference:
             gate = self.attention.across_batch(linear, self.my_obj_vector(weights.argmax(-1)))
         else:
             gate = weights @ self.attention(self.my_obj_vector.weight)

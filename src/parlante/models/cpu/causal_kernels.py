@@ -1,8 +1,8 @@
-"""Compiled steps of `CausalDecoder` for narrow networks on the CPU, where calling an operator costs more than its work.
+"""The compiled loop of `CausalDecoder` on the CPU.
 
 Same arithmetic as `CausalLayer.step` in either precision, up to the order of sums. Weights lie transposed, (in, out),
 so that a matrix times a vector is a sum of contiguous rows; of the past, the frames of one feature lie side by side, so
-that every loop over time reads memory in order. Everything here is numpy; `causal.py` decides when it is used.
+that every loop over time reads memory in order. Everything here is numpy; `accelerate.py` decides when it is used.
 """
 
 import math
@@ -135,8 +135,8 @@ def _softmax(x, scratch, count):
 
 
 @njit(fastmath=True)
-def _remember(keys, values, query, ages, fading, logits, scratch, seen, place):
-    """seen (D,) = attention of query (D,), already scaled, over its span of keys and values (H, D / H, capacity)."""
+def _self_attention(keys, values, query, ages, fading, logits, scratch, attended, place):
+    """attended (D,) = attention of query (D,), scaled, over its span of keys and values (H, D / H, capacity)."""
     slopes, span = fading
     heads, size = keys.shape[0], keys.shape[1]
     first, end, zero = max(0, place + 1 - span), place + 1, logits.dtype.type(0)
@@ -159,17 +159,17 @@ def _remember(keys, values, query, ages, fading, logits, scratch, seen, place):
                 s2 += p * v2[j]
                 s3 += p * v3[j]
             at = h * size + d
-            seen[at], seen[at + 1], seen[at + 2], seen[at + 3] = s0 * one, s1 * one, s2 * one, s3 * one
+            attended[at], attended[at + 1], attended[at + 2], attended[at + 3] = s0 * one, s1 * one, s2 * one, s3 * one
         for d in range(whole, size):
             v0, s0 = values[h, d, first:end], zero
             for j in range(count):
                 s0 += share[j] * v0[j]
-            seen[h * size + d] = s0 * one
+            attended[h * size + d] = s0 * one
 
 
 @njit(fastmath=True)
-def _listen(query, keys, values, heads, logits, scratch, seen):
-    """seen (D,) = attention of query (D,), already scaled, over keys and values (w, D) of this frame."""
+def _cross_attention(query, keys, values, heads, logits, scratch, attended):
+    """attended (D,) = attention of query (D,), already scaled, over keys and values (w, D) of this frame."""
     steps, size = keys.shape[0], keys.shape[1] // heads
     for h in range(heads):
         for w in range(steps):
@@ -182,17 +182,17 @@ def _listen(query, keys, values, heads, logits, scratch, seen):
             total = query.dtype.type(0)
             for w in range(steps):
                 total += logits[w] * values[w, d]
-            seen[d] = total * share
+            attended[d] = total * share
 
 
 @njit(fastmath=True)
-def _frame(x, weights, past, heard, fading, item, t, place, work, hidden, eps):
+def _frame(x, weights, past, memory, fading, item, t, place, work, hidden, eps):
     """One frame of one item through all layers, in place on x (D,)."""
-    w_in, b_in, w_out, b_out, w_query, b_query, w_answer, b_answer, w_up, b_up, w_down, b_down, norms = weights
-    past_keys, past_values, falling = past
-    ages = falling[len(falling) - 1 - place :]
-    answers, heard_keys, heard_values = heard
-    logits, scratch, projected, seen, step = work
+    w_in, b_in, w_out, b_out, w_query, b_query, w_speech, b_speech, w_up, b_up, w_down, b_down, norms = weights
+    past_keys, past_values, ages_back = past
+    ages = ages_back[len(ages_back) - 1 - place :]
+    outputs, memory_keys, memory_values = memory
+    logits, scratch, projected, attended, step = work
     width, heads = len(x), past_keys.shape[2]
     size, zero = width // heads, x.dtype.type(0)
     for layer in range(len(w_in)):
@@ -202,16 +202,18 @@ def _frame(x, weights, past, heard, fading, item, t, place, work, hidden, eps):
             for d in range(size):
                 keys[h, d, place] = projected[width + h * size + d]
                 values[h, d, place] = projected[2 * width + h * size + d]
-        _remember(keys, values, projected[:width], ages, fading, logits, scratch, seen, place)
-        _affine(w_out[layer], b_out[layer], seen, step)
+        _self_attention(keys, values, projected[:width], ages, fading, logits, scratch, attended, place)
+        _affine(w_out[layer], b_out[layer], attended, step)
         _add_norm(x, step, norms[layer, 0], eps)
-        if len(answers):
-            _add_norm(x, answers[layer, item, t], norms[layer, 1], eps)
+        if len(outputs):
+            _add_norm(x, outputs[layer, item, t], norms[layer, 1], eps)
         else:
             query = projected[:width]
             _affine(w_query[layer], b_query[layer], x, query)
-            _listen(query, heard_keys[layer, item, t], heard_values[layer, item, t], heads, logits, scratch, seen)
-            _affine(w_answer[layer], b_answer[layer], seen, step)
+            _cross_attention(
+                query, memory_keys[layer, item, t], memory_values[layer, item, t], heads, logits, scratch, attended
+            )
+            _affine(w_speech[layer], b_speech[layer], attended, step)
             _add_norm(x, step, norms[layer, 1], eps)
         _affine(w_up[layer], b_up[layer], x, hidden)
         for j in range(len(hidden)):
@@ -222,33 +224,21 @@ def _frame(x, weights, past, heard, fading, item, t, place, work, hidden, eps):
 
 @njit(fastmath=True)
 def _workspace(width, room, like):
-    """Room for `_frame`: logits, scratch, projections, what was seen, a layer's answer."""
+    """Room for `_frame`: logits, scratch, projections, what was attended to, a layer's output."""
     logits, scratch = np.empty(room, like.dtype), np.empty(room, like.dtype)
     return logits, scratch, np.empty(3 * width, like.dtype), np.empty(width, like.dtype), np.empty(width, like.dtype)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def steps(tokens, weights, past, fading, heard, t, place, eps):
-    """One frame of every item, in place on tokens (B, D); `past` receives the frame at `place`.
-
-    past: keys, values (L, B, H, D / H, capacity), and the ages of frames before the last place of the capacity, falling
-    to 0. fading: slopes (H,), span.
-    """
-    items, width = tokens.shape
-    work = _workspace(width, max(place + 1, heard[1].shape[3]), tokens)
-    hidden = np.empty(weights[8].shape[2], tokens.dtype)
-    for item in range(items):
-        _frame(tokens[item], weights, past, heard, fading, item, t, place, work, hidden, eps)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def roll(tokens, code, matrix, offset, positions, counts, weights, past, fading, heard, first, last, place, eps, out):
+def rollout(
+    tokens, style, matrix, offset, positions, counts, weights, past, fading, memory, first, last, place, eps, out
+):
     """Frames `first`..`last - 1` fed back: out (B, T, D) up to frame counts[b] of each item; tokens (B, D) move on.
 
-    code (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); `past` receives frame `first` at `place`.
+    style (B, D), matrix (D, D) as (in, out), offset (D,), positions (T, D); `past` receives frame `first` at `place`.
     """
     items, width = tokens.shape
-    work = _workspace(width, max(place + last - first, heard[1].shape[3]), tokens)
+    work = _workspace(width, max(place + last - first, memory[1].shape[3]), tokens)
     hidden = np.empty(weights[8].shape[2], tokens.dtype)
     for item in range(items):
         token = tokens[item]
@@ -256,7 +246,7 @@ def roll(tokens, code, matrix, offset, positions, counts, weights, past, fading,
             x = out[item, t]
             for j in range(width):
                 x[j] = token[j] + positions[t, j]
-            _frame(x, weights, past, heard, fading, item, t, place + t - first, work, hidden, eps)
+            _frame(x, weights, past, memory, fading, item, t, place + t - first, work, hidden, eps)
             _affine(matrix, offset, x, token)
             for j in range(width):
-                token[j] += code[item, j]
+                token[j] += style[item, j]

@@ -70,8 +70,8 @@ class FaceDiffuserConfig:
     @property
     def token_dim(self) -> int:
         """Width of the GRU's input."""
-        heard = self.audio_dim * self.steps_per_frame
-        return 3 * self.width if self.projected else heard + self.motion_dim + self.width
+        speech = self.audio_dim * self.steps_per_frame
+        return 3 * self.width if self.projected else speech + self.motion_dim + self.width
 
 
 class CosineTable(NamedTuple):
@@ -166,14 +166,14 @@ class FaceDiffuser(MotionFamily):
 
     # -- parts
 
-    def style_code(self, weights: Tensor) -> Tensor:
+    def style_embedding(self, weights: Tensor) -> Tensor:
         """Speaker weights (B, N), one-hot or a mixture -> style (B, h). Ones for a model without styles."""
         if not self.config.subjects:
             return self.final_layer.weight.new_ones(len(weights), self.config.width)
         return self.obj_vector(weights)
 
-    def hear(self, features: Tensor) -> Tensor:
-        """Speech features (B, S, A) -> what a frame hears (B, T, h), or the features themselves in rigs."""
+    def project_speech(self, features: Tensor) -> Tensor:
+        """Speech features (B, S, A) -> one vector per frame (B, T, h); in rigs the features themselves."""
         w = self.config.steps_per_frame
         if features.shape[1] % w or features.shape[2] != self.config.audio_dim:
             raise ValueError(f"features must be (B, T * {w}, {self.config.audio_dim}), got {tuple(features.shape)}")
@@ -199,11 +199,11 @@ class FaceDiffuser(MotionFamily):
     def _enter(self, x: Tensor) -> Tensor:
         return self.entry(x) if self.config.projected else x
 
-    def _tokens(self, heard: Tensor, entered: Tensor, time: Tensor) -> Tensor:
+    def _tokens(self, speech: Tensor, entered: Tensor, time: Tensor) -> Tensor:
         """Input of the GRU; entered (..., 2h) are projected coordinates, or the controls themselves."""
         if self.config.projected:
             entered = self._filtered(entered).relu().unflatten(-1, (-1, 2)).amax(-1)
-        token = torch.cat([heard, entered, time], -1)
+        token = torch.cat([speech, entered, time], -1)
         return self.norm_cond(token) if self.config.normalise else token
 
     def _filtered(self, entered: Tensor) -> Tensor:
@@ -216,22 +216,22 @@ class FaceDiffuser(MotionFamily):
     # -- training
 
     def estimate(
-        self, noisy: Tensor, features: Tensor, step: Tensor, code: Tensor, template: Tensor | None = None
+        self, noisy: Tensor, features: Tensor, step: Tensor, style: Tensor, template: Tensor | None = None
     ) -> Tensor:
         """Clean absolute coordinates (B, T, M) from noisy ones (B, T, M), all counted in the config's unit.
 
-        features (B, S, A); step (B,) int64; code (B, h) from `style_code`; template (B, M), none for rigs.
+        features (B, S, A); step (B,) int64; style (B, h) from `style_embedding`; template (B, M), none for rigs.
         """
         time = self.time(step)[:, None].expand(-1, noisy.shape[1], -1)
-        hidden, _ = self.gru(self._tokens(self.hear(features), self._enter(noisy), time))
-        answer = self.final_layer(hidden * code[:, None])
+        hidden, _ = self.gru(self._tokens(self.project_speech(features), self._enter(noisy), time))
+        answer = self.final_layer(hidden * style[:, None])
         return answer if template is None else answer + template[:, None]
 
     def forward(
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         lengths: Tensor | None = None,
         *,
         template: Tensor | None = None,
@@ -252,7 +252,7 @@ class FaceDiffuser(MotionFamily):
             step = torch.randint(self.config.steps, (len(motion),), generator=generator).to(motion.device)
         if noise is None:
             noise = torch.randn(motion.shape, generator=generator, dtype=motion.dtype).to(motion.device)
-        answer = self.estimate(self.add_noise(clean, step, noise), features, step, code, template)
+        answer = self.estimate(self.add_noise(clean, step, noise), features, step, style, template)
         answer = unit * (answer if template is None else answer - template[:, None])
         return answer if lengths is None else zero_past(answer, lengths)
 
@@ -266,7 +266,7 @@ class FaceDiffuser(MotionFamily):
     def generate(
         self,
         features: Tensor,
-        code: Tensor,
+        style: Tensor,
         *,
         lengths: Tensor | None = None,
         template: Tensor | None = None,
@@ -281,27 +281,27 @@ class FaceDiffuser(MotionFamily):
         steps: a number for `few_steps`, none for the config's own way; skip: see `ancestral`. start (B, T, M) and
         noise (K, B, T, M), one per transition, replace what `generator` draws. Other arguments as in `estimate`.
         """
-        session = self.session(code, template=template, steps=steps, skip=skip, generator=generator)
+        session = self.session(style, template=template, steps=steps, skip=skip, generator=generator)
         motion = session.push(features, start, noise)
         return motion if lengths is None else zero_past(motion, lengths)
 
     def session(
         self,
-        code: Tensor,
+        style: Tensor,
         *,
         template: Tensor | None = None,
         steps: int | None = None,
         skip: int = 0,
         generator: torch.Generator | None = None,
-    ) -> "Session":
+    ) -> "DiffusionSession":
         """Generation in pieces; the same numbers as `generate` with the same generator."""
         total = self.config.steps
         steps = self.config.sample_steps if steps is None else steps
         plan = ancestral(total, skip) if steps is None else few_steps(total, steps)
-        return Session(self, plan, code, template, generator)
+        return DiffusionSession(self, plan, style, template, generator)
 
 
-class Session:
+class DiffusionSession:
     """Speech in pieces, displacements out in pieces. Keeps the GRU's state of every transition."""
 
     @torch.no_grad()
@@ -309,28 +309,28 @@ class Session:
         self,
         model: FaceDiffuser,
         plan: Plan,
-        code: Tensor,
+        style: Tensor,
         template: Tensor | None,
         generator: torch.Generator | None,
     ) -> None:
-        self.model, self.code, self.generator = model, code, generator
+        self.model, self.style, self.generator = model, style, generator
         final = model.final_layer
         # transitions run backwards along axis 0, so that a wave of (frame, transition) pairs is a plain slice
         self.count = len(plan.time)
-        self.time = model.time(plan.time.to(code.device)).flip(0)[:, None]
-        rows = torch.stack([plan.estimate, plan.keep, plan.spread]).flip(1).to(code)
+        self.time = model.time(plan.time.to(style.device)).flip(0)[:, None]
+        rows = torch.stack([plan.estimate, plan.keep, plan.spread]).flip(1).to(style)
         self.rows: Sequence[Tensor] = rows[:, :, None, None].unbind()
         self.begin, self.noisy = plan.begin, bool(plan.spread.any())
-        self.state = code.new_zeros(model.config.layers, self.count, len(code), model.config.width)
+        self.state = style.new_zeros(model.config.layers, self.count, len(style), model.config.width)
         base = final.bias if template is None else final.bias + template / model.config.unit  # (M,) or (B, M)
         if model.config.projected:
             entry = model.entry
             wide = entry.weight.double()
-            self.matrix = (wide @ final.weight.double()).to(code)
-            self.offset = (base.double() @ wide.T + entry.bias.double()).to(code)
+            self.matrix = (wide @ final.weight.double()).to(style)
+            self.offset = (base.double() @ wide.T + entry.bias.double()).to(style)
             self.bias: Tensor = entry.bias
             values, vectors = torch.linalg.eigh(wide @ wide.T)
-            self.colour: Tensor | None = (vectors * values.clamp(min=0).sqrt()).to(code)
+            self.colour: Tensor | None = (vectors * values.clamp(min=0).sqrt()).to(style)
         else:
             self.matrix, self.offset, self.bias, self.colour = final.weight, base, torch.zeros_like(final.bias), None
 
@@ -340,11 +340,11 @@ class Session:
 
         start (B, n, M) and noise (K, B, n, M): draws for the motion coordinates instead of the session's own.
         """
-        heard = self.model.hear(features).transpose(0, 1)  # (n, B, ...)
+        speech = self.model.project_speech(features).transpose(0, 1)  # (n, B, ...)
         done = []
-        for at in range(0, len(heard), CHUNK):
+        for at in range(0, len(speech), CHUNK):
             piece = slice(at, at + CHUNK)
-            size = len(heard[piece])
+            size = len(speech[piece])
             z: Tensor | None = None
             if start is None or noise is None:
                 drawn = self._draw(size, 1 + self.count * self.noisy)
@@ -353,40 +353,42 @@ class Session:
                 first = self._project(start[:, piece].transpose(0, 1))
             if noise is not None:
                 z = self._project(noise[:, :, piece].permute(2, 0, 1, 3)).flip(1)
-            done.append(self._wave(heard[piece], first, z))
-        hidden = torch.cat(done).transpose(0, 1) if done else self.code.new_zeros(len(features), 0, self.code.shape[1])
-        return self.model.config.unit * self.model.final_layer(hidden * self.code[:, None])
+            done.append(self._wave(speech[piece], first, z))
+        hidden = (
+            torch.cat(done).transpose(0, 1) if done else self.style.new_zeros(len(features), 0, self.style.shape[1])
+        )
+        return self.model.config.unit * self.model.final_layer(hidden * self.style[:, None])
 
     def _project(self, draw: Tensor) -> Tensor:
         return F.linear(draw, self.model.entry.weight) if self.colour is not None else draw
 
     def _draw(self, frames: int, count: int) -> Tensor:
         """(frames, count, B, E) projected noise, frame after frame, so that pieces draw what the whole would."""
-        shape = (count, len(self.code), self.matrix.shape[0])
-        white = [torch.randn(shape, generator=self.generator, dtype=self.code.dtype) for _ in range(frames)]
-        z = torch.stack(white).to(self.code.device)
+        shape = (count, len(self.style), self.matrix.shape[0])
+        white = [torch.randn(shape, generator=self.generator, dtype=self.style.dtype) for _ in range(frames)]
+        z = torch.stack(white).to(self.style.device)
         return F.linear(z, self.colour) if self.colour is not None else z
 
-    def _wave(self, heard: Tensor, first: Tensor, noise: Tensor | None) -> Tensor:
-        """heard (n, B, ...), first (n, B, E), noise (n, K, B, E) -> hidden frames (n, B, h)."""
-        frames, count = len(heard), self.count
+    def _wave(self, speech: Tensor, first: Tensor, noise: Tensor | None) -> Tensor:
+        """speech (n, B, ...), first (n, B, E), noise (n, K, B, E) -> hidden frames (n, B, h)."""
+        frames, count = len(speech), self.count
         x = self.bias + self.begin * first
         estimate, keep, spread = self.rows
-        hidden = self.code.new_empty(frames, *self.code.shape)
+        hidden = self.style.new_empty(frames, *self.style.shape)
         weights = self.model.gru.all_weights
         for wave in range(frames + count - 1):
             low, high = max(0, wave - count + 1), min(frames, wave + 1)
             at = slice(count - 1 - wave + low, count - 1 - wave + high)  # transitions, backwards
-            time = self.time[at].expand(-1, len(self.code), -1)
-            token = self.model._tokens(heard[low:high], x[low:high], time).flatten(0, 1)
+            time = self.time[at].expand(-1, len(self.style), -1)
+            token = self.model._tokens(speech[low:high], x[low:high], time).flatten(0, 1)
             for layer, parts in enumerate(weights):
                 state = self.state[layer, at]
                 token = torch.gru_cell(token, state.flatten(0, 1), *parts)
                 self.state[layer, at] = token.view_as(state)
-            now = token.view(high - low, *self.code.shape)
+            now = token.view(high - low, *self.style.shape)
             if low == wave - count + 1:
                 hidden[low] = now[0]
-            clean = F.linear(now * self.code, self.matrix) + self.offset
+            clean = F.linear(now * self.style, self.matrix) + self.offset
             # the projection's own bias is no part of the coordinates and is left as it is
             moved = estimate[at] * (clean - self.bias) + keep[at] * (x[low:high] - self.bias) + self.bias
             if noise is not None:

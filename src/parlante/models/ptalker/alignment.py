@@ -77,7 +77,7 @@ class TemporalAlignment(nn.Module):
         """Memory steps before the first frame of a piece that its windows reach back to."""
         return (self.window - 1) * self.steps
 
-    def hear(self, memory: Tensor, past: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    def key_windows(self, memory: Tensor, past: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Keys, values (B, T, heads, n, d) and hidden (T, n) bool of each frame's window of n steps.
 
         memory (B, past + T * w, D), whose first `past` steps (at most `history`) belong to frames before these.
@@ -89,8 +89,8 @@ class TemporalAlignment(nn.Module):
         hidden = position.unfold(0, self.window * self.steps, self.steps) < missing
         return keys, values, hidden
 
-    def listen(self, tokens: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
-        """tokens (B, T, D) with what their windows answer added; the rest as `hear` returns it."""
+    def attend(self, tokens: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
+        """tokens (B, T, D) with what their windows answer added; the rest as `key_windows` returns it."""
         q = self.query(tokens).unflatten(-1, (self.heads, 1, -1))  # (B, T, heads, 1, d)
         logits = (q * keys).sum(-1) / keys.shape[-1] ** 0.5 + self.lag
         share = logits.masked_fill(hidden[:, None], -torch.inf).softmax(-1)
@@ -99,4 +99,4 @@ class TemporalAlignment(nn.Module):
 
     def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """tokens (B, T, D), memory (B, >= T * w, D) -> (B, T, D)."""
-        return self.listen(tokens, *self.hear(memory[:, : tokens.shape[1] * self.steps]))
+        return self.attend(tokens, *self.key_windows(memory[:, : tokens.shape[1] * self.steps]))

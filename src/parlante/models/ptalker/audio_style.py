@@ -1,4 +1,4 @@
-"""Style heard in the voice: the strongest emotion features of a clip, squeezed into one code."""
+"""Style of the voice: the strongest emotion features of a clip, squeezed into one embedding."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class AudioStyle(nn.Module):
-    """Features of an emotion encoder -> style code and sequence.
+    """Features of an emotion encoder -> style embedding and sequence.
 
     The published layers are fixed at 128 outputs; here `width` is the model's, so that any width works. The emotion
     encoder itself (`AudioStyle.wav2vec2_emo.*` in the published files) stands outside, like every speech encoder.
@@ -20,7 +20,7 @@ class AudioStyle(nn.Module):
         self.fc3 = nn.Linear(emotion_dim, width)
 
     def forward(self, emotion: Tensor, real: Tensor | None = None) -> Tensor:
-        """Code a = tanh(fc2(relu(fc1(max over time)))): emotion (B, S, E), real (B, S) bool or none -> (B, D)."""
+        """Embedding a = tanh(fc2(relu(fc1(max over time)))): emotion (B, S, E), real (B, S) bool or none -> (B, D)."""
         if real is not None:
             emotion = emotion.masked_fill(~real[..., None], -torch.inf)
         hidden = F.dropout(self.fc1(emotion.amax(1)).relu(), self.dropout, self.training)

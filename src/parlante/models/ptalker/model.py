@@ -3,8 +3,8 @@
 Wang, Xu, Zhao, Zhang, Zhang, "PTalker: Personalized Speech-Driven 3D Talking Head Animation via Style Disentanglement
 and Modality Alignment", ACM Multimedia 2025.
 
-    token t = E(motion of frame t - 1) + code,   code = start token + identity + style of the voice + style of a motion
-    tokens + periodic positions -> 6 causal decoder layers, frame t hearing its own speech -> D -> motion of frame t
+    style = start token + identity + style of the voice + style of a motion;  token t = E(motion of frame t - 1) + style
+    tokens + periodic positions -> 6 causal decoder layers, frame t attends to its own speech -> D -> motion of frame t
 
 Motion is the displacement from the template, M numbers a frame. Parameter names are those of the published files.
 Shapes: B batch, T frames, S = T * steps_per_frame memory steps, A and E widths of the speech and the emotion features,
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
-from parlante.models.components.autoregressive_model import FeedbackConfig
+from parlante.models.components.autoregressive_model import AutoregressiveConfig
 from parlante.models.components.causal_decoder import periodic_positions, zero_past
-from parlante.models.components.incremental_decoder import Rollout, Session, fold
+from parlante.models.components.incremental_decoder import MotionSession, Rollout, fuse_feedback
 from parlante.models.components.motion_family import MotionFamily
 from parlante.models.components.style_embedding import StyleEncoder
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
@@ -34,7 +34,7 @@ Mode = Literal["seen", "unseen", "reference"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PTalkerConfig(FeedbackConfig):
+class PTalkerConfig(AutoregressiveConfig):
     """Sizes; the defaults are those that the published code can train (BIWI)."""
 
     motion_dim: int = 70110
@@ -99,7 +99,7 @@ class Temperature(nn.Module):
 
 
 class PTalker(MotionFamily):
-    """Speech features and a style code -> motion."""
+    """Speech features and a style embedding -> motion."""
 
     def __init__(self, config: PTalkerConfig) -> None:
         super().__init__()
@@ -147,79 +147,79 @@ class PTalker(MotionFamily):
 
     # What goes in and what comes out, one map each.
 
-    def listen(self, features: Tensor) -> Tensor:
+    def encode_speech(self, features: Tensor) -> Tensor:
         """Speech features (B, S, A) -> memory (B, S, D)."""
         return self.audio_feature_map(features)
 
-    def see(self, motion: Tensor) -> Tensor:
+    def encode_motion(self, motion: Tensor) -> Tensor:
         """Motion (B, T, M) -> embedded frames (B, T, D)."""
         if self.config.spatial_edges:
             motion = self.spatial(motion.unflatten(-1, (-1, 3))).flatten(-2)
         return self.vertice_encoder(motion)
 
-    def show(self, hidden: Tensor) -> Tensor:
+    def decode_motion(self, hidden: Tensor) -> Tensor:
         """Hidden frames (B, T, D) -> motion (B, T, M)."""
         return self.vertice_decoder(hidden)
 
-    def style_code(
+    def style_embedding(
         self,
         weights: Tensor | None = None,
         *,
         emotion: Tensor | None = None,
         emotion_lengths: Tensor | None = None,
-        reference: Tensor | None = None,
+        reference_motion: Tensor | None = None,
         reference_lengths: Tensor | None = None,
     ) -> Tensor:
         """Who to move like, (B, D): start token + whatever is given of identity, voice and a reference motion.
 
         weights (B, N): one subject (one-hot) or a mixture; emotion (B, S, E): features of the voice, lengths in steps;
-        reference (B, T, M): a whole clip of displacements, lengths in frames. With nothing given, batch 1.
+        reference_motion (B, T, M): a whole clip of displacements, lengths in frames. With nothing given, batch 1.
         """
-        code = self.start_token[:, 0]
+        style = self.start_token[:, 0]
         if weights is not None:
             if weights.shape[-1] != self.config.subjects:
                 raise InputError(f"style weights name {weights.shape[-1]} subjects, this model {self.config.subjects}")
-            code = code + self.onehot_style_encoder(weights)
+            style = style + self.onehot_style_encoder(weights)
         if emotion is not None:
             real = None if emotion_lengths is None else real_frames(emotion.shape[1], emotion_lengths)
-            code = code + self.AudioStyle(emotion, real)
-        if reference is not None:
-            real = None if reference_lengths is None else real_frames(reference.shape[1], reference_lengths)
-            code = code + self.style_motion(self.see(reference), real)[0]
-        return code
+            style = style + self.AudioStyle(emotion, real)
+        if reference_motion is not None:
+            real = None if reference_lengths is None else real_frames(reference_motion.shape[1], reference_lengths)
+            style = style + self.style_motion(self.encode_motion(reference_motion), real)[0]
+        return style
 
     def forward(
         self,
         features: Tensor,
         motion: Tensor,
-        code: Tensor,
+        style: Tensor,
         lengths: Tensor | None = None,
         *,
         sampling: float = 0.0,
         passes: int = 1,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Each frame from the true frames before it: features (B, S, A), motion (B, T, M), code (B, D)
+        """Each frame from the true frames before it: features (B, S, A), motion (B, T, M), style (B, D)
         -> (B, min(T, S // w), M).
 
         lengths (B,): real frames; the others come out as zero. sampling: probability that a frame before is the
         model's own (scheduled sampling, Bengio et al. 2015) instead of the true one. Own frames are predicted `passes`
         times over in parallel (Duckworth et al. 2019): after T passes they are exactly those of a frame-by-frame run.
         """
-        memory = self.listen(features)
-        motion = motion[:, : self.transformer_decoder.frames_heard(memory.shape[1])]
+        memory = self.encode_speech(features)
+        motion = motion[:, : self.transformer_decoder.frames_covered(memory.shape[1])]
         seen = motion
         if sampling > 0.0:
             dice = torch.rand(motion.shape[:2], generator=generator, device=motion.device)
             own = (dice < sampling)[..., None]
             for _ in range(passes):
                 with torch.no_grad():
-                    seen = torch.where(own, self._predict(seen, code, memory, lengths), motion)
-        return self._predict(seen, code, memory, lengths)
+                    seen = torch.where(own, self._predict(seen, style, memory, lengths), motion)
+        return self._predict(seen, style, memory, lengths)
 
-    def _predict(self, motion: Tensor, code: Tensor, memory: Tensor, lengths: Tensor | None) -> Tensor:
-        hidden = self.decode(self.see(before(motion)) + code[:, None], memory, lengths)
-        predicted = self.show(hidden)
+    def _predict(self, motion: Tensor, style: Tensor, memory: Tensor, lengths: Tensor | None) -> Tensor:
+        hidden = self.decode(self.encode_motion(before(motion)) + style[:, None], memory, lengths)
+        predicted = self.decode_motion(hidden)
         return predicted if lengths is None else zero_past(predicted, lengths)
 
     def decode(self, tokens: Tensor, memory: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -234,51 +234,51 @@ class PTalker(MotionFamily):
     def generate(
         self,
         features: Tensor,
-        code: Tensor | None = None,
+        style: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
         mode: Mode | None = None,
         weights: Tensor | None = None,
         emotion: Tensor | None = None,
         emotion_lengths: Tensor | None = None,
-        reference: Tensor | None = None,
+        reference_motion: Tensor | None = None,
         reference_lengths: Tensor | None = None,
-        released: bool = False,
+        reference: bool = False,
     ) -> Tensor:
         """Motion (B, T, M) for features (B, S, A), one frame after the other; zero past `lengths` (B,) frames.
 
-        Give a `code` (B, D), or a `mode` and what it needs, as `style_code` takes it: "seen": weights; "unseen": no
-        identity; "reference": a whole clip of displacements. `emotion` is optional here. The cost is linear in T, and
-        the first token is that of training, so that `forward` on the result returns the result.
+        Give a `style` (B, D), or a `mode` and what it needs, as `style_embedding` takes it: "seen": weights; "unseen":
+        no identity; "reference": a whole clip of displacements. `emotion` is optional here. The cost is linear in T,
+        and the first token is that of training, so that `forward` on the result returns the result.
 
-        released: as the published `predict_seen`, `predict_unseen` and `predict_with_ref_motion` compute, odd corners
-        included (see `reference.py`); needs a `mode` and `emotion`, and `reference` in absolute coordinates, of which
-        only frame 0 is read. Raises InputError if a mode lacks what it needs.
+        reference: as the published `predict_seen`, `predict_unseen` and `predict_with_ref_motion` compute, odd corners
+        included (see `reference.py`); needs a `mode` and `emotion`, and `reference_motion` in absolute coordinates,
+        of which only frame 0 is read. Raises InputError if a mode lacks what it needs.
         """
-        if (code is None) == (mode is None):
-            raise InputError("give either a style code or a mode ('seen', 'unseen', 'reference'), not both or neither")
+        if (style is None) == (mode is None):
+            raise InputError("give a style embedding or a mode ('seen', 'unseen', 'reference'), not both or neither")
         if mode is not None:
-            _check_mode(mode, weights, emotion, reference, released)
-        if released:
+            _check_mode(mode, weights, emotion, reference_motion, reference)
+        if reference:
             if mode is None or emotion is None:
-                raise InputError("released decoding needs a mode and emotion features; a style code is not enough")
+                raise InputError("decoding as published needs a mode and emotion features, not a style embedding")
             real = None if emotion_lengths is None else real_frames(emotion.shape[1], emotion_lengths)
             identity = self.onehot_style_encoder(weights) if mode == "seen" and weights is not None else None
-            frame = reference[:, 0] if mode == "reference" and reference is not None else None
+            frame = reference_motion[:, 0] if mode == "reference" and reference_motion is not None else None
             hidden = self.reference_rollout(
-                self.listen(features), self.AudioStyle(emotion, real), identity=identity, frame=frame
+                self.encode_speech(features), self.AudioStyle(emotion, real), identity=identity, frame=frame
             ).hidden
         else:
-            if code is None:
-                code = self.style_code(
+            if style is None:
+                style = self.style_embedding(
                     weights if mode == "seen" else None,
                     emotion=emotion,
                     emotion_lengths=emotion_lengths,
-                    reference=reference,
+                    reference_motion=reference_motion,
                     reference_lengths=reference_lengths,
                 )
-            hidden = self._rollout(code.expand(len(features), -1)).advance(self.listen(features), 0.0, lengths)
-        motion = self.show(hidden)
+            hidden = self._rollout(style.expand(len(features), -1)).advance(self.encode_speech(features), 0.0, lengths)
+        motion = self.decode_motion(hidden)
         return motion if lengths is None else zero_past(motion, lengths)
 
     def reference_rollout(
@@ -311,24 +311,29 @@ class PTalker(MotionFamily):
         )
 
     @torch.no_grad()
-    def session(self, code: Tensor) -> Session:
-        """Speech in pieces, motion out in pieces, for a style code (B, D); the same numbers as `generate`."""
-        return Session(self._rollout(code), self.listen, self.show)
+    def session(self, style: Tensor) -> MotionSession:
+        """Speech in pieces, motion out in pieces, for a style (B, D); the same numbers as `generate`."""
+        return MotionSession(self._rollout(style), self.encode_speech, self.decode_motion)
 
-    def _rollout(self, code: Tensor) -> Rollout:
-        still = code.new_zeros(1, 1, self.config.motion_dim)
-        first = self.see(still)[:, 0] + code
-        folded = fold(self.vertice_decoder, self.vertice_encoder)
+    def _rollout(self, style: Tensor) -> Rollout:
+        still = style.new_zeros(1, 1, self.config.motion_dim)
+        first = self.encode_motion(still)[:, 0] + style
+        feedback = fuse_feedback(self.vertice_decoder, self.vertice_encoder)
         if not (self.config.spatial_edges or self.config.temporal_window):
-            return Rollout(self.transformer_decoder, code, folded, first=first)
+            return Rollout(self.transformer_decoder, style, feedback, first=first)
         return AlignedRollout(
             self.transformer_decoder,
-            code,
-            folded,
+            style,
+            feedback,
             first=first,
             temporal=self.temporal if self.config.temporal_window else None,
-            feed_back=(lambda hidden: self.see(self.show(hidden))) if self.config.spatial_edges else None,
+            feed_back=(lambda hidden: self.encode_motion(self.decode_motion(hidden)))
+            if self.config.spatial_edges
+            else None,
         )
+
+    def _feed_back(self, hidden: Tensor) -> Tensor:
+        return self.encode_motion(self.decode_motion(hidden))
 
 
 def before(motion: Tensor) -> Tensor:
@@ -337,12 +342,12 @@ def before(motion: Tensor) -> Tensor:
 
 
 def _check_mode(
-    mode: str, weights: Tensor | None, emotion: Tensor | None, reference: Tensor | None, released: bool
+    mode: str, weights: Tensor | None, emotion: Tensor | None, reference_motion: Tensor | None, reference: bool
 ) -> None:
     if mode not in ("seen", "unseen", "reference"):
         raise InputError(f"no mode {mode!r}; known: 'seen', 'unseen', 'reference'")
-    needed = {"seen": ("weights", weights), "reference": ("reference", reference)}.get(mode)
+    needed = {"seen": ("weights", weights), "reference": ("reference_motion", reference_motion)}.get(mode)
     if needed is not None and needed[1] is None:
         raise InputError(f"mode {mode!r} needs {needed[0]}")
-    if released and mode == "unseen" and emotion is None:
-        raise InputError("released mode 'unseen' needs emotion features")
+    if reference and mode == "unseen" and emotion is None:
+        raise InputError("decoding as published in mode 'unseen' needs emotion features")

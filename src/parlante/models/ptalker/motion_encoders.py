@@ -3,7 +3,7 @@
     frames -> 6 x [convolution over time, norm, ReLU] -> norm -> 2D -> + positions -> 6 encoder layers -> D
 
 Content is normalised per feature over time, which takes a person's constant traits away; style is normalised per frame,
-and its mean over time is the style code. Unequal lengths are masked everywhere, so that a batch equals single runs.
+and its mean over time is the style embedding. Unequal lengths are masked everywhere, so a batch equals single runs.
 """
 
 import torch
@@ -134,12 +134,12 @@ class MotionContent(MotionEncoder):
 
 
 class MotionStyle(MotionEncoder):
-    """How it is said: one code for the clip, and the sequence it is the mean of."""
+    """How it is said: one embedding for the clip, and the sequence it is the mean of."""
 
     def _norm(self, width: int) -> nn.Module:
         return FrameNorm(width)
 
     def forward(self, frames: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """frames (B, T, D), real (B, T) or none -> code (B, D), sequence (B, T, D)."""
+        """frames (B, T, D), real (B, T) or none -> embedding (B, D), sequence (B, T, D)."""
         sequence = self.encode(frames, real)
         return mean_over_time(sequence, real), sequence

@@ -66,7 +66,7 @@ class Outcome:
     content: Tensor
     """C (B, T, D)."""
     style: Tensor
-    """m (B, D): the code of the motion's style."""
+    """m (B, D): the embedding of the motion's style."""
     style_sequence: Tensor
     """M (B, T, D)."""
     speaker_logits: Tensor
@@ -86,27 +86,27 @@ def objective(
     emotion_lengths: Tensor | None = None,
     mouth: Tensor | None = None,
     term_weights: TermWeights | None = None,
-    reference: Tensor | None = None,
+    reference_motion: Tensor | None = None,
     reference_lengths: Tensor | None = None,
     style_dropout: float = 0.0,
     sampling: float = 0.0,
     passes: int = 1,
     generator: torch.Generator | None = None,
     free_running: bool = False,
-    released: bool = False,
+    reference: bool = False,
 ) -> Outcome:
     """Teacher-forced prediction and all terms.
 
     features (B, S, A), motion (B, T, M) displacements, weights (B, N) one-hot, emotion (B, S', E), lengths (B,) in
     frames, emotion_lengths (B,) in steps. Motion longer than the features is cut to them. mouth (R,): vertex indices,
-    of motion that is vertices; none leaves the term out. reference (B, R, M), reference_lengths (B,): clips of the same
-    people to take the motion's style from; none: the clips themselves, as published. style_dropout: probability, per
-    clip, that the voice's style is withheld, and the same for the motion's, so that either may be missing when
-    generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive branch, which
-    their schedule never takes. released: mouth and contrastive terms as published, mistakes included. Clips need at
+    of motion that is vertices; none leaves the term out. reference_motion (B, R, M), reference_lengths (B,): clips of
+    the same people to take the motion's style from; none: the clips themselves, as published. style_dropout:
+    probability, per clip, that the voice's style is withheld, and the same for the motion's, so that either may be
+    missing when generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive branch, which
+    their schedule never takes. reference: mouth and contrastive terms as published, mistakes included. Clips need at
     least 2 frames.
     """
-    frames = min(motion.shape[1], model.transformer_decoder.frames_heard(features.shape[1]))
+    frames = min(motion.shape[1], model.transformer_decoder.frames_covered(features.shape[1]))
     motion = motion[:, :frames]
     if lengths is None:
         lengths = torch.full((len(motion),), frames, device=motion.device)
@@ -122,28 +122,30 @@ def objective(
     identity = model.onehot_style_encoder(weights)
     audio_style = model.AudioStyle(emotion, real_emotion)
     audio_sequence = model.AudioStyle.sequence(emotion)
-    memory = model.listen(features)
+    memory = model.encode_speech(features)
     labels = weights.argmax(-1)
 
     if free_running:
         roll = model.reference_rollout(memory, audio_style, identity=identity)
-        prediction = model.show(roll.hidden)
+        prediction = model.decode_motion(roll.hidden)
         frames_seen = roll.inputs
     else:
-        frames_seen = model.see(before(motion))
+        frames_seen = model.encode_motion(before(motion))
     content = model.content_motion(frames_seen, real)
     style, style_sequence = model.style_motion(frames_seen, real)
     if not free_running:
         kept = _kept(style_dropout, len(motion), 2, generator).to(motion)
         shown = style
-        if reference is not None:
-            marks = None if reference_lengths is None else real_frames(reference.shape[1], reference_lengths)
-            shown = model.style_motion(model.see(reference), marks)[0]
-        code = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * shown
-        prediction = model(features, motion, code, lengths, sampling=sampling, passes=passes, generator=generator)
+        if reference_motion is not None:
+            marks = None if reference_lengths is None else real_frames(reference_motion.shape[1], reference_lengths)
+            shown = model.style_motion(model.encode_motion(reference_motion), marks)[0]
+        embedding = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * shown
+        prediction = model(features, motion, embedding, lengths, sampling=sampling, passes=passes, generator=generator)
 
-    terms = _errors(prediction, motion, real, mouth, released)
-    terms |= _between(memory, steps, audio_sequence, emotion_lengths, content, style_sequence, lengths, model, released)
+    terms = _errors(prediction, motion, real, mouth, reference)
+    terms |= _between(
+        memory, steps, audio_sequence, emotion_lengths, content, style_sequence, lengths, model, reference
+    )
     terms["info_audio"] = apart.info_nce_of_means(*_means(memory, steps, audio_sequence, emotion_lengths))
     terms["info_motion"] = apart.info_nce_of_means(*_means(content, lengths, style_sequence, lengths))
     heard = mean_over_time(memory, real_steps)
@@ -171,7 +173,7 @@ def _kept(rate: float, batch: int, columns: int, generator: torch.Generator | No
 
 
 def _errors(
-    prediction: Tensor, motion: Tensor, real: Tensor, mouth: Tensor | None, released: bool
+    prediction: Tensor, motion: Tensor, real: Tensor, mouth: Tensor | None, reference: bool
 ) -> dict[str, Tensor]:
     """Errors of positions, of the mouth and of velocities, over real frames."""
     kept = real.to(motion)
@@ -180,7 +182,7 @@ def _errors(
         "velocity": velocity_mse(prediction, motion, kept),
     }
     if mouth is not None:
-        places = mouth if released else vertex_coordinates(mouth)
+        places = mouth if reference else vertex_coordinates(mouth)
         terms["mouth"] = F.mse_loss(prediction[real][:, places], motion[real][:, places])
     return terms
 
@@ -194,10 +196,10 @@ def _between(
     style_sequence: Tensor,
     lengths: Tensor,
     model: PTalker,
-    released: bool,
+    reference: bool,
 ) -> dict[str, Tensor]:
     """The terms that compare two sequences of one clip, averaged over clips."""
-    temperature = model.cons.temperature if released else model.cons.temperature.clamp(min=0.01)
+    temperature = model.cons.temperature if reference else model.cons.temperature.clamp(min=0.01)
     rows: dict[str, list[Tensor]] = {
         name: [] for name in ("orthogonal_audio", "orthogonal_motion", "contrastive", "kl")
     }
@@ -207,7 +209,7 @@ def _between(
         c, m = content[i : i + 1, :shown], style_sequence[i : i + 1, :shown]
         rows["orthogonal_audio"].append(apart.orthogonal(h, q))
         rows["orthogonal_motion"].append(apart.orthogonal(c, m))
-        rows["contrastive"].append(apart.contrastive(h, c, temperature, released=released))
+        rows["contrastive"].append(apart.contrastive(h, c, temperature, reference=reference))
         rows["kl"].append(apart.kl(h, c))
     return {name: torch.stack(row).mean() for name, row in rows.items()}
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.components.causal_decoder import CausalDecoder, periodic_positions
-from parlante.models.components.incremental_decoder import fold
+from parlante.models.components.incremental_decoder import fuse_feedback
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def reference_rollout(
     token; added (B, D): what every later token gets beside m; restart (B, D): the first token from step 1 on, where
     it changes. dropout: rate on the tokens in training mode.
     """
-    heard = decoder.hear(memory)
-    positions = periodic_positions(0, heard.frames, decoder.width, decoder.period).to(memory)
-    matrix, offset = fold(decode, encode)
-    state = decoder.start(len(memory), heard.frames)
+    encoded = decoder.encode_memory(memory)
+    positions = periodic_positions(0, encoded.num_frames, decoder.width, decoder.period).to(memory)
+    matrix, offset = fuse_feedback(decode, encode)
+    cache = decoder.start(len(memory), encoded.num_frames)
 
     def enter(token: Tensor, t: int) -> Tensor:
         return F.dropout(token + positions[t], dropout, decoder.training)
@@ -62,16 +62,16 @@ def reference_rollout(
     hidden: list[Tensor] = []
     inputs: list[Tensor] = []
     first_fed: Tensor | None = None
-    for t in range(heard.frames):
+    for t in range(encoded.num_frames):
         if t == 1 and restart is not None:  # the prefix is computed anew, with another first token
-            state.rewind(0)
+            cache.rewind(0)
             inputs[0] = enter(restart, 0)
-            first_fed, hidden[0] = hidden[0], decoder.step(inputs[0], heard, 0, state)
+            first_fed, hidden[0] = hidden[0], decoder.step(inputs[0], encoded, 0, cache)
         inputs.append(enter(token, t))
-        y = decoder.step(inputs[-1], heard, t, state)
+        y = decoder.step(inputs[-1], encoded, t, cache)
         hidden.append(y)
         token = F.linear(y, matrix, offset) + added
-        if t > 0 and t + 1 < heard.frames:
+        if t > 0 and t + 1 < encoded.num_frames:
             token = token + motion_style(torch.stack(inputs, 1))
     result = torch.stack(hidden, 1)
     fed_back = result if first_fed is None else torch.cat([first_fed[:, None], result[:, 1:]], 1)

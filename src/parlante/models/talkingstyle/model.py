@@ -1,26 +1,26 @@
 """TalkingStyle: personalized speech-driven 3D facial animation with style preservation (Song et al., TVCG 2024).
 
-The loop of `blocks/feedback.py` around six decoder layers, with a gated style code (`blocks/style_code.py`) and a
-larger speech encoder. Parameter names are the authors'.
+The loop of `components/autoregressive_model.py` around six decoder layers, with a gated style embedding
+(`components/style_embedding.py`) and a larger speech encoder. Parameter names are the authors'.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from parlante.models.components.autoregressive_model import FeedbackConfig, FeedbackModel
+from parlante.models.components.autoregressive_model import AutoregressiveConfig, AutoregressiveModel
 from parlante.models.components.style_embedding import StyleEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class TalkingStyleConfig(FeedbackConfig):
+class TalkingStyleConfig(AutoregressiveConfig):
     """Sizes; the defaults are those published for VOCASET (HuBERT large)."""
 
     audio_dim: int = 1024
     layers: int = 6
 
 
-class TalkingStyle(FeedbackModel):
+class TalkingStyle(AutoregressiveModel):
     """Motion is the displacement from the template, (B, T, M), in the unit of training."""
 
     motion_in, motion_out = "vertice_encoder", "vertice_decoder"
@@ -35,9 +35,9 @@ class TalkingStyle(FeedbackModel):
         nn.init.zeros_(self.vertice_decoder.weight)  # training starts from the template
         nn.init.zeros_(self.vertice_decoder.bias)
 
-    def style_code(self, weights: Tensor, *, style_encoder_batched: bool = False) -> Tensor:
+    def style_embedding(self, weights: Tensor, *, style_encoder_batched: bool = False) -> Tensor:
         """Style of a speaker (one-hot) or a mixture of speakers, each item by itself: weights (B, N) -> (B, D).
 
-        `style_encoder_batched`: the released code's reading of a batch instead, see `StyleEncoder`.
+        `style_encoder_batched`: as the published code reads a batch instead, see `StyleEncoder`.
         """
-        return self.style_encoder(weights, released=style_encoder_batched)
+        return self.style_encoder(weights, reference=style_encoder_batched)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from parlante.models.components.aligned import AlignedDecoderLayer, Heard, alignment_mask
+from parlante.models.components.aligned import AlignedDecoderLayer, AlignedMemory, alignment_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Context(NamedTuple):
 
     previous: Tensor
     """(B, P, D) tokens of the frames before the window, positions included."""
-    heard: tuple[Heard, ...]
+    memory: tuple[AlignedMemory, ...]
     """Audio of previous and new frames, for each layer."""
     style: Tensor | None
     """(B, 1, D) or none."""
@@ -109,10 +109,10 @@ class DenoisingNetwork(nn.Module):
         """Everything that no denoising step changes; arguments as in `forward`."""
         if (style is not None) != bool(self.config.style_dim):
             raise ValueError(f"this network takes {self.config.style_dim} style numbers; style is {style is not None}")
-        told = None if style is None else self.style_proj(style)[:, None]
-        tokens = self._tokens(previous, previous.new_zeros(previous.shape[:2]), 1, told)
+        condition = None if style is None else self.style_proj(style)[:, None]
+        tokens = self._tokens(previous, previous.new_zeros(previous.shape[:2]), 1, condition)
         memory = torch.cat([previous_audio, audio], 1)
-        return Context(tokens, tuple(layer.listen(memory) for layer in self._layers), told)
+        return Context(tokens, tuple(layer.encode_memory(memory) for layer in self._layers), condition)
 
     def estimate(
         self, noisy: Tensor, step: Tensor, indicator: Tensor, context: Context, *, new_only: bool = True
@@ -125,12 +125,12 @@ class DenoisingNetwork(nn.Module):
         time = time if context.style is None else time + context.style
         fresh = self._tokens(noisy, indicator, 1 + self.config.previous, context.style)
         x = torch.cat([time, context.previous, fresh], 1)
-        *inner, final = zip(self._layers, context.heard, strict=True)
-        for layer, heard in inner:
-            x = layer(x, heard)
-        layer, heard = final
+        *inner, final = zip(self._layers, context.memory, strict=True)
+        for layer, memory in inner:
+            x = layer(x, memory)
+        layer, memory = final
         count = noisy.shape[1] + (0 if new_only else self.config.previous)
-        return self.motion_dec(layer(x, heard, last=count))
+        return self.motion_dec(layer(x, memory, last=count))
 
     def forward(
         self,

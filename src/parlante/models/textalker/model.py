@@ -21,7 +21,6 @@ from parlante.core import InputError, Style
 from parlante.core.assets import ASSETS
 from parlante.core.timing import SAMPLE_RATE
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
-from parlante.models.cpu.vqgan import fast_vqgan
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion, Past
 from parlante.models.textalker.latent_basis import LinearBasis
@@ -325,9 +324,6 @@ class TexTalker(nn.Module):
         return self._decode(self.wrinkle, z, chunk)
 
     def _decode(self, model: VQAutoEncoder, z: Tensor, chunk: int) -> Tensor:
-        rearranged = fast_vqgan(model)
-        if rearranged.fast:
-            return rearranged.decode(z, quantise=self.config.quantise)
         pieces = z.contiguous(memory_format=torch.channels_last).split(chunk)
         return torch.cat([model.decode(piece, quantise=self.config.quantise).contiguous() for piece in pieces])
 

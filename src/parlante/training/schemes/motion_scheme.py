@@ -79,7 +79,7 @@ class Stretches(NamedTuple):
 
 
 class MotionScheme(Scheme):
-    """Any family that follows `forward(features, motion, code)`, `style_code(weights)`, `generate(features, code)`."""
+    """A family with `forward(features, motion, style)`, `style_embedding(weights)`, `generate(features, style)`."""
 
     voice_encoder = False
     """Whether the family reads the style of the voice from a second speech encoder."""
@@ -207,7 +207,7 @@ class MotionScheme(Scheme):
 
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
         """(B, D) codes of subjects (B,)."""
-        return self.family.style_code(nn.functional.one_hot(subjects, len(self.names)).to(features))
+        return self.family.style_embedding(nn.functional.one_hot(subjects, len(self.names)).to(features))
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """Teacher forcing on a past that is partly the model's own."""

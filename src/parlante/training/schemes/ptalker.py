@@ -29,7 +29,7 @@ class PTalkerScheme(MotionScheme):
     def codes(self, subjects: Tensor, features: Tensor) -> Tensor:
         """(B, D): start token, identity and the style of the voice."""
         one_hot = nn.functional.one_hot(subjects, len(self.names)).to(features)
-        return self.family.style_code(one_hot, emotion=features)
+        return self.family.style_embedding(one_hot, emotion=features)
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
         """All terms by name."""
