@@ -36,7 +36,7 @@ class ToyGru(MotionFamily):
         self.gru = nn.GRU(config.width, config.width, batch_first=True)
         self.leave = nn.Linear(config.width, config.motion_dim)
 
-    def style_code(self, weights: Tensor) -> Tensor:
+    def style_embedding(self, weights: Tensor) -> Tensor:
         """Weights (B, N) of the training speakers -> style embedding (B, D)."""
         return self.style(weights)
 

@@ -102,9 +102,9 @@ def objective(
     of motion that is vertices; none leaves the term out. reference_motion (B, R, M), reference_lengths (B,): clips of
     the same people to take the motion's style from; none: the clips themselves, as published. style_dropout:
     probability, per clip, that the voice's style is withheld, and the same for the motion's, so that either may be
-    missing when generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive branch, which
-    their schedule never takes. reference: mouth and contrastive terms as published, mistakes included. Clips need at
-    least 2 frames.
+    missing when generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive
+    branch, which their schedule never takes. reference: mouth and contrastive terms as published, mistakes included.
+    Clips need at least 2 frames.
     """
     frames = min(motion.shape[1], model.transformer_decoder.frames_covered(features.shape[1]))
     motion = motion[:, :frames]
