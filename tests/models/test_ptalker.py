@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from parlante.core import InputError
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
 from parlante.models.ptalker.model import PTalker, PTalkerConfig
-from parlante.models.ptalker.objective import CONSTRAINTS, Outcome, TermWeights, objective
+from parlante.models.ptalker.objective import CONSTRAINTS, ObjectiveTerms, TermWeights, objective
 
 EDGES = torch.tensor([(i, j) for i, j in [(0, 1), (1, 2), (2, 3)] for i, j in [(i, j), (j, i)]])
 MOUTH = torch.tensor([1, 3, 3])
@@ -36,7 +36,7 @@ def batch(model: PTalker, count: int = 1, frames: int = 9) -> dict[str, Tensor]:
     return {**made, "weights": torch.eye(model.config.subjects, dtype=torch.float64)[people]}
 
 
-def terms(model: PTalker, given: dict[str, Tensor], **more: Any) -> Outcome:
+def terms(model: PTalker, given: dict[str, Tensor], **more: Any) -> ObjectiveTerms:
     names = ("features", "motion", "weights", "emotion")
     return objective(model, *(given[name] for name in names), mouth=MOUTH, **more)
 

@@ -15,7 +15,7 @@ from parlante.models.components.causal_decoder import memory_mask, temporal_bias
 from parlante.models.importing.keys import EMOTION, SPEECH
 from parlante.models.ptalker.import_ import infer as sizes_told_by
 from parlante.models.ptalker.model import PTalker, PTalkerConfig
-from parlante.models.ptalker.objective import Outcome, TermWeights, objective
+from parlante.models.ptalker.objective import ObjectiveTerms, TermWeights, objective
 from parlante.models.ptalker.reference import ReferenceRollout
 
 ENCODERS = (SPEECH, EMOTION)
@@ -80,7 +80,7 @@ def predict(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> dict[
         return {"vertice": motion + template[:, None], "fed_back": model.decode_motion(roll.fed_back)}
 
 
-def train(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> tuple[Outcome, dict[str, Tensor]]:
+def train(model: PTalker, case: GoldenCase, given: dict[str, Tensor]) -> tuple[ObjectiveTerms, dict[str, Tensor]]:
     """The training forward as released, and its numbers under the fixture's names."""
     template = given["template"][:, None]
     outcome = objective(

@@ -54,7 +54,7 @@ CONSTRAINTS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ObjectiveTerms:
     """One training step's numbers. B batch, T frames, M motion coordinates, D width, N subjects."""
 
     terms: dict[str, Tensor]
@@ -94,7 +94,7 @@ def objective(
     generator: torch.Generator | None = None,
     free_running: bool = False,
     reference: bool = False,
-) -> Outcome:
+) -> ObjectiveTerms:
     """Teacher-forced prediction and all terms.
 
     features (B, S, A), motion (B, T, M) displacements, weights (B, N) one-hot, emotion (B, S', E), lengths (B,) in
@@ -108,12 +108,7 @@ def objective(
     """
     frames = min(motion.shape[1], model.transformer_decoder.frames_covered(features.shape[1]))
     motion = motion[:, :frames]
-    if lengths is None:
-        lengths = torch.full((len(motion),), frames, device=motion.device)
-        steps = torch.full_like(lengths, features.shape[1])
-    else:
-        lengths = lengths.to(motion.device).clamp(max=frames)
-        steps = lengths * model.config.steps_per_frame
+    lengths, steps = _lengths(lengths, motion, features, model.config.steps_per_frame)
     if emotion_lengths is None:
         emotion_lengths = torch.full((len(emotion),), emotion.shape[1], device=emotion.device)
     real, real_steps = real_frames(frames, lengths), real_frames(features.shape[1], steps)
@@ -123,7 +118,6 @@ def objective(
     audio_style = model.AudioStyle(emotion, real_emotion)
     audio_sequence = model.AudioStyle.sequence(emotion)
     memory = model.encode_speech(features)
-    labels = weights.argmax(-1)
 
     if free_running:
         roll = model.reference_rollout(memory, audio_style, identity=identity)
@@ -148,16 +142,25 @@ def objective(
     )
     terms["info_audio"] = apart.info_nce_of_means(*_means(memory, steps, audio_sequence, emotion_lengths))
     terms["info_motion"] = apart.info_nce_of_means(*_means(content, lengths, style_sequence, lengths))
-    heard = mean_over_time(memory, real_steps)
-    speaker_logits = model.style_classifier(apart.reverse_gradient(heard))
+    speaker_logits = model.style_classifier(apart.reverse_gradient(mean_over_time(memory, real_steps)))
     auxiliary_logits = model.auxiliary_style_classifier(identity)
+    chosen, labels = term_weights or TermWeights(), weights.argmax(-1)
     terms["adversarial"] = F.cross_entropy(speaker_logits, labels)
-    chosen = term_weights or TermWeights()
     if chosen.auxiliary or int(labels.max()) < auxiliary_logits.shape[-1]:
         terms["auxiliary"] = F.cross_entropy(auxiliary_logits, labels)
     terms["constraint"] = _weighted(terms, chosen, CONSTRAINTS)
     total = _weighted(terms, chosen, ("reconstruction", "mouth", "velocity", "constraint"))
-    return Outcome(terms, total, prediction, content, style, style_sequence, speaker_logits, auxiliary_logits)
+    return ObjectiveTerms(terms, total, prediction, content, style, style_sequence, speaker_logits, auxiliary_logits)
+
+
+def _lengths(lengths: Tensor | None, motion: Tensor, features: Tensor, per_frame: int) -> tuple[Tensor, Tensor]:
+    """(frames, speech steps) of each clip, (B,) each; all of them where no lengths are given."""
+    frames = motion.shape[1]
+    if lengths is None:
+        lengths = torch.full((len(motion),), frames, device=motion.device)
+        return lengths, torch.full_like(lengths, features.shape[1])
+    lengths = lengths.to(motion.device).clamp(max=frames)
+    return lengths, lengths * per_frame
 
 
 def _weighted(terms: dict[str, Tensor], weights: TermWeights, names: tuple[str, ...]) -> Tensor:
@@ -204,9 +207,9 @@ def _between(
         name: [] for name in ("orthogonal_audio", "orthogonal_motion", "contrastive", "kl")
     }
     sizes = zip(steps.tolist(), emotion_lengths.tolist(), lengths.tolist())
-    for i, (heard, felt, shown) in enumerate(sizes):
-        h, q = memory[i : i + 1, :heard], audio_sequence[i : i + 1, :felt]
-        c, m = content[i : i + 1, :shown], style_sequence[i : i + 1, :shown]
+    for i, (spoken, felt, moved) in enumerate(sizes):
+        h, q = memory[i : i + 1, :spoken], audio_sequence[i : i + 1, :felt]
+        c, m = content[i : i + 1, :moved], style_sequence[i : i + 1, :moved]
         rows["orthogonal_audio"].append(apart.orthogonal(h, q))
         rows["orthogonal_motion"].append(apart.orthogonal(c, m))
         rows["contrastive"].append(apart.contrastive(h, c, temperature, reference=reference))
