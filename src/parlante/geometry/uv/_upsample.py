@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def taps(position: int, size: int, coarse: int) -> tuple[int, int, float]:
+def blend_weights(position: int, size: int, coarse: int) -> tuple[int, int, float]:
     """The two coarse texels about fine texel `position` (centres at halves) and the share of the second."""
     place = min(max((position + 0.5) * coarse / size - 0.5, 0.0), coarse - 1.0)
     first = min(int(place), coarse - 1)
@@ -35,9 +35,9 @@ def fill_weights(
     charted = island.shape[0] > 1
     share = np.empty(4, np.float32)
     for y in range(start, stop):
-        y0, y1, fy = taps(y, height, rows)
+        y0, y1, fy = blend_weights(y, height, rows)
         for x in range(width):
-            x0, x1, fx = taps(x, width, columns)
+            x0, x1, fx = blend_weights(x, width, columns)
             total = np.float32(0)
             for k in range(4):
                 cy, cx = (y0 if k < 2 else y1), (x0 if k % 2 == 0 else x1)
@@ -77,11 +77,11 @@ def double(
     """
     width, columns = fine.shape[1], coarse.shape[1]
     for i in range(fine.shape[0]):
-        y0, y1, _ = taps(start + i, height, rows)
+        y0, y1, _ = blend_weights(start + i, height, rows)
         y0 -= offset
         y1 -= offset
         for x in range(width):
-            x0, x1, _ = taps(x, width, columns)
+            x0, x1, _ = blend_weights(x, width, columns)
             a = np.float32(weights[i, x, 0]) * np.float32(1 / 255)
             b = np.float32(weights[i, x, 1]) * np.float32(1 / 255)
             c = np.float32(weights[i, x, 2]) * np.float32(1 / 255)

@@ -48,7 +48,7 @@ class _Doubling:
     def rows_needed(self, start: int, stop: int) -> tuple[int, int]:
         """Coarse rows that the fine rows start..stop are made from."""
         height, rows = self.fine[0], self.coarse[0]
-        return _upsample.taps(start, height, rows)[0], _upsample.taps(stop - 1, height, rows)[1] + 1
+        return _upsample.blend_weights(start, height, rows)[0], _upsample.blend_weights(stop - 1, height, rows)[1] + 1
 
     def run(self, coarse: NDArray[np.float32], offset: int, start: int, stop: int) -> NDArray[np.float32]:
         """Fine rows start..stop from coarse rows offset..."""
