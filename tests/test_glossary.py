@@ -33,7 +33,8 @@ WHOLE = {
     "Case": "EvalClip", "Prepared": "PackedCorpus", "own_past": "scheduled_sampling", "style_code": "style_embedding",
     "fast_vqgan": "cpu_vqgan", "four_phases": "upsample_kernels", "variants": "num_augmentations", "ahead": "prefetch",
     "test_a": "test_seen", "test_b": "test_unseen", "own": "folder", "makes": "outputs", "wish": "the thing itself",
-    "latents_given": "complete_latents", "FeedbackModel": "AutoregressiveModel", "FeedbackConfig": "AutoregressiveConfig",
+    "latents_given": "complete_latents", "FeedbackModel": "AutoregressiveModel",
+    "FeedbackConfig": "AutoregressiveConfig",
 }  # fmt: skip
 """Name of a class, function, option or recipe key -> what it is called now."""
 MODULES = {
