@@ -37,12 +37,12 @@ class Judge:
         inner = [topology.landmarks[name] for name in ("upper_lip_inner", "lower_lip_inner")]
         upper, lower = torch.from_numpy(store.basis.part(np.array(inner))).unflatten(1, (2, 3)).unbind(1)
         self.aperture = (upper - lower)[:, 1]
-        self.taps = tuple(round(tap * GRID * talker.metadata.fps) for tap in talker.metadata.taps)
+        self.offsets = tuple(round(at * GRID * talker.metadata.fps) for at in talker.metadata.frame_offsets)
 
     def read(self, clip: StoredClip) -> tuple[Tensor, Tensor]:
         """Features (T, A) of the clean audio, and true coordinates (T, R)."""
         at = np.arange(clip.start, clip.start + clip.frames)
-        heard = self.store.features_at(at, np.zeros_like(at), self.taps)
+        heard = self.store.features_at(at, np.zeros_like(at), self.offsets)
         return torch.from_numpy(heard), torch.from_numpy(self.store.motion[at])
 
     @torch.no_grad()

@@ -212,7 +212,7 @@ def _diffusion(config: dict[str, Any], loop: LoopConfig, batch: int) -> Diffusio
     bases = {kind: getattr(talker, f"{kind}_basis") for kind in KINDS}
     count = SUBJECTS * CLIPS * FRAMES
     width = sum(len(basis.scale) for basis in bases.values())
-    heard = talker.config.feature_dim * len(talker.config.taps)
+    heard = talker.config.feature_dim * len(talker.config.frame_offsets)
     pivots = {kind: getattr(talker, f"{kind}_pivots")[:SUBJECTS] for kind in KINDS}
     clips = _clips()
     names = tuple(sorted({clip.subject for clip in clips}))[: len(pivots["motion"])]

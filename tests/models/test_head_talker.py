@@ -20,7 +20,7 @@ from parlante.models.motion_basis import MotionBasis
 from parlante.models.registry import build, load_model
 from parlante.models.talker import SpeechModel
 
-TAPS = (-0.05, 0.0, 0.05)
+OFFSETS = (-0.05, 0.0, 0.05)
 
 
 def tiny(family: str = "talkingstyle") -> HeadNetwork:
@@ -28,13 +28,15 @@ def tiny(family: str = "talkingstyle") -> HeadNetwork:
     names = load_head().identity_names[:3]
     basis = MotionBasis.load()
     sizes = {"width": 16, "layers": 1, "period": 30, "steps_per_frame": 1, "subjects": 3}
-    sizes |= {"motion_dim": len(basis), "audio_dim": DIM * len(TAPS)}
+    sizes |= {"motion_dim": len(basis), "audio_dim": DIM * len(OFFSETS)}
     if family == "ptalker":
-        sizes |= {"emotion_dim": DIM * len(TAPS), "motion_convolutions": 1, "motion_layers": 1}
+        sizes |= {"emotion_dim": DIM * len(OFFSETS), "motion_convolutions": 1, "motion_layers": 1}
     network = build(family, sizes)
     for parameter in network.parameters():  # zeros where training starts would show nothing
         torch.nn.init.normal_(parameter, std=0.15)
-    return HeadNetwork(family, network, TalkerMetadata(taps=TAPS, subjects=names, basis_scale=basis.scale), "c" * 64)
+    return HeadNetwork(
+        family, network, TalkerMetadata(frame_offsets=OFFSETS, subjects=names, basis_scale=basis.scale), "c" * 64
+    )
 
 
 @pytest.fixture(scope="module")

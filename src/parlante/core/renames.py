@@ -41,7 +41,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "threads": "loop.threads",
         "seed": "loop.seed",
     },
-    "config key": {"taps": "frame_offsets"},
+    "config key": {"taps": "frame_offsets", "trained_given": "trained_completion"},
     "python": {"source": "model"},
     "split": {"test_a": "test_seen", "test_b": "test_unseen"},
 }

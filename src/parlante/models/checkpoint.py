@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
+from parlante.core.renames import renamed
 
 _MOST_LISTED = 12  # names in an error
 _HALF_FROM = 1024
@@ -63,7 +64,14 @@ def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[
         raise InputError(f"cannot read the checkpoint {folder}: {error}; copy or train it again") from error
     if model is not None and found != model:
         raise InputError(f"{folder} holds a {found!r}, wanted a {model!r}")
-    return config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    return _with_new_keys(config), {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def _with_new_keys(config: Any) -> Any:
+    """A config with the keys of older checkpoints under their present names."""
+    if isinstance(config, dict):
+        return {renamed("config key", key) or key: _with_new_keys(value) for key, value in config.items()}
+    return [_with_new_keys(value) for value in config] if isinstance(config, list) else config
 
 
 def model_name(folder: Path) -> str:

@@ -36,7 +36,7 @@ from parlante.models.style_fitting import fit_style, spread_pieces
 from parlante.models.talker import ExtractedStyle, StyleClip, unknown_name
 
 VOICE_S = 10.0
-"""Seconds of speech that the style of the voice is heard from."""
+"""Seconds of speech that the style of the voice is read from."""
 WRINKLE_SIZE = 256
 """Edge of the wrinkle maps."""
 FIT_FRAMES, FIT_PIECES = 120, 8
@@ -47,7 +47,7 @@ FIT_FRAMES, FIT_PIECES = 120, 8
 class TalkerMetadata:
     """What stands around the network: the `embedded` part of the config."""
 
-    taps: tuple[float, ...]
+    frame_offsets: tuple[float, ...]
     """Seconds around a frame at which speech features are read."""
     subjects: tuple[str, ...]
     """Names of the one-hots."""
@@ -58,7 +58,7 @@ class TalkerMetadata:
     topology: str = "parlante"
 
     def __post_init__(self) -> None:
-        for name in ("taps", "subjects"):
+        for name in ("frame_offsets", "subjects"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -162,8 +162,9 @@ class HeadNetwork:
     # -- frames
 
     def features(self, encoded: Tensor, start: int, count: int) -> Tensor:
-        """Phonetic features (B, S, F) at 50 Hz -> (B, count, F * taps) at frames from `start` on."""
-        return align(encoded, count, fps=self.fps, frame_offsets=[tap + start / self.fps for tap in self.metadata.taps])
+        """Phonetic features (B, S, F) at 50 Hz -> (B, count, F * offsets) at frames from `start` on."""
+        offsets = [offset + start / self.fps for offset in self.metadata.frame_offsets]
+        return align(encoded, count, fps=self.fps, frame_offsets=offsets)
 
     def frames(
         self, encoded: Tensor, count: int, face: Identity, style: Style, sampling: Sampling

@@ -21,7 +21,7 @@ AT_ONCE = 16
 MOST_STEPS = 8
 """Denoising steps for denoisers that name none of their own."""
 SHORTLIST = 8
-"""Known styles of a denoiser that are heard with all these steps."""
+"""Known styles of a denoiser that are generated with all these steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,23 +127,23 @@ def fit_style(
 ) -> StyleFit:
     """codes (N, D) of known styles; clips: features (T, A) and coordinates (T, R); lips (R, 3 n) as `MotionBasis.part`.
 
-    `add_voice_style(code (B, D), features (B, T, A))` adds what the model hears of the voice itself.
+    `add_voice_style(code (B, D), features (B, T, A))` adds the style of the voice.
     Takes seconds for a few clips. Raises ValueError without clips.
     """
     if not clips:
         raise ValueError("at least one clip is needed")
     config = config or StyleFitConfig()
     lengths = torch.tensor([len(motion) for _, motion in clips], device=clips[0][1].device)
-    features = torch.nn.utils.rnn.pad_sequence([heard for heard, _ in clips], batch_first=True)
+    features = torch.nn.utils.rnn.pad_sequence([encoded for encoded, _ in clips], batch_first=True)
     truth = torch.nn.utils.rnn.pad_sequence([motion for _, motion in clips], batch_first=True)
     judge = Judge([motion for _, motion in clips], truth, lengths, lips, config.lips)
     speaker = _Speaker(
-        network, features, lengths, torch.cat([_voice(add_voice_style, codes, heard) for heard, _ in clips])
+        network, features, lengths, torch.cat([_voice(add_voice_style, codes, encoded) for encoded, _ in clips])
     )
     mean = codes.mean(0)
     directions, spreads = _directions(codes, config.rank)
     known = torch.cat([judge(speaker.free(part, steps=1)) for part in codes.split(AT_ONCE)])
-    if speaker.start is not None:  # one step sorts them, the best few are heard as they really speak
+    if speaker.start is not None:  # one step sorts them, the best few are generated with all steps
         few = known.argsort()[:SHORTLIST]
         known = torch.full_like(known, torch.inf).scatter(0, few, judge(speaker.free(codes[few])))
     nearest = int(known.argmin())
@@ -227,8 +227,10 @@ class _Speaker:
             sizes = self.network.config
             steps = steps or sizes.sample_steps or min(MOST_STEPS, sizes.steps)
             own = {"steps": steps, "start": self.start.repeat(count, 1, 1)}
-        told = (codes[:, None] + self.voice).flatten(0, 1)
-        made = self.network.generate(self.features.repeat(count, 1, 1), told, lengths=self.lengths.repeat(count), **own)
+        styles = (codes[:, None] + self.voice).flatten(0, 1)
+        made = self.network.generate(
+            self.features.repeat(count, 1, 1), styles, lengths=self.lengths.repeat(count), **own
+        )
         return made.unflatten(0, (count, clips)).clone()  # outside of inference mode
 
     def think(self, past: Tensor, code: Tensor) -> Tensor:
@@ -236,10 +238,10 @@ class _Speaker:
         return self.network(self.features, past, code + self.voice)
 
 
-def _voice(add_voice_style: Callable[[Tensor, Tensor], Tensor], codes: Tensor, heard: Tensor) -> Tensor:
+def _voice(add_voice_style: Callable[[Tensor, Tensor], Tensor], codes: Tensor, features: Tensor) -> Tensor:
     """(1, D) that the voice of a clip (T, A), without padding, adds to every code."""
     with torch.no_grad():
-        return add_voice_style(torch.zeros_like(codes[:1]), heard[None])
+        return add_voice_style(torch.zeros_like(codes[:1]), features[None])
 
 
 def _directions(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:

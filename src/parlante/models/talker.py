@@ -34,7 +34,7 @@ class Abilities:
     solver_steps: int = 0
     """Most steps of its solver; 0: it has none, steps cannot be chosen."""
     smallest_look_ahead: float | None = None
-    """Seconds of sound after a frame that it needs at least; none: it answers whole recordings only."""
+    """Seconds of audio after a frame that it needs at least; none: it answers whole recordings only."""
     own_faces: bool = False
     """Whether it moves meshes of its own rather than the embedded head."""
     extracts_styles: bool = False
@@ -69,15 +69,15 @@ class Session(Protocol):
     """One utterance being spoken."""
 
     def push(self, audio_16k: Audio) -> Iterator[FrameBlock]:
-        """Take the next sound; gives the frames that are ready, in order."""
+        """Take the next audio; gives the frames that are ready, in order."""
         ...
 
     def finish(self) -> Iterator[FrameBlock]:
-        """The sound has ended; gives all frames that are left. The session can then be used again."""
+        """The audio has ended; gives all frames that are left. The session can then be used again."""
         ...
 
     def reset(self) -> None:
-        """Forget the sound that was taken and all frames that were not given."""
+        """Forget the audio that was taken and all frames that were not given."""
         ...
 
 
@@ -124,7 +124,7 @@ class SpeechModel(Protocol):
 
 
 class WholeAudioSession:
-    """A session that answers once the sound has ended."""
+    """A session that answers once the audio has ended."""
 
     def __init__(self, speak: Callable[[Audio], Iterator[FrameBlock]]) -> None:
         """`speak`: whole audio -> its frames; must keep all its state in the iterator."""
@@ -132,7 +132,7 @@ class WholeAudioSession:
         self._pieces: list[Audio] = []
 
     def push(self, audio_16k: Audio) -> Iterator[FrameBlock]:
-        """Keep the sound. Raises InputError unless it is (N,)."""
+        """Keep the audio. Raises InputError unless it is (N,)."""
         if audio_16k.ndim != 1:
             raise InputError(f"push mono audio (N,) at 16 kHz, got an array of shape {tuple(audio_16k.shape)}")
         self._pieces.append(audio_16k)

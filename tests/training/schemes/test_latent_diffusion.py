@@ -92,7 +92,7 @@ def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch
     changes = ("scheme.completion=0.8", "loop.max_steps=2")
     assert train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes)) == 0
     talker = TexTalker.from_pretrained(tmp_path / "runs" / "latent_diffusion-001" / "export")
-    assert talker.config.trained_given
+    assert talker.config.trained_completion
     style, known = talker.style("bob"), torch.randn(30, *talker.shapes[1])
     plain, seen = talker.diffusion.estimate, []
     monkeypatch.setattr(

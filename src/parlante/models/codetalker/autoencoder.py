@@ -3,7 +3,7 @@
     motion (B, T, M) -> encoder -> z (B, T', groups * code_dim) -> nearest codes -> decoder -> motion (B, T, M)
 
 Encoder and decoder are mirror images: a convolution over time with instance norm, then Transformer blocks without a
-mask. One class serves every released variant, told apart by the config: M, groups x code_dim per frame, the bias of the
+mask. One class serves every released variant; the config says which: M, groups x code_dim per frame, the bias of the
 output map (`output_bias`) and the linear maps around the codes (`latent_maps`). Parameter names are the authors'.
 
 Two properties matter to whoever decodes: instance norm and attention let every frame of a clip act on every other one

@@ -19,13 +19,13 @@ def infer(tensors: Tensors) -> Sizes:
     """Sizes of stage 2, apart from its autoencoder's."""
     t = Shapes(tensors)
     return decoder_sizes(t, "vertice_map", "vertice_map") | {
-        "motion_dim": t.size(("vertice_map.weight", 1), untold=3),
+        "motion_dim": t.size(("vertice_map.weight", 1), missing=3),
         "subjects": t.size(("learnable_style_emb.weight", 0)),
     }
 
 
 def infer_autoencoder(tensors: Tensors) -> Sizes:
-    """Sizes of stage 1. Not told by the file: heads (published: 8).
+    """Sizes of stage 1. Not in the file: heads (published: 8).
 
     Nor does it tell no halving of the frame rate from one; the published models have none.
     """

@@ -36,7 +36,7 @@ class MotionFamily(nn.Module):
         return 0
 
     def voice_style(self, features: Tensor, real: Tensor | None = None) -> Tensor | None:
-        """(B, D) to add to the style, heard in features of the voice (B, S, E); real (B, S): which are no padding.
+        """(B, D) to add to the style, from features of the voice (B, S, E); real (B, S): which are no padding.
 
         None: this family takes no style from the voice.
         """

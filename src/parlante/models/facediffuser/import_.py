@@ -59,13 +59,13 @@ def infer(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     projected, sinusoid = "input_projection.0.weight" in t, "time_mlp.2.weight" in t
     width, coordinates = size("gru.weight_hh_l0", 1), size("final_layer.weight", 0)
     if projected:
-        heard = size("cond_projection.weight", 1)
+        speech = size("cond_projection.weight", 1)
     else:
-        heard = max(size("gru.weight_ih_l0", 1) - coordinates - width, _STEPS_PER_FRAME)
+        speech = max(size("gru.weight_ih_l0", 1) - coordinates - width, _STEPS_PER_FRAME)
     layers = [int(hit[1]) + 1 for name in t if (hit := re.fullmatch(r"gru\.weight_ih_l(\d{1,3})", name))]
     fields: dict[str, Any] = {
         "motion_dim": coordinates,
-        "audio_dim": heard // _STEPS_PER_FRAME,
+        "audio_dim": speech // _STEPS_PER_FRAME,
         "steps_per_frame": _STEPS_PER_FRAME,
         "width": width,
         "layers": max(layers, default=1),

@@ -54,7 +54,7 @@ class FaceDiffuserConfig:
     normalise: bool = True
     """Layer norm over the GRU's input."""
     sample_steps: int | None = None
-    """Transitions of `few_steps` where generation is not told otherwise; none: the published sampler."""
+    """Transitions of `few_steps` where generation is not asked otherwise; none: the published sampler."""
 
     unit: float = 1.0
     """Inside, coordinates are counted in this unit, beside noise of variance 1; published: the mesh's own."""

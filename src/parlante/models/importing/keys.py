@@ -65,17 +65,17 @@ def take_tables(tensors: Tensors, source: str) -> tuple[int | None, dict[str, Te
 
 
 class Shapes:
-    """Sizes read off tensors, the first place that has one; `untold` where none does."""
+    """Sizes read off tensors, the first place that has one; `missing` where none does."""
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
 
-    def size(self, *places: tuple[str, int], untold: int = 1) -> int:
+    def size(self, *places: tuple[str, int], missing: int = 1) -> int:
         for name, axis in places:
             tensor = self._tensors.get(name)
             if tensor is not None and axis < tensor.ndim and tensor.shape[axis]:
                 return int(tensor.shape[axis])
-        return untold
+        return missing
 
     def count(self, pattern: str) -> int:
         """One more than the largest number that stands for {} in any name."""
@@ -89,8 +89,8 @@ class Shapes:
 def decoder_sizes(t: Shapes, encode: str, decode: str) -> Sizes:
     """What the families with a loop over vertices share."""
     return {
-        "width": t.size(("transformer_decoder.layers.0.norm1.weight", 0), (f"{encode}.bias", 0), untold=8),
+        "width": t.size(("transformer_decoder.layers.0.norm1.weight", 0), (f"{encode}.bias", 0), missing=8),
         "audio_dim": t.size(("audio_feature_map.weight", 1), (f"{SPEECH}encoder.layer_norm.weight", 0)),
-        "motion_dim": t.size((f"{encode}.weight", 1), (f"{decode}.bias", 0), (f"{decode}.weight", 0), untold=3),
+        "motion_dim": t.size((f"{encode}.weight", 1), (f"{decode}.bias", 0), (f"{decode}.weight", 0), missing=3),
         "layers": t.count("transformer_decoder.layers.{}"),
     }

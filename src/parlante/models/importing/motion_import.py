@@ -130,13 +130,13 @@ class MotionImporter:
         source = " + ".join(str(path) for path in files)
         if options.fps is not None and not 0 < options.fps <= FASTEST:
             raise InputError(f"--fps must be positive and at most {FASTEST}, got {options.fps:g}")
-        tensors, told = self._read(files, source)
+        tensors, known_sizes = self._read(files, source)
         longest = len(tensors["PPE.pe"].flatten(0, -2)) if "PPE.pe" in tensors else 0
         period, tensors = keys.take_tables(tensors, source) if self.periodic else (None, tensors)
         speech, rest = keys.split(to_new_names(tensors, source), keys.SPEECH)
         emotion, rest = keys.split(rest, keys.EMOTION)
         parts = _Parts(tensors, speech, emotion, self.rename(rest))
-        sizes = self.infer(tensors) | told
+        sizes = self.infer(tensors) | known_sizes
         if self.periodic:
             self._set_period(sizes, period, longest, options.settings, parts, source)
         known = self._known_set(sizes, options.settings)

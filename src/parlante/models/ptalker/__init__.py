@@ -1,1 +1,1 @@
-"""PTalker: style told apart from content. `talker.py` is the model, `objective.py` what it is trained for."""
+"""PTalker: style separated from content. `model.py` is the network, `objective.py` what it is trained for."""

@@ -59,7 +59,7 @@ class SpatialAlignment(nn.Module):
 class TemporalAlignment(nn.Module):
     """Motion tokens ask the audio content of the last `window` frames, their own included: causal cross-attention.
 
-    A learned number per head and distance lets it find the lag between a sound and its motion.
+    A learned number per head and distance lets it find the lag between a phone and its motion.
     """
 
     def __init__(self, width: int, window: int, heads: int = 4, steps_per_frame: int = 1, dropout: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""PTalker: speech-driven faces whose style is told apart from what they say.
+"""PTalker: speech-driven faces whose style is separated from what they say.
 
 Wang, Xu, Zhao, Zhang, Zhang, "PTalker: Personalized Speech-Driven 3D Talking Head Animation via Style Disentanglement
 and Modality Alignment", ACM Multimedia 2025.
@@ -136,7 +136,7 @@ class PTalker(MotionFamily):
             )
 
     def voice_style(self, features: Tensor, real: Tensor | None = None) -> Tensor:
-        """Style heard in the voice: features (B, S, E), which are real (B, S) -> (B, D)."""
+        """Style of the voice: features (B, S, E), which are real (B, S) -> (B, D)."""
         return self.AudioStyle(features, real)
 
     def connect(self, edges: Tensor) -> None:

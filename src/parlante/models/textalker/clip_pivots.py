@@ -1,4 +1,4 @@
-"""Style pivots from a few seconds of animation with its sound. Ours; the paper averages all the latents of a person.
+"""Style pivots from a few seconds of animation with its audio. Ours; the paper averages all the latents of a person.
 
 A short clip's mean latents say more about its sentence than about its speaker. What the model itself expects the
 sentence to add to a pivot is taken off first; what then remains of the speech is noise of known directions and size
@@ -15,7 +15,7 @@ from parlante.models.textalker.model import TexTalker
 
 KINDS = ("motion", "wrinkle")
 ROUNDS = 2
-"""The expectation depends on the style: it is told the mean pivot first, then the estimate."""
+"""The expectation depends on the style: it reads the mean pivot first, then the estimate."""
 TRUST = 0.7
 """How much of the expected part of a sentence is taken off: predictions err, too. This and the next two were chosen on
 SynthTalk's validation sentences."""
@@ -65,8 +65,8 @@ def clip_pivots(
         expected = [_expected(talker, clip, guess) for clip in clips]
         guess = [plain[0] - TRUST * _average([e[0] for e in expected], weights), guess[1]]
         if measured:
-            heard = [e[1] for e, clip in zip(expected, clips, strict=True) if clip.wrinkle is not None]
-            guess[1] = plain[1] - TRUST * _average(heard, [n for _, n in measured])
+            averages = [e[1] for e, clip in zip(expected, clips, strict=True) if clip.wrinkle is not None]
+            guess[1] = plain[1] - TRUST * _average(averages, [n for _, n in measured])
     return _shrunk(talker, guess, known, (sum(weights), sum(n for _, n in measured)))
 
 
@@ -121,7 +121,7 @@ def _average(values: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
 
 
 def _expected(talker: TexTalker, clip: ClipMeans, pivots: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean offsets (C, h, w) from the pivots that the talker gives this sound in their style."""
+    """Mean offsets (C, h, w) from the pivots that the talker gives this audio in their style."""
     from parlante.core import Style
 
     style = Style(pivots[0].cpu().numpy(), pivots[1].cpu().numpy())

@@ -1,10 +1,10 @@
 """Wrinkles for a known motion, or motion for known wrinkles, from the joint diffusion model as it was trained.
 
 Replacement sampling (RePaint: Lugmayr et al. 2022; "replacement method": Ho et al. 2022): at every level of noise the
-known half of the state is the known half itself, noised to that level, and only the other half is believed of the
+known half of the state is the known half itself, noised to that level, and only the other half is taken from the
 network's answer. Ours is its stochastic form: the whole estimate meets fresh noise before each step, so that what the
 first, nearly blind, steps guessed wrong is not carried along. A model trained to complete faces
-(`TexTalkerConfig.trained_given`) is shown the known half without noise. Sound may be missing: then the network hears
+(`TexTalkerConfig.trained_completion`) gets the known half without noise. Audio may be missing: then the network gets
 the null feature that it knows from audio dropout.
 """
 
@@ -19,7 +19,7 @@ from parlante.models.textalker.diffusion import Past
 from parlante.models.textalker.model import LatentWindow, TexTalker
 
 STEPS = 8
-"""Levels of noise; `benchmarks/given.py` measures others."""
+"""Levels of noise; `benchmarks/completion.py` measures others."""
 KINDS = ("motion", "wrinkle")
 
 
@@ -49,9 +49,9 @@ def complete_latents(
     device, sizes = talker.motion_pivots.device, talker.config.denoiser
     if not (sizes.motion_dim and sizes.wrinkle_dim):
         raise ValueError("this model makes motion or wrinkles alone; conditioning one on the other needs the joint one")
-    heard = None if features is None else talker.per_frame(features.to(device), len(known))
+    audio = None if features is None else talker.per_frame(features.to(device), len(known))
     pivots = [torch.from_numpy(np.asarray(getattr(style, k), np.float32)).to(device)[None] for k in KINDS]
-    told = talker.style_vector(*pivots)
+    style_condition = talker.style_vector(*pivots)
     if talker.config.style_input == "one_hot":
         pivots = [talker.motion_pivots.mean(0)[None], talker.wrinkle_pivots.mean(0)[None]]
     own = slice(0, sizes.motion_dim) if kind == "motion" else slice(sizes.motion_dim, None)
@@ -61,7 +61,7 @@ def complete_latents(
     basis = getattr(talker, f"{kind}_basis", None)
     clean = torch.zeros(1, len(known), sizes.latent_dim, device=device)
     clean[0, :, own] = offsets if basis is None else basis.encode(offsets)
-    for start, made in _windows(talker, clean, mask, heard, told, steps, generator):
+    for start, made in _windows(talker, clean, mask, audio, style_condition, steps, generator):
         motion, wrinkle = talker.offsets(made)
         yield LatentWindow(start, motion + pivots[0][:, None], wrinkle + pivots[1][:, None])
 
@@ -70,8 +70,8 @@ def _windows(
     talker: TexTalker,
     clean: Tensor,
     mask: Tensor,
-    heard: Tensor | None,
-    told: Tensor | None,
+    features: Tensor | None,
+    style_condition: Tensor | None,
     steps: int,
     generator: torch.Generator | None,
 ) -> Iterator[tuple[int, Tensor]]:
@@ -84,12 +84,12 @@ def _windows(
         real = piece.shape[1]
         piece = nn.functional.pad(piece, (0, 0, 0, length - real))
         indicator = (torch.arange(length, device=clean.device) < real).to(clean.dtype)[None]
-        if heard is None:
+        if features is None:
             audio = model.null_audio_feat.expand(1, length, -1)
         else:
-            sound = heard[:, start : start + length].to(clean)
-            audio = model.audio_feature_map(nn.functional.pad(sound, (0, 0, 0, length - real)))
-        made = complete(talker, piece, mask, audio, past, indicator, told, steps, generator)
+            own = features[:, start : start + length].to(clean)
+            audio = model.audio_feature_map(nn.functional.pad(own, (0, 0, 0, length - real)))
+        made = complete(talker, piece, mask, audio, past, indicator, style_condition, steps, generator)
         if held is not None:
             share = torch.arange(1, overlap + 1, device=made.device)[:, None] / (overlap + 1)
             made = torch.cat([torch.lerp(held, made[:, :overlap], share), made[:, overlap:]], 1)
@@ -108,15 +108,16 @@ def complete(
     audio: Tensor,
     past: Past,
     indicator: Tensor,
-    told: Tensor | None,
+    style_condition: Tensor | None,
     steps: int = STEPS,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """One window (B, L, M + W) whose numbers under `mask` (M + W,) are those of `clean` (B, L, M + W).
 
-    audio (B, L, D) mapped features; past, indicator and told as in `LatentDiffusion.estimate`. At each of `steps`
-    evenly spaced levels t: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e with fresh e, where x_0 is the last estimate
-    (nothing, at the first) outside the mask and `clean` inside; `clean` itself with `trained_given`.
+    audio (B, L, D) mapped features; past, indicator and style_condition (there: style) as in
+    `LatentDiffusion.estimate`. At each of `steps` evenly spaced levels t: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e
+    with fresh e, where x_0 is the last estimate (nothing, at the first) outside the mask and `clean` inside; `clean`
+    itself with `trained_completion`.
     """
     table = talker.diffusion.diffusion_sched
     estimate = torch.where(mask, clean, 0.0)
@@ -126,8 +127,8 @@ def complete(
         noisy = bar.sqrt() * estimate + (1 - bar).sqrt() * noise
         if number == 0:
             noisy = torch.where(mask, noisy, noise)
-        if talker.config.trained_given:
+        if talker.config.trained_completion:
             noisy = torch.where(mask, clean, noisy)
-        answer = talker.diffusion.estimate(noisy, audio, past, indicator, step, style=told)
+        answer = talker.diffusion.estimate(noisy, audio, past, indicator, step, style=style_condition)
         estimate = torch.where(mask, clean, answer)
     return estimate

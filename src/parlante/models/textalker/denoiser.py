@@ -109,10 +109,10 @@ class DenoisingNetwork(nn.Module):
         """Everything that no denoising step changes; arguments as in `forward`."""
         if (style is not None) != bool(self.config.style_dim):
             raise ValueError(f"this network takes {self.config.style_dim} style numbers; style is {style is not None}")
-        condition = None if style is None else self.style_proj(style)[:, None]
-        tokens = self._tokens(previous, previous.new_zeros(previous.shape[:2]), 1, condition)
+        style_condition = None if style is None else self.style_proj(style)[:, None]
+        tokens = self._tokens(previous, previous.new_zeros(previous.shape[:2]), 1, style_condition)
         memory = torch.cat([previous_audio, audio], 1)
-        return Context(tokens, tuple(layer.encode_memory(memory) for layer in self._layers), condition)
+        return Context(tokens, tuple(layer.encode_memory(memory) for layer in self._layers), style_condition)
 
     def estimate(
         self, noisy: Tensor, step: Tensor, indicator: Tensor, context: Context, *, new_only: bool = True

@@ -67,22 +67,22 @@ class LatentDiffusion(nn.Module):
         indicator: Tensor,
         step: Tensor,
         noise: Tensor,
-        unheard: Tensor,
+        dropped: Tensor,
         style: Tensor | None = None,
-        given: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Training pass: noise the new frames, estimate them clean; (B, P + L, M + W).
 
-        clean, noise (B, L, M + W); audio (B, L, D) mapped features; step (B,); unheard (B,) bool: audio of the new
-        frames replaced by the null feature; given (B, M + W) bool: numbers of all new frames that are shown without
-        noise; the rest as in `DenoisingNetwork`.
+        clean, noise (B, L, M + W); audio (B, L, D) mapped features; step (B,); dropped (B,) bool: audio of the new
+        frames replaced by the null feature; known (B, M + W) bool: numbers of all new frames that get no noise; the
+        rest as in `DenoisingNetwork`.
         """
         past = past or self.start(len(clean))
-        heard = torch.where(unheard[:, None, None], self.null_audio_feat, audio)
+        audible = torch.where(dropped[:, None, None], self.null_audio_feat, audio)
         noisy = self.diffusion_sched.add_noise(clean, step, noise)
-        if given is not None:
-            noisy = torch.where(given[:, None], clean, noisy)
-        return self.denoising_net(noisy, heard, past.latents, past.audio, step, indicator, style)
+        if known is not None:
+            noisy = torch.where(known[:, None], clean, noisy)
+        return self.denoising_net(noisy, audible, past.latents, past.audio, step, indicator, style)
 
     def estimator(
         self,
@@ -101,13 +101,13 @@ class LatentDiffusion(nn.Module):
         """
         past = past or self.start(len(audio))
         network, single = self.denoising_net, guidance is None or guidance == 1.0
-        given = [audio, past.latents, past.audio, indicator, style]
+        inputs = [audio, past.latents, past.audio, indicator, style]
         if not single:
-            given = [None if x is None else torch.cat([x, x]) for x in given]
-            given[0] = torch.cat([self.null_audio_feat.expand_as(audio), audio])
-        heard, latents, before, real, told = given
-        assert heard is not None and latents is not None and before is not None and real is not None
-        context = network.prepare(heard, latents, before, told)
+            inputs = [None if x is None else torch.cat([x, x]) for x in inputs]
+            inputs[0] = torch.cat([self.null_audio_feat.expand_as(audio), audio])
+        speech, latents, before, real, style_condition = inputs
+        assert speech is not None and latents is not None and before is not None and real is not None
+        context = network.prepare(speech, latents, before, style_condition)
 
         def estimate(noisy: Tensor, step: int) -> Tensor:
             both = noisy if single else torch.cat([noisy, noisy])

@@ -111,9 +111,9 @@ def import_textalker(
 ) -> ConvertedTexTalker:
     """The model in published files: diffusion model, motion autoencoder, texture autoencoder.
 
-    The diffusion model is told by its tensors; the autoencoders look alike and are told by `motion` and `tex` in their
-    names, else by their order. settings: `heads`, `speech.heads`, `norm_groups`. Raises InputError for what cannot be
-    used.
+    The diffusion model is known by its tensors; the autoencoders look alike and are known by `motion` and `tex` in
+    their names, else by their order. settings: `heads`, `speech.heads`, `norm_groups`. Raises InputError for what
+    cannot be used.
     """
     source = " + ".join(str(path) for path in files)
     if len(files) != 3:

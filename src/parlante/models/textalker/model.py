@@ -44,11 +44,11 @@ class TexTalkerConfig:
     style_dims: tuple[int, int] = (0, 0)
     """Numbers that describe the motion pivot and the wrinkle pivot to the denoiser; their sum is its `style_dim`."""
     style_input: str = "pivots"
-    """pivots: latents are offsets from a style's pivots, of which the denoiser may be told. one_hot (an ablation): they
-    are offsets from the mean of all pivots, and the denoiser is told which of `styles` it is."""
+    """pivots: latents are offsets from a style's pivots, which the denoiser may read. one_hot (an ablation): they
+    are offsets from the mean of all pivots, and the denoiser reads which of `styles` it is."""
     feature_rate: float = 50.0
     fps: float = 30.0
-    taps: tuple[float, ...] = (0.0,)
+    frame_offsets: tuple[float, ...] = (0.0,)
     """Seconds around a frame at which features are read; none: features come one per frame, taken as they are."""
     speech: dict[str, Any] | None = None
     """`SpeechConfig.to_dict()` of a speech network inside the model, as published; none: features are given."""
@@ -68,17 +68,17 @@ class TexTalkerConfig:
     """Weight of the audio at inference; 1: as trained, above: exaggerated."""
     styles: tuple[str, ...] = field(default=())
     """Names of the stored pivots."""
-    trained_given: bool = False
-    """Whether the denoiser met known motion and known wrinkles without noise in training; then `given.py` shows them
-    so."""
+    trained_completion: bool = False
+    """Whether the denoiser met known motion and known wrinkles without noise in training, and so
+    `completion.py` gives them."""
 
     def __post_init__(self) -> None:
-        for name in ("style_dims", "taps", "styles"):
+        for name in ("style_dims", "frame_offsets", "styles"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.style_input not in ("pivots", "one_hot"):
             raise ValueError(f"style_input must be pivots or one_hot, got {self.style_input!r}")
-        one_hot, told = self.style_input == "one_hot", sum(self.style_dims)
-        if (len(self.styles) if one_hot else told) != self.denoiser.style_dim or (one_hot and told):
+        one_hot, numbers = self.style_input == "one_hot", sum(self.style_dims)
+        if (len(self.styles) if one_hot else numbers) != self.denoiser.style_dim or (one_hot and numbers):
             raise ValueError(
                 f"style_dims {self.style_dims} do not fit the denoiser's {self.denoiser.style_dim} numbers"
             )
@@ -145,13 +145,15 @@ class TexTalker(nn.Module):
     @staticmethod
     def _diffusion(config: TexTalkerConfig) -> LatentDiffusion:
         if config.speech is None:
-            return LatentDiffusion(config.denoiser, config.feature_dim * max(1, len(config.taps)))
+            return LatentDiffusion(config.denoiser, config.feature_dim * max(1, len(config.frame_offsets)))
         from parlante.audio.encoders.transformers import SpeechConfig
         from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion
 
         model = SpeechLatentDiffusion(config.denoiser, SpeechConfig.from_dict(config.speech))
-        if model.audio_encoder.dim != config.feature_dim or config.taps:
-            raise ValueError(f"a model with its own speech network has feature_dim {model.audio_encoder.dim}, no taps")
+        if model.audio_encoder.dim != config.feature_dim or config.frame_offsets:
+            raise ValueError(
+                f"a model with its own speech network has feature_dim {model.audio_encoder.dim}, no frame_offsets"
+            )
         return model
 
     # -- styles
@@ -164,7 +166,7 @@ class TexTalker(nn.Module):
         return Style(self.motion_pivots[at].cpu().numpy(), self.wrinkle_pivots[at].cpu().numpy(), name)
 
     def style_vector(self, motion_pivot: Tensor, wrinkle_pivot: Tensor) -> Tensor | None:
-        """Pivots (B, C, h, w) -> (B, style_dim), what the denoiser is told of them; None if it has no style input.
+        """Pivots (B, C, h, w) -> (B, style_dim), what the denoiser reads of them; None if it has no style input.
 
         With `style_input` one_hot: the known style whose pivots are nearest.
         """
@@ -220,7 +222,7 @@ class TexTalker(nn.Module):
     ) -> Iterator[LatentWindow]:
         """Latents of `num_frames` frames, window after window; memory does not grow with their number.
 
-        features (B, S, D) at `config.feature_rate` (one per frame if the model has no taps); style: one for all, or one
+        features (B, S, D) at `config.feature_rate` (one per frame without `frame_offsets`); style: one for all, or one
         per batch entry; steps, guidance, solver: default the config's; generator: all randomness. Raises ValueError if
         features do not fit the model, InputError for a solver that cannot be.
         """
@@ -234,31 +236,31 @@ class TexTalker(nn.Module):
             torch.from_numpy(np.stack([np.asarray(getattr(s, kind), np.float32) for s in styles])).to(device)
             for kind in ("motion", "wrinkle")
         ]
-        told = self.style_vector(*pivots)
+        style_condition = self.style_vector(*pivots)
         alike = self.config.style_input == "one_hot"
         origins = [self.motion_pivots.mean(0)[None], self.wrinkle_pivots.mean(0)[None]] if alike else pivots
         for start, made in self.windows(
-            self.per_frame(features.to(device), num_frames), told, steps, guidance, generator, solver=solver
+            self.per_frame(features.to(device), num_frames), style_condition, steps, guidance, generator, solver=solver
         ):
             motion, wrinkle = self.offsets(made)
             yield LatentWindow(start, motion + origins[0][:, None], wrinkle + origins[1][:, None])
 
     def per_frame(self, features: Tensor, num_frames: int) -> Tensor:
-        """Features (B, S, D) as in `latents` -> what each frame hears, (B, num_frames, D').
+        """Features (B, S, D) as in `latents` -> those of each frame, (B, num_frames, D').
 
         Raises ValueError where features should come one per frame and do not.
         """
         c = self.config
-        if c.taps:
-            return align(features, num_frames, fps=c.fps, rate=c.feature_rate, frame_offsets=c.taps)
+        if c.frame_offsets:
+            return align(features, num_frames, fps=c.fps, rate=c.feature_rate, frame_offsets=c.frame_offsets)
         if features.shape[1] != num_frames:
             raise ValueError(f"this model takes one feature per frame, got {features.shape[1]} for {num_frames}")
         return features
 
     def windows(
         self,
-        heard: Tensor,
-        told: Tensor | None,
+        features: Tensor,
+        style_condition: Tensor | None,
         steps: int,
         guidance: float,
         generator: torch.Generator | None = None,
@@ -267,12 +269,12 @@ class TexTalker(nn.Module):
     ) -> Iterator[tuple[int, Tensor]]:
         """(first frame, finished coordinates (B, T, M + W)) of consecutive stretches.
 
-        heard (B, T, D) features at the frames' own times; told (B, S) from `style_vector`.
+        features (B, T, D) at the frames' own times; style_condition (B, S) from `style_vector`.
         """
         solver = solver or self.config.solver
         check_solver(solver, steps, self.config.denoiser.steps, self.config.spacing)
         sizes, overlap = self.config.denoiser, self.config.overlap
-        batch, num_frames = heard.shape[:2]
+        batch, num_frames = features.shape[:2]
         length, previous = sizes.frames, sizes.previous
         past: Past | None = None
         held: Tensor | None = None  # this window's opening, as the last window made it
@@ -282,7 +284,7 @@ class TexTalker(nn.Module):
             return torch.randn(like.shape, generator=generator).to(like)
 
         for start in range(0, num_frames, length - overlap):
-            piece = heard[:, start : start + length]
+            piece = features[:, start : start + length]
             real = piece.shape[1]
             piece = nn.functional.pad(piece, (0, 0, 0, length - real))
             audio = self.diffusion.audio_feature_map(piece)
@@ -295,7 +297,7 @@ class TexTalker(nn.Module):
                 indicator,
                 noise,
                 steps=steps,
-                style=told,
+                style=style_condition,
                 guidance=guidance,
                 solver=solver,
                 spacing=self.config.spacing,

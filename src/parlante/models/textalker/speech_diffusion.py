@@ -22,7 +22,7 @@ from parlante.models.textalker.diffusion import LatentDiffusion, Past
 from parlante.models.textalker.sampling import Noise
 
 STEPS_PER_FRAME = 2
-"""HuBERT steps that one frame hears."""
+"""HuBERT steps of one frame."""
 HUBERT_BASE: dict[str, Any] = {"model_type": "hubert"}
 """transformers' defaults are the base network: 12 layers, 768 wide."""
 TRAINED_SPEECH = ("encoder.pos_conv_embed.", "encoder.layer_norm.", "masked_spec_embed")
@@ -94,12 +94,12 @@ class SpeechLatentDiffusion(LatentDiffusion):
         count = max(1, math.ceil(frames / length))
         missing = max(0, count * self.window_samples - samples)
         padded = math.ceil(missing / (SAMPLE_RATE / self.fps))
-        heard = self.features(F.pad(audio, (0, missing)), count * length, window_s=window_s)
-        real = (torch.arange(count * length, device=audio.device) < count * length - padded).to(heard.dtype)
+        encoded = self.features(F.pad(audio, (0, missing)), count * length, window_s=window_s)
+        real = (torch.arange(count * length, device=audio.device) < count * length - padded).to(encoded.dtype)
         past: Past | None = None
         for number in range(count):
             span = slice(number * length, (number + 1) * length)
-            piece = heard[:, span]
+            piece = encoded[:, span]
             made = self.sample(
                 piece,
                 past,

@@ -63,7 +63,7 @@ class EmbeddedMotion:
     def export(self, trained: TrainedMotion, folder: Path) -> None:
         """Write a `HeadNetwork`."""
         metadata = TalkerMetadata(
-            taps=trained.frame_offsets,
+            frame_offsets=trained.frame_offsets,
             subjects=trained.subjects,
             fps=self.fps,
             basis_scale=trained.basis.scale,

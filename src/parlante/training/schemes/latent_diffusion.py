@@ -281,9 +281,9 @@ def build_talker(
             "stats": store.stats.to_dict(),
             "style_dims": style_dims,
             "style_input": "one_hot" if one_hot else "pivots",
-            "taps": data.frame_offsets,
+            "frame_offsets": data.frame_offsets,
             "styles": tuple(named),
-            "trained_given": own.completion > 0,
+            "trained_completion": own.completion > 0,
             **inference,
         },
     )

@@ -241,7 +241,7 @@ def build_talker(
             "stats": corpus.stats,
             "style_dims": style_dims,
             "style_input": "one_hot" if one_hot else "pivots",
-            "taps": (),
+            "frame_offsets": (),
             "speech": speech.config.to_dict(),
             "fps": corpus.fps,
             "styles": corpus.names,

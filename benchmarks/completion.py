@@ -1,6 +1,6 @@
 """What one half of a face says of the other: wrinkles given motion, motion given wrinkles, on SynthTalk's test_seen.
 
-python benchmarks/given.py --corpus corpora/synthtalk --clips 4
+python benchmarks/completion.py --corpus corpora/synthtalk --clips 4
 PSNR of moving skin is that of `parlante evaluate`, on every fourth frame; a texel moves where its true ratio leaves 1
 by more than 2 % in some frame. Pivots come from three training clips of each subject.
 """

@@ -215,7 +215,7 @@ def test_solvers_and_shared_noise():
 
 
 def test_features_per_frame_need_no_alignment():
-    talker = tiny(taps=())
+    talker = tiny(frame_offsets=())
     assert joined(talker, torch.randn(1, 30, 5), 30).shape[1] == 30
     with pytest.raises(ValueError, match="one feature per frame, got 31 for 30"):
         joined(talker, torch.randn(1, 31, 5), 30)
