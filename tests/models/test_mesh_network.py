@@ -240,3 +240,12 @@ def test_impossible_heads_of_a_stored_network_are_one_error(tmp_path: Path) -> N
     (folder / "config.json").write_text(text.replace('"num_attention_heads": 2', '"num_attention_heads": 0'))
     with pytest.raises(InputError, match="cannot build a wav2vec2 speech network"):
         MeshNetwork.from_pretrained(folder)
+
+
+def test_reference_decoding_is_that_of_the_authors_code() -> None:
+    """CodeTalker's cached past is an approximation; `reference` decodes all of the past anew."""
+    talker = tiny_talker("codetalker").double()
+    features, code = torch.randn(1, 40, 8).double(), talker.style("subject-1")[None]
+    said = talker.generate(features, face().double(), "subject-1", reference=True)
+    wanted = talker.family.generate(features, code, refresh=0.0).unflatten(-1, (-1, 3)) + face().double()
+    torch.testing.assert_close(said, wanted)

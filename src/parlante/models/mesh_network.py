@@ -371,7 +371,8 @@ class MeshNetwork(nn.Module):
         if family.solver_steps:
             own = self._sampling(neutral, len(speech), steps, generator)
             return family.generate(features, codes, lengths=frames, **own), frames
-        return family.generate(features, codes, lengths=frames), frames
+        exact = family.reference_options if reference else {}
+        return family.generate(features, codes, lengths=frames, **exact), frames
 
     def _sampling(
         self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None

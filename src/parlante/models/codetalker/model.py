@@ -11,7 +11,7 @@ the authors'.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +86,7 @@ class CodeTalker(MotionFamily):
     motion_maps = "autoencoder.decoder.vertice_map_reverse", ("vertice_map", "autoencoder.encoder.vertice_mapping.0")
     """As `AutoregressiveModel.motion_maps`."""
     whole_clips = searches_styles = costly = True
+    reference_options: ClassVar[Mapping[str, Any]] = {"refresh": 0.0}
 
     def __init__(self, config: CodeTalkerConfig) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """What the shared talkers ask of a network that answers motion coordinates to speech features."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ class MotionFamily(nn.Module):
     """Whether a stranger's style can be searched on a mesh of its own, with gradients through `forward`."""
     costly: ClassVar[bool] = False
     """Whether such a search takes minutes, so that it is given fewer steps."""
+
+    reference_options: ClassVar[Mapping[str, Any]] = {}
+    """Keywords of `generate` that give the numbers of the authors' code."""
 
     @property
     def solver_steps(self) -> int:
