@@ -229,8 +229,15 @@ INSERTS: dict[str, Callable[[], str]] = {
 
 
 def filled(markdown: str) -> str:
-    """A page with its `{{ name }}` filled in. Raises KeyError for a name that nothing makes."""
+    """A page with its `{{ name }}` and `{{ file PATH }}` filled in. Raises KeyError for a name that nothing makes."""
+    markdown = re.sub(r"^\{\{ file (\S+) \}\}$", lambda found: _file(found[1]), markdown, flags=re.MULTILINE)
     return re.sub(r"^\{\{ (\w+) \}\}$", lambda found: INSERTS[found[1]](), markdown, flags=re.MULTILINE)
+
+
+def _file(path: str) -> str:
+    """A file of the repository as a block of code."""
+    language = {".py": "python", ".toml": "toml", ".yaml": "yaml"}[Path(path).suffix]
+    return f'```{language} title="{path}"\n{(ROOT / path).read_text(encoding="utf-8").rstrip()}\n```'
 
 
 def external_requests(html: str) -> list[str]:

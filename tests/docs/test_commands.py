@@ -78,6 +78,8 @@ def test_its_recipe_has_these_keys(shown: Shown, capsys: pytest.CaptureFixture[s
     from parlante.training.engine.recipe import read_recipe
 
     renames._said.clear()
+    if shown.words[1].startswith("examples/plugin"):
+        pytest.skip("the plug-in is not installed here; see tests/test_plugin.py")
     sets = [after for before, after in itertools.pairwise(shown.words) if before == "--set" and "=" in after]
     config = read_recipe(ROOT / shown.words[1], sets)
     try:
