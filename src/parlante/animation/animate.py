@@ -12,7 +12,7 @@ from parlante.export.frames import FrameSink
 from parlante.models.talker import SpeechModel
 
 Model = SpeechModel | str | Path | None
-"""A shipped model's name (none: TexTalker), a checkpoint folder, a plug-in's name, or a model."""
+"""A shipped model's name (none: TexTalker), a checkpoint or run folder, or a model."""
 
 
 def animate(
@@ -41,7 +41,7 @@ def animate(
 
     The keywords are those of `parlante.Talker`, plus model and device of `Talker.from_pretrained`, and picture: how
     outputs that show pictures show them. source: the old name of model. For recordings of many minutes use
-    `animate_to`, whose memory stays flat. Raises InputError for anything in the arguments that cannot be used.
+    `Talker.write`, whose memory stays flat. Raises InputError for anything in the arguments that cannot be used.
     """
     from parlante.animation.talker import in_memory
 

@@ -59,7 +59,7 @@ class Talker:
     def from_pretrained(
         cls, model: "SpeechModel | Path | str | None" = None, *, device: torch.device | str = "cpu"
     ) -> "Talker":
-        """A shipped model by name (none: TexTalker), a folder of `parlante train` or `parlante convert`, a plug-in's.
+        """A shipped model by name (none: TexTalker), or a folder of `parlante train` or `parlante convert`.
 
         Raises InputError for an unknown name, a damaged folder, or a device that is not there.
         """

@@ -87,8 +87,12 @@ def load_audio(speech: Path | str | tuple[NDArray[np.floating], int]) -> Recordi
 
     Raises InputError if it cannot be read, holds no samples, or has samples of another shape or range.
     """
-    if isinstance(speech, tuple):
+    if isinstance(speech, tuple) and len(speech) == 2:
         return _from_array(*speech)
+    if not isinstance(speech, str | Path):
+        raise InputError(
+            f"the speech is a {type(speech).__name__}; give a file, or (samples, sample rate), such as (samples, 16000)"
+        )
     path = Path(speech)
     native = _native_rate(path)
     rate = native if native in KEPT_RATES else 48000
@@ -101,6 +105,8 @@ def _from_array(samples: NDArray[np.floating], rate: int) -> Recording:
     audio = mono(samples, "the speech")
     if not len(audio):
         raise InputError("the speech has no samples; give a recording of some length")
+    if isinstance(rate, bool) or not isinstance(rate, int | float | np.integer | np.floating):
+        raise InputError(f"the sample rate must be a number of Hz, got {rate!r}; the order is (samples, sample rate)")
     if not 1000 <= rate <= 768000:
         raise InputError(f"the sample rate must lie in 1000..768000 Hz, got {rate}")
     peak = float(np.abs(audio).max())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core.errors import InputError
 from parlante.core.topology import Topology
 
 
@@ -57,6 +58,10 @@ class Animation:
         """
         from importlib import import_module
 
+        if not outputs or not all(isinstance(output, str | Path) for output in outputs):
+            raise InputError(
+                f"name the files to write, such as talk.glb, got {', '.join(map(repr, outputs)) or 'none'}"
+            )
         import_module("parlante.export").save(self, *outputs)
 
     @property

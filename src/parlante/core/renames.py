@@ -45,7 +45,7 @@ RENAMED: dict[str, dict[str, str]] = {
     "python": {"source": "model"},
     "split": {"test_a": "test_seen", "test_b": "test_unseen"},
 }
-"""kind -> old name -> new name. docs/renames.md is made from it."""
+"""kind -> old name -> new name. docs/reference/renames.md is made from it."""
 
 _said: set[tuple[str, str]] = set()
 
@@ -59,4 +59,5 @@ def notice(kind: str, old: str, new: str) -> None:
     """Say once per process, in one line on stderr, that a name is old."""
     if (kind, old) not in _said:
         _said.add((kind, old))
-        sys.stderr.write(f"parlante: the {kind} {old} is now called {new}; the old name works until the next release\n")
+        what = "argument" if kind == "python" else kind
+        sys.stderr.write(f"parlante: the {what} {old} is now called {new}; the old name works until the next release\n")

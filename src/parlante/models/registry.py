@@ -112,6 +112,8 @@ _OURS = (
         scheme="parlante.training.schemes.codetalker:stage",
     ),
 )
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of device that models run on."""
 DEFAULT = "textalker"
 """The talker where none is named."""
 
@@ -153,6 +155,8 @@ def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.de
     InputError for anything else, and for a device that is not there.
     """
     if wish is not None and not isinstance(wish, str | Path):
+        if isinstance(wish, bool | int | float | list | tuple | dict):
+            raise InputError(f"a model is a name, a folder or a SpeechModel, got {wish!r}")
         return wish
     place = checked_device(device)
     if wish is None or str(wish) in shipped():
@@ -162,6 +166,8 @@ def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.de
 
     folder = Path(wish)
     if not folder.exists() and isinstance(wish, str) and "/" not in wish:
+        if wish in families():
+            raise InputError(f"{wish} has no weights in this package; name the folder of a trained or converted {wish}")
         raise unknown_name("model", wish, shipped())
     if not (folder / "config.json").is_file() and (folder / "export" / "config.json").is_file():
         folder = folder / "export"  # of a run
@@ -173,12 +179,16 @@ def checked_device(device: "torch.device | str") -> "torch.device":
     """The device. Raises InputError where torch does not know it or the machine has none."""
     import torch
 
+    kind = str(device).partition(":")[0]
+    if kind not in DEVICES:
+        raise InputError(f"no device {str(device)!r}; choose one of {', '.join(DEVICES)}, or one of several: cuda:1")
     try:
         place = torch.device(device)
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot use the device {str(device)!r}: {reason}; try cpu") from error
+        raise InputError(
+            f"cannot use the device {str(device)!r}: this machine, or this build of torch, has none; choose cpu"
+        ) from error
     return place
 
 

@@ -153,10 +153,8 @@ def check_look_ahead(model: SpeechModel, look_ahead: float | None) -> None:
     """Raises InputError where a model cannot answer within so many seconds."""
     least = model.abilities.smallest_look_ahead
     if look_ahead is not None and (least is None or look_ahead < least):
-        able = "answers whole recordings only" if least is None else f"needs at least {least:g} s"
-        raise InputError(
-            f"a look-ahead of {look_ahead:g} s is not possible: {model.name} {able}; leave it out or raise it"
-        )
+        able = "answers whole recordings only; leave it out" if least is None else f"needs at least {least:g} s"
+        raise InputError(f"a look-ahead of {look_ahead:g} s is not possible: {model.name} {able}")
 
 
 def check_sampling(model: SpeechModel, sampling: Sampling) -> None:

@@ -11,7 +11,8 @@ class MotionFamily(nn.Module):
 
     A network is made of its config alone, which has `audio_dim` A, `motion_dim` M, `width` D, `subjects` N and
     `steps_per_frame` w. Features are (B, T * w, A), motion coordinates (B, T, M), style embeddings (B, D). Beside
-    `forward`, which only training calls, a network has
+    `forward(features, past, style, lengths=None) -> (B, T, M)`, which only training calls with the true motion as past,
+    a network has
 
         style_embedding(weights)                        weights (B, N) of the training speakers -> (B, D)
         generate(features, style, *, lengths=None)      -> (B, T, M); lengths (B,) frames of each clip
