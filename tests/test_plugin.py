@@ -56,7 +56,7 @@ def test_a_family_a_dataset_and_a_format_from_outside(installed: Path, waves: Pa
     assert ".toy.txt" in parlante(installed, "export", "--formats")
     parlante(installed, "prepare", "toy-waves", waves, tmp_path / "corpus")
     settings = [f"data.corpus={tmp_path / 'corpus'}", f"data.cache={tmp_path / 'cache'}", "loop.max_steps=2"]
-    settings += ["scheme.batch=2", "scheme.frames=20", "data.rows=4", "data.variants=0"]
+    settings += ["scheme.batch=2", "scheme.frames=20", "data.rows=4", "data.num_augmentations=0"]
     words = [word for setting in settings for word in ("--set", setting)]
     parlante(installed, "train", PLUGIN / "recipe.yaml", *words, "--out", tmp_path / "runs")
     (run,) = (tmp_path / "runs").iterdir()

@@ -12,7 +12,8 @@ from tiny import arguments
 from parlante.cli.train import run as train
 from parlante.geometry.uv import MotionStats
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
+from parlante.training.features.corpus_maps import MapModels, open_maps
+from parlante.training.features.encoding import encode_corpus
 from parlante.training.schemes.motion_basis import MotionBasisConfig, fit_basis
 
 RECIPES = Path(__file__).parents[2] / "recipes"

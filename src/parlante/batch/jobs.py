@@ -169,12 +169,12 @@ def encode_jobs(
 ) -> tuple[list[Job], int]:
     """A job for each clip of a corpus without latents in `target`, and how many have theirs.
 
-    options: `training.encoding.EncodingOptions`. Raises InputError as `encode_corpus`.
+    options: `training.features.encoding_options.EncodingOptions`. Raises InputError as `encode_corpus`.
     """
     from parlante.training.features.encoding import claim as claim_encoding
 
     maps, models = _corpus(str(Path(data).resolve()), str(Path(model).resolve()), "cpu")
-    claim_encoding(target, models, options)
+    claim_encoding(target, maps, models, options)
     common = {
         "data": str(Path(data).resolve()),
         "model": str(Path(model).resolve()),
@@ -194,7 +194,8 @@ def encode_clip(
     data: str, model: str, target: str, options: dict[str, Any], number: int, batch: int, device: str
 ) -> None:
     """Write the latents of one clip, unless they are there."""
-    from parlante.training.features.encoding import EncodingOptions, clip_latents
+    from parlante.training.features.encoding import clip_latents
+    from parlante.training.features.encoding_options import EncodingOptions
 
     maps, models = _corpus(data, model, device)
     clip_latents(maps, models, target, number, EncodingOptions(**options), batch=batch)
@@ -202,13 +203,9 @@ def encode_clip(
 
 @lru_cache(maxsize=1)
 def _corpus(data: str, model: str, device: str) -> tuple[Any, Any]:
-    from parlante.training.features.encoding import MapModels, open_maps
+    from parlante.training.features.corpus_maps import MapModels, open_maps
 
-    models = MapModels.load(model)
-    try:
-        models.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use --device {device}: {str(error).splitlines()[0]}") from error
+    models = MapModels.load(model).to(device)
     return open_maps(data, models), models
 
 

@@ -1,10 +1,10 @@
 """`parlante encode DATA --model DIR -o DIR`."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from parlante.training.features.encoding import EncodingOptions
+from parlante.cli._options import add_device, add_options, read_options
+from parlante.core.errors import InputError
+from parlante.training.features.encoding_options import EncodingOptions
 
 EPILOG = """examples:
   parlante encode prepared/textalk4d --model talker -o latents/textalk4d
@@ -25,33 +25,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: the shipped TexTalker)",
     )  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="new folder, or one to go on with")
-    parser.add_argument("--half", action="store_true", help="keep latents in half precision")
-    parser.add_argument("--stride", type=int, default=1, metavar="N", help="encode every Nth frame (default 1)")
-    parser.add_argument("--seconds", type=float, default=0.0, metavar="S", help="measure pivots on S seconds each")
-    parser.add_argument(
-        "--held-out-too", action="store_true", help="measure pivots on held-out halves too, as published"
-    )
+    add_options(parser, EncodingOptions)
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="maps at a time (default 8)")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, ...")
+    add_device(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
 
 
 def run(options: argparse.Namespace) -> int:
     """Encode. Raises InputError for a corpus, model or folder that cannot be used."""
-    from parlante.core import InputError
-
     wanted = checked(options)
     from tqdm import tqdm
 
     from parlante.cli._interrupt import interruptible
     from parlante.models.textalker.model import ASSET
-    from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
+    from parlante.training.features.corpus_maps import MapModels, open_maps
+    from parlante.training.features.encoding import encode_corpus
 
-    models = MapModels.load(options.model or ASSET)
-    try:
-        models.to(options.device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use --device {options.device}: {str(error).splitlines()[0]}") from error
+    models = MapModels.load(options.model or ASSET).to(options.device)
     maps = open_maps(options.data, models)
     with interruptible(), tqdm(unit=" frames", desc="encoding", disable=True if options.quiet else None) as bar:
 
@@ -70,16 +60,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def checked(options: argparse.Namespace) -> "EncodingOptions":
+def checked(options: argparse.Namespace) -> EncodingOptions:
     """What an encoding depends on. Raises InputError for values out of range."""
-    from parlante.core import InputError
-
-    for name, least in (("stride", 1), ("batch", 1), ("seconds", 0)):
-        value = getattr(options, name)
-        if not value >= least:
-            raise InputError(f"--{name} must be {least} or more, got {value:g}")
-    from parlante.training.features.encoding import EncodingOptions
-
-    return EncodingOptions(
-        half=options.half, stride=options.stride, seconds=options.seconds, held_out_too=options.held_out_too
-    )
+    if options.batch < 1:
+        raise InputError(f"batch must be 1 or more, got {options.batch}")
+    return read_options(options, EncodingOptions)

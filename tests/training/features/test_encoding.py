@@ -17,13 +17,9 @@ from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table
 from parlante.geometry.uv.ratio import wrinkle_from_frames
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
-from parlante.training.features.encoding import (
-    EncodingOptions,
-    MapModels,
-    ScannedCorpus,
-    encode_corpus,
-    pivots,
-)
+from parlante.training.features.corpus_maps import MapModels, ScannedCorpus
+from parlante.training.features.encoding import encode_corpus, pivots
+from parlante.training.features.encoding_options import EncodingOptions
 from parlante.training.features.scanned_maps import motion_stats
 
 TINY = VQGANConfig(
@@ -155,8 +151,8 @@ def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.
         ([str(tmp_path), "--model", str(folder), "-o", out], "holds no corpus"),
         ([str(corpus), "--model", str(corpus), "-o", out], "is no checkpoint"),
         ([str(corpus), "--model", str(folder), "-o", str(corpus)], "is no folder of latents"),
-        ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "--stride must be"),
-        ([str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"], "--device abacus"),
+        ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "stride must be 1 or more, got 0"),
+        ([str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"], "no device 'abacus'; choose one of cpu"),
     ):
         assert main(["encode", *arguments]) == 2
         assert told in capsys.readouterr().err

@@ -19,8 +19,9 @@ from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.engine.recipe import LoopConfig, read_recipe
 from parlante.training.engine.schema import section
+from parlante.training.features.corpus_maps import MapModels, open_maps
 from parlante.training.features.encoded import EncodedCorpus
-from parlante.training.features.encoding import MapModels, encode_corpus, open_maps
+from parlante.training.features.encoding import encode_corpus
 from parlante.training.schemes.speech_diffusion import (
     SpeechDiffusionConfig,
     SpeechDiffusionDataConfig,

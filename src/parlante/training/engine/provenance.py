@@ -21,7 +21,7 @@ FILES = ("versions.json", "git.json", "data.json", "recipe.yaml", "training.log"
 """What a run folder holds before the first step."""
 OUTPUTS = ("cache",)
 """Settings that name a place to write to, not data."""
-ELSEWHERE = ("autoencoder", "perceptual_file")
+ELSEWHERE = ("perceptual_file", "start_from")
 """Settings outside `data:` that name what is read."""
 
 log = logging.getLogger("parlante.training")
@@ -82,14 +82,13 @@ def fingerprints(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    for name, value in config.items():
-        inner = value if isinstance(value, dict) else {"": value} if name != "stage" else {}
-        for key, places in inner.items():
-            if key in OUTPUTS or (isinstance(value, dict) and name != "data" and key not in ELSEWHERE):
+    for name, settings in config.items():
+        for key, places in settings.items() if isinstance(settings, dict) else ():
+            if key in OUTPUTS or (name != "data" and key not in ELSEWHERE):
                 continue
             for place in places if isinstance(places, list) else [places]:
                 if isinstance(place, str) and place:
-                    yield f"{name}.{key}".rstrip("."), Path(place)
+                    yield f"{name}.{key}", Path(place)
 
 
 def fingerprint(path: Path) -> str:

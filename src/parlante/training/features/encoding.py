@@ -9,11 +9,12 @@
 Clips that are there already are kept.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,174 +23,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from parlante.core import InputError, Style, Topology, atomic_path, claim_folder
+from parlante.core import Style, Topology, atomic_path, claim_folder
 from parlante.core.style import save_style
-from parlante.data.contract import ClipInfo, Corpus
-from parlante.data.open import open_corpus
-from parlante.geometry.uv import MotionStats, bake_table, round_trip
-from parlante.geometry.uv.ratio import EXTRACTION_EPS, wrinkle_from_frames
-from parlante.models.checkpoint import load_checkpoint
+from parlante.geometry.uv import bake_table, round_trip
 from parlante.models.textalker.vqgan import VQAutoEncoder
-
-KINDS = ("motion", "wrinkle")
-
-
-@dataclass(frozen=True, eq=False)
-class MapModels:
-    """A pair of autoencoders and how their motion maps are made."""
-
-    motion: VQAutoEncoder
-    wrinkle: VQAutoEncoder
-    stats: MotionStats
-    quantise: bool
-    """Whether latents become codes before decoding."""
-    checkpoint: str = ""
-    """SHA-256 of the TexTalker that pivots are meant for; empty: any with these autoencoders."""
-    published: bool = False
-    """Whether motion maps are drawn by the published rule, which the authors' own weights expect."""
-
-    @classmethod
-    def load(cls, folder: Path | str) -> "MapModels":
-        """From a TexTalker checkpoint, or a folder with two autoencoders in `motion/` and `wrinkle/`.
-
-        Raises InputError if it is neither, or the motion autoencoder does not say how maps are normalised.
-        """
-        folder = Path(folder)
-        if (folder / "motion").is_dir() and (folder / "wrinkle").is_dir():
-            pair = [VQAutoEncoder.from_pretrained(folder / kind) for kind in KINDS]
-            config = load_checkpoint(folder / "motion")[0]
-            stats = config.get("stats")
-            if stats is None:
-                raise InputError(f"{folder}/motion/config.json has no stats: ranges of offsets in metres; add them")
-            published = bool(config.get("published_maps", False))
-            return cls(pair[0], pair[1], MotionStats.from_dict(stats), True, published=published)
-        from parlante.models.textalker.model import TexTalker
-
-        talker = TexTalker.from_pretrained(folder)
-        stats = MotionStats.from_dict(talker.config.stats)
-        checkpoint = _sha256(folder / "model.safetensors")
-        published = bool(getattr(talker.config, "published_maps", False))
-        return cls(talker.motion, talker.wrinkle, stats, talker.config.quantise, checkpoint, published)
-
-    def to(self, device: str) -> "MapModels":
-        """Both networks on a device, in place."""
-        self.motion.to(device)
-        self.wrinkle.to(device)
-        return self
-
-
-class CorpusMaps(Protocol):
-    """A corpus as maps."""
-
-    clips: Sequence[ClipInfo]
-    topology: Topology
-
-    def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n, V, 3) metres from neutral."""
-        ...
-
-    def wrinkle(self, number: int, frames: NDArray[np.int64]) -> Tensor | None:
-        """(n, 3, H, H) wrinkle maps, not rounded, or none."""
-        ...
-
-    def rest(self, number: int) -> bool:
-        """Whether the clip's first frame is the neutral one."""
-        ...
-
-    def face(self, subject: str) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
-        """Neutral vertices (V, 3) and albedo."""
-        ...
-
-
-class ScannedCorpus:
-    """Maps of a corpus of scans. Wrinkles are measured from its pictures."""
-
-    def __init__(self, corpus: Corpus, wrinkle_size: int) -> None:
-        self.corpus, self.size = corpus, wrinkle_size
-        self.clips, self.topology = corpus.clips, corpus.topology
-        self._rest: tuple[str, NDArray[np.float32], Tensor | None] | None = None
-
-    def _neutral(self, subject: str) -> tuple[NDArray[np.float32], Tensor | None]:
-        if self._rest is None or self._rest[0] != subject:
-            identity = self.corpus.identity(subject)
-            skin = None if identity.albedo is None else self._resized(identity.albedo[None])
-            self._rest = subject, identity.neutral, skin
-        return self._rest[1:]
-
-    def _resized(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """(n, H, W, 3) -> (n, 3, size, size) 0..1, averaged over areas."""
-        values = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255
-        if values.shape[-2:] == (self.size, self.size):
-            return values
-        return torch.nn.functional.interpolate(values, (self.size, self.size), mode="area")
-
-    def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        clip = self.corpus[number]
-        return np.asarray(clip.vertices[frames]) - self._neutral(clip.subject)[0]
-
-    def wrinkle(self, number: int, frames: NDArray[np.int64]) -> Tensor | None:
-        clip = self.corpus[number]
-        skin = self._neutral(clip.subject)[1]
-        if clip.textures is None or skin is None:
-            return None
-        return wrinkle_from_frames(self._resized(clip.textures[frames]), skin, EXTRACTION_EPS)
-
-    def rest(self, number: int) -> bool:
-        return self.clips[number].starts_at_rest
-
-    def face(self, subject: str) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
-        identity = self.corpus.identity(subject)
-        return identity.neutral, identity.albedo
-
-
-class EmbeddedCorpus:
-    """Maps of a corpus of the embedded head, from its weights."""
-
-    def __init__(self, root: Path | str, stats: MotionStats, sizes: tuple[int, int]) -> None:
-        from parlante.training.features.maps import corpus_faces
-
-        self.corpus, self.faces = corpus_faces(root, stats=stats, sizes=sizes)
-        self.clips, self.topology = self.corpus.clips, self.faces.topology
-
-    def _weights(self, number: int, frames: NDArray[np.int64]) -> tuple[str, NDArray[np.float32]]:
-        return self.clips[number].subject, self.corpus[number].known_weights()[frames]
-
-    def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self.faces.offsets(*self._weights(number, frames))
-
-    def wrinkle(self, number: int, frames: NDArray[np.int64]) -> Tensor | None:
-        return self.faces.wrinkle(*self._weights(number, frames))
-
-    def rest(self, number: int) -> bool:
-        return False
-
-    def face(self, subject: str) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
-        identity = self.faces.head.identity(self.faces.identity(subject))
-        return identity.neutral, identity.albedo
-
-
-def open_maps(root: Path | str, models: MapModels) -> CorpusMaps:
-    """A corpus of scans, or of the embedded head. Raises InputError as `open_corpus`."""
-    size = models.wrinkle.config.img_size
-    corpus = open_corpus(root)
-    if corpus.has_weights:
-        return EmbeddedCorpus(root, models.stats, (models.motion.config.img_size, size))
-    return ScannedCorpus(corpus, size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodingOptions:
-    """What an encoding depends on beside corpus and models."""
-
-    half: bool = False
-    """Whether latents are kept as float16."""
-    stride: int = 1
-    """Encode every so many frames."""
-    seconds: float = 0.0
-    """Measure pivots on so much of every person only; 0: on all."""
-    held_out_too: bool = False
-    """Whether pivots of seen persons are measured on held-out frames, too, as published."""
-    fps: float = 30.0
+from parlante.training.features.corpus_maps import KINDS, CorpusMaps, MapModels, baked_motion
+from parlante.training.features.encoding_options import EncodingOptions
 
 
 @dataclass(frozen=True)
@@ -227,15 +66,9 @@ def pivots(
     size = models.wrinkle.config.img_size
     if wrinkles is None:
         wrinkles = torch.full((1, 3, size, size), float(np.tanh(0.5)))
-    motion = encode(_motion(offsets, topology, models), models.motion).mean(0)
+    motion = encode(baked_motion(offsets, topology, models), models.motion).mean(0)
     wrinkle = encode(wrinkles, models.wrinkle).mean(0)
     return Style(motion.numpy(), wrinkle.numpy(), name, "textalker", models.checkpoint)
-
-
-def _motion(offsets: NDArray[np.float32], topology: Topology, models: MapModels) -> Tensor:
-    table = bake_table(topology, models.motion.config.img_size, models.published)
-    maps = table.bake(torch.from_numpy(models.stats.normalise(np.asarray(offsets, np.float32))))
-    return maps * torch.from_numpy(table.covered) if models.published else maps
 
 
 def encode_corpus(
@@ -253,7 +86,7 @@ def encode_corpus(
     """
     options = options or EncodingOptions()
     folder = Path(folder)
-    claim(folder, models, options)
+    claim(folder, maps, models, options)
     total = sum(-(-info.frames // options.stride) for info in maps.clips)
     done = reused = 0
     sums = _Pivots(maps, options)
@@ -323,7 +156,8 @@ def _encode_clip(
 ) -> dict[str, Tensor]:
     made: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
     for piece in np.array_split(frames, max(1, -(-len(frames) // 32))):
-        made["motion"].append(encode(_motion(maps.offsets(number, piece), maps.topology, models), models.motion, batch))
+        motion = baked_motion(maps.offsets(number, piece), maps.topology, models)
+        made["motion"].append(encode(motion, models.motion, batch))
         wrinkles = maps.wrinkle(number, piece)
         if wrinkles is not None:
             made["wrinkle"].append(encode(wrinkles, models.wrinkle, batch))
@@ -362,7 +196,7 @@ class _Pivots:
             total, count = sums.get(kind, (torch.zeros(z.shape[1:], dtype=torch.float64), 0))
             z = z[start:]
             if self.options.seconds:
-                most = round(self.options.seconds * self.options.fps / self.options.stride)
+                most = round(self.options.seconds * self.maps.fps / self.options.stride)
                 z = z[: max(0, most - count)]
             sums[kind] = total + z.double().sum(0), count + len(z)
 
@@ -398,7 +232,7 @@ class _Errors:
         offsets = self.maps.offsets(number, frames)
         table = bake_table(self.maps.topology, models.motion.config.img_size, models.published)
         baked = round_trip(offsets, table, models.stats).mean
-        drawn = self._decoded(_motion(offsets, self.maps.topology, models), models.motion)
+        drawn = self._decoded(baked_motion(offsets, self.maps.topology, models), models.motion)
         back = models.stats.denormalise(table.sample(drawn, 1)).numpy()
         moved = float(np.linalg.norm(back - offsets, axis=-1).mean())
         wrinkles = self.maps.wrinkle(number, frames)
@@ -427,7 +261,7 @@ def _save_faces(folder: Path, maps: CorpusMaps, subjects: list[str]) -> None:
         np.savez_compressed(partial, **arrays)
 
 
-def claim(folder: Path, models: MapModels, options: EncodingOptions) -> None:
+def claim(folder: Path, maps: CorpusMaps, models: MapModels, options: EncodingOptions) -> None:
     """Make `folder` an encoding, or go on with it. Raises InputError as `encode_corpus`."""
     wanted = {
         "format": 1,
@@ -435,26 +269,15 @@ def claim(folder: Path, models: MapModels, options: EncodingOptions) -> None:
         "weights": [_fingerprint(model) for model in (models.motion, models.wrinkle)],
         "stats": models.stats.to_dict(),
         **asdict(options),
+        "fps": maps.fps,
     }
     claim_folder(folder, "encoding.json", wanted, made="encoded", kind="folder of latents")
 
 
 def _fingerprint(model: VQAutoEncoder) -> str:
     """Of the encoder's weights."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, value in sorted(model.encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
