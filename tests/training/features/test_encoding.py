@@ -152,7 +152,10 @@ def test_the_command(corpus: Path, folder: Path, tmp_path: Path, capsys: pytest.
         ([str(corpus), "--model", str(corpus), "-o", out], "is no checkpoint"),
         ([str(corpus), "--model", str(folder), "-o", str(corpus)], "is no folder of latents"),
         ([str(corpus), "--model", str(folder), "-o", out, "--stride", "0"], "stride must be 1 or more, got 0"),
-        ([str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"], "no device 'abacus'; choose one of cpu"),
+        (
+            [str(corpus), "--model", str(folder), "-o", out, "--device", "abacus"],
+            "no device 'abacus'; choose one of cpu",
+        ),
     ):
         assert main(["encode", *arguments]) == 2
         assert told in capsys.readouterr().err

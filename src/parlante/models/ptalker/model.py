@@ -23,10 +23,11 @@ from parlante.models.components.autoregressive_model import AutoregressiveConfig
 from parlante.models.components.causal_decoder import periodic_positions, zero_past
 from parlante.models.components.incremental_decoder import MotionSession, Rollout, fuse_feedback
 from parlante.models.components.motion_family import MotionFamily
+from parlante.models.components.padding import real_frames
 from parlante.models.components.style_embedding import StyleEncoder
 from parlante.models.ptalker.alignment import SpatialAlignment, TemporalAlignment
 from parlante.models.ptalker.audio_style import AudioStyle
-from parlante.models.ptalker.motion_encoders import MotionContent, MotionStyle, real_frames
+from parlante.models.ptalker.motion_encoders import MotionContent, MotionStyle
 from parlante.models.ptalker.reference import ReferenceRollout, reference_rollout
 from parlante.models.ptalker.rollout import AlignedRollout
 

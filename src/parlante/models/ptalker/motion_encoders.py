@@ -6,18 +6,12 @@ Content is normalised per feature over time, which takes a person's constant tra
 and its mean over time is the style embedding. Unequal lengths are masked everywhere, so a batch equals single runs.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.models.components.causal_decoder import periodic_positions
 
 EPSILON = 1e-5
-
-
-def real_frames(frames: int, lengths: Tensor) -> Tensor:
-    """(B, T) bool: True for the first `lengths[b]` frames."""
-    return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 def mean_over_time(x: Tensor, real: Tensor | None = None) -> Tensor:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from parlante.losses import disentanglement as apart
 from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
+from parlante.models.components.padding import real_frames
 from parlante.models.ptalker.model import PTalker, before
-from parlante.models.ptalker.motion_encoders import mean_over_time, real_frames
+from parlante.models.ptalker.motion_encoders import mean_over_time
 
 
 @dataclass(frozen=True, kw_only=True)

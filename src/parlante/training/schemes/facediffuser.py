@@ -7,8 +7,8 @@ terms that all small models share: relative squared errors of position, lips and
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from parlante.models.components.padding import real_frames
 from parlante.models.facediffuser.model import FaceDiffuser
-from parlante.models.ptalker.motion_encoders import real_frames
 from parlante.models.registry import FamilySpec
 from parlante.training.engine.stage import Stage
 from parlante.training.schemes.autoregressive import motion_stage

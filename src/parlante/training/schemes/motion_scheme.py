@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
 from parlante.losses import masked_mse
-from parlante.models.ptalker.motion_encoders import real_frames
+from parlante.models.components.padding import real_frames
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Scheme
 from parlante.training.features.cache import StoredClip
