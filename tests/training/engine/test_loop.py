@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from families import FAMILIES, Bench, PowerCut, power_cut, same, weights
 from tiny import arguments, write_corpus
 from torch import Tensor, nn
@@ -216,6 +217,22 @@ def test_a_run_folder_tells_where_it_came_from(bench: Bench) -> None:
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(InputError, match=r"data\.corpus .* is not what the run began with"):
         train(arguments(None, bench.root, resume=run))
+
+
+def test_a_run_that_began_under_old_names_goes_on(bench: Bench) -> None:
+    """A recipe and fingerprints as earlier versions wrote them; the run ends as it would have."""
+    whole = bench.train("codetalker", "whole")
+    with pytest.raises(PowerCut), power_cut(3):
+        bench.train("codetalker", "cut")
+    recipe, data = bench.root / "cut" / "recipe.yaml", bench.root / "cut" / "data.json"
+    config = yaml.safe_load(recipe.read_text())
+    config["model"]["autoencoder"] = config["data"].pop("autoencoder")
+    config["data"]["variants"] = config["data"].pop("num_augmentations")
+    config["scheme"]["own_past"] = config["scheme"].pop("scheduled_sampling")
+    recipe.write_text(yaml.safe_dump(config))
+    data.write_text(data.read_text().replace("data.autoencoder", "model.autoencoder"))
+    assert train(arguments(None, bench.root, resume=bench.root / "cut")) == 0
+    assert same(whole, bench.root / "cut")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:

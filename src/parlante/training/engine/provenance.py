@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from parlante.core import InputError, atomic_path
+from parlante.core.renames import renamed
 
 LIBRARIES = ("lightning", "numpy", "scipy", "safetensors", "transformers")
 FILES = ("versions.json", "git.json", "data.json", "recipe.yaml", "training.log")
@@ -117,7 +118,8 @@ def check_data(config: dict[str, Any], run_dir: Path) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}; restore the run folder or start a new run") from error
     now = fingerprints(config)
-    differ = [name for name, value in kept.items() if now.get(name) != value]
+    names = {old: renamed("recipe key", old) or old for old in kept}
+    differ = [names[name] for name, value in kept.items() if now.get(names[name]) != value]
     if differ:
         raise InputError(
             f"{', '.join(differ)} of {run_dir} is not what the run began with; restore it or start a new run"
