@@ -141,7 +141,7 @@ def _quality(options: argparse.Namespace, models: list[str]) -> int:
         results = quality(data, model, clips=options.clips, device=options.device, bar=_bar)
     if "recordings" not in results:
         print("recordings of people: skipped, none are at hand (set PARLANTE_SHARED)", file=sys.stderr)
-    command = f"parlante evaluate {model} --quality {page} --data {data} --clips {options.clips}"
+    command = f"parlante evaluate {model} --quality {page.name} --data {data} --clips {options.clips}"
     write_report(page, {**results, "command": command})
     print(f"{page} and {page.with_suffix('.json')} written")
     return 0
