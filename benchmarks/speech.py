@@ -10,7 +10,7 @@ import time
 import torch
 
 from parlante.audio.encoders.transformers import SpeechEncoder
-from parlante.audio.rates import PUBLISHED
+from parlante.audio.rates import REFERENCE_RULES
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     network = {"model_type": "wav2vec2", "num_hidden_layers": 3 if arguments.quick else 12}
-    whole = SpeechEncoder.from_config(network, PUBLISHED["aligned30"])
+    whole = SpeechEncoder.from_config(network, REFERENCE_RULES["aligned30"])
     state, audio = whole.state_dict(), torch.randn(1, int(16000 * arguments.seconds)) * 0.1
     figures: dict[str, object] = {"seconds": arguments.seconds, "layers": network["num_hidden_layers"], "windows": []}
     with torch.no_grad():
@@ -34,7 +34,7 @@ def main() -> None:
         rows = []
         for window, context in ((10.0, 2.0), (10.0, 5.0), (20.0, 5.0)):
             encoder = SpeechEncoder.from_config(
-                network, PUBLISHED["aligned30"], state=state, window_s=window, context_s=context
+                network, REFERENCE_RULES["aligned30"], state=state, window_s=window, context_s=context
             )
             start = time.process_time()
             error = encoder.understand(heard) - wanted

@@ -4,6 +4,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parlante.cli._arguments import Parser
 
 # command: (module, one line of help). A module has `configure(parser)` and `run(arguments) -> int`.
 COMMANDS = {
@@ -36,22 +40,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     arguments = _with_new_command(arguments)
     chosen = next((word for word in arguments if not word.startswith("-")), "")
+    command = f"parlante {chosen}" if chosen in COMMANDS else "parlante"
     from parlante.core.errors import InputError, MissingExtra
 
     try:
-        options = _parser(chosen).parse_args(arguments)
+        options = _parser(chosen).read(arguments)
         return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
     except (InputError, MissingExtra) as error:
-        print(f"parlante {chosen}: {error}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"parlante {chosen}: interrupted; nothing half-written is left", file=sys.stderr)
+        print(f"{command}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
 
 
-def _parser(chosen: str) -> argparse.ArgumentParser:
+def _parser(chosen: str) -> "Parser":
     """All commands by name, and the arguments of the chosen one. Raises InputError for a broken plug-in."""
-    parser = argparse.ArgumentParser(prog="parlante", description="Speech in, a textured 3D talking head out.")
+    from parlante.cli._arguments import Parser
+
+    parser = Parser(prog="parlante", description="Speech in, a textured 3D talking head out.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, help_line) in COMMANDS.items():
@@ -62,17 +69,19 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
 
 def _with_new_command(arguments: list[str]) -> list[str]:
-    """The arguments, an old name of a command replaced by the new one, with a notice."""
-    place = next((at for at, word in enumerate(arguments) if not word.startswith("-")), None)
-    if place is None:
-        return arguments
-    from parlante.core.renames import notice, renamed
+    """The arguments, old names of commands replaced by the new ones, with a notice each."""
+    from parlante.core.renames import RENAMED, notice
 
-    new = renamed("command", arguments[place])
-    if new is None:
-        return arguments
-    notice("command", arguments[place], new)
-    return [*arguments[:place], new, *arguments[place + 1 :]]
+    arguments = list(arguments)
+    places = [at for at, word in enumerate(arguments) if not word.startswith("-")][:3]
+    for old, new in RENAMED["command"].items():
+        inside_batch = bool(places) and arguments[places[0]] == "batch"
+        at = places[inside_batch and " " in old :][: len(old.split())]
+        if [arguments[place] for place in at] == old.split():
+            notice("command", old, new)
+            for place, word in zip(at, new.split(), strict=True):
+                arguments[place] = word
+    return arguments
 
 
 def _version() -> str:

@@ -66,7 +66,8 @@ class OldName(argparse.Action):
     ) -> None:
         from parlante.core.renames import notice
 
-        notice("option", str(option), self.new)
+        plain = None if self.new.startswith("-") else f"{parser.prog} {values} ..."  # a word without an option
+        notice("option", str(option), self.new, plain)
         setattr(namespace, self.dest, values if self.value is None else self.value)
 
 

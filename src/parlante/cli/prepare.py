@@ -29,22 +29,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_datasets(names: Any, epilog: str) -> list[argparse.ArgumentParser]:
-    """One sub-command per dataset of the registry, and per old name; with the options that say what is prepared."""
-    from parlante.core.renames import RENAMED
-    from parlante.data.registry import dataset, datasets
+    """One sub-command per dataset of the registry, with the options that say what is prepared."""
+    from parlante.data.registry import datasets
 
-    wanted = [(spec.name, spec, {"help": spec.title}) for spec in datasets().values() if spec.prepares]
-    for old, new in RENAMED["command"].items():  # without help, so that lists show the new name alone
-        if old.startswith("prepare "):
-            wanted.append((old.removeprefix("prepare "), dataset(new.removeprefix("prepare ")), {}))
-    return [_declare(names, name, spec, epilog, shown) for name, spec, shown in wanted]
+    return [_declare(names, spec, epilog) for spec in datasets().values() if spec.prepares]
 
 
-def _declare(names: Any, name: str, spec: "DatasetSpec", epilog: str, shown: dict[str, str]) -> argparse.ArgumentParser:
+def _declare(names: Any, spec: "DatasetSpec", epilog: str) -> argparse.ArgumentParser:
     from parlante.cli._options import add_options
 
     sub: argparse.ArgumentParser = names.add_parser(
-        name, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **shown
+        spec.name, help=spec.title, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sub.add_argument("source", metavar="SRC", help="the dataset's folder, as published")
     sub.add_argument("target", metavar="DST", help="new folder or URL, or one to go on with")
@@ -72,14 +67,9 @@ def chosen(options: argparse.Namespace) -> "tuple[DatasetSpec, dict[str, Any], d
     Raises InputError for values out of range.
     """
     from parlante.cli._options import read_options
-    from parlante.core.renames import notice, renamed
     from parlante.data.registry import dataset
 
-    old = f"prepare {options.dataset}"
-    new = renamed("command", old)
-    if new is not None:
-        notice("command", old, new)
-    spec = dataset((new or old).removeprefix("prepare "))
+    spec = dataset(options.dataset)
     if not spec.options:
         return spec, {}, {}
     found = read_options(options, spec.option_class())

@@ -55,9 +55,10 @@ def renamed(kind: str, old: str) -> str | None:
     return RENAMED[kind].get(old)
 
 
-def notice(kind: str, old: str, new: str) -> None:
-    """Say once per process, in one line on stderr, that a name is old."""
+def notice(kind: str, old: str, new: str, example: str | None = None) -> None:
+    """Say once per process, in one line on stderr, that a name is old; `example`: what to type instead of it."""
     if (kind, old) not in _said:
         _said.add((kind, old))
         what = "argument" if kind == "python" else kind
-        sys.stderr.write(f"parlante: the {what} {old} is now called {new}; the old name works until the next release\n")
+        change = f"is now called {new}" if example is None else f"is not needed any more, type: {example}"
+        sys.stderr.write(f"parlante: the {what} {old} {change}; the old name works until the next release\n")
