@@ -12,6 +12,8 @@ from parlante.evaluation.config import EvalConfig
 
 SYNTHTALK = Path("corpora/synthtalk")
 DEFAULT_MODEL = "textalker"
+CLIPS = 40
+"""Judged where neither `--clips` nor `--protocol` is given."""
 EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
   parlante evaluate runs/faceformer-003 --data VOCASET --protocol facediffuser-vocaset -o report
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DATA", help="corpus: a folder, or the URL of a clip store")
     parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
     add_device(parser)
-    add_options(parser, EvalConfig, clips=40)
+    add_options(parser, EvalConfig, clips=None)
     parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
     parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
     parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
@@ -58,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
     """Judge, write, and say who is best."""
     from parlante.core import InputError
 
+    if options.clips is None:
+        options.clips = CLIPS if options.protocol is None else 0
     models = [*options.models, *([] if options.old_model is None else [options.old_model])]
     if options.quality is not None:
         return _quality(options, models)
@@ -101,6 +105,8 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
                 progress=tell,
             )
         save_results(result.results, folder / REPORT)
+    if evaluation.notice:
+        print(evaluation.notice)
     ranking = rank(result.results)
     print(f"{ranking.measure.label}, {ranking.unit}, {ranking.clips} clips:")
     for row in table(ranking):

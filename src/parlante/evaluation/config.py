@@ -19,7 +19,7 @@ class EvalConfig:
     protocol: str | None = option(
         None, "rules of a published table: vertices, clips and styles; default: the data's own"
     )
-    clips: int = option(0, "clips to judge in a split, spread over its subjects; 0: all", "N")
+    clips: int = option(0, "clips to judge, spread over subjects; 0: all (default: all of a protocol, else 40)", "N")
     textures: int = option(256, "side of SynthTalk's skin pictures; 0: without pictures", "TEXELS")
     lpips: Path | str | None = option(None, "VGG16 and LPIPS weights, to measure LPIPS too", "FILE")
     references: int = 3

@@ -88,6 +88,7 @@ def _results(evaluation: Evaluation, seed: int, clips: dict[str, Any], models: d
     measured = {name for model in models.values() for row in model["clips"].values() for name in row["values"]}
     results = {
         "format": FORMAT,
+        "notice": evaluation.notice,
         "data": str(config.data),
         "dataset": evaluation.corpus.dataset,
         "split": config.split or ("protocol" if rules.protocol else "test"),

@@ -14,11 +14,13 @@ from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
 from parlante.evaluation.clip import EvalClip, Rules
 from parlante.evaluation.config import EvalConfig
-from parlante.evaluation.protocols import PROTOCOLS
+from parlante.evaluation.protocols import PROTOCOLS, Protocol
 from parlante.evaluation.scores import load_lpips
 from parlante.geometry.regions import region
 
 BILABIALS = ("p", "b", "m")
+REFERENCE_SPLITS = ("train", "unused", "val")
+"""Splits whose clips may tell how a subject looks and speaks, in this order; clips of tests only if they must."""
 SILENCE_DB = -40.0
 """A frame is silent where its level lies so far under the loud parts of the clip, if phones are not known."""
 MOVING = 0.02
@@ -42,40 +44,54 @@ class Evaluation:
         self.corpus = open_corpus(config.data, texture_size=config.textures)
         self.rules = rules_for(self.corpus, config.protocol)
         self.fps = float(self.corpus.fps)
-        own, training = self._clips_by_subject()
-        self.training_clips = {name: training[name] for name in own}
+        own, others = self._clips_by_subject()
+        self.training_clips = {name: [n for n in others[name] if self._split(n) == "train"] for name in own}
         """Subject -> numbers of its clips in the training split; none for a subject that no model can know."""
-        self.reference_clips: dict[str, list[int]] = {}
+        self.reference_clips = {name: self._references(own[name], others[name]) for name in own}
         """Subject -> numbers of its clips that are not judged: training clips where it has some."""
-        left = {}
-        for name, numbers in own.items():
-            spare = max(0, min(config.references, len(numbers) - 1))
-            kept = training[name][: config.references] or numbers[len(numbers) - spare :]
-            self.reference_clips[name] = kept
-            left[name] = [number for number in numbers if number not in kept]
+        left = {name: [n for n in numbers if n not in self.reference_clips[name]] for name, numbers in own.items()}
         self.judged = spread_over_subjects(left, config.clips)
         """Numbers of the clips that are judged."""
+        self.notice = self._notice(sum(map(len, own.values())))
+        """How the judged clips differ from those in question, in words; empty if they do not."""
         self.lpips = None if config.lpips is None else load_lpips(config.lpips)
         self._styles: dict[str, NDArray[Any]] | None = None
         self._faces: dict[str, NDArray[np.float32]] = {}
         self._skins: dict[tuple[str, int, int], NDArray[np.uint8]] = {}
 
+    def _split(self, number: int) -> str:
+        return self.corpus.clips[number].split
+
     def _clips_by_subject(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-        """Subject -> numbers of the clips in question, and of its clips in the training split."""
+        """Subject -> numbers of the clips in question, and of its clips that no test would judge."""
         wanted = self._wanted()
         own: dict[str, list[int]] = defaultdict(list)
-        training: dict[str, list[int]] = defaultdict(list)
+        others: dict[str, list[int]] = defaultdict(list)
         for number, info in enumerate(self.corpus.clips):
             if wanted(info):
                 own[info.subject].append(number)
-            elif info.split == "train":
-                training[info.subject].append(number)
+            elif info.split in REFERENCE_SPLITS:
+                others[info.subject].append(number)
         if not own:
             config = self.config
             what = f"protocol {config.protocol}" if config.split is None else f"split {config.split!r}"
             splits = ", ".join(sorted({info.split for info in self.corpus.clips}))
             raise InputError(f"{config.data} has no clips to judge for {what}; its splits are {splits}")
-        return own, training
+        return own, others
+
+    def _references(self, own: Sequence[int], others: Sequence[int]) -> list[int]:
+        """Clips of a subject from which its style and its mean face come: others than those in question where it has
+        some, training clips first. Else the last ones in question, unless they are the list of a protocol."""
+        count = self.config.references
+        if others:
+            return sorted(others, key=lambda number: REFERENCE_SPLITS.index(self._split(number)))[:count]
+        spare = 0 if self._judges_list else max(0, min(count, len(own) - 1))
+        return list(own[len(own) - spare :])
+
+    @property
+    def _judges_list(self) -> bool:
+        """Whether the list of a protocol says what is judged."""
+        return self.rules.protocol is not None and self.config.split is None
 
     def _wanted(self) -> Callable[[ClipInfo], bool]:
         """Whether a clip is in question."""
@@ -83,13 +99,41 @@ class Evaluation:
         if split is not None:
             splits = wanted_splits(split)
             return lambda info: info.split in splits
-        if protocol is not None and (protocol.subjects or protocol.sentences):
-            subjects, sentences = protocol.subjects, protocol.sentences
-            return lambda info: (
-                (not subjects or info.subject in subjects)
-                and (not sentences or (info.sentence or info.key.rpartition("_")[2]) in sentences)
+        if protocol is None:
+            return lambda info: info.split in (*TESTS, "test")
+        if self._renumbered(protocol):
+            return lambda info: protocol.place(info)[1] in protocol.sentences
+        places = set(protocol.test_list)
+        return lambda info: protocol.place(info) in places
+
+    def _renumbered(self, protocol: Protocol) -> bool:
+        """Whether the data has its subjects' own names, and the protocol numbers that its authors gave them."""
+        return protocol.dataset == "multiface" and not {info.subject for info in self.corpus.clips} & set(
+            protocol.subjects
+        )
+
+    def _notice(self, in_question: int) -> str:
+        """What the judged clips lack of the clips in question or of a protocol's list, and what they have beyond it."""
+        protocol, judged = self.rules.protocol, [self.corpus.clips[number] for number in self.judged]
+        if protocol is None:
+            kept = in_question - len(judged)
+            return f"{len(judged)} of {in_question} clips are judged." if kept else ""
+        if self._renumbered(protocol):
+            people = len({info.subject for info in judged})
+            return (
+                f"{protocol.name} judges {len(protocol.subjects)} subjects by numbers that this data does not have; "
+                f"{len(judged)} of the {in_question} clips of its sentences are judged, of {people} subjects."
             )
-        return lambda info: info.split in (*TESTS, "test")
+        found = {protocol.place(info) for info in judged}
+        lacking = [place for place in protocol.test_list if place not in found]
+        beyond = sum(protocol.place(info) not in protocol.test_list for info in judged)
+        parts = []
+        if lacking:
+            names = ", ".join("_".join(place) for place in lacking)
+            parts.append(f"{len(lacking)} of {len(protocol.test_list)} clips are missing: {names}")
+        if beyond:
+            parts.append(f"{beyond} judged clips are not in its list")
+        return f"Not the whole of {protocol.name}: {'; '.join(parts)}." if parts else ""
 
     @property
     def keys(self) -> list[str]:
@@ -200,7 +244,7 @@ def rules_for(corpus: Corpus, name: str | None) -> Rules:
     topology = corpus.topology
     if name is not None:
         wish = protocol(name)
-        count, wanted = topology.num_vertices, wish.lips.partition("/")[0]
+        count, wanted = topology.num_vertices, wish.dataset
         lists = [region(wish.lips), region(wish.upper)]
         if max(int(part.max()) for part in lists) >= count or corpus.dataset != wanted:
             raise InputError(

@@ -1,8 +1,9 @@
 """Any speech model as a predictor: it says a clip's speech, and its frames are brought to the clip's rate.
 
 A model speaks in the speaker's own style: by name where the speaker took part in training, else as learnt from
-reference clips that are not judged, else the average. Under a protocol that conditions on "every" training speaker, it
-speaks in each style in turn. Motion and skin are judged as the model makes them, without the liveliness layer.
+reference clips that are not judged, else the average. Under a protocol that conditions on "every" training speaker,
+speakers who took no part in training are spoken in each style in turn. Motion and skin are judged as the model makes
+them, without the liveliness layer.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,8 +40,8 @@ class ModelPredictor:
     def predict(self, clip: EvalClip) -> Iterator[Prediction]:
         """The clip's speech, in the speaker's style or in every style of the protocol."""
         protocol, names = clip.rules.protocol, self.model.abilities.styles
-        every = protocol is not None and protocol.conditioning == "every" and len(names) > 0
-        styles = [self.model.style(name) for name in names] if every else [self.style_of(clip.subject)]
+        every = protocol is not None and protocol.conditioning == "every" and clip.subject not in names
+        styles = [self.model.style(name) for name in names] if every and names else [self.style_of(clip.subject)]
         for style in styles:
             yield self.speak(clip, clip.subject, style)
 

@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parlante.core import InputError
+from parlante.data.contract import ClipInfo
+from parlante.data.datasets.multiface import sentence_number as segment_number
+from parlante.data.splits import BIWI_SEEN, BIWI_UNSEEN, VOCASET_TEST, sentence_number
 from parlante.geometry.regions import region
 from parlante.metrics import lip_vertex_error_m2, mean_vertex_error, upper_face_dynamics_deviation
 
-BIWI_SEEN = ("F2", "F3", "F4", "M3", "M4", "M5")
-BIWI_UNSEEN = ("F1", "F5", "F6", "F7", "F8", "M1", "M2", "M6")
 BIWI_TEST = tuple(f"e{n}" for n in range(37, 41))
+VOCASET_SENTENCES = tuple(f"sentence{n}" for n in range(21, 41))
+MULTIFACE_SUBJECTS = ("2", "3", "6", "7", "9", "10", "11", "12", "13")
+"""FaceDiffuser's own numbers, in the order of the folders on its authors' machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +30,7 @@ class Protocol:
     """One way to make a table.
 
     lips, upper: names of published vertex lists (`parlante.geometry.regions`). measures: which of lve, mve, fdd,
-    abs_fdd the script prints. subjects, sentences: the test set, empty where the paper leaves it to the
-    data. conditioning:
+    abs_fdd the script prints. subjects, sentences: the test set is every sentence of every subject. conditioning:
     "own" (each test subject's own style), "every" (each training subject's in turn, then the mean). unit: of lengths.
     longer_only: the authors' script stops at a prediction shorter than its truth; here that is an InputError.
     """
@@ -43,6 +46,25 @@ class Protocol:
     conditioning: str = "own"
     longer_only: bool = False
     formula: str = ""
+
+    @property
+    def dataset(self) -> str:
+        """Whose clips are judged, as `Corpus.dataset` names it."""
+        return self.lips.partition("/")[0]
+
+    @property
+    def test_list(self) -> tuple[tuple[str, str], ...]:
+        """Subject and sentence of every clip of the test set."""
+        return tuple((subject, sentence) for subject in self.subjects for sentence in self.sentences)
+
+    def place(self, info: ClipInfo) -> tuple[str, str]:
+        """Subject and sentence of a clip of the protocol's dataset, as the test set names them."""
+        sentence = info.sentence or info.key.rpartition("_")[2]
+        if self.dataset == "BIWI":  # e37 and the neutral recording 37 are two sentences
+            return info.subject, sentence
+        number = segment_number(sentence) if sentence.startswith("SEN_") else sentence_number(sentence)
+        name = f"sentence{number:02}" if self.dataset == "vocaset" and number is not None else str(number)
+        return info.subject, name
 
     def score(
         self,
@@ -116,6 +138,8 @@ _FACEDIFFUSER_VOCASET = Protocol(
     fps=30.0,
     unit="m",
     measures=("mve", "lve", "fdd", "abs_fdd"),
+    subjects=VOCASET_TEST,
+    sentences=VOCASET_SENTENCES,
     conditioning="every",
     formula="as codetalker-biwi-a, and the mean vertex error (plain length) and absolute FDD per sequence",
 )
@@ -136,6 +160,7 @@ PROTOCOLS: dict[str, Protocol] = {
             unit=_SCALED,
             subjects=BIWI_SEEN,
             sentences=BIWI_TEST,
+            conditioning="own",
         ),
         _FACEDIFFUSER_VOCASET,
         replace(_FACEDIFFUSER_VOCASET, name="ptalker-vocaset", lips="vocaset/lve_ptalker", measures=("lve", "fdd")),
@@ -145,7 +170,9 @@ PROTOCOLS: dict[str, Protocol] = {
             lips="multiface/lve",
             upper="multiface/fdd",
             unit="each axis scaled to -1..1",
+            subjects=MULTIFACE_SUBJECTS,
             sentences=tuple(str(n) for n in range(46, 51)),
+            conditioning="own",
         ),
     )
 }

@@ -1,6 +1,7 @@
 """The results of an evaluation as plain numbers that JSON can keep; `parlante compare` reads them.
 
-    {"format": ..., "data": ..., "unit": ..., "clips": {key: {"subject": ..., "frames": ...}},
+    {"format": ..., "notice": how the judged clips differ from those in question,
+     "data": ..., "unit": ..., "clips": {key: {"subject": ..., "frames": ...}},
      "models": {name: {"facts": {...}, "clips": {key: {"frames": ..., "predictions": ..., "values": {measure: ...}}},
                        "figures": {measure: {"value", "low", "high", "clips"}}, "subjects": {subject: {measure: ...}}}}}
 

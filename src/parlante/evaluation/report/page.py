@@ -93,7 +93,9 @@ def _head(results: Mapping[str, Any], command: str) -> str:
     rules = "the data's own regions"
     if results["protocol"]:
         rules = f"protocol {results['protocol']} ({protocol(results['protocol']).formula})"
+    notice = results["notice"]
     lines = [
+        f"<p><strong>{_text(notice)}</strong></p>" if notice else "",
         f"<h1>Evaluation on {_text(results['data'])}</h1>",
         f"<p>{_text(results['dataset'])}, {_text(results['split'])}: {clips} clips of {people} subjects, ",
         f"{_text(rules)}. ",
