@@ -79,7 +79,9 @@ def test_what_an_animation_lacks_is_said_before_the_work(animation: Animation, t
         check_fit(["a.npz", "a.csv"], silent)
     none = info.topology.triangles[:0]
     points = replace(silent, topology=replace(info.topology, triangles=none, uv_triangles=none))
-    with pytest.raises(InputError, match=r"no triangles .*choose one of \.npz, \.flame\.npz, \.pc2, \.mdd, \.mc$"):
+    with pytest.raises(
+        InputError, match=r"no triangles .*choose one of \.npz, \.flame\.npz, \.npy, \.pc2, \.mdd, \.mc$"
+    ):
         check_fit(["a.glb"], points)
     check_fit(["a.npz", "a.pc2"], points)
     with pytest.raises(InputError, match="no blendshape weights"):

@@ -51,6 +51,16 @@ def test_pc2_holds_the_vertices_bit_for_bit(info: AnimationInfo, still: Animatio
     np.testing.assert_array_equal(read_pc2(tmp_path / "a.pc2"), still.vertices)
 
 
+def test_npy_holds_the_vertices_as_the_published_methods_keep_them(
+    info: AnimationInfo, animation: Animation, tmp_path: Path
+) -> None:
+    assert info.has_pose
+    write_all(info, frame_blocks(animation, 7), [tmp_path / "a.npy"])
+    found = np.load(tmp_path / "a.npy")
+    assert found.shape == (20, 3 * info.topology.num_vertices) and found.dtype == np.float32
+    np.testing.assert_array_equal(found.reshape(20, -1, 3), animation.vertices)
+
+
 def test_mdd_holds_the_vertices_bit_for_bit(info: AnimationInfo, still: Animation, tmp_path: Path) -> None:
     write_all(info, frame_blocks(still, 7), [tmp_path / "a.mdd"])
     times, vertices = read_mdd(tmp_path / "a.mdd")

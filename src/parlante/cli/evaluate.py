@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ CLIPS = 40
 EPILOG = """examples:
   parlante evaluate talkingstyle textalker --data corpora/synthtalk --split test_seen --clips 24 -o report
   parlante evaluate runs/faceformer-003 --data VOCASET --protocol facediffuser-vocaset -o report
+  parlante evaluate runs/faceformer-003 --data VOCASET --save predictions --videos videos -o report
   parlante evaluate predictions/ --data BIWI --protocol codetalker-biwi-a -o report
   parlante evaluate textalker --quality docs/models/quality.md
 
@@ -39,6 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="default: report")
     add_device(parser)
     add_options(parser, EvalConfig, clips=None)
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="new folder for the predictions, in the published layout: SUBJECT_SENTENCE_condition_OTHER.npy",
+    )
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="new folder for a video with sound of every clip")
     parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
     parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
     parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
@@ -79,22 +87,29 @@ def run(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.cli._interrupt import interruptible
-    from parlante.core.files import atomic_folder, check_new_folder
+    from parlante.core.files import atomic_folder
     from parlante.evaluation.compare import rank, table
     from parlante.evaluation.evaluate import evaluate
     from parlante.evaluation.evaluation import Evaluation
+    from parlante.evaluation.files import PredictionFiles
     from parlante.evaluation.predictors import MeanMotion, Static, find_predictor
     from parlante.evaluation.report.page import write_page
     from parlante.evaluation.results import REPORT, save_results
 
-    check_new_folder(options.out)
+    folders = {"--out": options.out, "--save": options.save, "--videos": options.videos}
+    _check_apart({name: folder for name, folder in folders.items() if folder is not None})
     evaluation = Evaluation(read_options(options, EvalConfig, data=options.data))
     predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(models)]
     if not options.no_baselines:
         predictors += [MeanMotion(evaluation), Static()]
-    with interruptible(), atomic_folder(options.out) as folder:
+    with interruptible(), ExitStack() as stack:
+        folder, arrays, videos = (
+            None if path is None else stack.enter_context(atomic_folder(path)) for path in folders.values()
+        )
+        assert folder is not None
+        keep = PredictionFiles(evaluation, [predictor.name for predictor in predictors], arrays, videos)
         with _bar("clips x models", len(evaluation.judged) * len(predictors)) as tell:
-            result = evaluate(evaluation, predictors, show=options.show, seed=options.seed, progress=tell)
+            result = evaluate(evaluation, predictors, show=options.show, seed=options.seed, progress=tell, keep=keep)
         with _bar("report", 1 + (0 if options.no_video else len(result.shown)), "parts") as tell:
             write_page(
                 folder / "report.html",
@@ -112,7 +127,22 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     for row in table(ranking):
         print("  " + "  ".join(row[:3]))
     print(f"{options.out / 'report.html'} and {options.out / REPORT} written")
+    for what, path in (("predictions", options.save), ("videos", options.videos)):
+        if path is not None:
+            print(f"{what} in {path}")
     return 0
+
+
+def _check_apart(folders: dict[str, Path]) -> None:
+    """Raises InputError unless every folder is new and none lies in another."""
+    from parlante.core import InputError
+    from parlante.core.files import check_new_folder
+
+    for name, folder in folders.items():
+        check_new_folder(folder)
+        for other, around in folders.items():
+            if name != other and folder.resolve().is_relative_to(around.resolve()):
+                raise InputError(f"{name} {folder} lies in {other} {around}; give a folder beside it")
 
 
 def _command(options: argparse.Namespace, models: list[str]) -> str:

@@ -48,6 +48,8 @@ class Prediction:
     """(T', V, 3), in the data's unit."""
     picture: Callable[[int], NDArray[np.uint8]] | None = None
     """Frame -> skin (h, w, 3) at the size of the true ones, or none."""
+    condition: str = ""
+    """In whose style it speaks; empty where that is not known."""
 
 
 @dataclass(frozen=True, eq=False)

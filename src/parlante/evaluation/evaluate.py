@@ -1,6 +1,6 @@
 """Every model on every judged clip."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,11 +44,13 @@ def evaluate(
     show: int = 1,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    keep: Callable[[EvalClip, Mapping[str, Sequence[Prediction]]], None] | None = None,
 ) -> EvalResult:
     """Judge every model on every clip.
 
     show: how many clips are kept for curves and video. seed: of the intervals. progress: called with a line of text as
-    each piece of work begins. Raises InputError where a model cannot predict a clip, or two share a name.
+    each piece of work begins. keep: called with every clip and all predictions of it, by model. Raises InputError where
+    a model cannot predict a clip, or two share a name.
     """
     names = [predictor.name for predictor in predictors]
     if len(set(names)) < len(names) or TRUTH in names:
@@ -61,7 +63,7 @@ def evaluate(
     for number in evaluation.judged:
         clip = evaluation.clip(number)
         clips[clip.key] = {"subject": clip.subject, "frames": len(clip.vertices)}
-        first = ShownClip(clip)
+        found: dict[str, Sequence[Prediction]] = {}
         for predictor in predictors:
             if progress:
                 progress(f"{predictor.name} {clip.key}")
@@ -72,11 +74,13 @@ def evaluate(
                 distance = np.linalg.norm(one.vertices[:frames] - clip.vertices[:frames], axis=-1)
                 sums[predictor.name] += distance.sum(0)
                 frame_counts[predictor.name] += frames
-            first.predictions[predictor.name] = predictions[0]
+            found[predictor.name] = predictions
         truth = {"frames": len(clip.vertices), "predictions": 1, "values": scores_of_truth(clip)}
         models[TRUTH]["clips"][clip.key] = truth
         if number in kept:
-            shown.append(first)
+            shown.append(ShownClip(clip, {name: ones[0] for name, ones in found.items()}))
+        if keep:
+            keep(clip, found)
     for predictor in predictors:
         models[predictor.name]["facts"] = dict(predictor.facts)
     results = _results(evaluation, seed, clips, models)

@@ -7,6 +7,7 @@ them, without the liveliness layer.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.geometry.uv.ratio import apply_ratio, encode, to_bytes
 from parlante.models.talker import SpeechModel, StyleClip
+
+AVERAGE = "average"
+"""The style of a speaker that a model neither knows nor can learn."""
 
 
 class ModelPredictor:
@@ -41,9 +45,15 @@ class ModelPredictor:
         """The clip's speech, in the speaker's style or in every style of the protocol."""
         protocol, names = clip.rules.protocol, self.model.abilities.styles
         every = protocol is not None and protocol.conditioning == "every" and clip.subject not in names
-        styles = [self.model.style(name) for name in names] if every and names else [self.style_of(clip.subject)]
-        for style in styles:
-            yield self.speak(clip, clip.subject, style)
+        for name in names if every else ():
+            yield replace(self.speak(clip, clip.subject, self.model.style(name)), condition=name)
+        if not every or not names:
+            one = self.speak(clip, clip.subject, self.style_of(clip.subject))
+            yield replace(one, condition=self._condition(clip.subject))
+
+    def _condition(self, subject: str) -> str:
+        """Whose style `style_of` a subject is."""
+        return AVERAGE if self.facts.get(f"style of {subject}", AVERAGE) == AVERAGE else subject
 
     def speak(self, clip: EvalClip, subject: str, style: Style | None) -> Prediction:
         """The clip's speech on the face of a subject of the data; style: none for the face's own."""
@@ -80,7 +90,7 @@ class ModelPredictor:
             return model.extract_style(clips, subject).style, "from reference clips"
         if known:
             return model.style(subject), "by name"
-        return model.style(None) if model.abilities.styles else None, "average"
+        return model.style(None) if model.abilities.styles else None, AVERAGE
 
     def _style_clip(self, clip: Clip) -> StyleClip:
         """A clip of the data as the model learns a style from it."""

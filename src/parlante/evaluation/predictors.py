@@ -15,6 +15,8 @@ from parlante.models.registry import load_model
 from parlante.models.talker import SpeechModel
 
 BASELINES = ("mean motion", "static")
+CONDITION = "_condition_"
+"""Stands in a file's name between the clip and the speaker in whose style it is spoken."""
 
 
 class Predictor(Protocol):
@@ -72,7 +74,9 @@ class PredictionFolder:
     def predict(self, clip: EvalClip) -> Iterator[Prediction]:
         """Every array of the clip. Raises InputError if there is none, or one of another mesh."""
         wanted = clip.key.replace("/", "_")
-        found = [path for path in self._files if _is_of_clip(path.stem, wanted)]
+        own = {path: path.stem.partition(CONDITION)[0] for path in self._files}
+        found = [path for path in self._files if own[path] == wanted]
+        found = found or [path for path in self._files if own[path].endswith(f"_{wanted}")]
         if not found:
             raise InputError(f"{self.name} has no prediction of {clip.key}; wanted {wanted}.npy")
         protocol = clip.rules.protocol
@@ -82,7 +86,7 @@ class PredictionFolder:
                 raise InputError(
                     f"{protocol.name}: {path} has {len(vertices)} frames, its truth {len(clip.vertices)}; predict all"
                 )
-            yield Prediction(vertices)
+            yield Prediction(vertices, condition=path.stem.partition(CONDITION)[2])
 
 
 class MeanMotion:
@@ -126,11 +130,6 @@ class Static:
 
 def _still(picture: NDArray[np.uint8] | None) -> Callable[[int], NDArray[np.uint8]] | None:
     return None if picture is None else lambda frame: picture
-
-
-def _is_of_clip(name: str, wanted: str) -> bool:
-    own = name.partition("_condition_")[0]
-    return own == wanted or own.endswith(f"_{wanted}")
 
 
 def _read(path: Path, count: int) -> NDArray[np.float32]:

@@ -220,6 +220,7 @@ _OURS = (
         needs_triangles=False,
         shows_skin=False,
     ),
+    _cache("npy", "npy:NpySink", "vertices (T, 3 V), as the published methods keep them"),
     _cache("pc2", "pc2:Pc2Sink", "vertex cache (Blender, 3ds Max)"),
     _cache("mdd", "mdd:MddSink", "vertex cache (Blender, LightWave, Houdini)"),
     _cache("mc", "maya_cache:MayaCacheSink", "Maya vertex cache, with its .xml beside it", (".xml",)),

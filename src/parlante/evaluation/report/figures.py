@@ -13,7 +13,7 @@ from PIL import Image
 
 from parlante import metrics
 from parlante.core import Topology
-from parlante.evaluation.clip import Rules
+from parlante.evaluation.clip import EvalClip, Rules
 from parlante.evaluation.evaluate import ShownClip
 
 COLOURS = ("#222222", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7a7a7a")
@@ -75,24 +75,39 @@ def png(picture: NDArray[np.uint8]) -> str:
 
 def side_by_side(rules: Rules, shown: ShownClip, names: Sequence[str], size: int = SIZE, seconds: float = 6.0) -> str:
     """Truth, then the named predictions, as an MP4 data address (H.264, with the clip's sound)."""
-    from parlante.render import Renderer, VideoWriter
-
-    clip = shown.clip
-    motions = [clip.vertices, *(shown.predictions[name].vertices for name in names)]
-    frames = min(*(len(motion) for motion in motions), round(seconds * clip.fps))
-    neutral = _to_metres(clip.neutral, rules.unit)
-    samples = round(frames / clip.fps * clip.sample_rate)
+    motions = [shown.clip.vertices, *(shown.predictions[name].vertices for name in names)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        shape = size * len(motions), size
-        with (
-            Renderer(rules.topology, neutral, size=size, albedo=clip.rest, sample_poses=None) as renderer,
-            VideoWriter(path, clip.fps, shape, audio=clip.audio[:samples], sample_rate=clip.sample_rate) as video,
-        ):
-            for frame in range(frames):
-                points = [_to_metres(motion[frame], rules.unit, clip.neutral) for motion in motions]
-                video.write(np.concatenate([renderer.draw(point) for point in points], 1))
+        write_video(path, rules, shown.clip, motions, size=size, seconds=seconds)
         return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def write_video(
+    path: Path,
+    rules: Rules,
+    clip: EvalClip,
+    motions: Sequence[NDArray[np.float32]],
+    *,
+    size: int = SIZE,
+    seconds: float = np.inf,
+) -> None:
+    """Motions (T, V, 3) of a clip side by side with its sound, as far as the shortest one reaches or for `seconds`.
+
+    Raises InputError if the mesh cannot be drawn.
+    """
+    from parlante.render import Renderer, VideoWriter
+
+    frames = int(min(*(len(motion) for motion in motions), len(clip.vertices), np.rint(seconds * clip.fps)))
+    neutral = _to_metres(clip.neutral, rules.unit)
+    samples = round(frames / clip.fps * clip.sample_rate)
+    shape = size * len(motions), size
+    with (
+        Renderer(rules.topology, neutral, size=size, albedo=clip.rest, sample_poses=None) as renderer,
+        VideoWriter(path, clip.fps, shape, audio=clip.audio[:samples], sample_rate=clip.sample_rate) as video,
+    ):
+        for frame in range(frames):
+            points = [_to_metres(motion[frame], rules.unit, clip.neutral) for motion in motions]
+            video.write(np.concatenate([renderer.draw(point) for point in points], 1))
 
 
 def tracks(rules: Rules, shown: ShownClip) -> dict[str, dict[str, NDArray[np.floating]]]:
