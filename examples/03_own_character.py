@@ -31,10 +31,12 @@ def main(speech: str = "assets/demo.wav", out: str = "out") -> None:
     folder = Path(out)
     folder.mkdir(exist_ok=True)
     write_a_mesh(folder / "me.obj")
-    me = build_character(folder / "me.obj", parts="none")  # "auto" adds the eyes and teeth that are missing
-    print(me.topology.num_vertices, "vertices,", len(me.shapes), "shapes")
-    me.save(folder / "me.character")  # parlante animate line.wav --character me.character does the rest
-    animate_character(speech, [folder / "me.glb"], folder / "me.character")
+    character = folder / "me.character"
+    if not character.exists():  # built once; parlante animate line.wav --character me.character does the rest
+        me = build_character(folder / "me.obj", parts="none")  # "auto" adds the eyes and teeth that are missing
+        print(me.topology.num_vertices, "vertices,", len(me.shapes), "shapes")
+        me.save(character)
+    animate_character(speech, [folder / "me.glb"], character)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def test_03_own_character(speech: str, tmp_path: Path, capsys: pytest.CaptureFix
     example("03").main(speech, str(tmp_path / "out"))
     assert "52 shapes" in capsys.readouterr().out
     assert (tmp_path / "out" / "me.character").is_dir() and (tmp_path / "out" / "me.glb").stat().st_size > 10_000
+    example("03").main(speech, str(tmp_path / "out"))
+    assert "52 shapes" not in capsys.readouterr().out, "a second run takes the character that is there"
 
 
 def test_04_frames_in_a_session(speech: str, capsys: pytest.CaptureFixture[str]) -> None:
