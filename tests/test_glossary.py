@@ -1,7 +1,8 @@
 """One word per concept: names that users and newcomers meet are the field's own, in code, options and recipes.
 
 docs/reference/renames.md lists old names that users met. Ordinary English in sentences, wire formats, folders of
-datasets, weights of checkpoints and published names are free; old names that still work stand in `parlante.core.renames`.
+datasets, weights of checkpoints and published names are free; old names that still work stand in
+`parlante.core.renames`.
 """
 
 import argparse
