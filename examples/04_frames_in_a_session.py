@@ -2,7 +2,7 @@
 
 A session holds everything about one utterance, so many sessions may share one talker, also from several threads. The
 models in the package answer whole recordings: frames come from `finish`, a block at a time, the first long before the
-last. `abilities.smallest_look_ahead` tells whether a model can answer earlier.
+last. `abilities.smallest_look_ahead` tells whether a model could answer earlier; none of ours can.
 """
 
 import sys

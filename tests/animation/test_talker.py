@@ -165,3 +165,36 @@ def test_a_moment_of_sound_is_enough(stand_in: StandIn) -> None:
     noisy = spoken(0.5)
     noisy[100:200] = np.nan
     assert np.isfinite(animate((noisy, 16000), model=stand_in).vertices).all()
+
+
+def test_a_session_takes_any_sound_and_ends_with_its_block(stand_in: StandIn) -> None:
+    sound = (spoken(0.4) * 32768).astype(np.int16)
+    whole = Talker(stand_in)((sound, 16000), seed=1)
+    with Talker(stand_in).session(seed=1) as session:
+        buffer = np.empty(3200, np.int16)
+        buffer[:] = sound[:3200]
+        session.push(buffer)
+        buffer[:] = 0  # a caller's buffer is the caller's
+        session.push((sound[3200:] / 32768).tolist())
+        session.push([])
+        made = np.concatenate([block.vertices for block in session.finish()])
+        assert not list(session.finish())
+    np.testing.assert_array_equal(made, whole.vertices)
+    for wrong in (sound.reshape(2, -1), "line.wav", [[0.0], [0.0, 1.0]], None):
+        with pytest.raises(InputError, match="push mono audio"):
+            Talker(stand_in).session().push(wrong)
+    for late in (lambda: session.push(sound), session.finish, session.__enter__):
+        with pytest.raises(InputError, match=r"has ended with its `with` block; begin another"):
+            late()
+
+
+def test_a_look_ahead_that_nobody_keeps_is_refused(stand_in: StandIn) -> None:
+    with pytest.raises(InputError, match="stand-in answers whole recordings only; leave it out"):
+        Talker(stand_in).session(look_ahead=0.2)
+    with pytest.raises(InputError, match="look_ahead must be a number of seconds or none, got '0.2'"):
+        Talker(stand_in).session(look_ahead="0.2")  # type: ignore[arg-type]
+    stand_in.able(smallest_look_ahead=0.1)
+    with pytest.raises(InputError, match="needs at least 0.1 s"):
+        Talker(stand_in).session(look_ahead=0.05)
+    with pytest.raises(InputError, match="0.2 s is not possible: these sessions give their frames when the sound has"):
+        Talker(stand_in).session(look_ahead=0.2)

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from parlante.animation.liveliness.layer import LivelinessLayer
 from parlante.animation.postprocess import Composer, MouthCloser, WeightSolver, at_rate
 from parlante.animation.prefetch import prefetch
+from parlante.audio.io import mono
 from parlante.audio.recording import Recording, load_audio
 from parlante.core import Animation, Identity, InputError, Style
+from parlante.core.checks import NUMBER, check_type
 from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
 from parlante.core.style import combined
@@ -28,7 +30,7 @@ from parlante.export import check_fit, check_outputs, open_sinks
 from parlante.export.frames import FrameSink
 from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
 from parlante.models.registry import load_model
-from parlante.models.talker import Audio, Session, SpeechModel
+from parlante.models.talker import Audio, Session, SpeechModel, check_look_ahead
 
 AudioLike = Path | str | tuple[NDArray[np.floating], int]
 """A file, or (samples (N,) or (N, channels), sample rate)."""
@@ -235,15 +237,22 @@ class Talker:
     ) -> "TalkerSession":
         """An utterance whose sound comes in pieces: `push`, `finish`, `reset`; a context manager.
 
-        look_ahead: seconds of sound after a frame before it is given; none: frames come when the sound has ended. Other
-        keywords as in a call. Raises InputError for a look-ahead that the model cannot keep.
+        Frames come when the sound has ended. look_ahead: must be none, for no session gives frames before that. Other
+        keywords as in a call. Raises InputError as a call does.
         """
+        if look_ahead is not None:
+            check_type("look_ahead", look_ahead, NUMBER, "a number of seconds or none")
+            check_look_ahead(self.model, look_ahead)
+            raise InputError(
+                f"a look-ahead of {look_ahead:g} s is not possible: these sessions give their frames when the sound has "
+                "ended; leave it out, or use the model's own session"
+            )
         casting = self.cast(
             identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style,
             motion_strength=motion_strength, wrinkle_strength=wrinkle_strength, seed=seed, steps=steps, fps=fps,
             texture=texture, liveliness=liveliness,
         )  # fmt: skip
-        self.model.session(casting.face, casting.style, sampling=casting.sampling, look_ahead=look_ahead)
+        self.model.session(casting.face, casting.style, sampling=casting.sampling)
         return TalkerSession(self, casting)
 
 
@@ -253,20 +262,32 @@ class TalkerSession:
     def __init__(self, talker: Talker, casting: Casting) -> None:
         self._talker, self.casting = talker, casting
         self._pieces: list[Audio] = []
+        self._closed = False
         self.info: AnimationInfo | None = None
         """Facts of the animation; known after `finish`."""
 
-    def push(self, audio_16k: NDArray[np.floating]) -> Iterator[FrameBlock]:
-        """Take the next sound (n,); gives the frames that are ready. Raises InputError for another shape."""
-        if audio_16k.ndim != 1:
-            raise InputError(f"push mono audio (n,) at 16 kHz, got an array of shape {audio_16k.shape}")
-        self._pieces.append(np.asarray(audio_16k, np.float32))
+    def push(self, audio_16k: ArrayLike) -> Iterator[FrameBlock]:
+        """Take the next sound (n,), an array or a list; integers are divided by their full scale. Gives the frames
+        that are ready: none before `finish`. Raises InputError for another shape, and after the `with` has ended."""
+        self._check_open()
+        try:
+            samples = np.array(audio_16k)  # a copy: the caller may fill the same buffer again
+        except ValueError:
+            samples = np.array(None)
+        if samples.ndim != 1 or samples.dtype.kind not in "iuf":
+            got = f"an array of shape {samples.shape}" if samples.dtype.kind in "iuf" else repr(audio_16k)[:60]
+            raise InputError(f"push mono audio (n,) at 16 kHz, got {got}")
+        self._pieces.append(mono(samples, "the sound"))
         return iter(())
 
     def finish(self) -> Iterator[FrameBlock]:
-        """The sound has ended: all frames that are left. The session is then ready for another utterance."""
+        """The sound has ended: all frames that are left. The session is then ready for another utterance.
+
+        Raises InputError after the `with` has ended.
+        """
+        self._check_open()
         pieces, self._pieces = self._pieces, []
-        if not pieces:
+        if not any(len(piece) for piece in pieces):
             return iter(())
         self.info, blocks = self._talker.stream((np.concatenate(pieces), 16000), self.casting)
         return blocks
@@ -275,11 +296,17 @@ class TalkerSession:
         """Forget what was pushed."""
         self._pieces = []
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("this session has ended with its `with` block; begin another with talker.session()")
+
     def __enter__(self) -> "TalkerSession":
+        self._check_open()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.reset()
+        self._closed = True
 
 
 def said(session: Session, audio: Audio) -> Iterator[FrameBlock]:
