@@ -11,6 +11,7 @@ from stand_in import StandIn, spoken
 from parlante.animation import Talker, animate, animate_to
 from parlante.animation.liveliness.layer import EYES
 from parlante.core import InputError
+from parlante.core.options import Liveliness, Picture
 from parlante.export.npz import load
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES, INDEX
@@ -181,7 +182,7 @@ def test_a_session_takes_any_sound_and_ends_with_its_block(stand_in: StandIn) ->
         assert not list(session.finish())
     np.testing.assert_array_equal(made, whole.vertices)
     for wrong in (sound.reshape(2, -1), "line.wav", [[0.0], [0.0, 1.0]], None):
-        with pytest.raises(InputError, match="push mono audio"):
+        with pytest.raises(InputError, match=r"push mono audio"):
             Talker(stand_in).session().push(wrong)
     for late in (lambda: session.push(sound), session.finish, session.__enter__):
         with pytest.raises(InputError, match=r"has ended with its `with` block; begin another"):
@@ -189,12 +190,46 @@ def test_a_session_takes_any_sound_and_ends_with_its_block(stand_in: StandIn) ->
 
 
 def test_a_look_ahead_that_nobody_keeps_is_refused(stand_in: StandIn) -> None:
-    with pytest.raises(InputError, match="stand-in answers whole recordings only; leave it out"):
+    with pytest.raises(InputError, match=r"stand-in answers whole recordings only; leave it out"):
         Talker(stand_in).session(look_ahead=0.2)
-    with pytest.raises(InputError, match="look_ahead must be a number of seconds or none, got '0.2'"):
+    with pytest.raises(InputError, match=r"look_ahead must be a number of seconds or none, got '0.2'"):
         Talker(stand_in).session(look_ahead="0.2")  # type: ignore[arg-type]
     stand_in.able(smallest_look_ahead=0.1)
-    with pytest.raises(InputError, match="needs at least 0.1 s"):
+    with pytest.raises(InputError, match=r"needs at least 0.1 s"):
         Talker(stand_in).session(look_ahead=0.05)
-    with pytest.raises(InputError, match="0.2 s is not possible: these sessions give their frames when the sound has"):
+    with pytest.raises(InputError, match=r"0.2 s is not possible: these sessions give their frames when the sound has"):
         Talker(stand_in).session(look_ahead=0.2)
+
+
+def test_wrong_types_are_one_line_each(stand_in: StandIn) -> None:
+    """What, got, wanted."""
+    for wish, message in (
+        ({"seed": "1"}, "seed must be a whole number .*, got '1'"),
+        ({"seed": True}, "seed must be a whole number .*, got True"),
+        ({"seed": 1.5}, "seed must be a whole number .*, got 1.5"),
+        ({"steps": "10"}, "steps must be a whole number or none, got '10'"),
+        ({"fps": "30"}, "fps must be a number in 1..240 or none, got '30'"),
+        ({"motion_strength": "1"}, "motion_strength must be a number in 0..3, got '1'"),
+        ({"wrinkle_strength": None}, "wrinkle_strength must be a number in 0..3, got None"),
+        ({"style": {"ada": 1.0}}, r"style must be a name, a mixture such as ada:0.7.* Style, got {'ada': 1.0}"),
+        ({"wrinkle_style": ["ada"]}, r"wrinkle_style must be a name, .*, got \['ada'\]"),
+        ({"identity": 3}, "identity must be a name, a mesh file, or an instance of Identity, got 3"),
+        ({"emotion": "joy"}, "emotion must be amounts by name such as {'joy': 0.5} or none, got 'joy'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Talker(stand_in).cast(**wish)  # type: ignore[arg-type]
+    casting = Talker(stand_in).cast(seed=np.int64(3), fps=np.float32(25), motion_strength=np.float32(0.5))
+    assert casting.facts["seed"] == 3 and type(casting.facts["seed"]) is int and casting.fps == 25
+    with pytest.raises(InputError, match=r"size must be an even number in 64..4096, got '512'"):
+        Picture(size="512")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"head of the liveliness must be a number in 0..3, got 'much'"):
+        Liveliness(head="much")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"outputs must be file names, such as talk.glb, got 3"):
+        animate((spoken(0.2), 16000), model=stand_in, outputs=[3])  # type: ignore[list-item]
+
+
+def test_one_output_needs_no_list(stand_in: StandIn, tmp_path: Path) -> None:
+    sound = (spoken(0.2), 16000)
+    animate(sound, model=stand_in, outputs=str(tmp_path / "a.csv"))
+    Talker(stand_in).write(sound, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes()[:20] == (tmp_path / "b.csv").read_bytes()[:20]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from parlante.animation.talker import AudioLike, Talker
 from parlante.core import Animation, Identity, Style
+from parlante.core.checks import output_list
 from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.core.options import Liveliness, Picture
 from parlante.core.renames import notice
@@ -18,7 +19,7 @@ Model = SpeechModel | str | Path | None
 def animate(
     speech: AudioLike,
     *,
-    outputs: Sequence[Path | str] = (),
+    outputs: Sequence[Path | str] | Path | str = (),
     model: Model = None,
     device: str = "cpu",
     identity: str | Identity | None = None,
@@ -58,7 +59,7 @@ def animate(
 
 def animate_to(
     speech: AudioLike,
-    outputs: Sequence[Path | str],
+    outputs: Sequence[Path | str] | Path | str,
     *,
     model: Model = None,
     device: str = "cpu",
@@ -90,6 +91,7 @@ def animate_to(
         model = source if model is None else model
     from parlante.export import check_outputs, shows_skin
 
+    outputs = output_list(outputs)
     check_outputs(outputs)
     talker = Talker.from_pretrained(model, device=device)
     skin = keep is not None or shows_skin(outputs)

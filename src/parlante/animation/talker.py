@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from parlante.animation.prefetch import prefetch
 from parlante.audio.io import mono
 from parlante.audio.recording import Recording, load_audio
 from parlante.core import Animation, Identity, InputError, Style
-from parlante.core.checks import NUMBER, check_type
+from parlante.core.checks import NUMBER, check_type, output_list
 from parlante.core.frames import AnimationInfo, FrameBlock
 from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
 from parlante.core.style import combined
@@ -112,7 +113,7 @@ class Talker:
     def write(
         self,
         speech: AudioLike,
-        outputs: Sequence[Path | str],
+        outputs: Sequence[Path | str] | Path | str,
         casting: Casting | None = None,
         *,
         picture: Picture | None = None,
@@ -122,11 +123,13 @@ class Talker:
     ) -> AnimationInfo:
         """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
-        casting: of `cast`, the default if none. picture: how outputs that show pictures show them. progress: as in a
-        call. `keep` sees every block; `live` makes one more sink, such as an
+        outputs: one or more. casting: of `cast`, the default if none. picture: how outputs that show pictures show
+        them. progress: as in a call. `keep` sees every block; `live` makes one more sink, such as an
         `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. Raises InputError before any
         work if an output cannot be written.
         """
+        outputs = output_list(outputs)
+        check_type("casting", casting, (Casting, NoneType), "what Talker.cast gives, or none")
         check_outputs(outputs)
         info, blocks = self.stream(speech, casting or self.cast())
         check_fit(outputs, info)
@@ -156,6 +159,13 @@ class Talker:
         skin: False saves painting the albedo, where nobody looks at it. Raises InputError.
         """
         model = self.model
+        identity = _wish("identity", identity, Identity, "a name, a mesh file")
+        style, motion_style, wrinkle_style = (
+            _wish(what, wish, Style, "a name, a mixture such as ada:0.7,bo:0.3, a .style file")
+            for what, wish in (("style", style), ("motion_style", motion_style), ("wrinkle_style", wrinkle_style))
+        )
+        check_type("fps", fps, (*NUMBER, NoneType), "a number in 1..240 or none")
+        check_type("emotion", emotion, (Mapping, NoneType), "amounts by name such as {'joy': 0.5} or none")
         sampling = Sampling(
             seed=seed,
             steps=steps,
@@ -186,10 +196,10 @@ class Talker:
             "identity": face.name,
             "motion_style": _style_name(wishes[0], face),
             "wrinkle_style": _style_name(wishes[1], face),
-            "motion_strength": motion_strength,
-            "wrinkle_strength": wrinkle_strength,
-            "seed": seed,
-            "steps": steps,
+            "motion_strength": float(motion_strength),
+            "wrinkle_strength": float(wrinkle_strength),
+            "seed": int(seed),
+            "steps": None if steps is None else int(steps),
             "liveliness": str(life),
         }
         profile = _profile(wishes[0], model, face)
@@ -244,8 +254,8 @@ class Talker:
             check_type("look_ahead", look_ahead, NUMBER, "a number of seconds or none")
             check_look_ahead(self.model, look_ahead)
             raise InputError(
-                f"a look-ahead of {look_ahead:g} s is not possible: these sessions give their frames when the sound has "
-                "ended; leave it out, or use the model's own session"
+                f"a look-ahead of {look_ahead:g} s is not possible: these sessions give their frames when the sound "
+                "has ended; leave it out, or use the model's own session"
             )
         casting = self.cast(
             identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style,
@@ -398,6 +408,15 @@ def fill(
             done += len(block)
             if progress is not None:
                 progress(done, info.num_frames)
+
+
+Noun = TypeVar("Noun", Identity, Style)
+
+
+def _wish(what: str, wish: Any, noun: type[Noun], wanted: str) -> str | Noun | None:
+    """A name or file as text, an `Identity` or `Style`, or none. Raises InputError for anything else."""
+    check_type(what, wish, (str, Path, noun, NoneType), f"{wanted}, or an instance of {noun.__name__}")
+    return str(wish) if isinstance(wish, Path) else wish
 
 
 def _style_name(wish: str | Style | None, face: Identity) -> str:

@@ -58,10 +58,8 @@ class Animation:
         """
         from importlib import import_module
 
-        if not outputs or not all(isinstance(output, str | Path) for output in outputs):
-            raise InputError(
-                f"name the files to write, such as talk.glb, got {', '.join(map(repr, outputs)) or 'none'}"
-            )
+        if not outputs:
+            raise InputError("name the files to write, such as talk.glb, got none")
         import_module("parlante.export").save(self, *outputs)
 
     @property

@@ -19,7 +19,7 @@ def check_type(what: str, value: object, types: tuple[type, ...], wanted: str) -
 
 def output_list(outputs: Any) -> list[Path | str]:
     """The outputs as a list; a single one is a list of one. Raises InputError for what names no files."""
-    wanted = "file names, such as ['talk.glb', 'talk.mp4']"
+    wanted = "file names, such as talk.glb"
     if isinstance(outputs, str | Path):
         return [outputs]
     check_type("outputs", outputs, (Iterable,), wanted)

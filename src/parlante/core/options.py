@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, field, fields
+from types import NoneType
 from typing import Any, Union
 
+from parlante.core.checks import NUMBER, WHOLE, check_type
 from parlante.core.errors import InputError
 
 
@@ -46,8 +48,11 @@ class Sampling:
     def __post_init__(self) -> None:
         for name in ("motion_strength", "wrinkle_strength"):
             value = getattr(self, name)
+            check_type(name, value, NUMBER, "a number in 0..3")
             if not 0 <= value <= 3:
                 raise InputError(f"{name} must lie in 0..3, got {value:g}; 1 leaves the model's own")
+        check_type("seed", self.seed, WHOLE, "a whole number from 0 to 2**63 - 1")
+        check_type("steps", self.steps, (*WHOLE, NoneType), "a whole number or none")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {self.seed}")
 
@@ -68,6 +73,8 @@ class Picture:
     """False shows the bare shape."""
 
     def __post_init__(self) -> None:
+        check_type("size", self.size, WHOLE, "an even number in 64..4096")
+        check_type("view", self.view, (*NUMBER, str), f"{', '.join(VIEWS)} or degrees to the side")
         if not 64 <= self.size <= 4096 or self.size % 2:
             raise InputError(
                 f"the size of pictures must be an even number in 64..4096, got {self.size}; try 512 or 1024"
@@ -98,6 +105,7 @@ class Liveliness:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            check_type(f"{each.name} of the liveliness", value, NUMBER, "a number in 0..3")
             if not 0 <= value <= 3:
                 raise InputError(f"{each.name} of the liveliness must lie in 0..3, got {value:g}; 1 is natural")
 

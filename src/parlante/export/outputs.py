@@ -9,19 +9,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from parlante.core import Animation, InputError
+from parlante.core.checks import output_list
 from parlante.core.options import Picture
 from parlante.core.plugins import resolve
 from parlante.export.formats import Fidelity, check_fit, format_of, formats, suffix_of
 from parlante.export.frames import AnimationInfo, FrameBlock, FrameSink, animation_info, frame_blocks
 
 
-def check_outputs(outputs: Sequence[Path | str]) -> list[Path]:
-    """The outputs as paths, after making sure that each can be written.
+def check_outputs(outputs: Sequence[Path | str] | Path | str) -> list[Path]:
+    """The outputs, one or more, as paths, after making sure that each can be written.
 
     Raises InputError for an unknown suffix, a broken plug-in, the same file twice (what formats put beside it
     included), a folder that is not empty, or a place that cannot be written to. Also removes what a killed run left
     half-written beside them.
     """
+    outputs = output_list(outputs)
     paths = [Path(output) for output in outputs]
     for output, path in zip(outputs, paths):
         if not str(output).strip() or not path.name:
