@@ -6,6 +6,7 @@ from typing import Any
 
 from parlante.animation.talker import AudioLike, Talker, also, fill
 from parlante.core import InputError, atomic_path
+from parlante.core.checks import check_type, output_list
 from parlante.core.options import Picture
 from parlante.export import AnimationInfo, check_outputs, open_sinks
 from parlante.export.frames import FrameBlock, FrameSink
@@ -21,7 +22,7 @@ def is_rigged(path: Path | str) -> bool:
 
 def animate_character(
     speech: AudioLike,
-    outputs: Sequence[Path | str],
+    outputs: Sequence[Path | str] | Path | str,
     character: Path | str,
     *,
     parts: str = "auto",
@@ -39,6 +40,8 @@ def animate_character(
     who speaks; the default if none. casting: the keywords of `Talker.cast`. Raises InputError for anything that cannot
     be used.
     """
+    outputs = output_list(outputs)
+    check_type("character", character, (str, Path), "a folder, a mesh or a rigged file")
     path, talker = Path(character), talker or Talker.from_pretrained()
     if is_rigged(path):
         from parlante.retarget.rig.rigged import read_rig
@@ -46,9 +49,7 @@ def animate_character(
         rig = read_rig(path)
         if rig.useful:
             return _animate_rig(speech, outputs, rig, progress, live, talker, casting)
-    return _animate_mesh(
-        speech, outputs, path, parts, picture, progress, live, talker or Talker.from_pretrained(), casting
-    )
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, casting)
 
 
 def _animate_mesh(
@@ -74,11 +75,11 @@ def _animate_mesh(
     )
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
-    take, chunks = talker.stream(speech, talker.cast(**casting))
-    take, chunks = retarget(take, chunks, played)
-    with also(live, take) as extra, open_sinks(outputs, take, picture) as sinks:
-        fill(take, chunks, [*extra, *sinks], progress)
-    return take
+    info, blocks = talker.stream(speech, talker.cast(**casting))
+    info, blocks = retarget(info, blocks, played)
+    with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
+        fill(info, blocks, [*extra, *sinks], progress)
+    return info
 
 
 def _animate_rig(
@@ -104,20 +105,20 @@ def _animate_rig(
             )
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
-    take, chunks = talker.stream(speech, talker.cast(skin=False, **casting))
+    info, blocks = talker.stream(speech, talker.cast(skin=False, **casting))
     weights, poses = RowBuffer(), RowBuffer()
 
-    def keep(chunk: FrameBlock) -> None:
-        assert chunk.weights is not None
-        weights.append(chunk.weights)
-        if chunk.head_pose is not None:
-            poses.append(chunk.head_pose)
+    def keep(block: FrameBlock) -> None:
+        assert block.weights is not None
+        weights.append(block.weights)
+        if block.head_pose is not None:
+            poses.append(block.head_pose)
 
-    with also(live, take) as extra:
-        fill(take, chunks, extra, progress, keep)
+    with also(live, info) as extra:
+        fill(info, blocks, extra, progress, keep)
         if outputs:
-            content = rig.animated(weights.array(), take.fps, poses.array() if poses else None, name="speech")
+            content = rig.animated(weights.array(), info.fps, poses.array() if poses else None, name="speech")
         for output in outputs:
             with atomic_path(output) as partial:
                 partial.write_bytes(content)
-    return take
+    return info

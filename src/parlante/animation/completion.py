@@ -50,8 +50,8 @@ def wrinkles(
     model = model or default_model()
     given = _read(animation)
     pieces = wrinkle_maps(given, audio=audio, style=style, seed=seed, steps=steps, model=model)
-    chunks = (_rows(given, start, len(maps), wrinkle=maps) for start, maps in pieces)
-    _write(replace(animation_info(given), wrinkle_size=model.abilities.wrinkle_size), outputs, chunks, progress)
+    blocks = (_rows(given, start, len(maps), wrinkle=maps) for start, maps in pieces)
+    _write(replace(animation_info(given), wrinkle_size=model.abilities.wrinkle_size), outputs, blocks, progress)
 
 
 def motion(
@@ -73,8 +73,8 @@ def motion(
     model = model or default_model()
     given = replace(_read(animation), weights=None, weight_names=())
     pieces = motion_offsets(given, audio=audio, style=style, seed=seed, steps=steps, model=model)
-    chunks = (_rows(given, start, len(offsets), vertices=given.neutral + offsets) for start, offsets in pieces)
-    _write(animation_info(given), outputs, chunks, progress)
+    blocks = (_rows(given, start, len(offsets), vertices=given.neutral + offsets) for start, offsets in pieces)
+    _write(animation_info(given), outputs, blocks, progress)
 
 
 def wrinkle_maps(
@@ -153,14 +153,14 @@ def _rows(given: Animation, start: int, count: int, **made: NDArray[Any]) -> Fra
 
 
 def _write(
-    take: AnimationInfo, outputs: Sequence[Path | str], chunks: Iterable[FrameBlock], progress: Callable[[int], object]
+    info: AnimationInfo, outputs: Sequence[Path | str], blocks: Iterable[FrameBlock], progress: Callable[[int], object]
 ) -> None:
     check_outputs(outputs)
-    with open_sinks(outputs, take) as sinks:
-        for chunk in chunks:
+    with open_sinks(outputs, info) as sinks:
+        for block in blocks:
             for sink in sinks:
-                sink.write(chunk)
-            progress(len(chunk))
+                sink.write(block)
+            progress(len(block))
 
 
 def animation_of_curves(

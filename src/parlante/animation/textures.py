@@ -40,35 +40,35 @@ def textures(
     Raises InputError for files and values that cannot be used.
     """
     maps = maps or TextureMaps()
-    take, chunks = open_stream(animation, CHUNK)
-    wrinkle_size = take.wrinkle_size
+    info, blocks = open_stream(animation, CHUNK)
+    wrinkle_size = info.wrinkle_size
     if wrinkle_size is None:
         raise InputError(f"{animation} has no wrinkle maps; animate with texture, or make them with parlante wrinkles")
-    first, end, step = frames.indices(take.num_frames)
+    first, end, step = frames.indices(info.num_frames)
     if first >= end or step != 1:
         asked = ":".join("" if at is None else str(at) for at in (frames.start, frames.stop))
-        raise InputError(f"frames {asked} leave nothing of {take.num_frames}; give a range within 0:{take.num_frames}")
-    picture = _albedo(albedo, take.albedo, str(animation))
+        raise InputError(f"frames {asked} leave nothing of {info.num_frames}; give a range within 0:{info.num_frames}")
+    picture = _albedo(albedo, info.albedo, str(animation))
     shape = _fitted(picture.shape[:2], size)
     check_texture_output(output, shape, maps)
-    cut = slice(round(first / take.fps * take.sample_rate), round(end / take.fps * take.sample_rate))
-    take = replace(take, audio=take.audio if (first, end) == (0, take.num_frames) else take.audio[cut])
+    cut = slice(round(first / info.fps * info.sample_rate), round(end / info.fps * info.sample_rate))
+    info = replace(info, audio=info.audio if (first, end) == (0, info.num_frames) else info.audio[cut])
     upsampler = Upsampler(
         _resized(picture, shape),
         wrinkle_size,
-        take.topology,
+        info.topology,
         edge=EDGE if edge else float("inf"),
         workers=maps.workers,
     )
-    write_textures(output, upsampler, _wrinkles(chunks, first, end), take, maps, progress(end - first))
+    write_textures(output, upsampler, _wrinkles(blocks, first, end), info, maps, progress(end - first))
 
 
-def _wrinkles(chunks: Iterable[FrameBlock], first: int, end: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    for chunk in chunks:
-        if chunk.start >= end:
+def _wrinkles(blocks: Iterable[FrameBlock], first: int, end: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    for block in blocks:
+        if block.start >= end:
             return
-        assert chunk.wrinkle is not None
-        for number, wrinkle in enumerate(chunk.wrinkle, chunk.start):
+        assert block.wrinkle is not None
+        for number, wrinkle in enumerate(block.wrinkle, block.start):
             if first <= number < end:
                 yield number, wrinkle
 
