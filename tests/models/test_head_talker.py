@@ -157,3 +157,11 @@ def test_folders(talker: HeadTalker, tmp_path: Path) -> None:
         load_model("talkinstyle")
     with pytest.raises(InputError, match=r"config\.json"):
         load_model(tmp_path / "nowhere")
+
+
+def test_a_talker_without_wrinkles_completes_nothing(talker: HeadTalker) -> None:
+    from parlante.animation.completion import encode_motion
+
+    assert not talker.abilities.completes
+    with pytest.raises(InputError, match="completed by a textalker that makes both, got a"):
+        encode_motion(talker, np.zeros((1, talker.topology.num_vertices, 3), np.float32))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -275,16 +275,14 @@ def _stretched(latents: Tensor, count: int) -> Tensor:
 
 def default_model(device: torch.device | str = "cpu") -> HeadTalker:
     """The shipped TexTalker."""
-    model = load_model("textalker", device)
-    assert isinstance(model, HeadTalker)
-    return model
+    return cast(HeadTalker, load_model("textalker", device))
 
 
 def _generator(model: HeadTalker) -> TexTalkerGenerator:
     """Raises InputError for a talker that makes no wrinkle maps of its own."""
-    if not isinstance(model.generator, TexTalkerGenerator):
-        raise InputError(f"wrinkles and motion are completed by a textalker, got a {model.name}")
-    return model.generator
+    if not model.abilities.completes:
+        raise InputError(f"wrinkles and motion are completed by a textalker that makes both, got a {model.name}")
+    return cast(TexTalkerGenerator, model.generator)
 
 
 def _network(model: HeadTalker) -> TexTalker:

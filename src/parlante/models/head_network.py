@@ -95,6 +95,11 @@ class HeadNetwork:
         return self.network.solver_steps
 
     @property
+    def completes(self) -> bool:
+        """No: there are no wrinkles."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
@@ -217,6 +222,8 @@ class HeadNetwork:
         try:
             metadata, sizes = TalkerMetadata(**config["embedded"]), dict(config["family"])
             network = find_family(family).make(sizes)
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder}/config.json cannot be used: {error}; train or copy it again") from error
         load_strict(network, tensors, folder)

@@ -54,6 +54,11 @@ class HeadGenerator(Protocol):
         ...
 
     @property
+    def completes(self) -> bool:
+        """Whether it makes wrinkles for a given motion, and motion for given wrinkles."""
+        ...
+
+    @property
     def device(self) -> torch.device:
         """Where it is."""
         ...
@@ -90,6 +95,7 @@ class HeadTalker(BaseTalker):
             wrinkle_size=generator.wrinkle_size,
             solver_steps=generator.solver_steps,
             extracts_styles=True,
+            completes=generator.completes,
         )
         self.provenance: dict[str, Any] = {
             "model": generator.family,

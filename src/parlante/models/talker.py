@@ -39,6 +39,8 @@ class Abilities:
     """Whether it moves meshes of its own rather than the embedded head."""
     extracts_styles: bool = False
     """Whether it learns a style from clips."""
+    completes: bool = False
+    """Whether it makes wrinkles for a given motion, and motion for given wrinkles."""
     emotions: tuple[str, ...] = ()
     """Names of the emotions it can show."""
 

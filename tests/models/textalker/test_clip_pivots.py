@@ -29,6 +29,10 @@ class _Toy:
         self.motion_pivots = torch.randn(12, *SHAPE, generator=draw)
         self.wrinkle_pivots = torch.randn(12, *SHAPE, generator=draw)
         self.ways = torch.randn(2, *SHAPE, generator=draw)
+        self.bases: dict[str, LinearBasis] = {}
+
+    def basis(self, kind: str) -> LinearBasis | None:
+        return self.bases.get(kind)
 
     def said(self, sound: torch.Tensor, pivots: Any) -> list[torch.Tensor]:
         return [
@@ -126,7 +130,7 @@ def test_a_longer_clip_is_believed_more() -> None:
         basis = LinearBasis(DIM, 4)
         torch.nn.init.orthogonal_(basis.components)
         basis.scale.fill_(30.0)
-        setattr(toy, f"{name}_basis", basis)
+        toy.bases[name] = basis
     truth = (toy.motion_pivots[3], toy.wrinkle_pivots[3])
     distances = []
     for frames in (10, 100, 10_000):

@@ -42,8 +42,9 @@ def tiny(**changes) -> TexTalker:
     torch.manual_seed(0)
     talker = TexTalker(dataclasses.replace(config, **changes)).eval()
     for name in ("motion_basis", "wrinkle_basis", "motion_style", "wrinkle_style"):
-        if hasattr(talker, name):
-            torch.nn.init.orthogonal_(getattr(talker, name).components)
+        basis = getattr(talker, name)
+        if basis is not None:
+            torch.nn.init.orthogonal_(basis.components)
     talker.motion_pivots.normal_()
     talker.wrinkle_pivots.normal_()
     return talker.requires_grad_(False)
@@ -170,6 +171,15 @@ def test_skipped_quantiser_and_patch():
     z = model.encode(image)
     assert torch.allclose(output[0], model.decode(z, quantise=False)[0], atol=1e-5)
     assert torch.allclose(output[1], model.decode(z)[1], atol=1e-5)
+
+
+def test_what_a_talker_does_not_have_is_none():
+    talker = tiny(style_dims=(0, 0), denoiser=dataclasses.replace(tiny().config.denoiser, style_dim=0))
+    assert talker.motion_style is None and talker.basis("motion") is talker.motion_basis is not None
+    whole = dataclasses.replace(talker.config.denoiser, motion_dim=MAP.emb_dim * MAP.latent_size**2)
+    assert tiny(denoiser=dataclasses.replace(whole, style_dim=4)).basis("motion") is None
+    with pytest.raises(InputError, match="has no speech network"):
+        talker.encode_audio(torch.zeros(1, 16000), 30)
 
 
 def test_basis_is_exact_within_its_span():

@@ -18,14 +18,13 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = group_norm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        if in_channels != out_channels:
-            self.conv_out = nn.Conv2d(in_channels, out_channels, 1)
+        self.conv_out = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h, w)."""
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y)))
-        return y + (self.conv_out(x) if hasattr(self, "conv_out") else x)
+        return y + (x if self.conv_out is None else self.conv_out(x))
 
 
 class AttentionBlock(nn.Module):

@@ -91,7 +91,7 @@ def _shrunk(
 ) -> tuple[Tensor, Tensor]:
     """Both pivots (those with frames) estimated together: who wrinkles like this mostly moves like that."""
     used = [part for part, count in enumerate(frames) if count]
-    bases = [basis for part in used if (basis := getattr(talker, f"{KINDS[part]}_basis", None)) is not None]
+    bases = [basis for part in used if (basis := talker.basis(KINDS[part])) is not None]
     made = list(guess)
     if len(bases) < len(used):  # nothing is known of the noise
         return made[0], made[1]

@@ -58,7 +58,7 @@ def complete_latents(
     mask = torch.zeros(sizes.latent_dim, dtype=torch.bool, device=device)
     mask[own] = True
     offsets = (known.to(device) - pivots[KINDS.index(kind)]).flatten(1)
-    basis = getattr(talker, f"{kind}_basis", None)
+    basis = talker.basis(kind)
     clean = torch.zeros(1, len(known), sizes.latent_dim, device=device)
     clean[0, :, own] = offsets if basis is None else basis.encode(offsets)
     for start, made in _windows(talker, clean, mask, audio, style_condition, steps, generator):

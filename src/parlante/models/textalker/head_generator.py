@@ -63,6 +63,12 @@ class TexTalkerGenerator:
         return self.network.config.denoiser.steps
 
     @property
+    def completes(self) -> bool:
+        """Whether motion and wrinkles are made together."""
+        sizes = self.network.config.denoiser
+        return bool(sizes.motion_dim and sizes.wrinkle_dim)
+
+    @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self.network.motion_pivots.device

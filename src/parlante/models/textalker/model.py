@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from parlante.models.textalker.diffusion import LatentDiffusion, Past
 from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.sampling import check_solver
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+
+if TYPE_CHECKING:
+    from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion
 
 ASSET = ASSETS / "textalker"
 
@@ -119,6 +122,10 @@ class TexTalker(nn.Module):
 
     motion_pivots: Tensor
     wrinkle_pivots: Tensor
+    motion_basis: LinearBasis | None
+    wrinkle_basis: LinearBasis | None
+    motion_style: LinearBasis | None
+    wrinkle_style: LinearBasis | None
 
     def __init__(self, config: TexTalkerConfig) -> None:
         super().__init__()
@@ -135,10 +142,9 @@ class TexTalker(nn.Module):
             config.style_dims,
             strict=True,
         ):
-            if 0 < count < dim:  # else the latents themselves, as published
-                self.add_module(f"{name}_basis", LinearBasis(dim, count))
-            if style:
-                self.add_module(f"{name}_style", LinearBasis(dim, style))
+            # none: the latents themselves, as published
+            self.add_module(f"{name}_basis", LinearBasis(dim, count) if 0 < count < dim else None)
+            self.add_module(f"{name}_style", LinearBasis(dim, style) if style else None)
         self.register_buffer("motion_pivots", torch.zeros(len(config.styles), *self.shapes[0]))
         self.register_buffer("wrinkle_pivots", torch.zeros(len(config.styles), *self.shapes[1]))
 
@@ -175,13 +181,17 @@ class TexTalker(nn.Module):
             known = torch.cat([self.motion_pivots.flatten(1), self.wrinkle_pivots.flatten(1)], 1)
             return nn.functional.one_hot(torch.cdist(given, known).argmin(1), len(known)).to(given.dtype)
         parts = [
-            getattr(self, f"{name}_style").encode(pivot.flatten(1))
-            for name, pivot in (("motion", motion_pivot), ("wrinkle", wrinkle_pivot))
-            if hasattr(self, f"{name}_style")
+            style.encode(pivot.flatten(1))
+            for style, pivot in ((self.motion_style, motion_pivot), (self.wrinkle_style, wrinkle_pivot))
+            if style is not None
         ]
         return torch.cat(parts, -1).clamp(-4.0, 4.0) if parts else None
 
     # -- latents
+
+    def basis(self, kind: str) -> LinearBasis | None:
+        """What coordinates of latents of a kind, `motion` or `wrinkle`, belong to; none: the latents themselves."""
+        return {"motion": self.motion_basis, "wrinkle": self.wrinkle_basis}[kind]
 
     def offsets(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, M + W) -> offsets from the pivots, (B, T, C, h, w) each; zero for what the model does not make."""
@@ -191,7 +201,7 @@ class TexTalker(nn.Module):
             if not part.shape[-1]:  # this model does not make it: the face keeps its pivot
                 made.append(part.new_zeros(*part.shape[:2], *shape))
                 continue
-            basis = getattr(self, f"{name}_basis", None)
+            basis = self.basis(name)
             made.append((basis.decode(part) if basis is not None else part).unflatten(-1, shape))
         return made[0], made[1]
 
@@ -201,12 +211,11 @@ class TexTalker(nn.Module):
 
         Raises InputError if it has none.
         """
-        from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion
-
-        if not isinstance(self.diffusion, SpeechLatentDiffusion):
+        if self.config.speech is None:
             raise InputError("this TexTalker has no speech network; give it the features it was trained on")
+        diffusion = cast("SpeechLatentDiffusion", self.diffusion)
         missing = math.ceil(num_frames * SAMPLE_RATE / self.config.fps) - audio.shape[1]
-        return self.diffusion.encode_audio(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
+        return diffusion.encode_audio(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
 
     @torch.inference_mode()
     def latents(
