@@ -46,6 +46,8 @@ class StandIn(BaseTalker):
         return replace(face, shapes=head.shapes(name), weight_names=ARKIT_NAMES, pivot=(x, y, z))
 
     def named_style(self, name: str | None, face: Identity | None = None) -> Style:
+        if name is None and face is not None and face.name in self.abilities.styles:
+            name = face.name
         return Style(np.zeros(1, np.float32), np.zeros(0, np.float32), name or "mean", wrinkle_name=name or "")
 
     @staticmethod

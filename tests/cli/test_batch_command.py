@@ -1,5 +1,6 @@
 """parlante batch: a folder in, a folder out; what is finished stays, what fails is listed, the rest is done."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -80,6 +81,13 @@ def test_everything_is_done_once_and_failures_are_listed(here: Path, capsys: pyt
     after = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.npz")}
     assert all(after[path] == moment for path, moment in before.items()), "finished outputs are left alone"
     assert (here / "out/scene/b.csv").exists() and (here / "out/broken.npz").exists()
+
+    settings = json.loads((here / "out/bulk.json").read_text())
+    del settings["how"]["device"]
+    settings["how"]["source"] = settings["how"].pop("model")
+    (here / "out/bulk.json").write_text(json.dumps(settings))
+    assert bulk(*arguments[:-1]) == 0, "a folder begun under old names goes on"
+    assert "3 kept from before" in capsys.readouterr().err
 
     assert bulk(*arguments[:-1], "--seed", "5") == 2
     assert "made with another how" in capsys.readouterr().err

@@ -34,7 +34,16 @@ def claim(folder: Path, command: str, options: dict[str, Any], *, again: bool = 
     def renew(found: Any) -> bool:
         return again and isinstance(found, dict) and found.get("command") == command
 
-    claim_folder(folder, MARKER, wanted, made="made", kind="output of parlante batch", renew=renew)
+    claim_folder(folder, MARKER, wanted, made="made", kind="output of parlante batch", renew=renew, update=_updated)
+
+
+def _updated(found: Any) -> Any:
+    """Settings of a folder that was begun when `model` was called source and there was one device."""
+    how = found.get("how") if isinstance(found, dict) else None
+    if not isinstance(how, dict) or "source" not in how:
+        return found
+    kept = {name: value for name, value in how.items() if name != "source"}
+    return {**found, "how": {"device": "cpu", **kept, "model": how["source"]}}
 
 
 def sweep(folder: Path) -> None:

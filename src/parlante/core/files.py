@@ -94,17 +94,19 @@ def claim_folder(
     made: str,
     kind: str,
     renew: Callable[[Any], bool] | None = None,
+    update: Callable[[Any], Any] = lambda found: found,
 ) -> None:
     """Make `folder` the home of a long work, or go on with it: `folder/marker` keeps the settings `wanted` as JSON.
 
     made, kind: words of the errors, "written" and "SynthTalk corpus". renew(found): whether other settings found there
-    may be replaced. Raises InputError if the folder holds other settings or something else.
+    may be replaced. update(found): the settings found there under the names of today. Raises InputError if the folder
+    holds other settings or something else.
     """
     settings = json.loads(json.dumps(dict(wanted)))
     path = folder / marker
     if path.is_file():
         try:
-            found = json.loads(path.read_text())
+            found = update(json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read {path}: {error}; choose another folder") from error
         if found == settings:
