@@ -233,3 +233,26 @@ def test_one_output_needs_no_list(stand_in: StandIn, tmp_path: Path) -> None:
     animate(sound, model=stand_in, outputs=str(tmp_path / "a.csv"))
     Talker(stand_in).write(sound, tmp_path / "b.csv")
     assert (tmp_path / "a.csv").read_bytes()[:20] == (tmp_path / "b.csv").read_bytes()[:20]
+
+
+def test_a_style_that_is_replaced_is_told_once(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, *_ = stand_in.abilities.styles
+    talker = Talker(stand_in.able(styles=(first,)))
+    talker.cast(identity=first)
+    talker.cast(identity=second, style=first)
+    assert not caplog.messages
+    for _ in range(2):
+        assert talker.cast(identity=second).facts["motion_style"] == "mean"
+    assert caplog.messages == [
+        f"stand-in knows no style of {second}, which speaks in the average style; name another as its style"
+    ]
+
+
+def test_a_wrinkle_style_that_changes_nothing_is_told(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, *_ = stand_in.abilities.styles
+    Talker(stand_in).cast(wrinkle_style=second)
+    assert not caplog.messages
+    Talker(stand_in).cast(wrinkle_style=second, texture=False)
+    Talker(stand_in).cast(identity=first, wrinkle_style=f"{first}:1,{second}:1")
+    assert "no wrinkles are made without texture" in caplog.messages[0]
+    assert caplog.messages[1].startswith("stand-in takes wrinkles from persons") and len(caplog.messages) == 2

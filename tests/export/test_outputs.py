@@ -81,3 +81,8 @@ def test_a_full_disk_is_told_before_the_work(animation: Animation, tmp_path: Pat
 def test_several_at_once(animation: Animation, tmp_path: Path) -> None:
     save(animation, tmp_path / "a.npz", tmp_path / "sub" / "a.csv")
     assert (tmp_path / "a.npz").stat().st_size > 1000 and (tmp_path / "sub" / "a.csv").stat().st_size > 1000
+
+
+def test_an_unknown_format_is_answered_with_all_that_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown format \.avi; choose \.mp4, .*, \.ply/, or a folder of pictures as NAME/$"):
+        check_outputs([tmp_path / "a.avi"])

@@ -5,6 +5,7 @@
 >>> animation.save("line.glb", "line.mp4")  # doctest: +SKIP
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
 from parlante.models.registry import load_model
 from parlante.models.talker import Audio, Session, SpeechModel, check_look_ahead
 
+_log = logging.getLogger(__name__)
 AudioLike = Path | str | tuple[NDArray[np.floating], int]
 """A file, or (samples (N,) or (N, channels), sample rate)."""
 
@@ -57,6 +59,7 @@ class Talker:
 
     def __init__(self, model: SpeechModel) -> None:
         self.model = model
+        self._told: set[str] = set()
 
     @classmethod
     def from_pretrained(
@@ -191,11 +194,16 @@ class Talker:
         wishes = [style if wish is None else wish for wish in (motion_style, wrinkle_style)]
         moves = model.style(wishes[0], face)
         wrinkles = moves if wishes[1] is wishes[0] else model.style(wishes[1], face)
+        if wrinkle_style is not None:
+            self._tell_of_wrinkles(wrinkles, face, texture)
+        if wishes[0] is None and model.abilities.styles and face.own_style is None and moves.name != face.name:
+            how = "the average style" if moves.name == "mean" else f"the style {moves.name!r}"
+            self._tell(f"{model.name} knows no style of {face.name}, which speaks in {how}; name another as its style")
         facts = {
             **face.facts,
             "identity": face.name,
-            "motion_style": _style_name(wishes[0], face),
-            "wrinkle_style": _style_name(wishes[1], face),
+            "motion_style": _style_name(wishes[0], moves),
+            "wrinkle_style": _style_name(wishes[1], wrinkles),
             "motion_strength": float(motion_strength),
             "wrinkle_strength": float(wrinkle_strength),
             "seed": int(seed),
@@ -205,6 +213,22 @@ class Talker:
         profile = _profile(wishes[0], model, face)
         rate = model.fps if fps is None else fps
         return Casting(face, combined(moves, wrinkles), sampling, life, profile, rate, facts)
+
+    def _tell_of_wrinkles(self, style: Style, face: Identity, texture: bool) -> None:
+        """Say where a wrinkle style that was asked for changes nothing."""
+        if not texture:
+            self._tell("no wrinkles are made without texture, so that the wrinkle style changes nothing")
+        elif not style.wrinkle.size and not style.wrinkle_name:
+            self._tell(
+                f"{self.model.name} takes wrinkles from persons and {style.name!r} is none, so that they are those of "
+                f"{face.name}; name one person as the wrinkle style"
+            )
+
+    def _tell(self, line: str) -> None:
+        """Once, what was assumed or dropped."""
+        if line not in self._told:
+            self._told.add(line)
+            _log.warning("%s", line)
 
     def stream(self, speech: AudioLike, casting: Casting) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
         """The facts of an animation, and an iterator that makes its frames, a window of the model at a time."""
@@ -419,9 +443,9 @@ def _wish(what: str, wish: Any, noun: type[Noun], wanted: str) -> str | Noun | N
     return str(wish) if isinstance(wish, Path) else wish
 
 
-def _style_name(wish: str | Style | None, face: Identity) -> str:
+def _style_name(wish: str | Style | None, found: Style) -> str:
     """How the provenance names a style."""
-    return face.name if wish is None else wish if isinstance(wish, str) else wish.name
+    return wish if isinstance(wish, str) else found.name
 
 
 def _profile(wish: str | Style | None, model: SpeechModel, face: Identity) -> SpeakerProfile:

@@ -9,7 +9,7 @@ where `FORMAT` is a `Format`, and `Format.sink` names a class like those beside 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -287,7 +287,7 @@ def format_of(output: Path | str) -> Format:
     """The format that an output's name chooses. Raises InputError for an unknown suffix."""
     suffix = suffix_of(output)
     if suffix not in formats():
-        raise InputError(f"cannot write {output}: unknown format {suffix}; choose {', '.join(formats())}")
+        raise InputError(f"cannot write {output}: unknown format {suffix}; choose {_choice(formats())}")
     return formats()[suffix]
 
 
@@ -304,8 +304,15 @@ def check_fit(outputs: Sequence[Path | str], info: AnimationInfo) -> None:
             fitting = [suffix for suffix, each in formats().items() if not _lacks(each, info)]
             raise InputError(
                 f"cannot write {output}: the animation ({info.provenance.get('model', 'no model')}, mesh "
-                f"{info.topology.name}) {lacks}; choose one of {', '.join(fitting)}"
+                f"{info.topology.name}) {lacks}; choose one of {_choice(fitting)}"
             )
+
+
+def _choice(suffixes: Iterable[str]) -> str:
+    """Suffixes as a list for people."""
+    known = list(suffixes)
+    folder = ", or a folder of pictures as NAME/" if "/" in known else ""
+    return ", ".join(key for key in known if key != "/") + folder
 
 
 def _lacks(needs: Format, info: AnimationInfo) -> str:
