@@ -6,7 +6,7 @@ from pathlib import Path
 EPILOG = """examples:
   parlante info                what is installed and embedded
   parlante info talk.npz       what is in a file (.npz, .glb, .vrm, .vrma, .style, or any recording)
-  parlante info me.character   what a character's or a model's folder is
+  parlante info me.character   what a character's, a model's or a run's folder is
 """
 
 
@@ -55,6 +55,24 @@ def _installation() -> None:
         if config.is_file():
             model = str(json.loads(config.read_text()).get("model", ""))
         print(f"  {folder.name:<16} {size / 1e6:7.2f} MB  {model}".rstrip())
+    _doors()
+
+
+def _doors() -> None:
+    """What can be named in commands, that of plug-ins included."""
+    from parlante.data.registry import datasets
+    from parlante.export import formats
+    from parlante.models.registry import families
+
+    lists = (
+        ("families", [(spec.name, spec.title) for spec in families().values()]),
+        ("datasets", [(spec.name, spec.title) for spec in datasets().values()]),
+        ("formats", [(suffix, each.description) for suffix, each in formats().items()]),
+    )
+    for what, items in lists:
+        print(f"{what}:")
+        for name, title in items:
+            print(f"  {name:<18} {title}".rstrip())
 
 
 def _file(path: Path) -> None:
@@ -80,7 +98,9 @@ def _folder(path: Path) -> None:
     import json
 
     from parlante.core import InputError
+    from parlante.models.registry import model_folder
 
+    path = model_folder(path)
     config = path / "config.json"
     if (path / "shapes.npz").is_file() and config.is_file():
         from parlante.cli import character
@@ -90,6 +110,10 @@ def _folder(path: Path) -> None:
     try:
         model = json.loads(config.read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if (path / "recipe.yaml").is_file():
+            raise InputError(
+                f"{path} has not exported a model yet; finish the training (parlante train --resume {path})"
+            ) from error
         raise InputError(f"{path} is a folder without a model or a character; name one of the files in it") from error
     print(f"{path}\n  model: {model}")
     for file in sorted(path.rglob("*")):
