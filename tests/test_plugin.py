@@ -54,12 +54,15 @@ def parlante(installed: Path, *words: object) -> str:
 def test_a_family_a_dataset_and_a_format_from_outside(installed: Path, waves: Path, tmp_path: Path) -> None:
     assert "toy-waves" in parlante(installed, "prepare", "--help")
     assert ".toy.txt" in parlante(installed, "export", "--formats")
+    listed = parlante(installed, "info")
+    assert all(name in listed for name in ("toy-gru", "toy-waves", ".toy.txt", "faceformer", "vocaset", ".glb"))
     parlante(installed, "prepare", "toy-waves", waves, tmp_path / "corpus")
     settings = [f"data.corpus={tmp_path / 'corpus'}", f"data.cache={tmp_path / 'cache'}", "loop.max_steps=2"]
     settings += ["scheme.batch=2", "scheme.frames=20", "data.rows=4", "data.num_augmentations=0"]
     words = [word for setting in settings for word in ("--set", setting)]
     parlante(installed, "train", PLUGIN / "recipe.yaml", *words, "--out", tmp_path / "runs")
     (run,) = (tmp_path / "runs").iterdir()
+    assert "model: toy-gru" in parlante(installed, "info", run)
     parlante(installed, "evaluate", run, "--data", tmp_path / "corpus", "--out", tmp_path / "report")
     report = json.loads(next((tmp_path / "report").rglob("*.json")).read_text())
     assert "toy-gru" in json.dumps(report) and report["split"] == "test"

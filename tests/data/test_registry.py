@@ -55,6 +55,7 @@ class Toy(Corpus):
 DATASET = DatasetSpec(name="toy", title="toys that talk", open="toy_corpus:Toy", options="toy_corpus:ToyOptions",
                       signs=("toys.txt",))
 AGAIN = DatasetSpec(name="vocaset", title="takes a name", open="toy_corpus:Toy")
+OTHER = DatasetSpec(name="other", title="is not what its entry point says", open="toy_corpus:Toy")
 """
 
 
@@ -115,6 +116,7 @@ def test_a_dataset_of_another_package_is_opened_prepared_and_checked(
     [
         ("toy_corpus:NOTHING", "of toy-corpora (parlante.datasets) cannot be loaded"),
         ("toy_corpus:Toy", "wanted a DatasetSpec"),
+        ("toy_corpus:OTHER", "calls itself 'other'; give its entry point that name"),
         ("toy_corpus:AGAIN", "takes the name 'vocaset', which is taken"),
     ],
 )

@@ -32,8 +32,9 @@ FORMAT = Format(
     name="jaw", suffixes=(".jaw.txt",), sink="toy:Jaw", description="how wide the mouth is", loader="toy:read",
     needs_weights=True, needs_triangles=False, shows_skin=False, companions=(".jaw.json",),
 )
-GREEDY = Format(name="greedy", suffixes=(".glb",), sink="toy:Jaw", description="takes ours")
+GREEDY = Format(name="jaw", suffixes=(".glb",), sink="toy:Jaw", description="takes ours")
 AGAIN = Format(name="glb", suffixes=(".other",), sink="toy:Jaw", description="takes a name")
+OTHER = Format(name="other", suffixes=(".other",), sink="toy:Jaw", description="is not what its entry point says")
 """
 
 
@@ -133,7 +134,8 @@ def test_a_plug_in_format_is_one_of_ours(
         ("absent:FORMAT", "'jaw' of toy-formats .*cannot be loaded: ModuleNotFoundError"),
         ("toy:Jaw", "'jaw' of toy-formats .*wanted a Format"),
         ("toy:AGAIN", "'jaw' of toy-formats .*takes the name 'glb'"),
-        ("toy:GREEDY", "'greedy' takes the suffix .glb, which 'glb' has"),
+        ("toy:OTHER", "'jaw' of toy-formats .*calls itself 'other'; give its entry point that name"),
+        ("toy:GREEDY", "'jaw' takes the suffix .glb, which 'glb' has"),
     ],
 )
 def test_a_broken_plug_in_gives_one_clear_line(

@@ -31,7 +31,8 @@ def with_plugins(group: str, own: Iterable[Item], kind: type[Item]) -> dict[str,
     """Our items and those of installed plug-ins, by their `name`.
 
     group: one of `GROUPS`. kind: the class that an entry point must give. Raises InputError, naming the package, for an
-    entry point that cannot be loaded, is of another class, or takes a name that is taken.
+    entry point that cannot be loaded, is of another class, takes a name that is taken, or has another name than its
+    item.
     """
     found: dict[str, Item] = {}
     for item in own:
@@ -54,6 +55,11 @@ def with_plugins(group: str, own: Iterable[Item], kind: type[Item]) -> dict[str,
         if name in found:
             raise InputError(
                 f"the plug-in {point.name!r} of {package} ({group}) takes the name {name!r}, which is taken"
+            )
+        if name != point.name:
+            raise InputError(
+                f"the plug-in {point.name!r} of {package} ({group}) calls itself {name!r}; give its entry point "
+                "that name"
             )
         found[name] = item
     return found

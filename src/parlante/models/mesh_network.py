@@ -121,7 +121,7 @@ class MeshNetwork(nn.Module):
         """
         super().__init__()
         self.config, self.templates = config, templates or Templates()
-        self.family: Any = resolve(family(config.model).network)(config.family)
+        self.family: Any = family(config.model).of_config(config.family)
         self.audio_encoder: Any = load_speech_encoder(config.speech)
         self.emotion_encoder: Any = None if config.emotion is None else load_speech_encoder(config.emotion)
         self.rate = None if config.rate is None else RateRule.from_dict(dict(config.rate))
@@ -509,6 +509,8 @@ class MeshNetwork(nn.Module):
         own = {name.removeprefix(BASIS): value for name, value in tensors.items() if name.startswith(BASIS)}
         try:
             talker = _without_weights(cls, config, own, templates)
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"{source}: sizes cannot be used: {error}") from error
         wanted = talker.tensors()

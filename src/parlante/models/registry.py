@@ -44,8 +44,22 @@ class FamilySpec:
     """Whether weights come with the package, in `assets/NAME`."""
 
     def make(self, sizes: dict[str, Any] | None = None) -> Any:
-        """An untrained network. Raises TypeError, ValueError for sizes that do not exist."""
-        return load(self.network)(load(self.config)(**(sizes or {})))
+        """An untrained network. Raises TypeError, ValueError for sizes that do not exist, InputError as `of_config`."""
+        return self.of_config(load(self.config)(**(sizes or {})))
+
+    def of_config(self, config: Any) -> Any:
+        """An untrained network of these sizes. Raises InputError where a family on motion coordinates lacks a part of
+        `models.components.motion_family.MotionFamily`."""
+        network = load(self.network)(config)
+        if self.on_coordinates:
+            from parlante.models.components.motion_family import missing_parts
+
+            if missing := missing_parts(network):
+                raise InputError(
+                    f"the network of family {self.name!r}, {self.network}, has no {', '.join(missing)}; derive it from "
+                    "parlante.models.components.motion_family.MotionFamily and add what is missing"
+                )
+        return network
 
 
 _OURS = (
@@ -134,6 +148,8 @@ def build(name: str, sizes: dict[str, Any]) -> Any:
     spec = family(name)
     try:
         return spec.make(sizes)
+    except InputError:
+        raise
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(f"no such {name} model: {error}") from error
 
@@ -169,10 +185,15 @@ def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.de
         if wish in families():
             raise InputError(f"{wish} has no weights in this package; name the folder of a trained or converted {wish}")
         raise unknown_name("model", wish, shipped())
-    if not (folder / "config.json").is_file() and (folder / "export" / "config.json").is_file():
-        folder = folder / "export"  # of a run
+    folder = model_folder(folder)
     model: SpeechModel = load(family(model_name(folder)).loader)(folder, place)
     return model
+
+
+def model_folder(folder: Path) -> Path:
+    """The checkpoint in a folder: its export where it is a run of `parlante train`, else itself."""
+    exported = folder / "export"
+    return exported if not (folder / "config.json").is_file() and (exported / "config.json").is_file() else folder
 
 
 def checked_device(device: "torch.device | str") -> "torch.device":

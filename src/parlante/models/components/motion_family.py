@@ -5,6 +5,20 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+PARTS = (
+    "config", "forward", "style_embedding", "generate", "session", "voice_style", "solver_steps", "whole_clips",
+    "searches_styles", "costly", "reference_options",
+)  # fmt: skip
+"""What a network must have."""
+
+
+def missing_parts(network: Any) -> list[str]:
+    """Those of `PARTS` that a network lacks."""
+    missing = [name for name in PARTS if not hasattr(network, name)]
+    if getattr(type(network), "forward", None) is nn.Module.forward:  # torch's own, which only raises
+        missing.append("forward")
+    return missing
+
 
 class MotionFamily(nn.Module):
     """Base of FaceFormer, TalkingStyle, PTalker, CodeTalker, FaceDiffuser, and of a plug-in's network.
