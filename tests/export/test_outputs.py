@@ -84,5 +84,5 @@ def test_several_at_once(animation: Animation, tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_answered_with_all_that_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown format \.avi; choose \.mp4, .*, \.ply/, or a folder of pictures as NAME/$"):
+    with pytest.raises(InputError, match=r"unknown format \.avi; choose \.mp4, .*, \.ply/, or a folder of pictures"):
         check_outputs([tmp_path / "a.avi"])
