@@ -12,10 +12,16 @@ def case(parity):
 
 
 @pytest.fixture(scope="module")
-def sides(case):
+def stride(parity):
+    """Every so many bytes are among the pairs."""
+    return parity("texture_ratio/ratio").sizes["stride"]
+
+
+@pytest.fixture(scope="module")
+def sides(case, stride):
     """neutral and frame of each part, 0..1 RGB float32 as the authors read them, and the neutral bytes."""
     neutral, frame = (np.ascontiguousarray(case[f"in/pixels/{name}_bgr"][:, ::-1]) for name in ("neutral", "frame"))
-    steps = np.arange(0, 256, 3).astype(np.uint8)
+    steps = np.arange(0, 256, stride).astype(np.uint8)
     row, column = np.meshgrid(steps, steps, indexing="ij")
     return {"pixels": (neutral, frame), "pairs": (row, column)}
 
@@ -48,7 +54,7 @@ def test_stored_bytes(case, part):
     name = "wrinkle_png_bgr" if part == "pixels" else "wrinkle_8bit"
     theirs = case[f"out/{part}/{name}"]
     difference = np.abs(ours - (theirs[:, ::-1] if part == "pixels" else theirs))
-    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+    assert difference.max() <= 1 and (difference > 0).sum() <= max(1, 1e-3 * difference.size)
 
 
 @pytest.mark.parametrize("part", PARTS)
