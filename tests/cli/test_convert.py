@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from safetensors.torch import load_file
 
 from parlante.cli import main
 from parlante.core import InputError
+from parlante.core.plugins import resolve
+from parlante.models.importing.contract import ImportOptions
+from parlante.models.importing.motion_import import SETS, MotionImporter
 from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
-from parlante.models.registry import load_model, motion_families
+from parlante.models.registry import family, load_model, motion_families
 
 each_family = pytest.mark.parametrize("model", motion_families())
 RATE = ["--rate", "aligned", "--fps", "30"]
@@ -60,6 +64,35 @@ def test_templates_and_half_precision(tmp_path: Path, capsys: pytest.CaptureFixt
     assert templates.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
     with np.load(tmp_path / "made" / "topology.npz", allow_pickle=False) as arrays:
         assert set(arrays.files) == {"names", "neutrals", "triangles", "uv", "uv_triangles"}
+
+
+def test_a_template_file_of_several_people_names_them(tmp_path: Path) -> None:
+    talker = tiny_talker("faceformer")
+    talker.save(tmp_path / "model")
+    face = np.random.default_rng(0).normal(size=(VERTICES, 3))
+    path = tmp_path / "templates.pkl"
+    path.write_bytes(pickle.dumps({"Ann": face + 1, "Bo": face - 1}, protocol=2))
+    model = load_model(tmp_path / "model")
+    with pytest.raises(InputError, match=r"holds 2 people: Ann, Bo; name one, for example --identity .*pkl:Ann"):
+        model.face(str(path))
+    found = model.face(f"{path}:Bo")
+    assert found.name == "Bo"
+    np.testing.assert_allclose(found.neutral, face - 1, rtol=1e-5)
+    with pytest.raises(InputError, match=r"'Cy'.*Ann, Bo"):
+        model.face(f"{path}:Cy")
+    path.write_bytes(pickle.dumps({"Ann": face}, protocol=2))
+    assert model.face(str(path)).name == "Ann"
+
+
+def test_a_mesh_that_two_sets_share_is_asked_about() -> None:
+    """TalkingStyle published files of VOCASET and of 3D-MEAD, both on FLAME's mesh."""
+    published, others = SETS[0], tuple(f"M{number:03}" for number in range(8))
+    importer: MotionImporter = resolve(family("talkingstyle").importer)
+    for subjects, wanted in ((None, None), (others, None), (("vocaset",), published), (published.subjects, published)):
+        assert importer._chosen_set(published, ImportOptions(subjects=subjects)) is wanted
+    assert importer._chosen_set(SETS[1], ImportOptions()) is SETS[1]
+    assert resolve(family("faceformer").importer)._chosen_set(published, ImportOptions()) is published
+    assert "3D-MEAD" in str(importer._which_set(published, 8, "mead.pth"))
 
 
 # -- one clear error, nothing executed, nothing written
@@ -380,3 +413,19 @@ def test_a_facediffuser_that_cannot_be_used_is_explained(
     error = capsys.readouterr().err
     assert all(part in error for part in wanted.split("|")), error
     assert not (tmp_path / "made").exists()
+
+
+def test_a_random_table_of_steps_is_no_published_textalker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+    from toy_textalker import write_textalker
+
+    write_textalker(tmp_path)
+    files = [str(tmp_path / name) for name in ("textalker.pth", "motion_vae.pth", "tex_vae.pth")]
+    words = ["convert", "textalker", *files, "--stats", str(tmp_path / "stat_seq_diff_global.json"), "-o"]
+    assert main([*words, str(tmp_path / "made")]) == 0
+    state = torch.load(files[0], weights_only=True)
+    state["params"]["denoising_net.TE.pe"] = torch.randn_like(state["params"]["denoising_net.TE.pe"])
+    torch.save(state, files[0])
+    assert main([*words, str(tmp_path / "other")]) == 2
+    assert "denoising_net.TE.pe is no table of sines" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

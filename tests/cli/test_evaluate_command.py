@@ -71,3 +71,15 @@ def test_mistakes_end_with_two_and_leave_nothing(
         assert main(words) == 2, words
         assert said in capsys.readouterr().err
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_arrays_of_python_objects_are_refused_in_our_words(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "objects"
+    made.mkdir()
+    for path in (corpus / "vertices_npy").glob("*.npy"):
+        np.save(made / path.name, np.array([{}]), allow_pickle=True)
+    assert main(["evaluate", str(made), "--data", str(corpus), "-o", str(tmp_path / "report")]) == 2
+    said = capsys.readouterr().err
+    assert "holds Python objects, which are never read" in said and "pickle" not in said

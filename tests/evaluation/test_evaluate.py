@@ -81,3 +81,20 @@ def test_lpips_is_measured_with_a_file_of_weights(
     )
     figures = evaluate(evaluation, [Static()], show=0).results["models"]["static"]["figures"]
     assert 0 < figures["lpips"]["value"] < 0.2
+
+
+def test_every_figure_has_its_unit(biwi: Path, synthtalk: Path) -> None:
+    units = {}
+    for name, data in (("biwi", biwi), ("metres", synthtalk)):
+        evaluation = Evaluation(EvalConfig(data=data, split="test", clips=1, textures=0))
+        results = evaluate(evaluation, [Static()], show=0).results
+        figures = results["models"]["static"]["figures"]
+        assert set(results["units"]) == set(results["measures"])
+        assert all(figure["unit"] == results["units"][key]["figures"] for key, figure in figures.items())
+        units[name] = results["units"]
+    assert "lip_mm" not in units["biwi"] and "lip_error" not in units["metres"]
+    assert units["biwi"]["lip_error"] == {"values": "data units", "figures": "data units"}
+    assert units["biwi"]["lve"] == {"values": "data units²", "figures": "data units²"}
+    assert units["metres"]["lip_mm"] == {"values": "m", "figures": "mm"}
+    assert units["metres"]["lve"] == {"values": "m²", "figures": "1e-5 m²"}
+    assert units["metres"]["audio_lag"] == {"values": "frames", "figures": "frames"}

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Rank the models of one report or of several, made by parlante evaluate on the same data."
     parser.epilog = EPILOG
     parser.add_argument("reports", nargs="+", metavar="RUN|REPORT", help="report or run folder, or a report.json")
-    parser.add_argument("--by", metavar="MEASURE", help="what to rank by (default: lip_mm, else mve)")
+    parser.add_argument("--by", metavar="MEASURE", help="what to rank by (default: lip_mm, else lip_error, else mve)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ranking as JSON too")
 
 

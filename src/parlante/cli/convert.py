@@ -6,13 +6,15 @@ from typing import Any
 
 EPILOG = """examples:
   parlante convert faceformer vocaset.pth -o vocaset --topology FLAME_sample.ply --topology templates.pkl
+  parlante convert talkingstyle vocaset.pth -o vocaset --subjects vocaset
   parlante convert talkingstyle mead.pth -o mead --rate aligned --fps 30 --subjects M003,M005,W009
   parlante convert facediffuser pretrained_BIWI.pth -o biwi-diffusion --topology BIWI.ply
   parlante convert codetalker biwi_stage1.pth.tar biwi_stage2.pth.tar -o biwi --topology BIWI.ply
   parlante convert textalker textalker.pth motion_vae.pth tex_vae.pth -o textalker --stats stat_seq_diff_global.json
 
 Files are read with weights only: nothing in them is executed. Frame rate and subjects are filled in for the meshes of
-VOCASET and BIWI. What no file tells can be set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
+VOCASET and BIWI; a TalkingStyle on VOCASET's mesh may have learnt 3D-MEAD, so say --subjects. What no file tells can be
+set: --set heads=4, --set speech.heads=12, --set autoencoder.heads=8."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--topology", type=Path, action="append", default=[], metavar="FILE",
         help="your template: .ply, .obj, .npz or templates.pkl; may be given more than once",
     )  # fmt: skip
-    parser.add_argument("--subjects", metavar="A,B,...", help="training speakers in the order of the style weights")
+    parser.add_argument(
+        "--subjects",
+        metavar="A,B,...",
+        help="training speakers in the order of the style weights; vocaset: those of VOCASET",
+    )
     parser.add_argument("--rate", choices=("aligned", "pairs"), help="how speech meets frames, for other meshes")
     parser.add_argument("--stats", type=Path, metavar="FILE", help="textalker: json of its motion statistics")
     parser.add_argument("--controls", metavar="A,B,...", help="facediffuser's rig models: names of the controls")

@@ -29,7 +29,7 @@ def first_line(error: BaseException) -> str:
     """What an error says, in one line of bounded length."""
     text = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
     if "allow_pickle" in text:  # numpy advises to unpickle; nobody should
-        text = "it is no archive of plain arrays"
+        text = "it is no archive of plain arrays, or holds Python objects, which are never read"
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 

@@ -11,7 +11,7 @@ from parlante.evaluation.intervals import Interval, beyond_noise, difference, in
 from parlante.evaluation.measures import MEASURES, Measure
 from parlante.evaluation.results import TRUTH, column
 
-DEFAULT_MEASURES = ("lip_mm", "mve")
+DEFAULT_MEASURES = ("lip_mm", "lip_error", "mve")
 """What is ranked by if nothing else is asked for: the first that all models have."""
 
 

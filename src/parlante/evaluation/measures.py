@@ -40,7 +40,17 @@ class Measure:
 
     def unit_in(self, unit: str) -> str:
         """The unit of the figure shown for data in `unit`."""
-        return self.unit if unit == "m" or not self.length else "data units"
+        if unit == "m" or not self.length:
+            return self.unit
+        return "data units²" if self.unit.endswith("²") else "data units"
+
+    def stored_unit(self, unit: str) -> str:
+        """The unit of the values stored for each clip, for data in `unit`."""
+        if self.decibel:
+            return "mean squared error of bytes"
+        if unit != "m" or not self.length:
+            return self.unit_in(unit)
+        return "m²" if self.unit.endswith("²") else "m"
 
     def digits_in(self, unit: str) -> int:
         """Decimals of the figure shown for data in `unit`; the size of other units is not known."""
@@ -61,6 +71,7 @@ MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
         _length("lip_mm", "lip vertex error (worst lip vertex, mean over frames)", "mm", 1e3, digits=2),
+        _length("lip_error", "lip vertex error (worst lip vertex, mean over frames)", "mm", 1e3),
         _length("lve", "LVE (squared, as CodeTalker)", "1e-5 m²", 1e5),
         _length("mve", "MVE, mean vertex error", "mm", 1e3),
         _length("fdd", "FDD, upper face (signed)", "1e-7 m²", 1e7, "sequences", better="near:0"),

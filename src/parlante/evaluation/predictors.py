@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
+from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
@@ -138,8 +139,8 @@ def _read(path: Path, count: int) -> NDArray[np.float32]:
             array = read_npz(path, ("vertices",))["vertices"]
         else:
             array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path}: {error}; wanted an array (T, 3 V)") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array (T, 3 V)") from error
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or not len(array) or array[0].size != 3 * count:
         raise InputError(f"{path} has shape {array.shape}, wanted (T, {3 * count}) or (T, {count}, 3)")
     vertices = np.asarray(array, np.float32).reshape(len(array), count, 3)

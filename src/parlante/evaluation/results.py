@@ -3,7 +3,9 @@
     {"format": ..., "notice": how the judged clips differ from those in question,
      "data": ..., "unit": ..., "clips": {key: {"subject": ..., "frames": ...}},
      "models": {name: {"facts": {...}, "clips": {key: {"frames": ..., "predictions": ..., "values": {measure: ...}}},
-                       "figures": {measure: {"value", "low", "high", "clips"}}, "subjects": {subject: {measure: ...}}}}}
+                       "figures": {measure: {"value", "low", "high", "clips", "unit"}},
+                       "subjects": {subject: {measure: ...}}}},
+     "units": {measure: {"values": unit of the values of clips, "figures": unit of figures and subjects}}}
 
 Values are stored as `parlante.evaluation.measures` stores them; figures are as shown.
 """
@@ -42,7 +44,12 @@ def column(
 
 
 def summarise(results: dict[str, Any]) -> None:
-    """Fill in `figures` and `subjects` of every model."""
+    """Fill in `units`, and `figures` and `subjects` of every model."""
+    unit = results["unit"]
+    results["units"] = {
+        name: {"values": MEASURES[name].stored_unit(unit), "figures": MEASURES[name].unit_in(unit)}
+        for name in results["measures"]
+    }
     people: dict[str, list[str]] = {}
     for key, clip in results["clips"].items():
         people.setdefault(clip["subject"], []).append(key)
@@ -52,7 +59,8 @@ def summarise(results: dict[str, Any]) -> None:
             values, weights = column(model, name)
             if values:
                 found = interval(measure, values, weights, unit=results["unit"], seed=results["seed"])
-                model["figures"][name] = {key: _number(value) for key, value in asdict(found).items()}
+                figure = {key: _number(value) for key, value in asdict(found).items()}
+                model["figures"][name] = {**figure, "unit": measure.unit_in(results["unit"])}
         for person, keys in sorted(people.items()):
             row = {}
             for name, measure in MEASURES.items():

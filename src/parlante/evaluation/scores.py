@@ -36,7 +36,9 @@ def _against_truth(clip: EvalClip, predicted: NDArray[Any], true: NDArray[Any]) 
     rules = clip.rules
     found = {"mve": metrics.mean_vertex_error([predicted], [true], rules.skin)}
     if rules.lips is not None:
-        found["lip_mm"] = metrics.frame_lip_error(predicted, true, rules.lips).mean()
+        found["lip_mm" if rules.unit == "m" else "lip_error"] = metrics.frame_lip_error(
+            predicted, true, rules.lips
+        ).mean()
         found["lve"] = metrics.lip_vertex_error_m2([predicted], [true], rules.lips)
         if len(predicted) > 1:
             found["lip_dynamics"] = metrics.lip_dynamics(predicted, true, rules.lips)

@@ -37,6 +37,29 @@ SHORTEST = 1600
 MESH_FILES = (".ply", ".obj", ".npz", ".pkl")
 
 
+def _place_in_file(wish: str) -> tuple[str, str] | None:
+    """A mesh file and the name of a person in it, empty where none is named; none for other words."""
+    if Path(wish).suffix.lower() in MESH_FILES:
+        return wish, ""
+    file, colon, name = wish.rpartition(":")
+    return (file, name) if colon and name and Path(file).suffix.lower() in MESH_FILES else None
+
+
+def _person(faces: Templates, file: str, name: str) -> str:
+    """The person meant; raises InputError where a file holds several, or none of that name."""
+    people = tuple(faces.neutrals)
+    if not name and len(people) == 1:
+        return people[0]
+    if not name:
+        raise InputError(
+            f"{file} holds {len(people)} people: {', '.join(people)}; name one, for example "
+            f"--identity {file}:{people[0]}"
+        )
+    if name not in people:
+        raise unknown_name("identity", name, people)
+    return name
+
+
 class MeshTalker(BaseTalker):
     """A `MeshNetwork` and its faces."""
 
@@ -71,16 +94,18 @@ class MeshTalker(BaseTalker):
     # -- who speaks
 
     def face(self, wish: str | Identity | None = None, *, paint: bool = True) -> Identity:
-        """A face of the checkpoint by name (the first if none), or from a mesh file of its topology.
+        """A face of the checkpoint by name (the first if none), or from a mesh file of its topology; `FILE:NAME` is one
+        of several people in a file.
 
-        Raises InputError where there is none, or of another size.
+        Raises InputError where there is none, or of another size, and where a file holds several people.
         """
         network, faces = self.network, self.network.templates
         if isinstance(wish, Identity):
             name, neutral = wish.name, wish.neutral
-        elif wish is not None and Path(wish).suffix.lower() in MESH_FILES:
-            faces = read_templates([wish], Path(wish).stem)
-            name, neutral = next(iter(faces.neutrals.items()))
+        elif wish is not None and (place := _place_in_file(wish)) is not None:
+            faces = read_templates([place[0]], Path(place[0]).stem)
+            name = _person(faces, *place)
+            neutral = faces.neutrals[name]
             if not len(faces.triangles):
                 faces = replace(network.templates, neutrals=faces.neutrals)
         elif not faces.neutrals:

@@ -201,6 +201,19 @@ def test_a_clip_that_cannot_be_used_is_left_out_and_named(
     assert len(open_corpus(tmp_path / "store")) == 6
 
 
+def test_preparing_leaves_out_meshes_of_another_size(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(folder / "vertices_npy/ann_03.npy", moving(3)[:, :4])
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "store")]) == 0
+    assert "ann_03.npy: 4 vertices, most have 5" in capsys.readouterr().out
+    assert len(open_corpus(tmp_path / "store")) == 9
+    for path in (folder / "vertices_npy").glob("bob*.npy"):
+        np.save(path, np.load(path).reshape(len(np.load(path)), -1, 3)[:, :3])
+    assert main(["prepare", "folder", str(folder), str(tmp_path / "other")]) == 2
+    assert "mixes vertex counts" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["mixed", "shape", "object", "template", "no pairs"])
 def test_damage_is_named(folder: Path, kind: str) -> None:
     path = folder / "vertices_npy/ann_03.npy"

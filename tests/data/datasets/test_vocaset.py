@@ -163,3 +163,22 @@ def test_a_recording_that_is_missing_leaves_its_clip_out(official: Path, tmp_pat
     (official / "raw_audio_fixed.pkl").write_bytes(pickle.dumps(audio, protocol=2))
     assert main(["prepare", "vocaset", str(official), str(tmp_path / "store"), "-q"]) == 0
     assert len(open_corpus(tmp_path / "store")) == 5
+
+
+def test_all_recordings_that_are_missing_are_named_before_work(
+    official: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    audio = pickle.loads((official / "raw_audio_fixed.pkl").read_bytes())
+    keys = [info.key for info in open_corpus(official).clips]
+    gone = [(subject, sentence) for subject, found in audio.items() for sentence in found][:2]
+    for subject, sentence in gone:
+        del audio[subject][sentence]
+    (official / "raw_audio_fixed.pkl").write_bytes(pickle.dumps(audio, protocol=2))
+    corpus = open_corpus(official)
+    names = {f"{subject}_{sentence}" for subject, sentence in gone}
+    assert {info.key for info in corpus.clips} == set(keys) - names
+    assert all(name in corpus.problems[-1] and name in caplog.text for name in names)
+    assert all(len(clip.audio) for clip in corpus)
+    (official / "raw_audio_fixed.pkl").write_bytes(pickle.dumps({}, protocol=2))
+    with pytest.raises(InputError, match="sound of none"):
+        open_corpus(official)

@@ -1,5 +1,7 @@
 """Training on meshes of one's own: the basis fits them, and what is exported says what was trained."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,13 @@ def test_only_training_and_validation_clips_are_read(corpus: Path, tmp_path: Pat
 def test_the_export_says_what_the_training_said(
     corpus: Path, tmp_path: Path, hubert: Path, family: str, network: bool
 ) -> None:
+    for folder, suffix in (("vertices_npy", "npy"), ("wav", "wav")):  # two who are in no training clip
+        for name in ("cy", "dan"):
+            shutil.copy(corpus / folder / f"ann_00.{suffix}", corpus / folder / f"{name}_00.{suffix}")
+    faces = dict(np.load(corpus / "templates.npz"))
+    np.savez(corpus / "templates.npz", **faces, cy=faces["ann"] + 1)
+    lists = {split: [f"{n}_{k:02}" for n in ("ann", "bob")] for split, k in (("val", 2), ("test_seen", 3))}
+    (corpus / "splits.json").write_text(json.dumps({"train": ["ann", "bob"], "test_unseen": ["cy", "dan"]} | lists))
     store = prepare(
         MotionDataConfig(
             corpus=str(corpus),
@@ -86,6 +95,8 @@ def test_the_export_says_what_the_training_said(
     if family == "ptalker":
         codes = codes + model.AudioStyle(heard)
     trained = store.basis.decode(scheme.generate([clip], codes)[0].detach().numpy())[: len(said)]
+    assert set(talker.templates.neutrals) == {"ann", "bob", "cy"}, "test speakers are animated too"
+    assert next(iter(talker.templates.neutrals)) == "ann"
     assert np.ptp(trained, 0).max() > 1e-5
     np.testing.assert_allclose(said, trained, atol=0.03 * np.abs(trained).max())  # features in half precision
 

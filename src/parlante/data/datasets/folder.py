@@ -116,6 +116,8 @@ class FolderDataset(Corpus):
         self.scale, self.template = np.float32(1.0 if unit is None else unit), template
         self.problems: list[str] = []
         """What had to be left out, in words."""
+        self.mixed = ""
+        """How meshes of several topologies lie in the folder, in words; empty if they do not."""
         shapes = self._shapes()
         self.vertices = next(iter(shapes.values()))[1]
         """Vertices of every mesh."""
@@ -214,12 +216,30 @@ class FolderDataset(Corpus):
         if not shapes:
             why = f" ({self.problems[0]})" if self.problems else ""
             raise InputError(f"{self.root} has no clips{why}; wanted vertices_npy/NAME.npy and wav/NAME.wav")
+        self._leave_out_other_meshes(shapes, counts)
         if self.problems:
             _log.warning("%s: %d clips left out (%s, ...)", self.root, len(self.problems), self.problems[0])
-        if len(counts) > 1:
-            examples = ", ".join(f"{count} in {keys[0]}" for count, keys in sorted(counts.items()))
-            raise InputError(f"{self.root}/vertices_npy mixes vertex counts: {examples}; keep one topology a folder")
         return shapes
+
+    def count_frames(self) -> None:
+        """Raises InputError where meshes of another topology lie among the others: only `parlante prepare`, which shows
+        a table of what it leaves out, goes on without them."""
+        if self.mixed:
+            raise InputError(f"{self.mixed}; keep one topology a folder, or let parlante prepare leave the others out")
+
+    def _leave_out_other_meshes(self, shapes: dict[str, tuple[int, int]], counts: dict[int, list[str]]) -> None:
+        """Drop clips of another vertex count than most have. Raises InputError where no count is that of most."""
+        if len(counts) == 1:
+            return
+        most = max(counts.values(), key=len)
+        examples = ", ".join(f"{count} in {keys[0]}" for count, keys in sorted(counts.items()))
+        self.mixed = f"{self.root}/vertices_npy mixes vertex counts: {examples}"
+        if 2 * len(most) <= len(shapes):
+            raise InputError(f"{self.mixed}; keep one topology a folder")
+        for count, keys in sorted(counts.items()):
+            for key in keys if keys is not most else ():
+                del shapes[key]
+                self.problems.append(f"{key}.npy: {count} vertices, most have {shapes[most[0]][1]}")
 
     def _rate(self, shapes: dict[str, tuple[int, int]]) -> float:
         rates: list[float] = []

@@ -8,6 +8,7 @@
 The triangles are not part of it: a `.ply` or `.obj` with as many vertices beside it (FLAME_sample.ply) gives them.
 """
 
+import logging
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from parlante.data.splits import vocaset_split
 
 VERTS, INDEX, AUDIO = "data_verts.npy", "subj_seq_to_idx.pkl", "raw_audio_fixed.pkl"
 PUBLISHED_FPS = 60.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,26 @@ class Vocaset(Corpus):
             raise InputError(f"{self.root / INDEX} names no sequence that can be used{why}")
         self.subjects = subjects_of(clips)
         self.clips = select(clips, split, self.root)
+
+    def count_frames(self) -> None:
+        """Leaves out the sequences that have no sound, and names them; for that all sound is read."""
+        mute = [info for info in self.clips if not self._has_audio(info)]
+        if not mute:
+            return
+        names = ", ".join(info.key for info in mute)
+        self.problems.append(f"{len(mute)} sequences have no sound in {AUDIO} and are left out: {names}")
+        _log.warning("%s: %s", self.root, self.problems[-1])
+        self.clips = [info for info in self.clips if info not in mute]
+        if not self.clips:
+            raise InputError(f"{self.root / AUDIO} has the sound of none of the sequences in {INDEX}; copy it again")
+
+    def _has_audio(self, info: ClipInfo) -> bool:
+        with self._lock:
+            recordings = self._recordings
+        try:
+            return len(recordings[info.subject][info.sentence]["audio"]) > 0
+        except (KeyError, TypeError, IndexError):
+            return False
 
     def read(self, index: int) -> Clip:
         info = self.clips[index]

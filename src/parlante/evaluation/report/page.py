@@ -188,7 +188,7 @@ def _key(colours: Mapping[str, str]) -> str:
 
 def _subjects(results: Mapping[str, Any], names: Sequence[str]) -> str:
     parts = ["<h2>Subjects</h2>"]
-    for name in ("lip_mm", "mve", "psnr_moving"):
+    for name in ("lip_mm", "lip_error", "mve", "psnr_moving"):
         measure, rows = MEASURES[name], []
         for person in results["models"][names[0]]["subjects"]:
             values = [results["models"][who]["subjects"][person].get(name) for who in names]

@@ -9,7 +9,7 @@ about a family stands in its `import_.py`, as a `MotionImporter`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ _VOCASET = (
     "FaceTalk_170904_03276_TA",
     "FaceTalk_170912_03278_TA",
 )
+VOCASET = "vocaset"
+"""Stands for the names of VOCASET's training speakers."""
 SETS = (
     PublishedSet(15069, "aligned", 30.0, _VOCASET, "flame"),
     PublishedSet(70110, "pairs", 25.0, ("F2", "F3", "F4", "M3", "M4", "M5"), "biwi"),
@@ -106,6 +108,8 @@ class MotionImporter:
     """Whether files hold an encoder of the voice's style."""
     sets: tuple[PublishedSet, ...] = SETS
     """Training sets that the size of the mesh tells."""
+    shared_meshes: Mapping[int, str] = field(default_factory=dict)
+    """Numbers of a frame -> another set of the same mesh, of which files are published too; the user says which."""
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
     """The family's own tensors under our names."""
     rate: Callable[[str | None, float | None, str], tuple[RateRule, float]] | None = None
@@ -139,9 +143,12 @@ class MotionImporter:
         sizes = self.infer(tensors) | known_sizes
         if self.periodic:
             self._set_period(sizes, period, longest, options.settings, parts, source)
-        known = self._known_set(sizes, options.settings)
+        published = self._known_set(sizes, options.settings)
+        known = self._chosen_set(published, options)
         unknown_rate: InputError | None = None
         try:
+            if published and not known and not (options.rate and options.fps):
+                raise self._which_set(published, sizes["subjects"], source)
             rule, fps = self._rate(options, known, sizes["motion_dim"], source)
         except InputError as error:  # said only if nothing is wrong with the file itself
             unknown_rate, fps = error, 30.0
@@ -152,7 +159,7 @@ class MotionImporter:
         outside = {
             "fps": fps,
             "subjects": _subjects(options.subjects, known, sizes["subjects"]),
-            "topology": known.topology if known else "",
+            "topology": published.topology if published else "",
             "controls": _controls(options.controls, sizes, source),
         }
         network = self._assembled(sizes, rule, heads, outside, parts, templates, source)
@@ -187,6 +194,21 @@ class MotionImporter:
             period = sizes.get("period", settings.get("period"))
             fitting = [each for each in fitting if each.fps == period]
         return fitting[0] if fitting else None
+
+    def _chosen_set(self, published: PublishedSet | None, options: ImportOptions) -> PublishedSet | None:
+        """The set that a file learnt: the published one of its mesh, unless another has the same mesh and nothing says
+        that it is this one."""
+        if published is None or published.motion_dim not in self.shared_meshes:
+            return published
+        return published if tuple(options.subjects or ()) in ((VOCASET,), published.subjects) else None
+
+    def _which_set(self, published: PublishedSet, count: int, source: str) -> InputError:
+        other = self.shared_meshes[published.motion_dim]
+        return InputError(
+            f"{source} has the mesh of VOCASET and of {other}, and does not tell which of them it learnt; give "
+            f"--subjects {VOCASET}, or for {other} --rate {' or '.join(RATES)}, --fps and --subjects with its {count} "
+            "speakers"
+        )
 
     def _rate(
         self, options: ImportOptions, known: PublishedSet | None, size: int, source: str
@@ -272,7 +294,7 @@ def _spec(network: dict[str, Any], rule: RateRule) -> dict[str, Any]:
 
 
 def _subjects(given: Sequence[str] | None, known: PublishedSet | None, count: int) -> tuple[str, ...]:
-    if given is None and known is not None and len(known.subjects) == count:
+    if (given is None or tuple(given) == (VOCASET,)) and known is not None and len(known.subjects) == count:
         return known.subjects
     return tuple(given or ())
 

@@ -13,5 +13,8 @@ def infer(tensors: Tensors) -> Sizes:
 
 
 IMPORTER = MotionImporter(
-    family="talkingstyle", infer=infer, signatures={"talkingstyle": "style_encoder.obj_vector.weight"}
+    family="talkingstyle",
+    infer=infer,
+    signatures={"talkingstyle": "style_encoder.obj_vector.weight"},
+    shared_meshes={15069: "3D-MEAD"},
 )

@@ -28,6 +28,7 @@ from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 MODEL = "textalker-released"
 """`model` of the checkpoint folder."""
 _MASK = "denoising_net.alignment_mask"
+_STEPS = "denoising_net.TE.pe"
 
 
 class ConvertedTexTalker(nn.Module):
@@ -144,6 +145,9 @@ def import_textalker(
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{source} is no TexTalker as published: {error}") from error
     own = model.state_dict()
+    table, theirs = own[f"diffusion.{_STEPS}"], top.get(_STEPS)
+    if theirs is not None and (theirs.shape != table.shape or not theirs.to(table).allclose(table, atol=2e-3)):
+        raise InputError(f"{source} is no TexTalker as published: {_STEPS} is no table of sines; copy the file again")
     mask = {f"diffusion.{_MASK}": own[f"diffusion.{_MASK}"]} if f"diffusion.{_MASK}" in own else {}
     parts = {"diffusion": top, "motion": coders[0][1], "wrinkle": coders[1][1]}
     named = {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}

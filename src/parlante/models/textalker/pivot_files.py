@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from parlante.core import InputError, read_npz
+from parlante.core.files import first_line
 from parlante.core.restricted_pickle import NUMPY, Machine, Refused
 
 _FILES = {"motion": "latent_motion_ave", "wrinkle": "latent_tex_ave"}
@@ -73,8 +74,7 @@ def _array(path: Path) -> NDArray[Any]:
         except (Refused, ValueError):
             value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever numpy, zipfile and torch find wrong
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot read {path} as a pivot, nothing was executed: {first}") from error
+        raise InputError(f"cannot read {path} as a pivot, nothing was executed: {first_line(error)}") from error
     if isinstance(value, torch.Tensor):
         value = value.detach().float().numpy()
     if not isinstance(value, np.ndarray):

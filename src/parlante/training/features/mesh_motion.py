@@ -5,6 +5,7 @@ of `parlante convert`: the family, the basis, the faces of the training speakers
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ class MeshMotion:
             topology=mesh.name,
             basis=len(basis),
         )
-        faces = {name: self.neutrals[name] for name in trained.subjects}
+        faces = {name: self.neutrals[name] for name in trained.subjects} | self._faces_of_others(trained.subjects)
         templates = Templates(faces, mesh.triangles, mesh.uv, mesh.uv_triangles)
         talker = MeshNetwork(config, basis=torch.from_numpy(basis.scale * basis.rows), templates=templates)
         talker.family.load_state_dict(trained.network.state_dict())
@@ -158,6 +159,16 @@ class MeshMotion:
             if network is not None and encoder is not None:
                 encoder.load_state_dict(network.state_dict())
         talker.save(folder)
+
+    def _faces_of_others(self, known: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """Faces at rest of the corpus's other subjects, as far as it has them: test speakers are animated too."""
+        found = {}
+        for name in sorted({info.subject for info in self.corpus.clips} - set(known)):
+            try:
+                found[name] = np.asarray(self.corpus.identity(name).neutral, np.float32)
+            except InputError as error:
+                log.warning("the export lacks the face of %s: %s", name, error)
+        return found
 
 
 def _lips(topology: Topology) -> NDArray[np.int64]:

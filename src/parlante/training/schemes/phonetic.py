@@ -30,6 +30,7 @@ from parlante.audio.encoders.phonetic import (
 )
 from parlante.audio.logmel import running_normalise
 from parlante.core import InputError
+from parlante.core.files import first_line
 from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import one_at_a_time
 from parlante.training.engine.recipe import LoopConfig
@@ -109,7 +110,9 @@ class Corpus:
                 for name in ("audio", "phones", "curves")
             }
         except (OSError, ValueError) as error:
-            raise InputError(f"no speech corpus in {folder}: {error}; write one with write_corpus") from error
+            raise InputError(
+                f"no speech corpus in {folder}: {first_line(error)}; write one with write_corpus"
+            ) from error
         self.names: list[str] = index["phones"]
         self.rate: float = index["label_rate"]
         self.rows: list[dict[str, Any]] = [row | arrays for row in index["utterances"]]
