@@ -79,7 +79,7 @@ def seen(judge: Judge) -> dict[str, float]:
     """test_seen."""
     talker, training = judge.talker, by_subject(judge.store, "train")
     clips, codes, still = [], [], []
-    known = talker.codes()
+    known = talker.embeddings()
     for subject, own in by_subject(judge.store, "test_seen").items():
         mean = torch.cat([judge.read(clip)[1] for clip in training[subject][:5]]).mean(0)
         for clip in own:
@@ -93,7 +93,7 @@ def seen(judge: Judge) -> dict[str, float]:
 def unseen(judge: Judge, references: int, judged: int) -> dict[str, Any]:
     """test_unseen: the average style, the nearest known one, and the extracted one."""
     talker = judge.talker
-    known, average = talker.codes(), talker.mean_code()
+    known, average = talker.embeddings(), talker.mean_embedding()
     lists: dict[str, list[Tensor]] = defaultdict(list)
     gains: list[tuple[float, float]] = []
     seconds, codes = [], []

@@ -160,7 +160,7 @@ def test_templates_come_back(tmp_path: Path) -> None:
         ((sound(1, 4000), torch.zeros(5, 3), "subject-1"), r"shape \(5, 3\).*moves 7 vertices"),
         ((sound(1, 4000), face(), "nobody"), "no speaker named nobody; known: subject-1, subject-2"),
         ((sound(1, 4000), face(), None), "name whose style"),
-        ((sound(1, 4000), face(), torch.zeros(9)), r"a style code of this model is \(8,\), got \(9,\)"),
+        ((sound(1, 4000), face(), torch.zeros(9)), r"a style embedding of this model is \(8,\), got \(9,\)"),
         ((sound(2, 4000), face(), ["subject-1"]), "1 styles for 2 clips"),
         ((sound(1, 4000)[0], face(), "subject-1"), "speech must be audio"),
         ((torch.zeros(1, 4, 5), face(), "subject-1"), "features are 5 wide, this model takes 8"),

@@ -74,7 +74,7 @@ def test_a_strangers_style_is_found(family: str, share: float) -> None:
     fit = fit_style(case.model, case.codes, case.clips(planted), LIPS, config, add_voice_style=case.add_voice_style)
     assert fit.errors["found"] < share * fit.errors["nearest"] < fit.errors["mean"]
     case.heard = [torch.randn(30, 4)]
-    truth, found, nearest = (case.say(code)[0] for code in (planted, fit.code, case.codes[fit.nearest]))
+    truth, found, nearest = (case.say(style)[0] for style in (planted, fit.embedding, case.codes[fit.nearest]))
     assert lip_error(found, truth, LIPS).mean() < 0.8 * lip_error(nearest, truth, LIPS).mean()
 
 

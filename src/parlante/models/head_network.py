@@ -112,38 +112,38 @@ class HeadNetwork:
     # -- styles
 
     @torch.no_grad()
-    def codes(self) -> Tensor:
+    def embeddings(self) -> Tensor:
         """(N, D) of all subjects."""
         return self.network.style_embedding(torch.eye(len(self.styles), device=self.device))
 
     @torch.no_grad()
-    def mean_code(self) -> Tensor:
+    def mean_embedding(self) -> Tensor:
         """(D,) of the even mixture of all subjects."""
         count = len(self.styles)
         return self.network.style_embedding(torch.full((1, count), 1 / count, device=self.device))[0]
 
     @torch.no_grad()
-    def add_voice_style(self, code: Tensor, features: Tensor) -> Tensor:
+    def add_voice_style(self, embedding: Tensor, features: Tensor) -> Tensor:
         """Code (B, D) with the style of the voice added, where the family has one; features (B, T, A)."""
         voice = self.network.voice_style(features[:, : round(VOICE_S * self.fps)])
-        return code if voice is None else code + voice
+        return embedding if voice is None else embedding + voice
 
     def style(self, name: str | None) -> Style:
         """A known style, or the average of all. Raises InputError for an unknown name."""
         if name is not None and name not in self.styles:
             raise unknown_name("style", name, self.styles)
-        code = self.mean_code() if name is None else self.codes()[self.styles.index(name)]
-        return self._style(code, name or "mean")
+        embedding = self.mean_embedding() if name is None else self.embeddings()[self.styles.index(name)]
+        return self._style(embedding, name or "mean")
 
     def check_style(self, style: Style) -> None:
         """Raises InputError for a style of another size."""
         if style.motion.shape != (self.network.config.width,):
             raise InputError(f"a style of {style.motion.size} numbers does not fit {self.family}; extract it with it")
 
-    def _style(self, code: Tensor, name: str) -> Style:
+    def _style(self, embedding: Tensor, name: str) -> Style:
         whose = name if name in self.styles else ""
         nothing = np.zeros(0, np.float32)
-        return Style(code.cpu().numpy().copy(), nothing, name, self.family, self.checkpoint, wrinkle_name=whose)
+        return Style(embedding.cpu().numpy().copy(), nothing, name, self.family, self.checkpoint, wrinkle_name=whose)
 
     def extract(self, clips: Sequence[StyleClip], features: Sequence[Tensor], name: str) -> ExtractedStyle:
         """The style under which this model says the clips' speech as they do: a few seconds of search.
@@ -158,11 +158,11 @@ class HeadNetwork:
             pieces += zip(speech.split(FIT_FRAMES), motion.split(FIT_FRAMES), strict=True)
         chosen = spread_pieces(pieces, FIT_FRAMES // 4, FIT_PIECES)
         lips = torch.from_numpy(self.basis.part(np.asarray(load_head().topology.regions["lips"]))).to(self.device)
-        fit = fit_style(self.network, self.codes(), chosen, lips, add_voice_style=self.add_voice_style)
+        fit = fit_style(self.network, self.embeddings(), chosen, lips, add_voice_style=self.add_voice_style)
         facts: dict[str, float | str] = {"nearest known style": self.styles[fit.nearest]}
         facts |= {f"relative error, {what}": value for what, value in fit.errors.items()}
         seconds = sum(len(piece) for piece, _ in chosen) / self.fps
-        return ExtractedStyle(self._style(fit.code, name), seconds, facts)
+        return ExtractedStyle(self._style(fit.embedding, name), seconds, facts)
 
     # -- frames
 
@@ -176,8 +176,8 @@ class HeadNetwork:
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8] | None]]:
         """Phonetic features (1, S, F) of a recording -> (offsets (n, V, 3), wrinkle maps or none) of `count` frames."""
         paint = self._skin(face, style) if sampling.wrinkles else None
-        code = torch.from_numpy(style.motion)[None].to(self.device)
-        for coordinates in self.coordinates(encoded, count, code, sampling):
+        embedding = torch.from_numpy(style.motion)[None].to(self.device)
+        for coordinates in self.coordinates(encoded, count, embedding, sampling):
             offsets = self.basis.decode(coordinates.cpu().numpy()) * np.float32(sampling.motion_strength)
             wrinkle = None
             if paint is not None:
@@ -187,14 +187,14 @@ class HeadNetwork:
             yield offsets, wrinkle
 
     @torch.no_grad()
-    def coordinates(self, encoded: Tensor, count: int, code: Tensor, sampling: Sampling) -> Iterator[Tensor]:
+    def coordinates(self, encoded: Tensor, count: int, embedding: Tensor, sampling: Sampling) -> Iterator[Tensor]:
         """Motion coordinates (n, R) of all frames in pieces, for one style embedding (1, D)."""
-        code = self.add_voice_style(code, self.features(encoded, 0, min(count, round(VOICE_S * self.fps))))
+        embedding = self.add_voice_style(embedding, self.features(encoded, 0, min(count, round(VOICE_S * self.fps))))
         generator = torch.Generator().manual_seed(sampling.seed)
         own = {"generator": generator, "steps": sampling.steps} if self.solver_steps else {}
 
         def begin() -> Push:
-            session = self.network.session(code, **own)
+            session = self.network.session(embedding, **own)
             return lambda features: session.push(features)[0]
 
         yield from in_chunks(begin, lambda start, size: self.features(encoded, start, size), count)

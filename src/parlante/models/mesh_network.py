@@ -1,8 +1,8 @@
 """A talking face from one folder: a family and what surrounds it. Audio in, vertices out.
 
 A family (`faceformer`, `talkingstyle`, `ptalker`, `codetalker`, `facediffuser`) knows only numbers: speech features, a
-style code and motion coordinates. `MeshNetwork` holds what a checkpoint says about the rest: the speech encoder and
-its rate, the frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
+style embedding and motion coordinates. `MeshNetwork` holds what a checkpoint says about the rest: the speech encoder
+and its rate, the frame rate, the speakers' names, how coordinates become displacements, and the template meshes.
 
     >>> talker = MeshNetwork.from_pretrained("vocaset")  # doctest: +SKIP
     >>> talker.generate(audio, neutral, {"F2": 1.5, "F3": -0.5})  # (B, N), (V, 3) -> (B, T, V, 3)  # doctest: +SKIP
@@ -32,7 +32,7 @@ FASTEST = 1000
 SPEECH, EMOTION, BASIS = "audio_encoder.", "AudioStyle.wav2vec2_emo.", "motion_basis."
 """Prefixes of what is not the family's in a checkpoint; the first two are the authors' own."""
 StyleLike = str | Mapping[str, float] | Style | Tensor
-"""A speaker's name, a mixture of names, an extracted style, or a style code (D,) or (B, D)."""
+"""A speaker's name, a mixture of names, an extracted style, or a style embedding (D,) or (B, D)."""
 
 
 def check_speech(speech: Tensor, width: int | None) -> None:
@@ -178,7 +178,7 @@ class MeshNetwork(nn.Module):
         return torch.tensor(weights, dtype=like.dtype, device=like.device)
 
     def style(self, style: StyleLike | None) -> Tensor:
-        """The style code (D,) or (B, D). Codes are plain vectors: mix and extrapolate them by arithmetic.
+        """The style embedding (D,) or (B, D). Embeddings are plain vectors: mix and extrapolate them by arithmetic.
 
         None is nobody's: PTalker's for speakers it has not seen. Raises InputError where a name is needed.
         """
@@ -189,7 +189,7 @@ class MeshNetwork(nn.Module):
         if isinstance(style, Tensor):
             if style.shape[-1] != self.config.family.width or style.ndim not in (1, 2):
                 raise InputError(
-                    f"a style code of this model is ({self.config.family.width},), got {tuple(style.shape)}"
+                    f"a style embedding of this model is ({self.config.family.width},), got {tuple(style.shape)}"
                 )
             return style.to(self._like)
         with torch.no_grad():
@@ -202,14 +202,14 @@ class MeshNetwork(nn.Module):
             return self.family.style_embedding()[0]
 
     def mix(self, first: StyleLike, second: StyleLike, amount: float) -> Tensor:
-        """The code of `first` moved towards `second`: 0 is the first, 1 the second, beyond 1 exaggerates."""
+        """The embedding of `first` moved towards `second`: 0 is the first, 1 the second, beyond 1 exaggerates."""
         a, b = self.style(first), self.style(second)
         return a + amount * (b - a)
 
     def style_of_motion(self, vertices: Tensor, neutral: Tensor) -> Tensor:
-        """PTalker's code of a reference clip: vertices (T, V, 3), neutral (V, 3) -> (D,). InputError elsewhere."""
+        """PTalker's embedding of a reference clip: vertices (T, V, 3), neutral (V, 3) -> (D,). InputError elsewhere."""
         if self.emotion_encoder is None:
-            raise InputError(f"{self.config.model} reads no style from motion; fit a code to the clip instead")
+            raise InputError(f"{self.config.model} reads no style from motion; fit an embedding to the clip instead")
         check_face(neutral, self.num_vertices)
         if vertices.ndim != 3 or not len(vertices) or vertices.shape[1:] != neutral.shape:
             raise InputError(f"a clip of this face is (T, {self.num_vertices}, 3), got {tuple(vertices.shape)}")
@@ -219,21 +219,21 @@ class MeshNetwork(nn.Module):
             ]
 
     def add_voice_style(
-        self, code: Tensor, audio: Tensor, steps: Tensor | None = None, *, window_s: float | None = None
+        self, embedding: Tensor, audio: Tensor, steps: Tensor | None = None, *, window_s: float | None = None
     ) -> Tensor:
-        """Codes (D,) or (B, D) with the style of the voice in the audio (B, N) added, where the family has one.
+        """Embeddings (D,) or (B, D) with the style of the voice in the audio (B, N) added, where the family has one.
 
         steps (B,): how many of the second encoder's are real.
         """
         if self.emotion_encoder is None:
-            return code
+            return embedding
         with torch.no_grad():
             emotion = self.emotion_encoder(audio.to(self._like), window_s=window_s)
             real = None if steps is None else torch.arange(emotion.shape[1], device=audio.device) < steps[:, None]
             added = self.family.voice_style(emotion, real)
-        return code + (added[0] if code.ndim == 1 and len(added) == 1 else added)
+        return embedding + (added[0] if embedding.ndim == 1 and len(added) == 1 else added)
 
-    def _codes(self, style: StyleLike | Sequence[StyleLike] | None, batch: int) -> Tensor:
+    def _embeddings(self, style: StyleLike | Sequence[StyleLike] | None, batch: int) -> Tensor:
         if isinstance(style, Sequence) and not isinstance(style, str):
             if len(style) != batch:
                 raise InputError(f"{len(style)} styles for {batch} clips; give one for all or one each")
@@ -367,12 +367,12 @@ class MeshNetwork(nn.Module):
         if self.emotion_encoder is not None:
             own = {"normalised": True} if normalised else {}
             return self._with_voice(speech, features, style, count, frames, voice, reference, own), frames
-        codes = self._codes(style, len(speech))
+        embeddings = self._embeddings(style, len(speech))
         if family.solver_steps:
             own = self._sampling(neutral, len(speech), steps, generator)
-            return family.generate(features, codes, lengths=frames, **own), frames
+            return family.generate(features, embeddings, lengths=frames, **own), frames
         exact = family.reference_options if reference else {}
-        return family.generate(features, codes, lengths=frames, **exact), frames
+        return family.generate(features, embeddings, lengths=frames, **exact), frames
 
     def _sampling(
         self, neutral: Tensor | None, batch: int, steps: int | None, generator: torch.Generator | None
@@ -396,7 +396,7 @@ class MeshNetwork(nn.Module):
         reference: bool,
         own: dict[str, bool],
     ) -> Tensor:
-        """PTalker: the code of the speaker plus the style of the voice -> motion (B, T, M)."""
+        """PTalker: the embedding of the speaker plus the style of the voice -> motion (B, T, M)."""
         emotion = steps = None
         if voice and audio.ndim == 2:
             emotion = self.emotion_encoder(audio, lengths=count, **own)
@@ -405,7 +405,7 @@ class MeshNetwork(nn.Module):
         if reference:
             if isinstance(style, Tensor) or emotion is None:
                 raise InputError(
-                    "decoding as the authors' code does needs audio, and a speaker's name or none, not a style code"
+                    "decoding as the authors' code does takes audio and a speaker's name or none, no style embedding"
                 )
             weights = None if style is None else self.style_weights(style).expand(len(audio), -1)
             return self.family.generate(
@@ -417,13 +417,13 @@ class MeshNetwork(nn.Module):
                 lengths=frames,
                 reference=True,
             )
-        code = self._codes(style, len(audio))
+        embedding = self._embeddings(style, len(audio))
         if emotion is not None:
             real = None
             if steps is not None:
                 real = torch.arange(emotion.shape[1], device=audio.device) < steps[:, None]
-            code = code + self.family.voice_style(emotion, real)
-        return self.family.generate(features, code, lengths=frames)
+            embedding = embedding + self.family.voice_style(emotion, real)
+        return self.family.generate(features, embedding, lengths=frames)
 
     def session(
         self,
@@ -436,7 +436,7 @@ class MeshNetwork(nn.Module):
         """Features in pieces, vertices out in pieces, for one clip: the numbers of `generate` (CodeTalker: live)."""
         check_face(neutral, self.num_vertices)
         own = self._sampling(neutral, 1, steps, generator) if self.family.solver_steps else {}
-        return MeshNetworkSession(self, self.family.session(self._codes(style, 1), **own), neutral.to(self._like))
+        return MeshNetworkSession(self, self.family.session(self._embeddings(style, 1), **own), neutral.to(self._like))
 
     def describe(self) -> list[str]:
         """A few lines about it, for people."""

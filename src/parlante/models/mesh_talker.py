@@ -150,9 +150,9 @@ class MeshTalker(BaseTalker):
         chosen = names if name is None else (name,)
         return self._style(self.network.style({each: 1 / len(chosen) for each in chosen}), name or "mean")
 
-    def _style(self, code: Tensor, name: str) -> Style:
+    def _style(self, embedding: Tensor, name: str) -> Style:
         checkpoint = str(self.provenance["checkpoint_sha256"])
-        return Style(code.cpu().numpy().copy(), np.zeros(0, np.float32), name, self.name, checkpoint)
+        return Style(embedding.cpu().numpy().copy(), np.zeros(0, np.float32), name, self.name, checkpoint)
 
     def check_style(self, style: Style) -> None:
         """Raises InputError for a style of another size."""
@@ -169,11 +169,11 @@ class MeshTalker(BaseTalker):
     def _read_style(self, clips: Sequence[StyleClip], name: str) -> ExtractedStyle:
         """PTalker's way: a stranger's style as its encoder of motion reads it from the whole clips."""
         rest = torch.zeros(self.network.num_vertices, 3)
-        codes = torch.stack([self.network.style_of_motion(torch.from_numpy(clip.offsets), rest) for clip in clips])
-        lengths = torch.tensor([len(clip.offsets) for clip in clips]).to(codes)
-        code = (codes * (lengths / lengths.sum())[:, None]).sum(0)
+        embeddings = torch.stack([self.network.style_of_motion(torch.from_numpy(clip.offsets), rest) for clip in clips])
+        lengths = torch.tensor([len(clip.offsets) for clip in clips]).to(embeddings)
+        embedding = (embeddings * (lengths / lengths.sum())[:, None]).sum(0)
         seconds = float(lengths.sum()) / self.fps
-        return ExtractedStyle(self._style(code, name), seconds, {"read by": "encoder of motion"})
+        return ExtractedStyle(self._style(embedding, name), seconds, {"read by": "encoder of motion"})
 
     def _search_style(self, clips: Sequence[StyleClip], name: str) -> ExtractedStyle:
         """FaceFormer, TalkingStyle, CodeTalker: the style under which the model says the clips' speech as they do."""
@@ -198,7 +198,7 @@ class MeshTalker(BaseTalker):
         facts: dict[str, float | str] = {"nearest known style": self.abilities.styles[fit.nearest]}
         facts |= {f"relative error, {what}": value for what, value in fit.errors.items()}
         seconds = sum(len(motion) for _, motion in chosen) / self.fps
-        return ExtractedStyle(self._style(fit.code, name), seconds, facts)
+        return ExtractedStyle(self._style(fit.embedding, name), seconds, facts)
 
     # -- what is said
 
@@ -218,15 +218,15 @@ class MeshTalker(BaseTalker):
         """Published models are left to decide about silence."""
         network, count = self.network, num_frames(len(audio), fps=self.fps)
         speech, neutral = self._audio(audio), torch.from_numpy(face.neutral).to(self.device)
-        code = network.add_voice_style(network.style(style), speech, window_s=self._window_s(speech))
+        embedding = network.add_voice_style(network.style(style), speech, window_s=self._window_s(speech))
         strength, start = np.float32(sampling.motion_strength), 0
-        for vertices in self._vertices(speech, count, neutral, code, sampling):
+        for vertices in self._vertices(speech, count, neutral, embedding, sampling):
             motion = (vertices - neutral).cpu().numpy() * strength
             yield FrameBlock(start, motion=motion, silence=np.zeros(len(motion), np.float32))
             start += len(motion)
 
     def _vertices(
-        self, audio: Tensor, count: int, neutral: Tensor, code: Tensor, sampling: Sampling
+        self, audio: Tensor, count: int, neutral: Tensor, embedding: Tensor, sampling: Sampling
     ) -> Iterator[Tensor]:
         network, per_frame = self.network, self.network.config.family.steps_per_frame
         encoded = self._encode_audio(audio)
@@ -240,13 +240,13 @@ class MeshTalker(BaseTalker):
 
         encoded = encoded[:, : (last + 1) * per_frame]
         if network.family.whole_clips:
-            made = network.generate(encoded, neutral, code)[0]
+            made = network.generate(encoded, neutral, embedding)[0]
             yield made[torch.arange(count, device=made.device).clamp(max=last)]
             return
         own: dict[str, Any] = {}
         if network.family.solver_steps:
             own = {"steps": sampling.steps, "generator": torch.Generator().manual_seed(sampling.seed)}
-        yield from in_chunks(lambda: network.session(neutral, code, **own).push, features, count)
+        yield from in_chunks(lambda: network.session(neutral, embedding, **own).push, features, count)
 
 
 def at_least(audio: Audio, samples: int) -> Tensor:

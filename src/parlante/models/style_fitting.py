@@ -1,9 +1,9 @@
-"""The style of a stranger: the code under which a frozen autoregressive model speaks as the stranger's clips do.
+"""The style of a stranger: the embedding under which a frozen autoregressive model speaks as the stranger's clips do.
 
-The search stays where known styles are: in the linear space of their codes, with a Gaussian prior of their spread (the
-maximum a posteriori estimate). It begins at the known style that fits best: all of them speak the clips.
-The loss is that of running free: the past is the model's own, renewed as the code moves, and the gradient flows through
-the last few of its frames (parallel passes), so that a style is judged by what it leads to, not by one step of it.
+The search stays where known styles are: in the linear space of their embeddings, with a Gaussian prior of their
+spread (the maximum a posteriori estimate). It begins at the known style that fits best: all of them speak the clips.
+The loss is that of running free: the past is the model's own, renewed as the embedding moves, and the gradient flows
+through the last few of its frames (parallel passes), so that a style is judged by what it leads to, not by one step.
 A denoiser has no past: all of its steps are taken, from the same noise, and slopes are differences.
 What is found is never worse on the clips than the nearest known style, which is kept otherwise.
 """
@@ -30,11 +30,11 @@ class StyleFitConfig:
 
     steps: int = 60
     lr: float = 0.1
-    """In deviations of known codes."""
+    """In deviations of known embeddings."""
     prior: float = 2e-3
-    """Weight of the squared distance from the mean code, in deviations, against the relative squared error."""
+    """Weight of the squared distance from the mean embedding, in deviations, against the relative squared error."""
     rank: int = 12
-    """Directions searched: the strongest in which known codes differ."""
+    """Directions searched: the strongest in which known embeddings differ."""
     passes: int = 2
     """Parallel passes the gradient flows through."""
     renew: int = 4
@@ -51,13 +51,13 @@ class StyleFitConfig:
 class StyleFit:
     """What was found."""
 
-    code: Tensor
+    embedding: Tensor
     """(D,)."""
     nearest: int
     """The known style that fits best by itself."""
     errors: dict[str, float]
-    """Relative squared error, running free: of the mean code, the nearest known style, and the code found, which is
-    never worse than the nearest."""
+    """Relative squared error, running free: of the mean embedding, the nearest known style, and the embedding found,
+    which is never worse than the nearest."""
 
 
 def in_own_space(network: Any) -> tuple[Any, Tensor, Tensor]:
@@ -118,16 +118,16 @@ def spread_pieces(pieces: list[tuple[Tensor, Tensor]], least: int, most: int) ->
 
 def fit_style(
     network: Any,
-    codes: Tensor,
+    embeddings: Tensor,
     clips: Sequence[tuple[Tensor, Tensor]],
     lips: Tensor,
     config: StyleFitConfig | None = None,
     *,
-    add_voice_style: Callable[[Tensor, Tensor], Tensor] = lambda code, features: code,
+    add_voice_style: Callable[[Tensor, Tensor], Tensor] = lambda embedding, features: embedding,
 ) -> StyleFit:
-    """codes (N, D) of known styles; clips: features (T, A) and coordinates (T, R); lips (R, 3 n) as `MotionBasis.part`.
+    """embeddings (N, D) of known styles; clips: features (T, A), coordinates (T, R); lips (R, 3 n): `MotionBasis.part`.
 
-    `add_voice_style(code (B, D), features (B, T, A))` adds the style of the voice.
+    `add_voice_style(embedding (B, D), features (B, T, A))` adds the style of the voice.
     Takes seconds for a few clips. Raises ValueError without clips.
     """
     if not clips:
@@ -138,51 +138,51 @@ def fit_style(
     truth = torch.nn.utils.rnn.pad_sequence([motion for _, motion in clips], batch_first=True)
     judge = Judge([motion for _, motion in clips], truth, lengths, lips, config.lips)
     speaker = _Speaker(
-        network, features, lengths, torch.cat([_voice(add_voice_style, codes, encoded) for encoded, _ in clips])
+        network, features, lengths, torch.cat([_voice(add_voice_style, embeddings, encoded) for encoded, _ in clips])
     )
-    mean = codes.mean(0)
-    directions, spreads = _directions(codes, config.rank)
-    known = torch.cat([judge(speaker.free(part, steps=1)) for part in codes.split(AT_ONCE)])
+    mean = embeddings.mean(0)
+    directions, spreads = _directions(embeddings, config.rank)
+    known = torch.cat([judge(speaker.free(part, steps=1)) for part in embeddings.split(AT_ONCE)])
     if speaker.start is not None:  # one step sorts them, the best few are generated with all steps
         few = known.argsort()[:SHORTLIST]
-        known = torch.full_like(known, torch.inf).scatter(0, few, judge(speaker.free(codes[few])))
+        known = torch.full_like(known, torch.inf).scatter(0, few, judge(speaker.free(embeddings[few])))
     nearest = int(known.argmin())
-    place = (codes[nearest] - mean) @ directions.T / spreads  # in deviations
+    place = (embeddings[nearest] - mean) @ directions.T / spreads  # in deviations
     space = _Space(mean, directions * spreads[:, None])
     search = _by_gradient if speaker.start is None else _by_differences
-    found = torch.stack([mean, codes[nearest], search(speaker, judge, space, place, config)])
+    found = torch.stack([mean, embeddings[nearest], search(speaker, judge, space, place, config)])
     errors = judge(speaker.free(found)).tolist()
     best = 2 if errors[2] < errors[1] else 1
     return StyleFit(found[best], nearest, {"mean": errors[0], "nearest": errors[1], "found": errors[best]})
 
 
 class _Space(NamedTuple):
-    """Codes (D,) by place (k,)."""
+    """Embeddings (D,) by place (k,)."""
 
     mean: Tensor
     rows: Tensor
 
-    def code(self, place: Tensor) -> Tensor:
+    def embedding(self, place: Tensor) -> Tensor:
         return self.mean + place @ self.rows
 
 
 def _by_gradient(speaker: "_Speaker", judge: Judge, space: _Space, place: Tensor, config: StyleFitConfig) -> Tensor:
-    """Adam; the best code (D,) on the way."""
+    """Adam; the best embedding (D,) on the way."""
     place = place.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([place], config.lr, (0.8, 0.95))
     best, found = float("inf"), space.mean
     for step in tqdm(range(config.steps + 1), desc="searching the style", disable=None, leave=False):
-        code = space.code(place)
+        embedding = space.embedding(place)
         if step % config.renew == 0:
-            past = speaker.free(code.detach()[None])[0]
+            past = speaker.free(embedding.detach()[None])[0]
             error = float(judge(past))
             if error < best:
-                best, found = error, code.detach().clone()
+                best, found = error, embedding.detach().clone()
         if step == config.steps:
             break
         made = past
         for _ in range(config.passes):
-            made = speaker.think(made, code)
+            made = speaker.think(made, embedding)
         loss = judge(made) + config.prior * place.square().sum()
         optimizer.zero_grad()
         loss.backward()
@@ -196,16 +196,16 @@ def _by_differences(speaker: "_Speaker", judge: Judge, space: _Space, place: Ten
     steps = config.nudge * torch.eye(len(place))
     tries = torch.tensor([0.25, 0.5, 1.0])[:, None]
     for _ in range(config.rounds):
-        here, *there = judge.parts(speaker.free(space.code(torch.cat([place[None], place + steps]))))
+        here, *there = judge.parts(speaker.free(space.embedding(torch.cat([place[None], place + steps]))))
         slopes = (torch.stack(there) - here) / config.nudge  # (k, n)
         normal = slopes @ slopes.T + config.prior * torch.eye(len(place))
         move = -torch.linalg.solve(normal, slopes @ here + config.prior * place)
         places = torch.cat([place[None], place + tries * move])
-        costs = judge(speaker.free(space.code(places))) + config.prior * places.square().sum(1)
+        costs = judge(speaker.free(space.embedding(places))) + config.prior * places.square().sum(1)
         if int(costs.argmin()) == 0:
             break
         place = places[int(costs.argmin())]
-    return space.code(place)
+    return space.embedding(place)
 
 
 class _Speaker:
@@ -219,35 +219,35 @@ class _Speaker:
             self.start = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(features)
 
     @torch.no_grad()
-    def free(self, codes: Tensor, *, steps: int | None = None) -> Tensor:
-        """(K, B, T, R) of codes (K, D), all at once. steps: of a denoiser; none: as many as it speaks with."""
-        count, clips = len(codes), len(self.features)
+    def free(self, embeddings: Tensor, *, steps: int | None = None) -> Tensor:
+        """(K, B, T, R) of embeddings (K, D), all at once. steps: of a denoiser; none: as many as it speaks with."""
+        count, clips = len(embeddings), len(self.features)
         own: dict[str, Any] = {}
         if self.start is not None:
             sizes = self.network.config
             steps = steps or sizes.sample_steps or min(MOST_STEPS, sizes.steps)
             own = {"steps": steps, "start": self.start.repeat(count, 1, 1)}
-        styles = (codes[:, None] + self.voice).flatten(0, 1)
+        styles = (embeddings[:, None] + self.voice).flatten(0, 1)
         made = self.network.generate(
             self.features.repeat(count, 1, 1), styles, lengths=self.lengths.repeat(count), **own
         )
         return made.unflatten(0, (count, clips)).clone()  # outside of inference mode
 
-    def think(self, past: Tensor, code: Tensor) -> Tensor:
+    def think(self, past: Tensor, embedding: Tensor) -> Tensor:
         """One parallel pass over past (B, T, R) in a style (D,), with its gradient."""
-        return self.network(self.features, past, code + self.voice)
+        return self.network(self.features, past, embedding + self.voice)
 
 
-def _voice(add_voice_style: Callable[[Tensor, Tensor], Tensor], codes: Tensor, features: Tensor) -> Tensor:
-    """(1, D) that the voice of a clip (T, A), without padding, adds to every code."""
+def _voice(add_voice_style: Callable[[Tensor, Tensor], Tensor], embeddings: Tensor, features: Tensor) -> Tensor:
+    """(1, D) that the voice of a clip (T, A), without padding, adds to every embedding."""
     with torch.no_grad():
-        return add_voice_style(torch.zeros_like(codes[:1]), features[None])
+        return add_voice_style(torch.zeros_like(embeddings[:1]), features[None])
 
 
-def _directions(codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Principal directions (k, D) of codes (N, D), and their deviations (k,)."""
-    centred = codes - codes.mean(0)
+def _directions(embeddings: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Principal directions (k, D) of embeddings (N, D), and their deviations (k,)."""
+    centred = embeddings - embeddings.mean(0)
     _, strength, rows = torch.linalg.svd(centred, full_matrices=False)
-    spreads = strength / max(1, len(codes) - 1) ** 0.5
+    spreads = strength / max(1, len(embeddings) - 1) ** 0.5
     count = max(1, min(rank, int((spreads > 1e-4 * spreads[0]).sum())))
     return rows[:count], spreads[:count].clamp(min=1e-8)
