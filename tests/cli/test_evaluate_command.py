@@ -40,6 +40,13 @@ def test_evaluate_then_compare(corpus: Path, tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().out
     assert "beyond noise" in said and said.index("fair") < said.index("poor")
     ranking = json.loads((tmp_path / "ranking.json").read_text())
+    assert main(["compare", str(out), "--pool", "both=*o*r"]) == 2
+    assert "fits 1 of the models" in capsys.readouterr().err
+    assert main(["compare", str(out), "--pool", "both=[fp][ao][io]r"]) == 0
+    said = capsys.readouterr().out
+    assert "both: mean of 2 seeds (fair, poor); standard deviation over seeds" in said
+    assert main(["compare", str(out), "--pool", "both"]) == 2
+    assert "--pool wants NAME=PATTERN" in capsys.readouterr().err
     assert ranking["measure"] == "mve" and "poor" in next(
         place["beyond_noise"] for place in ranking["ranking"] if place["name"] == "fair"
     )

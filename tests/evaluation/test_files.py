@@ -1,5 +1,8 @@
 """Predictions as files: what is written is judged as what was spoken."""
 
+import csv
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -92,10 +95,12 @@ def test_every_clip_has_a_video_with_sound(tmp_path: Path) -> None:
     one, two = (write_predictions(tmp_path / name, corpus, 1e-3) for name in ("one", "two"))
     evaluation = Evaluation(EvalConfig(data=corpus, split="test"))
     models = [PredictionFolder(one), PredictionFolder(two)]
-    for name in ("videos", "arrays"):
+    for name in ("videos", "arrays", "study"):
         (tmp_path / name).mkdir()
-    keep = PredictionFiles(evaluation, ["one", "two"], tmp_path / "arrays", tmp_path / "videos")
+    keep = PredictionFiles(evaluation, ["one", "two"], *(tmp_path / n for n in ("arrays", "videos", "study")))
     evaluate(evaluation, models, show=0, keep=keep)
+    keep.finish()
+    _check_study(tmp_path / "study", evaluation.keys)
     keys = [f"{key}.mp4" for key in evaluation.keys]
     assert keys and sorted(path.name for path in (tmp_path / "videos").iterdir()) == keys
     with av.open(str(tmp_path / "videos" / keys[0])) as video:
@@ -104,3 +109,19 @@ def test_every_clip_has_a_video_with_sound(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "arrays").iterdir()} == {"one", "two"}
     with pytest.raises(InputError, match="share a name"):
         PredictionFiles(evaluation, ["a/one", "b/one"], tmp_path / "arrays")
+
+
+def _check_study(folder: Path, keys: list[str]) -> None:
+    """Every clip is a pair; neither page nor names of videos tell the models, only the key does."""
+    with (folder / "key.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == [key for key in keys for _ in range(2)]
+    assert {row["model"] for row in rows} == {"one", "two"}
+    assert sorted(path.stem for path in (folder / "videos").iterdir()) == sorted(row["video"] for row in rows)
+    page = (folder / "index.html").read_text()
+    pairs = json.loads(re.search(r"const pairs = (.*), questions", page)[1])
+    assert {tuple(pair) for pair in pairs} == {
+        tuple(row["video"] for row in rows if row["clip"] == key) for key in keys
+    }
+    assert "http" not in page and not any(name in page for name in (*keys, "model"))
+    assert "Math.random() < 0.5" in page and ".csv" in page

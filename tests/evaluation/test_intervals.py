@@ -1,9 +1,11 @@
 """Bootstrap intervals: they hold what they should, and pairing removes what both share."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
-from parlante.evaluation.intervals import beyond_noise, difference, interval
+from parlante.evaluation.intervals import beyond_noise, difference, holm, interval, p_value
 from parlante.evaluation.measures import MEASURES
 
 MVE, PSNR, JITTER = MEASURES["mve"], MEASURES["psnr"], MEASURES["jitter"]
@@ -45,6 +47,22 @@ def test_pairing_finds_small_differences_among_hard_and_easy_clips() -> None:
     assert not beyond_noise(difference(MVE, (noise, weights), better))
     with pytest.raises(ValueError, match="same clips"):
         difference(MVE, ([1.0], [1.0]), better)
+
+
+def test_many_pairs_are_corrected_for() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0] and holm([]).tolist() == []
+    weights, mistakes, single = np.ones(30), 0, 0
+    for trial in range(30):  # ten equal models, so that every difference is chance
+        models = np.random.default_rng(trial).normal(2, 1, (10, 30))
+        found = [
+            p_value(MVE, (one, weights), (other, weights), seed=trial, draws=1000)
+            for one, other in combinations(models, 2)
+        ]
+        single += min(found) < 0.05
+        mistakes += holm(found).min() < 0.05
+    assert single > 20 and mistakes <= 8
+    assert p_value(MVE, ([1.0], [1.0]), ([2.0], [1.0])) == 1
 
 
 def test_worse_is_told_by_the_measure() -> None:

@@ -9,7 +9,7 @@ EPILOG = """examples:
   parlante compare mine/report.json theirs/report.json --by fdd --json ranking.json
 
 Models are judged on the clips that all reports share, with the same bootstrap draws; a difference is beyond noise if
-its 95 % interval leaves out zero. With many models some pairs will seem to differ by chance.
+that holds after correction for the number of pairs (Holm, 5 %). --pool takes runs of several seeds as one model.
 """
 
 
@@ -19,6 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("reports", nargs="+", metavar="RUN|REPORT", help="report or run folder, or a report.json")
     parser.add_argument("--by", metavar="MEASURE", help="what to rank by (default: lip_mm, else lip_error, else mve)")
+    parser.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        metavar="NAME=PATTERN",
+        help="runs that differ only by their seed as one model, as in mine='runs/a-*'; may be given several times",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ranking as JSON too")
 
 
@@ -27,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     import json
 
     from parlante.core import InputError, atomic_path
-    from parlante.evaluation.compare import joined, rank, table
+    from parlante.evaluation.compare import joined, pooled, rank, seed_spread, table
     from parlante.evaluation.results import load_results
 
     reports = {}
@@ -35,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
         if path in reports:
             raise InputError(f"{path} is given twice")
         reports[path] = load_results(path)
-    ranking = rank(joined(reports), options.by)
+    whole = joined(reports)
+    results, lines = pooled(whole, dict(_pool(text) for text in options.pool))
+    ranking = rank(results, options.by)
     better = ranking.measure.better.replace("near:", "near ")
     print(f"{ranking.measure.label} {ranking.unit} ({better} is better), {ranking.clips} clips")
     head = ("", "model", f"{ranking.measure.name} [95 %]", "the next one is worse by", "beats beyond noise")
@@ -43,7 +52,19 @@ def run(options: argparse.Namespace) -> int:
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    for line, name in zip(lines, [text.partition("=")[0] for text in options.pool]):
+        apart = seed_spread(whole, results["models"][name], ranking.measure)
+        print(f"{line}; standard deviation over seeds {apart:.{ranking.measure.digits_in(whole['unit'])}f}")
     if options.json is not None:
         with atomic_path(options.json) as part:
             part.write_text(json.dumps(ranking.as_dict(), indent=1) + "\n")
     return 0
+
+
+def _pool(text: str) -> tuple[str, str]:
+    from parlante.core import InputError
+
+    name, equals, pattern = text.partition("=")
+    if not (name and equals and pattern):
+        raise InputError(f"--pool wants NAME=PATTERN, got {text!r}")
+    return name, pattern

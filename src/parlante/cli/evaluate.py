@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="new folder for the predictions, in the published layout: SUBJECT_SENTENCE_condition_OTHER.npy",
     )
     parser.add_argument("--videos", type=Path, metavar="DIR", help="new folder for a video with sound of every clip")
+    parser.add_argument(
+        "--study", type=Path, metavar="DIR", help="new folder for a user study: a page of pairs of videos, static HTML"
+    )
     parser.add_argument("--show", type=int, default=1, metavar="N", help="clips shown as curves and video (default 1)")
     parser.add_argument("--no-video", action="store_true", help="leave the video out: a small report")
     parser.add_argument("--no-baselines", action="store_true", help="without mean motion and the face at rest")
@@ -96,18 +99,19 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     from parlante.evaluation.report.page import write_page
     from parlante.evaluation.results import REPORT, save_results
 
-    folders = {"--out": options.out, "--save": options.save, "--videos": options.videos}
+    folders = {"--out": options.out, "--save": options.save, "--videos": options.videos, "--study": options.study}
     _check_apart({name: folder for name, folder in folders.items() if folder is not None})
     evaluation = Evaluation(read_options(options, EvalConfig, data=options.data))
     predictors: list[Any] = [find_predictor(wish, evaluation, options.device) for wish in dict.fromkeys(models)]
     if not options.no_baselines:
         predictors += [MeanMotion(evaluation), Static()]
     with interruptible(), ExitStack() as stack:
-        folder, arrays, videos = (
+        folder, arrays, videos, study = (
             None if path is None else stack.enter_context(atomic_folder(path)) for path in folders.values()
         )
         assert folder is not None
-        keep = PredictionFiles(evaluation, [predictor.name for predictor in predictors], arrays, videos)
+        names = [predictor.name for predictor in predictors]
+        keep = PredictionFiles(evaluation, names, arrays, videos, study)
         with _bar("clips x models", len(evaluation.judged) * len(predictors)) as tell:
             result = evaluate(evaluation, predictors, show=options.show, seed=options.seed, progress=tell, keep=keep)
         with _bar("report", 1 + (0 if options.no_video else len(result.shown)), "parts") as tell:
@@ -120,6 +124,7 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
                 progress=tell,
             )
         save_results(result.results, folder / REPORT)
+        keep.finish()
     if evaluation.notice:
         print(evaluation.notice)
     ranking = rank(result.results)
@@ -127,7 +132,7 @@ def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
     for row in table(ranking):
         print("  " + "  ".join(row[:3]))
     print(f"{options.out / 'report.html'} and {options.out / REPORT} written")
-    for what, path in (("predictions", options.save), ("videos", options.videos)):
+    for what, path in (("predictions", options.save), ("videos", options.videos), ("study", options.study)):
         if path is not None:
             print(f"{what} in {path}")
     return 0

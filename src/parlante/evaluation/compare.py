@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from parlante.core import InputError
-from parlante.evaluation.intervals import Interval, beyond_noise, difference, interval
+from parlante.evaluation.intervals import DRAWS, LEVEL, Interval, difference, holm, interval, p_value
 from parlante.evaluation.measures import MEASURES, Measure
 from parlante.evaluation.results import TRUTH, column
 
@@ -24,7 +26,9 @@ class RankedModel:
     to_next: Interval | None
     """How much worse the next one is, in badness; none for the last."""
     beyond: tuple[str, ...]
-    """Names of all worse-ranked models that are worse beyond noise."""
+    """Names of all worse-ranked models that are worse beyond noise, corrected for the number of pairs (Holm)."""
+    next_is_worse: bool = False
+    """Whether the next one is among them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,44 @@ def _same(model: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]], na
     return all(row == model["clips"] for row in rows)
 
 
+def pooled(results: Mapping[str, Any], groups: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Models that differ only by their seed as one, and a line about each. A clip has the mean of their values, so that
+    an interval is over clips, for the seeds at hand.
+
+    groups: new name -> pattern of the models' names (`runs/a-*`). Raises InputError for a pattern that fits fewer than
+    two models, or a name that is taken.
+    """
+    models, lines = dict(results["models"]), []
+    for name, pattern in groups.items():
+        members = [key for key in results["models"] if key != TRUTH and fnmatchcase(key, pattern)]
+        if len(members) < 2:
+            known = ", ".join(key for key in results["models"] if key != TRUTH)
+            raise InputError(f"{pattern!r} fits {len(members)} of the models {known}; pool two or more")
+        rows = [models.pop(key)["clips"] for key in members if key in models]
+        if name in models or len(rows) < len(members):
+            raise InputError(f"{name!r} is taken, or a model of {pattern!r} is in two pools; name them otherwise")
+        clips = {key: _mean_row([row[key] for row in rows]) for key in rows[0] if all(key in row for row in rows)}
+        models[name] = {"facts": {"pooled": members}, "clips": clips}
+        lines.append(f"{name}: mean of {len(members)} seeds ({', '.join(members)})")
+    return {**results, "models": models}, lines
+
+
+def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A clip's values in several models as those of one: the means of what all have."""
+    names = set.intersection(*(set(row["values"]) for row in rows))
+    values = {name: float(np.mean([row["values"][name] for row in rows])) for name in sorted(names)}
+    return {**{key: float(np.mean([row[key] for row in rows])) for key in ("frames", "predictions")}, "values": values}
+
+
+def seed_spread(results: Mapping[str, Any], pool: Mapping[str, Any], measure: Measure) -> float:
+    """Standard deviation over the pooled seeds of their figures as shown. results: before pooling."""
+    found = []
+    for name in pool["facts"]["pooled"]:
+        values, weights = column(results["models"][name], measure.name, list(pool["clips"]))
+        found.append(float(measure.shown(np.average(values, weights=weights), results["unit"])))
+    return float(np.std(found, ddof=1))
+
+
 def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
     """The models of a report, best first, judged on the clips that all of them share.
 
@@ -119,11 +161,15 @@ def rank(results: Mapping[str, Any], measure: str | None = None) -> Ranking:
     columns = {key: column(model, name, keys) for key, model in models.items()}
     figures = {key: interval(kind, *pair, unit=unit, seed=seed) for key, pair in columns.items()}
     order = sorted(figures, key=lambda key: float(kind.badness(figures[key].value)))
+    pairs = list(combinations(order, 2))
+    draws = max(DRAWS, 100 * len(pairs))  # so that even the strictest of the corrected questions can be answered
+    told = [p_value(kind, columns[worse], columns[own], unit=unit, seed=seed, draws=draws) for own, worse in pairs]
+    sure = {pair for pair, p in zip(pairs, holm(told)) if p < 1 - LEVEL}
     places = []
-    for number, own in enumerate(order):
-        later = {key: difference(kind, columns[key], columns[own], unit=unit, seed=seed) for key in order[number + 1 :]}
-        beyond = tuple(key for key, found in later.items() if beyond_noise(found))
-        places.append(RankedModel(own, figures[own], next(iter(later.values()), None), beyond))
+    for own, following in zip(order, [*order[1:], ""]):
+        beyond = tuple(key for key in order if (own, key) in sure)
+        apart = difference(kind, columns[following], columns[own], unit=unit, seed=seed) if following else None
+        places.append(RankedModel(own, figures[own], apart, beyond, following in beyond))
     return Ranking(kind, kind.unit_in(unit), len(keys), tuple(places))
 
 
@@ -142,7 +188,7 @@ def table(ranking: Ranking) -> list[Sequence[str]]:
     for number, place in enumerate(ranking.places):
         to_next = ""
         if place.to_next is not None:
-            sure = "beyond noise" if beyond_noise(place.to_next) else "within noise"
+            sure = "beyond noise" if place.next_is_worse else "within noise"
             to_next = f"{spread(place.to_next, digits, signed=True)} {sure}"
         beaten = len(place.beyond), len(ranking.places) - number - 1
         beats = f"{beaten[0]} of {beaten[1]}" if beaten[1] else ""

@@ -65,6 +65,36 @@ def difference(
     return Interval(float(apart[0]), float(low), float(high), len(pairs[0][0]))
 
 
+def p_value(
+    measure: Measure,
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike],
+    *,
+    unit: str = "m",
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> float:
+    """Two-sided bootstrap p-value of no difference, arguments as in `difference`; 1 for a single clip."""
+    shown = []
+    for values, weights in (first, second):
+        v, w = np.asarray(values, np.float64), np.asarray(weights, np.float64)
+        if len(v) < 2:
+            return 1.0
+        shown.append(measure.badness(measure.shown(_pooled(v, w, seed, draws), unit)))
+    apart = shown[0] - shown[1]
+    return float(min(1.0, 2 * (1 + min((apart <= 0).sum(), (apart >= 0).sum())) / (1 + draws)))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """(N,) p-values of N questions that are asked together -> adjusted ones (Holm 1979): where those below a level are
+    taken for real, the chance of even one mistake is below that level."""
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
 def beyond_noise(found: Interval) -> bool:
     """Whether an interval of a difference leaves out zero."""
     return bool(found.low > 0 or found.high < 0)

@@ -97,7 +97,8 @@ def write_video(
     """
     from parlante.render import Renderer, VideoWriter
 
-    frames = int(min(*(len(motion) for motion in motions), len(clip.vertices), np.rint(seconds * clip.fps)))
+    longest = min(float(len(clip.vertices)), np.rint(seconds * clip.fps))
+    frames = int(min(longest, *(len(motion) for motion in motions)))
     neutral = _to_metres(clip.neutral, rules.unit)
     samples = round(frames / clip.fps * clip.sample_rate)
     shape = size * len(motions), size

@@ -157,7 +157,10 @@ def _ranking(results: Mapping[str, Any]) -> str:
         "better beyond noise than",
     ]
     rows = [[_text(cell) for cell in row] for row in table(found)]
-    return "<h2>Ranking</h2><p>Differences by bootstrap on the same clips.</p>" + _grid(head, rows)
+    return (
+        "<h2>Ranking</h2><p>Differences by bootstrap on the same clips, corrected for the number of pairs (Holm).</p>"
+        + _grid(head, rows)
+    )
 
 
 def _heat_maps(evaluation: Evaluation, result: EvalResult, names: Sequence[str]) -> str:
