@@ -98,7 +98,7 @@ def _folder(path: Path) -> None:
     import json
 
     from parlante.core import InputError
-    from parlante.models.registry import model_folder
+    from parlante.core.files import model_folder
 
     path = model_folder(path)
     config = path / "config.json"

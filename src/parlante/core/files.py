@@ -80,6 +80,12 @@ def _moved_into_place(
         remove()
 
 
+def model_folder(folder: Path) -> Path:
+    """The checkpoint in a folder: its export where it is a run of `parlante train`, else itself."""
+    exported = folder / "export"
+    return exported if not (folder / "config.json").is_file() and (exported / "config.json").is_file() else folder
+
+
 def check_new_folder(target: Path) -> None:
     """Raises InputError if `target` exists and is anything but an empty folder."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

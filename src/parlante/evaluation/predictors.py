@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
-from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.files import NUMPY_ERRORS, first_line, model_folder
 from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
@@ -47,9 +47,7 @@ def find_model(wish: str, device: str = "cpu") -> SpeechModel | None:
     Raises InputError for anything else, a run without a model, and a device that is not there.
     """
     path = Path(wish)
-    if path.is_dir() and not (path / "config.json").is_file():
-        if (path / "export" / "config.json").is_file():
-            return load_model(path / "export", device)
+    if path.is_dir() and not (model_folder(path) / "config.json").is_file():
         if (path / "recipe.yaml").is_file():
             raise InputError(
                 f"{wish} has not exported a model yet; finish the training (parlante train --resume {wish})"

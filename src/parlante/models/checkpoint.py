@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
+from parlante.core.files import model_folder
 from parlante.core.renames import renamed
 
 _MOST_LISTED = 12  # names in an error
@@ -48,11 +49,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(config, tensors in float32) of a checkpoint folder.
+    """(config, tensors in float32) of a checkpoint folder, or of a run folder that exported one.
 
     model: the name it must carry, or none. Raises InputError if a file is missing, damaged or of another model.
     """
-    folder = Path(folder)
+    folder = model_folder(Path(folder))
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} is no checkpoint: it has no {name}; give a folder with both files")
@@ -75,7 +76,8 @@ def _with_new_keys(config: Any) -> Any:
 
 
 def model_name(folder: Path) -> str:
-    """The `model` of a checkpoint folder. Raises InputError if there is none."""
+    """The `model` of a checkpoint or run folder. Raises InputError if there is none."""
+    folder = model_folder(folder)
     try:
         return str(json.loads((folder / "config.json").read_text())["model"])
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -91,7 +93,7 @@ def digest(folder: Path | str) -> str:
     """SHA-256 of a checkpoint's weights. Raises InputError if they cannot be read."""
     total = hashlib.sha256()
     try:
-        with (Path(folder) / "model.safetensors").open("rb") as file:
+        with (model_folder(Path(folder)) / "model.safetensors").open("rb") as file:
             while block := file.read(1 << 20):
                 total.update(block)
     except OSError as error:

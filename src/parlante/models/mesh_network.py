@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from parlante.audio.encoders.transformers import load_speech_encoder
 from parlante.audio.rates import RateRule, change_rate
 from parlante.core import InputError, Style
+from parlante.core.files import model_folder
 from parlante.core.plugins import resolve
 from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
 from parlante.models.registry import family, motion_families
@@ -483,7 +484,7 @@ class MeshNetwork(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> "MeshNetwork":
         """Read a checkpoint folder, in evaluation mode. Raises InputError if it is none or parts do not fit."""
-        folder = Path(folder)
+        folder = model_folder(Path(folder))
         config, tensors = load_checkpoint(folder)
         model = json.loads((folder / "config.json").read_text())["model"]
         templates = Templates.load(folder / "topology.npz") if (folder / "topology.npz").is_file() else None

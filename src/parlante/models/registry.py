@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parlante.core import InputError
+from parlante.core.files import model_folder
 from parlante.core.plugins import pick, with_plugins
 from parlante.core.plugins import resolve as load
 
@@ -188,12 +189,6 @@ def load_model(wish: "str | Path | SpeechModel | None" = None, device: "torch.de
     folder = model_folder(folder)
     model: SpeechModel = load(family(model_name(folder)).loader)(folder, place)
     return model
-
-
-def model_folder(folder: Path) -> Path:
-    """The checkpoint in a folder: its export where it is a run of `parlante train`, else itself."""
-    exported = folder / "export"
-    return exported if not (folder / "config.json").is_file() and (exported / "config.json").is_file() else folder
 
 
 def checked_device(device: "torch.device | str") -> "torch.device":

@@ -25,6 +25,7 @@ from parlante.audio.logmel import LogMel, running_normalise
 from parlante.audio.prosody import voicing_and_pitch
 from parlante.core import InputError, atomic_path
 from parlante.core.assets import ASSETS
+from parlante.core.files import model_folder
 
 SAMPLE_RATE = 16000
 RATE = 50
@@ -208,7 +209,7 @@ class PhoneticEncoder(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: Path | str = ASSET) -> "PhoneticEncoder":
         """The encoder in `folder` (the shipped one by default), in evaluation mode. Raises InputError if unreadable."""
-        folder = Path(folder)
+        folder = model_folder(Path(folder))
         try:
             config = dict(json.loads((folder / "config.json").read_text())["config"])
             config["dilations"] = tuple(config["dilations"])

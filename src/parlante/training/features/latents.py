@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parlante.audio.align import align
+from parlante.core.files import model_folder
 from parlante.core.timing import FPS
 from parlante.data.contract import Corpus
 from parlante.data.open import open_with_weights
@@ -104,7 +105,9 @@ def prepare(config: LatentDataConfig) -> LatentStore:
 
 
 def _fingerprint(config: LatentDataConfig) -> str:
-    files = [file_digest(Path(folder) / "model.safetensors") for folder in (config.motion, config.wrinkle)]
+    files = [
+        file_digest(model_folder(Path(folder)) / "model.safetensors") for folder in (config.motion, config.wrinkle)
+    ]
     corpus = bytes.fromhex(open_with_weights(config.corpus).fingerprint())
     apart = ("corpus", "motion", "wrinkle", "encoder", "cache")
     settings = {name: value for name, value in asdict(config).items() if name not in apart}

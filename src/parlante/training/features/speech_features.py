@@ -11,6 +11,7 @@ from torch import Tensor
 from parlante.audio.align import align
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
+from parlante.core.files import model_folder
 from parlante.training.features.cache import file_digest
 
 GRID = 2
@@ -23,7 +24,7 @@ def phonetic_digest(folder: str) -> bytes:
     """Of the phonetic encoder in a folder; empty: of the shipped one."""
     from parlante.audio.encoders.phonetic import ASSET
 
-    return file_digest(Path(folder or ASSET) / "model.safetensors")
+    return file_digest(model_folder(Path(folder or ASSET)) / "model.safetensors")
 
 
 def phonetic_encoding(folder: str, fps: float) -> EncodeAudio:
