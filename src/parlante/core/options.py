@@ -20,8 +20,8 @@ class SpeakerOptions:
 
     identity: str | None = option(
         None,
-        "who speaks; parlante info lists them. Converted checkpoints: a name of theirs, a face file (.ply, .obj), or "
-        "for textalker a folder with face.obj and face.png",
+        "who speaks; parlante info lists them. Converted checkpoints: a name of theirs, a face file (.ply, .obj, or "
+        "templates.pkl:NAME), or for textalker a folder with face.obj and face.png",
         "NAME",
     )
     style: str | None = option(
