@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
 from parlante.cli import main
 from parlante.core import InputError
 from parlante.core import renames as table
+from parlante.core.ranges import Count, Positive, Range, Share
 from parlante.core.renames import RENAMED
 from parlante.training import find_stage, recipe_keys, stage_names
 from parlante.training.engine.recipe import read_recipe
@@ -46,6 +47,12 @@ class Outer:
     """From and to."""
     limit: int | None = None
     """At most; none: no limit."""
+    dropout: Share = 0.0
+    """A chance."""
+    sides: tuple[Count, ...] = (1,)
+    """Of all."""
+    most: Positive | None = None
+    """Or none."""
     inner: Inner = field(default_factory=Inner)
     """More."""
 
@@ -65,7 +72,7 @@ def test_values_become_settings() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"count": 1, "shares": 1}, "the recipe's own has no shares; did you mean share? it may have count, inner,"),
+        ({"count": 1, "shares": 1}, "the recipe's own has no shares; did you mean share? it may have count, dropout,"),
         ({"count": 1, "inner": {"deep": 1}}, "the recipe's own.inner has no deep; did you mean depth?"),
         ({"count": 1, "inner": 3}, "the recipe's own.inner is 3, wanted settings"),
         ({"count": 0}, "the recipe's own cannot be used: count must be at least 1, got 0"),
@@ -78,6 +85,12 @@ def test_values_become_settings() -> None:
         ({"count": 1, "sizes": 3}, "sizes must be a list of whole numbers, got 3"),
         ({"count": 1, "pair": [1]}, "pair must be a list of 2 numbers, got [1]"),
         ({"count": 1, "limit": "x"}, "limit must be a whole number or none, got 'x'"),
+        ({"count": 1, "dropout": 1.5}, "the recipe's own cannot be used: dropout must be a number in 0..1, got 1.5"),
+        ({"count": 1, "dropout": -1}, "dropout must be a number in 0..1, got -1"),
+        ({"count": 1, "dropout": float("nan")}, "dropout must be a number in 0..1, got nan"),
+        ({"count": 1, "share": float("inf")}, "share must be a number, got inf"),
+        ({"count": 1, "sides": [1, 0]}, "sides must be a list of whole numbers from 1 on, got [1, 0]"),
+        ({"count": 1, "most": 0}, "most must be a number above 0 or none, got 0"),
         ({}, "the recipe needs own.count; use --set own.count=VALUE"),
         (3, "the recipe's own is 3, wanted settings, for example --set own.KEY=VALUE"),
     ],
@@ -96,6 +109,49 @@ def test_the_reference_shows_types_defaults_and_meanings() -> None:
     assert rows["sizes"].default == "[1, 2]" and rows["kind"].type == "a or b" and rows["name"].default == '""'
 
 
+FREE = ("frame_offsets",)
+"""Keys that may be any number."""
+
+
+def _numbers(kind: Any) -> list[Any]:
+    """The types of number in a key's type: (type, its ranges)."""
+    if kind in (int, float):
+        return [(kind, ())]
+    parts = get_args(kind)
+    if parts and parts[0] in (int, float) and any(isinstance(each, Range) for each in parts):
+        return [(parts[0], parts[1:])]
+    return [] if get_origin(kind) is Literal else [found for part in parts for found in _numbers(part)]
+
+
+@pytest.mark.parametrize("name", stage_names())
+def test_every_number_of_every_stage_has_a_range(name: str) -> None:
+    for part, section in find_stage(name).sections.items():
+        numbers = {key: _numbers(kind) for key, kind in section.types().items() if key not in FREE}
+        assert [key for key, found in numbers.items() if not all(r for _, r in found)] == [], f"{part} of {name}"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "told"),
+    [
+        ("faceformer/small", "data.num_augmentations=-1", "num_augmentations must be a whole number from 0 on, got -1"),
+        ("faceformer/small", "data.strength=-1", "strength must be a number from 0 on, got -1"),
+        ("ptalker/small", "scheme.scheduled_sampling=2", "scheduled_sampling must be a number in 0..1, got 2"),
+        ("talkingstyle/small", "loop.lr=.nan", "lr must be a number above 0, got nan"),
+        ("textalker/motion_vqgan", "model.ch_mult=[0]", "ch_mult must be a list of whole numbers from 1 on, got [0]"),
+        ("textalker/diffusion", "inference.steps=0", "steps must be a whole number from 1 on, got 0"),
+    ],
+)
+def test_a_number_out_of_range_stops_before_a_folder_is_made(
+    recipe: str, change: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = [f"data.{name}={tmp_path}/{name}" for name in ("corpus", "motion", "wrinkle")]
+    keys = find_stage(read_recipe(RECIPES / f"{recipe}.yaml")["stage"]).sections["data"].types()
+    rest = [each for each in rest if each.partition("=")[0].removeprefix("data.") in keys]
+    sets = [word for each in (*rest, change) for word in ("--set", each)]
+    assert main(["train", str(RECIPES / f"{recipe}.yaml"), *sets, "--out", str(tmp_path / "runs")]) == 2
+    assert told in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", stage_names())
 def test_every_key_of_every_stage_has_a_meaning(name: str) -> None:
     for part, section in find_stage(name).sections.items():
@@ -105,7 +161,7 @@ def test_every_key_of_every_stage_has_a_meaning(name: str) -> None:
 def test_the_command_prints_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--keys", "ptalker"]) == 0
     told = capsys.readouterr().out
-    assert told == recipe_keys("ptalker") and "| `scheduled_sampling` | number | `0.8` |" in told
+    assert told == recipe_keys("ptalker") and "| `scheduled_sampling` | number in 0..1 | `0.8` |" in told
     assert main(["train", "--keys"]) == 0
     assert all(f"## {name}\n" in recipe_keys() for name in stage_names())
     assert main(["train", "--keys", "ptalkr"]) == 2

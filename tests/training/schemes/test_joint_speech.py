@@ -201,7 +201,7 @@ def test_whole_clips_in_mixed_precision(recipe: Callable[..., Path]) -> None:
         (["data.encoder=''"], r"phonetic encoder is none.*data\.encoder=facebook/wav2vec2-base-960h"),
         (["data.finetune=false", "scheme.speech_lr=1e-5"], r"add data\.finetune=true"),
         (["data.finetune=false", "model.steps_per_frame=2"], r"one step a frame, got model\.steps_per_frame=2"),
-        (["scheme.speech_lr=0"], "speech_lr must be positive, got 0"),
+        (["scheme.speech_lr=0"], "speech_lr must be a number above 0 or none, got 0"),
     ],
 )
 def test_what_makes_no_sense_is_told(changes: list[str], message: str, recipe: Callable[..., Path]) -> None:

@@ -26,6 +26,7 @@ from parlante.audio.prosody import voicing_and_pitch
 from parlante.core import InputError, atomic_path
 from parlante.core.assets import ASSETS
 from parlante.core.files import model_folder
+from parlante.core.ranges import Count
 
 SAMPLE_RATE = 16000
 RATE = 50
@@ -60,17 +61,17 @@ ASSET = ASSETS / "phonetic"
 class PhoneticConfig:
     """The network's size."""
 
-    bands: int = 64
+    bands: Count = 64
     """Mel bands; a multiple of 4."""
-    stem: int = 24
+    stem: Count = 24
     """Channels of the spectral convolutions."""
-    width: int = 256
+    width: Count = 256
     """Width of the residual blocks."""
-    expansion: int = 2
+    expansion: Count = 2
     """Hidden width of a block, in widths."""
-    kernel: int = 7
+    kernel: Count = 7
     """Taps of the depthwise convolutions, odd."""
-    dilations: tuple[int, ...] = (1, 2, 1, 2, 1, 1)
+    dilations: tuple[Count, ...] = (1, 2, 1, 2, 1, 1)
     """One block each; with `kernel` this is the receptive field."""
 
     def __post_init__(self) -> None:

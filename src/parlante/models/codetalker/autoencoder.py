@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count, Whole
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 from parlante.models.components.causal_decoder import SPAN
@@ -35,23 +36,23 @@ class MotionAutoencoderConfig:
 
     motion_dim: int = 15069
     """Motion coordinates per frame, 3V for vertices."""
-    width: int = 1024
+    width: Count = 1024
     """Width of the Transformer blocks."""
-    layers: int = 6
+    layers: Count = 6
     """Transformer blocks (attention, then two linear maps) on each side."""
-    heads: int = 8
+    heads: Count = 8
     """Attention heads; must divide `width`."""
-    hidden: int = 1536
+    hidden: Count = 1536
     """Width inside the two linear maps of a block."""
-    groups: int = 16
+    groups: Count = 16
     """Codes per frame."""
-    code_dim: int = 64
+    code_dim: Count = 64
     """Width of a code."""
-    codes: int = 256
+    codes: Count = 256
     """Entries of the codebook."""
-    halvings: int = 0
+    halvings: Whole = 0
     """The codes run 2^halvings times slower than the frames."""
-    slope: float = 0.2
+    slope: Amount = 0.2
     """Of the leaky ReLU."""
     norm_affine: bool = False
     """Scale and shift after each instance norm."""
@@ -61,7 +62,7 @@ class MotionAutoencoderConfig:
     """Linear maps between the widths of encoder, codes and decoder; without, width = groups * code_dim."""
     positions_by_item: bool = False
     """Reproduce the released code on batches: item i of a batch gets position vector i. Default: row 0 for all."""
-    span: int | None = SPAN
+    span: Count | None = SPAN
     """Clips up to so many steps attend without limits, as released; in longer ones each step sees at least half as many
     to either side, at a cost that grows with the length and not with its square. None: no limit."""
 

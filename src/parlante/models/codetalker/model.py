@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.core.ranges import Count, Share
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, frames_kept
 from parlante.models.codetalker.incremental_decoder import IncrementalMotionDecoder
 from parlante.models.components.autoregressive_model import AutoregressiveConfig
@@ -34,11 +35,11 @@ class CodeTalkerConfig(AutoregressiveConfig):
     """Sizes; the defaults are those published for VOCASET (wav2vec 2.0 base)."""
 
     audio_dim: int = 768
-    width: int = 1024
-    layers: int = 6
+    width: Count = 1024
+    layers: Count = 6
     autoencoder: MotionAutoencoderConfig = field(default_factory=MotionAutoencoderConfig)
     """Stage 1; a mapping of its fields will do."""
-    refresh: float = 0.25
+    refresh: Share = 0.25
     """Growth of the clip after which the fed-back decoding is computed anew. 0: at every frame, as released, at a cost
     that grows with the square of the length."""
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count, Share
 from parlante.models.components.causal_decoder import SPAN, CausalDecoder, zero_past
 from parlante.models.components.incremental_decoder import MotionSession, Rollout, fuse_feedback, teacher_forcing_tokens
 from parlante.models.components.motion_family import MotionFamily
@@ -25,23 +26,23 @@ class AutoregressiveConfig:
     """Numbers of one frame of motion M: 3 per vertex, or coefficients of a fixed motion basis."""
     audio_dim: int
     """Width A of the speech encoder."""
-    width: int = 64
+    width: Count = 64
     """Width D of every hidden feature."""
-    period: int = 30
+    period: Count = 30
     """Frames after which positions repeat and attention fades by a step."""
     subjects: int = 8
     """Speakers N seen in training."""
-    layers: int
+    layers: Count
     """Decoder layers."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads; must divide `width`."""
-    steps_per_frame: int = 1
+    steps_per_frame: Count = 1
     """Speech features that belong to one frame."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """In training."""
-    hidden: int | None = None
+    hidden: Count | None = None
     """Inner width of the decoder layers; none: twice `width`."""
-    span: int | None = SPAN
+    span: Count | None = SPAN
     """Frames that a frame attends to, itself included; none: all before it, at a cost that grows with the square of the
     length. The published code can decode no more than the default."""
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count, Positive, Share
 from parlante.models.components.causal_decoder import zero_past
 from parlante.models.components.motion_family import MotionFamily
 
@@ -33,19 +34,19 @@ class FaceDiffuserConfig:
     motion_dim: int
     """Coordinates per frame: 3V, or the number of rig controls."""
     audio_dim: int = 768
-    width: int = 256
+    width: Count = 256
     """GRU width h; 512 in the published BIWI model."""
     subjects: int = 8
     """Training speakers; 0: no style vector."""
-    layers: int = 2
+    layers: Count = 2
     """GRU layers."""
-    steps: int = 1000
+    steps: Count = 1000
     """Diffusion steps."""
-    steps_per_frame: int = 2
+    steps_per_frame: Count = 2
     """Speech features that belong to a frame, concatenated."""
-    dropout: float = 0.3
+    dropout: Share = 0.3
     """Between GRU layers, in training."""
-    kernel: int = 9
+    kernel: Count = 9
     """Taps of the convolution along the projected coordinates."""
     projected: bool = True
     """Speech and motion are projected to h numbers each; False: both enter as they are (rigs)."""
@@ -53,10 +54,10 @@ class FaceDiffuserConfig:
     """`table`: a learnt row per step, then Mish. `sinusoid`: sinusoid, linear, SiLU, linear."""
     normalise: bool = True
     """Layer norm over the GRU's input."""
-    sample_steps: int | None = None
+    sample_steps: Count | None = None
     """Transitions of `few_steps` where generation is not asked otherwise; none: the published sampler."""
 
-    unit: float = 1.0
+    unit: Positive = 1.0
     """Inside, coordinates are counted in this unit, beside noise of variance 1; published: the mesh's own."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count
 from parlante.models.components.autoregressive_model import AutoregressiveConfig, AutoregressiveModel
 
 
@@ -16,7 +17,7 @@ class FaceFormerConfig(AutoregressiveConfig):
     """Sizes; the defaults are those published for VOCASET (wav2vec 2.0 base)."""
 
     audio_dim: int = 768
-    layers: int = 1
+    layers: Count = 1
 
 
 class FaceFormer(AutoregressiveModel):

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.core.ranges import Count, Whole
 from parlante.models.components.autoregressive_model import AutoregressiveConfig
 from parlante.models.components.causal_decoder import periodic_positions, zero_past
 from parlante.models.components.incremental_decoder import MotionSession, Rollout, fuse_feedback
@@ -42,30 +43,30 @@ class PTalkerConfig(AutoregressiveConfig):
     audio_dim: int = 1024
     emotion_dim: int = 1024
     """Width of the emotion features, 60 a second in the published model."""
-    width: int = 128
-    period: int = 25
+    width: Count = 128
+    period: Count = 25
     subjects: int = 6
-    layers: int = 6
-    steps_per_frame: int = 2
-    audio_style_hidden: int = 256
+    layers: Count = 6
+    steps_per_frame: Count = 2
+    audio_style_hidden: Count = 256
     """Width inside the encoder of the voice's style."""
-    motion_convolutions: int = 6
+    motion_convolutions: Whole = 6
     """Convolutions of each motion encoder."""
-    motion_layers: int = 6
+    motion_layers: Count = 6
     """Attention layers of each motion encoder."""
-    motion_heads: int = 2
+    motion_heads: Count = 2
     """Their attention heads; must divide twice the width."""
-    motion_hidden: int | None = None
+    motion_hidden: Count | None = None
     """Inner width of the motion encoders' layers; none: three times `width`."""
-    auxiliary_classes: int | None = None
+    auxiliary_classes: Count | None = None
     """Classes of the auxiliary classifier; none: one a subject. The published code has 6, whatever the subjects."""
     dead_layers: bool = False
     """Hold the layers that the published files contain and never use, so that those files load strictly."""
-    spatial_edges: int = 0
+    spatial_edges: Whole = 0
     """Directed edges of the mesh for the paper's spatial alignment; 0 switches it off."""
-    spatial_width: int = 16
+    spatial_width: Count = 16
     """Width of the spatial alignment."""
-    temporal_window: int = 0
+    temporal_window: Whole = 0
     """Frames that the paper's temporal alignment looks back, the present one included; 0 switches it off."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count
 from parlante.models.components.autoregressive_model import AutoregressiveConfig, AutoregressiveModel
 from parlante.models.components.style_embedding import StyleEncoder
 
@@ -17,7 +18,7 @@ class TalkingStyleConfig(AutoregressiveConfig):
     """Sizes; the defaults are those published for VOCASET (HuBERT large)."""
 
     audio_dim: int = 1024
-    layers: int = 6
+    layers: Count = 6
 
 
 class TalkingStyle(AutoregressiveModel):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count, Share
 from parlante.models.components.aligned import AlignedDecoderLayer, AlignedMemory, alignment_mask
 
 
@@ -24,21 +25,21 @@ class DenoiserConfig:
     """Numbers per frame of the motion latent (or of its linear basis); 0: this model makes no motion."""
     wrinkle_dim: int = 4096
     """Numbers per frame of the wrinkle latent; 0: this model makes no wrinkles."""
-    width: int = 1024
+    width: Count = 1024
     """Width of the Transformer."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads; must divide `width`."""
-    layers: int = 8
+    layers: Count = 8
     """Decoder layers."""
-    mlp_ratio: int = 4
+    mlp_ratio: Count = 4
     """Inner width of a layer, in widths."""
-    frames: int = 90
+    frames: Count = 90
     """New frames of a window."""
-    previous: int = 15
+    previous: Count = 15
     """Frames of the window before that are seen as context."""
-    steps: int = 500
+    steps: Count = 500
     """Diffusion steps in training."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """In training."""
     style_dim: int = 0
     """Numbers that say who to move like; 0 switches the input off."""

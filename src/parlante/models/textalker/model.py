@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from parlante.audio.align import align
 from parlante.core import InputError, Style
 from parlante.core.assets import ASSETS
+from parlante.core.ranges import Amount, Count, Whole
 from parlante.core.timing import SAMPLE_RATE
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.textalker.denoiser import DenoiserConfig
@@ -55,11 +56,11 @@ class TexTalkerConfig:
     """Seconds around a frame at which features are read; none: features come one per frame, taken as they are."""
     speech: dict[str, Any] | None = None
     """`SpeechConfig.to_dict()` of a speech network inside the model, as published; none: features are given."""
-    overlap: int = 6
+    overlap: Whole = 6
     """Frames that two windows both make and that are cross-faded; 0 is the published way."""
     quantise: bool = False
     """Whether latents are replaced by their nearest codes before decoding; the published way is True."""
-    steps: int = 8
+    steps: Count = 8
     """Denoising steps at inference."""
     solver: str = "ddim"
     """One of `sampling.SOLVERS`."""
@@ -67,7 +68,7 @@ class TexTalkerConfig:
     """Of few steps: even, or quadratic, which comes closer to all steps."""
     same_noise: bool = False
     """Whether every window starts from the same noise, the published way."""
-    guidance: float = 1.15
+    guidance: Amount = 1.15
     """Weight of the audio at inference; 1: as trained, above: exaggerated."""
     styles: tuple[str, ...] = field(default=())
     """Names of the stored pivots."""

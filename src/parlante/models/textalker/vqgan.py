@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parlante.core.ranges import Count, Whole
 from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
 from parlante.models.components.conv2d import AttentionBlock, Downsample, ResBlock, Upsample, group_norm
 
@@ -26,25 +27,25 @@ from parlante.models.components.conv2d import AttentionBlock, Downsample, ResBlo
 class VQGANConfig:
     """Sizes; the defaults are the published ones."""
 
-    img_size: int = 512
+    img_size: Count = 512
     """Map side, pixels."""
-    channels: int = 3
+    channels: Count = 3
     """Of a map."""
-    nf: int = 64
+    nf: Count = 64
     """Width of the first level."""
-    ch_mult: tuple[int, ...] = (1, 2, 2, 4, 4, 8)
+    ch_mult: tuple[Count, ...] = (1, 2, 2, 4, 4, 8)
     """Width of each level in units of `nf`; each level but the last halves the resolution."""
-    res_blocks: int = 2
+    res_blocks: Whole = 2
     """Residual blocks of each level."""
-    attn_resolutions: tuple[int, ...] = (16,)
+    attn_resolutions: tuple[Count, ...] = (16,)
     """Attention follows each residual block at these resolutions (counted after folding by `patch`)."""
-    codebook_size: int = 1024
+    codebook_size: Count = 1024
     """Codes."""
-    emb_dim: int = 16
+    emb_dim: Count = 16
     """Width of a code, channels of the latent."""
-    norm_groups: int = 32
+    norm_groups: Count = 32
     """Groups of the group norms; must divide every width."""
-    patch: int = 1
+    patch: Count = 1
     """Pixel block folded into channels; 1 is the published network."""
     final_activation: bool = False
     """Swish between last norm and last convolution; the published networks have none."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count, Positive, Share, Whole
 from parlante.core.renames import RENAMED, notice
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -20,64 +21,59 @@ FAMILIES_STAGE = "autoregressive"
 class LoopConfig:
     """How long and how fast; the `loop:` part of a recipe."""
 
-    max_steps: int = 10000
+    max_steps: Count = 10000
     """Steps of the optimiser."""
-    max_minutes: float | None = None
+    max_minutes: Positive | None = None
     """Stop (and anneal the learning rate to the end) by then, whichever comes first."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Learning rate, after the warm-up."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Of the learning rate, after the warm-up."""
-    final_lr: float = 0.02
+    final_lr: Amount = 0.02
     """Learning rate at the end, as a share of `lr` (cosine)."""
-    warmup: int = 100
+    warmup: Whole = 100
     """Steps in which the learning rate rises."""
-    ema: float = 0.995
+    ema: Share = 0.995
     """Decay of the running average of the weights, which is what is validated and exported."""
-    clip: float = 1.0
+    clip: Amount = 1.0
     """Gradient norm limit; 0 switches it off."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Batches of a step; their gradients are averaged."""
     precision: Literal["32", "bf16", "16"] = "32"
     """32, or mixed: bf16 or 16. Weights, optimiser, average and validation stay float32."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between rows of metrics.csv."""
-    save_every: int = 500
+    save_every: Count = 500
     """Steps between checkpoints."""
-    validate_every: int = 500
+    validate_every: Count = 500
     """Steps between validations."""
-    patience: int = 0
+    patience: Whole = 0
     """Stop after so many validations without a better figure, and keep the weights of the best; 0: train to the end."""
     monitor: str = ""
     """Figure that `patience` looks at; empty: the first one of the validation. Lower is better, except
     for psnr, accuracy and auc."""
-    sample_every: int = 0
+    sample_every: Whole = 0
     """Steps between samples of a validation clip in `samples/`: a video with audio, or a sheet of maps; 0: none."""
-    collapse: float = 0.05
+    collapse: Share = 0.05
     """Warn where predicted motion varies less than this share of the true one's deviation; 0: never."""
     tensorboard: bool = False
     """Write the figures for TensorBoard, too."""
-    workers: int = 0
+    workers: Whole = 0
     """Processes that make batches ahead of time; 0: the training itself makes them. The batches stay the same."""
     one_clip: bool = False
     """Train and validate on a single clip: a smoke test, which every working model passes."""
-    threads: int | None = None
+    threads: Count | None = None
     """CPU threads; default torch's choice."""
     accelerator: str = "auto"
     """Lightning's: auto, cpu, gpu."""
-    devices: int = 1
+    devices: Count = 1
     """Of each machine; the batch of a recipe is that of one device."""
-    nodes: int = 1
+    nodes: Count = 1
     """Machines."""
     strategy: str = "auto"
     """Lightning's; auto on several devices is data-parallel training that allows for weights without a gradient."""
-    seed: int = 0
+    seed: Whole = 0
     """Of batches and all random draws; a stage that starts from random weights draws them from it, too."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "accumulate", "log_every", "save_every", "validate_every", "devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:

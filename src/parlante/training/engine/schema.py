@@ -1,4 +1,4 @@
-"""What a recipe may say: the keys of a section are the fields of a dataclass, with their types, defaults and meanings.
+"""What a recipe may say: the keys of a section are the fields of a dataclass, with types, ranges, defaults, meanings.
 
 The same dataclasses check a recipe, build the settings of a training and make the key reference.
 """
@@ -7,15 +7,17 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import math
 import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
 from parlante.core import InputError
+from parlante.core.ranges import Range
 
 Settings = TypeVar("Settings")
 _PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text"}
@@ -35,8 +37,8 @@ class Section:
     """What stands for the default of a field where the data decides it, in words."""
 
     def types(self) -> dict[str, Any]:
-        """Type of each key."""
-        hints = typing.get_type_hints(self.keys)
+        """Type of each key, with the range of numbers."""
+        hints = typing.get_type_hints(self.keys, include_extras=True)
         names = [each.name for each in dataclasses.fields(self.keys)]
         return {n: hints[n] for n in names if n not in self.without and (not self.only or n in self.only)}
 
@@ -115,6 +117,11 @@ def _converted(value: Any, kind: Any) -> Any:
         if value is None and type(None) in inner:
             return None
         return _converted(value, next(each for each in inner if each is not type(None)))
+    if origin is Annotated:
+        value = _converted(value, inner[0])
+        if not all(each.holds(value) for each in _ranges(kind)):
+            raise ValueError
+        return value
     if origin is Literal:
         value = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         if value not in inner:
@@ -132,27 +139,36 @@ def _converted(value: Any, kind: Any) -> Any:
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        return float(value)
+        value, number = float(value), True
     if kind is str and number:  # a folder called 2024
         return str(value)
     if kind is float and number:
+        if not math.isfinite(value):
+            raise ValueError
         return value
     if not isinstance(value, kind) or (kind is int and not number):
         raise ValueError
     return value
 
 
-def _wanted(kind: Any, article: str = "a ") -> str:
-    """A type in words: for messages with an article, for the reference without."""
+def _ranges(kind: Any) -> list[Range]:
+    """Of an annotated type of number."""
+    return [each for each in kind.__metadata__ if isinstance(each, Range)]
+
+
+def _wanted(kind: Any, article: str = "a ", ending: str = "") -> str:
+    """A type in words, ranges included: for messages with an article, for the reference without."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
         return " or none".join([_wanted(each, article) for each in inner if each is not type(None)] + [""])
     if origin is Literal:
         return ", ".join(inner[:-1]) + f" or {inner[-1]}"
+    if origin is Annotated:
+        return " ".join([_wanted(inner[0], article, ending), *filter(None, map(str, _ranges(kind)))])
     if origin is tuple:
         size = "" if inner[-1] is Ellipsis else f"{len(inner)} "
-        return f"{article}list of {size}{_PLAIN.get(inner[0], 'value')}s"
-    words = _PLAIN.get(kind, "value")
+        return f"{article}list of {size}{_wanted(inner[0], '', 's')}"
+    words = _PLAIN.get(kind, "value") + ending
     return words if kind in (bool, str) else f"{article}{words}"
 
 

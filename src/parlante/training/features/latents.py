@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from parlante.audio.align import align
 from parlante.core.files import model_folder
+from parlante.core.ranges import Amount, Count, Whole
 from parlante.core.timing import FPS
 from parlante.data.contract import Corpus
 from parlante.data.open import open_with_weights
@@ -54,27 +55,27 @@ class LatentDataConfig:
     """Folder of a phonetic encoder; empty: the shipped one."""
     cache: str = "runs/cache"
     """Where prepared folders are kept."""
-    motion_dim: int = 192
+    motion_dim: Count = 192
     """Numbers per frame in the motion basis."""
-    wrinkle_dim: int = 128
+    wrinkle_dim: Count = 128
     """Numbers per frame in the wrinkle basis."""
-    style_dims: tuple[int, int] = (10, 10)
+    style_dims: tuple[Count, Count] = (10, 10)
     """Numbers that describe a motion pivot and a wrinkle pivot."""
     frame_offsets: tuple[float, ...] = (-0.02, 0.0, 0.02)
     """Seconds around a frame at which features are read."""
-    num_augmentations: int = 3
+    num_augmentations: Whole = 3
     """Augmented views of the audio of every training clip (recoloured, re-recorded) beside the clean one."""
-    strength: float = 0.7
+    strength: Amount = 0.7
     """Strength of the augmentation."""
-    clips_per_subject: int | None = None
+    clips_per_subject: Count | None = None
     """Use only so many training clips of each subject, a tenth of them (at least one) for validation, and half of them
     to measure the pivots of unseen subjects; none uses all."""
-    wrinkle_stride: int = 3
+    wrinkle_stride: Count = 3
     """Wrinkles, which change slowly, are encoded every so many frames; latents between are interpolated."""
     origin: Literal["pivot", "mean"] = "pivot"
     """What coordinates are offsets from: each subject's pivot, or the mean of the seen ones' pivots (for the ablation
     with one-hot styles, whose model is not given a subject's resting face)."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the augmentation, and of the frames that the bases are fitted to."""
 
 

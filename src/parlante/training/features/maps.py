@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError, Topology
+from parlante.core.ranges import Amount, Count, Share, Whole
 from parlante.data.contract import Corpus, SubjectInfo
 from parlante.data.open import open_with_weights
 from parlante.geometry.uv import BakeTable, MotionStats, bake_table
@@ -36,17 +37,17 @@ class MapDataConfig:
 
     corpus: str
     """Folder written by `parlante synth`."""
-    batch: int = 8
+    batch: Count = 8
     """Maps of a batch."""
-    speech_share: float = 0.5
+    speech_share: Share = 0.5
     """Share of frames taken from clips as they are; a fifth of the rest are exaggerated ones, the others random."""
-    start_maps: int = 160
+    start_maps: Whole = 160
     """Maps that the closed-form start is made from."""
-    stats_margin: float = 0.05
+    stats_margin: Amount = 0.05
     """Room on each side of the range of offsets."""
-    focus: float = 4.0
+    focus: Amount = 4.0
     """Weight of the lips in the loss, relative to other skin; lids and mouth get half as much."""
-    activity: float = 0.0
+    activity: Amount = 0.0
     """How much more texels count that change much: weights are multiplied by 1 + activity * (their deviation over the
     mean one), at most 10. Wrinkles are few texels of many."""
 

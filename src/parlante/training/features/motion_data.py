@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import Identity
+from parlante.core.ranges import Amount, Count, Whole
 from parlante.models.motion_basis import MotionBasis
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.speech_features import EncodeAudio
@@ -22,7 +23,7 @@ class MotionDataConfig:
     """Folder written by `parlante synth`, or any other corpus."""
     basis: str = ""
     """File of a motion basis; empty: the shipped one for SynthTalk, one that is fitted for other corpora."""
-    rows: int = 64
+    rows: Count = 64
     """Rows of a basis that is fitted, at most."""
     encoder: str = ""
     """Speech encoder, frozen without `finetune`; empty: the shipped phonetic encoder. SynthTalk: folder of another one.
@@ -32,13 +33,13 @@ class MotionDataConfig:
     """Train the network that `encoder` names along, all but its convolutions, as published."""
     cache: str = "runs/cache"
     """Where prepared folders are kept."""
-    num_augmentations: int = 2
+    num_augmentations: Whole = 2
     """Augmented views of the audio of every training clip (recoloured, re-recorded) beside the clean one."""
-    strength: float = 0.7
+    strength: Amount = 0.7
     """Strength of the augmentation."""
-    clips_per_subject: int | None = None
+    clips_per_subject: Count | None = None
     """Use only so many training clips of each subject; none uses all."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the augmentation."""
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Share, Whole
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import all_together, same_everywhere
@@ -28,13 +29,13 @@ from parlante.training.schemes.motion_scheme import MotionScheme, MotionSchemeCo
 class CodebookConfig:
     """The `codebook:` part of a stage-1 recipe."""
 
-    commitment: float = 0.25
+    commitment: Amount = 0.25
     """Weight of the term that pulls the encoder to its codes."""
-    codebook: float = 1.0
+    codebook: Amount = 1.0
     """Weight of the term that pulls the codes to the encoder."""
-    revive_every: int = 50
+    revive_every: Whole = 50
     """Steps between revivals of unused codes; 0 switches it off."""
-    alive: float = 0.05
+    alive: Share = 0.05
     """A code is unused below this share of the even rate."""
 
 

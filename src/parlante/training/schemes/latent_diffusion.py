@@ -16,6 +16,7 @@ from torch import Tensor
 
 from parlante import losses
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count, Share
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.engine.loop import fit
@@ -32,41 +33,41 @@ from parlante.training.schemes.two_windows import Draws, Pair, estimate_pair
 class DiffusionTrainingConfig:
     """The `scheme:` part of a recipe."""
 
-    batch: int = 16
+    batch: Count = 16
     """Items of two windows each."""
-    cut_first: float = 0.3
+    cut_first: Share = 0.3
     """Chance that a batch's first windows are cut short."""
-    cut_second: float = 0.4
+    cut_second: Share = 0.4
     """Chance that a batch's second windows are cut short."""
-    audio_dropout: float = 0.1
+    audio_dropout: Share = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
-    completion: float = 0.0
+    completion: Share = 0.0
     """Chance that a window's motion, or its wrinkles, is shown without noise: the network learns to complete a face of
     which one half is known (`models/textalker/completion.py`)."""
     outputs: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
-    variance_power: float = 0.5
+    variance_power: Amount = 0.5
     """A component counts by its variance to this power."""
-    motion_share: float = 0.6
+    motion_share: Share = 0.6
     """Of motion in the squared error; the rest is wrinkles."""
-    velocity: float = 1.0
+    velocity: Amount = 1.0
     """Weight of the squared error of frame-to-frame differences."""
-    lips: float = 1.0
+    lips: Amount = 1.0
     """Weight of the lips' squared error over their variance."""
-    lip_velocity: float = 1.0
+    lip_velocity: Amount = 1.0
     """Weight of the squared error of the lips' frame-to-frame differences."""
-    past_noise: float = 0.15
+    past_noise: Amount = 0.15
     """Largest deviation of the noise added to true pasts."""
-    style_noise: float = 0.1
+    style_noise: Amount = 0.1
     """Deviation of the noise added to the style vectors."""
-    clean_share: float = 0.25
+    clean_share: Share = 0.25
     """Share of clips whose audio is not augmented."""
-    check_clips: int = 12
+    check_clips: Count = 12
     """Validation clips."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.completion <= 1 or (self.completion and self.outputs != "both"):
-            raise ValueError(f"completion must lie in 0..1, and be 0 unless both kinds are made, got {self.completion}")
+        if self.completion and self.outputs != "both":
+            raise ValueError(f"completion must be 0 unless both kinds are made, got {self.completion}")
 
 
 class Pairs(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count
 from parlante.data.contract import Corpus
 from parlante.data.open import open_with_weights
 from parlante.models.motion_basis import MotionBasis
@@ -21,11 +22,11 @@ class MotionBasisConfig:
 
     corpus: str
     """Folder written by `parlante synth`."""
-    size: int = 80
+    size: Count = 80
     """Rows."""
-    lips: float = 12.0
+    lips: Amount = 12.0
     """How many times the lips' squared error counts."""
-    stride: int = 3
+    stride: Count = 3
     """Use every so many frames."""
 
 

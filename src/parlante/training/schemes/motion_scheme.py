@@ -9,7 +9,7 @@ growing share of the past is the model's own prediction, and noise on the rest, 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count, Positive, Range, Share
 from parlante.losses import masked_mse
 from parlante.models.components.padding import real_frames
 from parlante.training.engine.recipe import LoopConfig
@@ -33,34 +34,31 @@ from parlante.training.schemes.joint_speech import JointSpeechModel
 class MotionSchemeConfig:
     """The `scheme:` part of a recipe."""
 
-    batch: int = 8
+    batch: Count = 8
     """Stretches, or whole clips, of a batch."""
-    frames: int = 120
+    frames: Annotated[int, Range(2)] = 120
     """Length of a stretch."""
     whole: bool = False
     """Batches of whole clips, padded and masked, as in the published trainings, instead of stretches."""
     frame_offsets: tuple[int, ...] = (-6, -3, -1, 0, 1, 3, 6, 10)
     """Where features are read around a frame, in half frames."""
-    lips: float = 1.0
+    lips: Amount = 1.0
     """Weight of the lips' squared error over their variance."""
-    velocity: float = 1.0
+    velocity: Amount = 1.0
     """Weight of the squared errors of frame-to-frame differences, over the variance of these."""
-    scheduled_sampling: float = 0.8
+    scheduled_sampling: Share = 0.8
     """Largest share of the past that is the model's own prediction."""
-    ramp: float = 0.5
+    ramp: Share = 0.5
     """The share grows over this part of the training."""
-    noise: float = 0.1
+    noise: Amount = 0.1
     """Deviation of the noise on the past, in deviations of the motion."""
-    clean_share: float = 0.3
+    clean_share: Share = 0.3
     """Share of clips whose audio is not augmented."""
-    speech_lr: float | None = None
-    """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`."""
-    check_clips: int = 32
+    speech_lr: Positive | None = None
+    """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`. To train the speech
+    network not at all, leave out `data.finetune`."""
+    check_clips: Count = 32
     """Validation clips."""
-
-    def __post_init__(self) -> None:
-        if self.speech_lr is not None and not self.speech_lr > 0:
-            raise ValueError(f"speech_lr must be positive, got {self.speech_lr}; leave out data.finetune instead")
 
 
 class Stretches(NamedTuple):

@@ -31,6 +31,7 @@ from parlante.audio.encoders.phonetic import (
 from parlante.audio.logmel import running_normalise
 from parlante.core import InputError
 from parlante.core.files import first_line
+from parlante.core.ranges import Amount, Count, Positive, Share
 from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import one_at_a_time
 from parlante.training.engine.recipe import LoopConfig
@@ -54,11 +55,11 @@ class PhoneticDataConfig:
     """Further folders, drawn from together with `corpus`."""
     valid: str = ""
     """Folder of the same kind with speakers that `corpus` lacks; empty: no validation."""
-    hours: float = 3.6
+    hours: Positive = 3.6
     """Speech in a corpus made on the spot."""
-    seconds: float = 4.0
+    seconds: Positive = 4.0
     """Length of an example."""
-    strength: float = 1.0
+    strength: Amount = 1.0
     """Of the augmentation."""
 
 
@@ -66,11 +67,11 @@ class PhoneticDataConfig:
 class PhoneticSchemeConfig:
     """The `scheme:` part of a recipe."""
 
-    batch: int = 16
+    batch: Count = 16
     """Examples of a batch."""
-    weight_decay: float = 0.02
+    weight_decay: Amount = 0.02
     """AdamW's."""
-    closure_weight: float = 3.0
+    closure_weight: Amount = 3.0
     """Extra weight of frames with pressed lips in the loss of the curves."""
     start_from: str = ""
     """Folder of an encoder to continue from with fresh optimiser state; empty: random weights."""
@@ -80,21 +81,21 @@ class PhoneticSchemeConfig:
 class PhoneticLoopConfig(LoopConfig):
     """The `loop:` part, with this training's own defaults."""
 
-    max_steps: int = 2600
+    max_steps: Count = 2600
     """Steps of the optimiser."""
-    lr: float = 2e-3
+    lr: Positive = 2e-3
     """Learning rate, after the warm-up."""
-    final_lr: float = 0.01
+    final_lr: Amount = 0.01
     """Learning rate at the end, as a share of `lr` (cosine)."""
-    ema: float = 0.998
+    ema: Share = 0.998
     """Decay of the running average of the weights, which is what is validated and exported."""
-    log_every: int = 100
+    log_every: Count = 100
     """Steps between rows of metrics.csv."""
-    save_every: int = 100
+    save_every: Count = 100
     """Steps between checkpoints."""
-    validate_every: int = 100
+    validate_every: Count = 100
     """Steps between validations."""
-    threads: int | None = 1
+    threads: Count | None = 1
     """CPU threads."""
 
 

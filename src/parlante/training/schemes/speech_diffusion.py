@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError
+from parlante.core.ranges import Count, Share
 from parlante.core.timing import SAMPLE_RATE
 from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.model import TexTalker
@@ -58,21 +59,21 @@ class SpeechDiffusionDataConfig:
 class SpeechDiffusionConfig:
     """The `scheme:` part of a recipe; the defaults are the published ones."""
 
-    batch: int = 8
+    batch: Count = 8
     """Items of two windows, per device."""
-    cut_first: float = 0.3
+    cut_first: Share = 0.3
     """Chance that a batch's first windows are cut short."""
-    cut_second: float = 0.4
+    cut_second: Share = 0.4
     """Chance that a batch's second windows are cut short."""
-    audio_dropout: float = 0.1
+    audio_dropout: Share = 0.1
     """Chance that an item's new frames lose their audio, for guidance."""
     outputs: Literal["both", "motion", "wrinkle"] = "both"
     """both, motion or wrinkle (ablation: one kind alone)."""
     style_condition: Literal["none", "pivots", "one_hot"] = "none"
     """none: as published, the denoiser does not know whom to move like; pivots: it reads them; one_hot (ablation)."""
-    style_dims: tuple[int, int] = (32, 32)
+    style_dims: tuple[Count, Count] = (32, 32)
     """Principal coordinates of the pivots that `style_condition: pivots` reads."""
-    check_items: int = 8
+    check_items: Count = 8
     """Items of held-out speech that the validation loss is measured on."""
 
 

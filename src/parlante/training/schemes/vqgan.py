@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from parlante import losses
+from parlante.core.ranges import Amount, Count, Share, Whole
 from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats
 from parlante.losses.perceptual import perceptual
@@ -36,39 +37,39 @@ class VQGANLossConfig:
     """The `loss:` part of a recipe. Published: l1 1, commitment 1, codebook 0.25, adversarial and gan 0.2, from step
     20001, discriminator 64 wide with 4 layers, nothing else."""
 
-    l1: float = 1.0
+    l1: Amount = 1.0
     """Weight of the absolute error."""
-    l2: float = 0.0
+    l2: Amount = 0.0
     """Weight of the squared error."""
-    gradient: float = 0.0
+    gradient: Amount = 0.0
     """Weight of the absolute error of differences between neighbouring texels."""
     perceptual: Literal["lpips", "gradients", "none"] = "none"
     """lpips (with `perceptual_file`), gradients (a stand-in that needs no file) or none; see `losses.perceptual`."""
     perceptual_file: str = ""
     """Weights of LPIPS with VGG16; not part of this package."""
-    perceptual_share: float = 0.0
+    perceptual_share: Amount = 0.0
     """Weight of the perceptual term; 0 only logs it, as the published training does."""
-    commitment: float = 0.25
+    commitment: Amount = 0.25
     """Weight of the term that pulls the encoder to its codes."""
-    codebook: float = 1.0
+    codebook: Amount = 1.0
     """Weight of the term that pulls the codes to the encoder."""
-    skip_share: float = 0.5
+    skip_share: Share = 0.5
     """Share of samples that are generated from z itself."""
-    adversarial: float = 0.2
+    adversarial: Amount = 0.2
     """Weight of the generator's adversarial term, beside the adaptive one."""
-    gan: float = 0.2
+    gan: Amount = 0.2
     """Factor of that term before its gradient is compared with the others'."""
-    adversarial_from: int | None = None
+    adversarial_from: Whole | None = None
     """Step at which the discriminator joins; none leaves it out."""
-    discriminator_width: int = 32
+    discriminator_width: Count = 32
     """Channels of its first layer."""
-    discriminator_layers: int = 3
+    discriminator_layers: Count = 3
     """Its layers that halve the map."""
     start_codes: bool = True
     """Place the codes on latents of the first batches; otherwise they start at random, as published."""
-    revive_every: int = 100
+    revive_every: Whole = 100
     """Steps between revivals of dead codes; 0 switches it off."""
-    alive: float = 0.05
+    alive: Share = 0.05
     """A code is dead when it is used less than this share of the even rate."""
     autocast: bool = False
     """Run the networks in bfloat16; weights, codes, losses and optimisers stay float32."""
