@@ -107,7 +107,7 @@ def test_a_model_may_learn_to_complete_a_face(ingredients, tmp_path, monkeypatch
     count = talker.config.denoiser.motion_dim
     assert torch.equal(seen[0][..., count:], seen[1][..., count:])
     assert not torch.equal(seen[0][..., :count], seen[1][..., :count])
-    with pytest.raises(InputError, match="completion must lie"):
+    with pytest.raises(InputError, match="completion must be 0 unless both kinds are made"):
         train.run(arguments("diffusion", tmp_path / "runs", *ingredients, *changes, "scheme.outputs=motion"))
 
 

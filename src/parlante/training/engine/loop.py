@@ -94,6 +94,8 @@ class Loop:
         """Train, save, and put the averaged weights into the network."""
         scheme, started = self.scheme, time.monotonic()
         log.info("%s on %d x %s", type(scheme).__name__, self.fabric.world_size, self.fabric.device)
+        if names := scheme.judged():
+            log.info("validation on %d clips: %s", len(names), ", ".join(names))
         scheme.train()
         with _interruption() as interrupted:
             self._steps(interrupted)

@@ -8,13 +8,24 @@ two processes with one batch each do what one process does with two.
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.training.engine.recipe import LoopConfig
+
+
+class HasSplit(Protocol):
+    """A clip of a corpus."""
+
+    @property
+    def split(self) -> str:
+        """train, val, ..."""
+
+
+Clip = TypeVar("Clip", bound=HasSplit)
 
 
 class Ema:
@@ -82,6 +93,10 @@ class Scheme(nn.Module):
         predicted over the true one, is watched for collapse."""
         return {}
 
+    def judged(self) -> Sequence[str]:
+        """Names of the clips that `validate` judges, for the log."""
+        return ()
+
     def sample(self, stem: Path) -> None:
         """Write what the average makes of a validation clip to `stem` with a suffix."""
 
@@ -140,6 +155,20 @@ class Scheme(nn.Module):
     def figures(self) -> dict[str, float]:
         """`validate` of the trained network, on the CPU."""
         return self.cpu().validate()
+
+
+def validation_clips(clips: Sequence[Clip], *, one_clip: bool = False) -> list[Clip]:
+    """The validation clips among those of a corpus; for `loop.one_clip` the training clip. Never test clips.
+
+    Raises InputError where there are none: figures of training clips would say nothing.
+    """
+    found = [clip for clip in clips if clip.split == ("train" if one_clip else "val")]
+    if not found:
+        raise InputError(
+            "the corpus has no validation clips (split val), by which a training is judged; give some of its clips the "
+            "split val, or write a larger corpus"
+        )
+    return found
 
 
 def one_clip(clips: Sequence[Any], is_training: Callable[[Any], bool]) -> list[Any]:

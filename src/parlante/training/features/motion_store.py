@@ -17,6 +17,7 @@ from tqdm import tqdm
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.open import open_corpus
 from parlante.models.motion_basis import MotionBasis
+from parlante.training.engine.scheme import validation_clips
 from parlante.training.features.cache import StoredClip, fingerprint_of, made_once, read_index, write_index
 from parlante.training.features.embedded_motion import EmbeddedMotion
 from parlante.training.features.mesh_motion import MeshMotion
@@ -80,19 +81,15 @@ class MotionStore:
         return np.array(self.audio[first : first + count])
 
 
-def prepare(config: MotionDataConfig) -> MotionStore:
-    """Open the cache folder that fits `config`, or make it. Raises InputError if an ingredient is missing."""
+def prepare(config: MotionDataConfig, *, validated: bool = False) -> MotionStore:
+    """Open the cache folder that fits `config`, or make it.
+
+    validated: whether the corpus must have validation clips. Raises InputError if an ingredient is missing.
+    """
     source: MotionSource = (EmbeddedMotion if open_corpus(config.corpus).has_weights else MeshMotion)(config)
-    apart = (
-        "corpus",
-        "basis",
-        "encoder",
-        "finetune",
-        "cache",
-        "rows",
-        "autoencoder",
-    )  # in the source's digest, if at all
-    settings = {name: value for name, value in asdict(config).items() if name not in apart}
+    if validated:
+        validation_clips(source.clips)
+    settings = {name: value for name, value in asdict(config).items() if name not in APART}
     name = f"motion-{fingerprint_of(source.digest, settings)}"
     folder = made_once(config.cache, name, lambda partial: _make(config, source, partial))
     features = np.zeros((1, 0, 0), np.float16)

@@ -38,7 +38,8 @@ class ScannedMaps:
         val_share: float = 0.05,
         one_clip: bool = False,
     ):
-        """val_share: the last frames of each training clip, kept for `held_out`. one_clip: use the first one alone.
+        """val_share: the last frames of each training clip, kept for `held_out`; the last one where all are
+        short. one_clip: use the first one alone.
         Raises InputError for a corpus that has no training clips or no pictures where wrinkle maps are wanted."""
         self.data = open_corpus(corpus, "train")
         self.kind, self.size, self.count, self.seed = kind, size, batch, seed
@@ -48,9 +49,11 @@ class ScannedMaps:
         self.names = sorted(self._neutral)
         self._frames: dict[str, list[tuple[int, int]]] = {name: [] for name in self.names}
         self._kept: list[tuple[int, int]] = []
-        for number, info in enumerate(self.data.clips[: 1 if one_clip else None]):
+        clips = self.data.clips[: 1 if one_clip else None]
+        kept = [int(val_share * (info.frames - info.starts_at_rest)) for info in clips]
+        for number, info in enumerate(clips):
             first, end = int(info.starts_at_rest), info.frames
-            cut = end - int(val_share * (end - first))
+            cut = end - (kept[number] if any(kept) else 1)
             self._frames[info.subject] += [(number, frame) for frame in range(first, cut)]
             self._kept += [(number, frame) for frame in range(cut, end)]
         self.names = [name for name in self.names if self._frames[name]]

@@ -72,7 +72,7 @@ def open_motion(recipe: Recipe) -> tuple[MotionStore, MotionSchemeConfig]:
         raise InputError("scheme.speech_lr is that of a speech network that is trained along; add data.finetune=true")
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    store = prepare(data)
+    store = prepare(data, validated=not loop.one_clip)
     if loop.one_clip:
         store = replace(store, clips=one_clip(store.clips, lambda clip: clip.split == "train"))
     torch.manual_seed(loop.seed)

@@ -4,6 +4,7 @@ It minimises the errors of `MotionScheme` beside the codebook terms; codes that 
 encoder says.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,13 @@ class AutoencoderScheme(MotionScheme):
         self.ema.state["quantize.embedding.weight"][codes] = drawn
         self.usage[codes] = 1.0 / len(self.usage)
 
-    def generate(self, clips: list[StoredClip], codes: Tensor | None = None) -> list[Tensor]:
+    def spoken(self, clips: list[StoredClip]) -> Iterator[tuple[StoredClip, str, Tensor]]:
+        """Reconstructions know no style: each clip once. The mean face of an unseen subject is everybody's."""
+        yield from zip(clips, [clip.subject for clip in clips], self.generate(clips), strict=True)
+
+    def generate(
+        self, clips: list[StoredClip], codes: Tensor | None = None, styles: Sequence[str] | None = None
+    ) -> list[Tensor]:
         """Reconstructions of clips, (T, R) each; frames that do not fill a step of codes are repeated from the last."""
         made = []
         for clip in clips:

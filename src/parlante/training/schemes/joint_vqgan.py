@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from parlante.training.engine.scheme import validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.maps import MapBatches, activity_map, corpus_faces, split_weights
 from parlante.training.schemes.vqgan import Material, held_out_maps, training_on, vqgan_sections
@@ -37,13 +38,15 @@ def _prepare(recipe: Recipe) -> Material:
     data, loop, side = recipe["data"], recipe["loop"], recipe["model"].img_size
     half = replace(data, batch=max(1, data.batch // 2), speech_share=1.0 if loop.one_clip else data.speech_share)
     corpus, faces = corpus_faces(data.corpus, sizes=(side, side), margin=data.stats_margin)
+    if not loop.one_clip:
+        validation_clips(corpus.clips)
 
     def maps(*splits: str) -> list[MapBatches]:
         clips = split_weights(corpus, *splits) if not loop.one_clip else split_weights(corpus, "train")[:1]
         return [MapBatches(faces, clips[-40:] if "val" in splits else clips, k, half, loop.seed) for k in KINDS]
 
     parts = maps("train")
-    held_out = held_out_maps(BothMaps(maps("val", "train")), data.batch)
+    held_out = held_out_maps(BothMaps(maps("val")), data.batch)
     weights = []
     for kind, part in zip(KINDS, parts, strict=True):
         weight = faces.focus_map(kind, data.focus) * (1 + data.activity * activity_map(part))

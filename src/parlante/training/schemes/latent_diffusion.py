@@ -17,11 +17,12 @@ from torch import Tensor
 from parlante import losses
 from parlante.core import InputError
 from parlante.core.ranges import Amount, Count, Share
+from parlante.data.open import open_with_weights
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.scheme import Scheme, one_clip
+from parlante.training.engine.scheme import Scheme, one_clip, validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.latents import LatentDataConfig, LatentStore, prepare
@@ -120,6 +121,7 @@ class DiffusionScheme(Scheme):
                 self.streams[number] = np.array(clips)
         if not self.streams:
             raise InputError("the corpus has no training clips; write a larger one")
+        self.held_out()  # so that a corpus without any is named before the training
         self.lengths = np.array([clips[:, 1].sum() for clips in self.streams.values()], float)
 
     # -- data
@@ -198,11 +200,9 @@ class DiffusionScheme(Scheme):
     def validate(self) -> dict[str, float]:
         """Generate validation clips as `animate` would: mean lip error in mm, beside that of the mean face."""
         sizes = self.talker.config.denoiser
-        clips = self.held_out()
-        step = max(1, len(clips) // self.own.check_clips)
         probe = self.store.lip_probe.to(self.probe.device)
         error, still, square, frames, moves = 0.0, 0.0, 0.0, 0, [0.0, 0.0]
-        for clip in clips[::step][: self.own.check_clips]:
+        for clip in self.chosen():
             coordinates = torch.from_numpy(np.asarray(self.store.coordinates[clip.span], np.float32))
             truth = coordinates.to(probe.device)[:, self.columns]
             answer = self.generate(clip)
@@ -224,9 +224,17 @@ class DiffusionScheme(Scheme):
         self.talker.eval().cpu().save(folder)
 
     def held_out(self) -> list[StoredClip]:
-        """Validation clips; training clips where there are none. Never test clips."""
-        clips = [clip for clip in self.store.clips if clip.split == "val"]
-        return clips or [clip for clip in self.store.clips if clip.split == "train"]
+        """Validation clips, see `validation_clips`."""
+        return validation_clips(self.store.clips, one_clip=self.loop.one_clip)
+
+    def chosen(self) -> list[StoredClip]:
+        """At most `check_clips` of them, spread evenly."""
+        clips = self.held_out()
+        return clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
+
+    def judged(self) -> list[str]:
+        """Names of the clips that `validate` judges."""
+        return [clip.key for clip in self.chosen()]
 
     def generate(self, clip: StoredClip) -> Tensor:
         """(T, M + W) coordinates that the model makes of a clip's clean audio in its subject's style."""
@@ -241,7 +249,6 @@ class DiffusionScheme(Scheme):
         """The motion that was encoded and the model's, decoded to vertices, side by side with their audio."""
         if not self.talker.config.denoiser.motion_dim:
             return
-        from parlante.data.open import open_with_weights
         from parlante.geometry.uv import bake_table
         from parlante.head import load_head
         from parlante.training.engine.samples import SECONDS, side_by_side
@@ -309,6 +316,8 @@ def _train(recipe: Recipe, run_dir: Path) -> DiffusionScheme:
     data, loop, own = recipe["data"], recipe["loop"], recipe["scheme"]
     if loop.threads:
         torch.set_num_threads(loop.threads)
+    if not loop.one_clip:
+        validation_clips(open_with_weights(data.corpus).clips)  # before hours of preparation
     store = prepare(data)
     if loop.one_clip:
         store = replace(store, clips=one_clip(store.clips, lambda clip: clip.split == "train"))

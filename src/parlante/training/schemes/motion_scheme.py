@@ -7,6 +7,7 @@ What is ours: stretches of clips laid end to end; parallel scheduled sampling (M
 growing share of the past is the model's own prediction, and noise on the rest, so that running free is no surprise.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -22,7 +23,7 @@ from parlante.core.ranges import Amount, Count, Positive, Range, Share
 from parlante.losses import masked_mse
 from parlante.models.components.padding import real_frames
 from parlante.training.engine.recipe import LoopConfig
-from parlante.training.engine.scheme import Scheme
+from parlante.training.engine.scheme import Scheme, validation_clips
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.motion_data import TrainedMotion
 from parlante.training.features.motion_store import MotionStore
@@ -58,7 +59,7 @@ class MotionSchemeConfig:
     """Learning rate of a speech network that is trained along (`data.finetune`); none: `loop.lr`. To train the speech
     network not at all, leave out `data.finetune`."""
     check_clips: Count = 32
-    """Validation clips."""
+    """Validation clips, at most."""
 
 
 class Stretches(NamedTuple):
@@ -106,6 +107,7 @@ class MotionScheme(Scheme):
             self.streams.append(np.array(spans))
         if not self.names:
             raise InputError("the corpus has no training clips; write a larger one")
+        self.held_out()  # so that a corpus without any is named before the training
         self.lengths = np.array([spans[:, 1].sum() for spans in self.streams], float)
         part = torch.from_numpy(store.lips())
         sample = torch.from_numpy(np.concatenate([store.motion[s : s + n] for spans in self.streams for s, n in spans]))
@@ -264,14 +266,15 @@ class MotionScheme(Scheme):
     # -- validation
 
     def validate(self) -> dict[str, float]:
-        """Free-running on clips of seen subjects: worst lip vertex, mean over frames, mm; beside the mean face's."""
-        clips = self.held_out()
-        chosen = clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
-        made = self.generate(chosen)
+        """Free-running on validation clips: worst lip vertex, mean over frames, mm; beside the mean face's.
+
+        Subjects that were not trained on are spoken in every training style, and all of these count alike, as in
+        FaceFormer's validation.
+        """
         error, still, frames, moves = 0.0, 0.0, 0, [0.0, 0.0]
-        for clip, motion in zip(chosen, made, strict=True):
+        for clip, style, motion in self.spoken(self.chosen()):
             truth = self.truth(clip)
-            mean = self.mean_motion(clip.subject)
+            mean = self.mean_motion(style)
             error += float(lip_error(motion, truth, self.lips.cpu()).sum())
             still += float(lip_error(mean, truth, self.lips.cpu()).sum())
             frames += len(truth)
@@ -281,9 +284,28 @@ class MotionScheme(Scheme):
         return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "motion_spread": spread}
 
     def held_out(self) -> list[StoredClip]:
-        """Validation clips of seen subjects; training clips where there are none. Never test clips."""
-        clips = [clip for clip in self.store.clips if clip.split == "val" and clip.subject in self.names]
-        return clips or [clip for clip in self.store.clips if clip.split == "train"]
+        """Validation clips, see `validation_clips`."""
+        return validation_clips(self.store.clips, one_clip=self.loop.one_clip)
+
+    def chosen(self) -> list[StoredClip]:
+        """At most `check_clips` of them, spread evenly."""
+        clips = self.held_out()
+        return clips[:: max(1, len(clips) // self.own.check_clips)][: self.own.check_clips]
+
+    def judged(self) -> list[str]:
+        """Names of the clips that `validate` judges."""
+        return [clip.key for clip in self.chosen()]
+
+    def spoken(self, clips: list[StoredClip]) -> Iterator[tuple[StoredClip, str, Tensor]]:
+        """Clips, styles and what the model makes of them (T, R): a seen subject's clip in its own style, an unseen
+        one's in every training style."""
+        seen = [clip for clip in clips if clip.subject in self.names]
+        unseen = [clip for clip in clips if clip.subject not in self.names]
+        if seen:
+            yield from zip(seen, [clip.subject for clip in seen], self.generate(seen), strict=True)
+        for style in self.names if unseen else ():
+            made = self.generate(unseen, styles=[style] * len(unseen))
+            yield from zip(unseen, [style] * len(unseen), made, strict=True)
 
     def truth(self, clip: StoredClip) -> Tensor:
         """(T, R) coordinates of a clip."""
@@ -295,18 +317,21 @@ class MotionScheme(Scheme):
 
         clip = self.held_out()[0]
         basis = self.store.basis
-        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), self.generate([clip])[0])]
+        motions = [basis.decode(each.numpy()) for each in (self.truth(clip), next(self.spoken([clip]))[2])]
         identity, audio = self.store.source.shown(clip)
         if len(identity.topology.triangles):
             side_by_side(stem.with_suffix(".mp4"), identity, motions, audio, fps=self.store.fps)
 
     def mean_motion(self, subject: str) -> Tensor:
-        """(R,) mean over the subject's training clips."""
-        spans = self.streams[self.names.index(subject)]
+        """(R,) mean over the subject's training clips; those of all for a subject that has none."""
+        spans = self.streams[self.names.index(subject)] if subject in self.names else np.concatenate(self.streams)
         return torch.from_numpy(np.concatenate([self.store.motion[s : s + n] for s, n in spans]).mean(0))
 
-    def generate(self, clips: list[StoredClip], codes: Tensor | None = None) -> list[Tensor]:
-        """What the model makes of clips' clean audio, in their subjects' styles or with codes (B, D): (T, R) each."""
+    def generate(
+        self, clips: list[StoredClip], codes: Tensor | None = None, styles: Sequence[str] | None = None
+    ) -> list[Tensor]:
+        """What the model makes of clips' clean audio, in the styles of training subjects (none: the clips' own), or
+        with codes (B, D): (T, R) each."""
         device = self.lips.device
         inputs = []
         for clip in clips:
@@ -320,7 +345,8 @@ class MotionScheme(Scheme):
         lengths = torch.tensor([clip.frames for clip in clips])
         features = nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(device)
         if codes is None:
-            codes = self.codes(torch.tensor([self.names.index(c.subject) for c in clips], device=device), features)
+            spoken = [clip.subject for clip in clips] if styles is None else styles
+            codes = self.codes(torch.tensor([self.names.index(name) for name in spoken], device=device), features)
         with torch.inference_mode():
             made = self.family.generate(features, codes, lengths=lengths.to(device))
         return [motion[:n].cpu() for motion, n in zip(made, lengths.tolist(), strict=True)]

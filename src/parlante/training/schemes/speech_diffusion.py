@@ -120,6 +120,11 @@ class SpeechDiffusionScheme(Scheme):
         self.starts = {"train": self._starts(training), "val": self._starts(kept)}
         if not self.starts["train"]:
             raise InputError(f"no training clip is as long as two windows of {self.network.config.frames} frames")
+        if not self.starts["val"]:
+            raise InputError(
+                f"no validation clip is as long as two windows of {self.network.config.frames} frames; give some "
+                "longer clips the split val, or train on more than one long clip"
+            )
 
     def _room(self, clip: EncodedClip) -> range:
         """Frames of a clip (never the neutral one) where an item may begin."""
@@ -190,10 +195,12 @@ class SpeechDiffusionScheme(Scheme):
         """Write the whole talker."""
         self.talker.eval().cpu().save(folder)
 
+    def judged(self) -> list[str]:
+        """Names of the clips that items of `validate` are drawn from."""
+        return [clip.key for found in self.starts["val"].values() for clip, _ in found]
+
     def validate(self) -> dict[str, float]:
         """The loss of held-out items, with the same cuts and draws every time, and how much the estimates move."""
-        if not self.starts["val"]:
-            return {}
         rng = np.random.default_rng([self.loop.seed, 1])
         total, moves, count = 0.0, [0.0, 0.0], -(-self.own.check_items // self.own.batch)
         with torch.random.fork_rng():

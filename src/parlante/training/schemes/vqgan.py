@@ -24,7 +24,7 @@ from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.samples import map_sheet
 from parlante.training.engine.schema import Section
-from parlante.training.engine.scheme import Scheme
+from parlante.training.engine.scheme import Scheme, validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.maps import MapBatches, MapDataConfig, activity_map, corpus_faces, split_weights
 from parlante.training.features.scanned_maps import ScannedMaps
@@ -295,10 +295,13 @@ def _synthetic(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopCon
     """A SynthTalk corpus: maps rendered on the fly, texels weighed by place and activity."""
     side = {"motion": (sizes.img_size, 16), "wrinkle": (16, sizes.img_size)}[kind]
     corpus, faces = corpus_faces(data.corpus, sizes=side, margin=data.stats_margin)
-    clips, kept = split_weights(corpus, "train"), split_weights(corpus, "val", "train")[-40:]
+    clips = split_weights(corpus, "train")
     if loop.one_clip:
         clips = kept = clips[:1]
         data = replace(data, speech_share=1.0)
+    else:
+        validation_clips(corpus.clips)
+        kept = split_weights(corpus, "val")[-40:]
     batches = MapBatches(faces, clips, kind, data, loop.seed)
     check = MapBatches(faces, kept, kind, data, loop.seed)
     weight = faces.focus_map(kind, data.focus)
