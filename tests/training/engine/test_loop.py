@@ -282,7 +282,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ("data.corpus=nowhere", "nowhere"),
-        ("loop.max_steps=many", "max_steps must be a whole number, got 'many'"),
+        ("loop.max_steps=many", "max_steps must be a whole number from 1 on, got 'many'"),
         ("loop.tensorboard=2", "tensorboard must be true or false, got 2"),
         ("loop=3", "the recipe's loop is 3, wanted settings"),
         ("lop.lr=1", "has no section lop; did you mean loop?"),

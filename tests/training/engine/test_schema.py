@@ -136,7 +136,7 @@ def test_every_number_of_every_stage_has_a_range(name: str) -> None:
         ("faceformer/small", "data.num_augmentations=-1", "num_augmentations must be a whole number from 0 on, got -1"),
         ("faceformer/small", "data.strength=-1", "strength must be a number from 0 on, got -1"),
         ("ptalker/small", "scheme.scheduled_sampling=2", "scheduled_sampling must be a number in 0..1, got 2"),
-        ("talkingstyle/small", "loop.lr=.nan", "lr must be a number above 0, got nan"),
+        ("talkingstyle/small", "loop.lr=.nan", "lr must be a number from 0 on, got nan"),
         ("textalker/motion_vqgan", "model.ch_mult=[0]", "ch_mult must be a list of whole numbers from 1 on, got [0]"),
         ("textalker/diffusion", "inference.steps=0", "steps must be a whole number from 1 on, got 0"),
     ],

@@ -25,7 +25,7 @@ class LoopConfig:
     """Steps of the optimiser."""
     max_minutes: Positive | None = None
     """Stop (and anneal the learning rate to the end) by then, whichever comes first."""
-    lr: Positive = 1e-3
+    lr: Amount = 1e-3
     """Learning rate, after the warm-up."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Of the learning rate, after the warm-up."""

@@ -83,7 +83,7 @@ class PhoneticLoopConfig(LoopConfig):
 
     max_steps: Count = 2600
     """Steps of the optimiser."""
-    lr: Positive = 2e-3
+    lr: Amount = 2e-3
     """Learning rate, after the warm-up."""
     final_lr: Amount = 0.01
     """Learning rate at the end, as a share of `lr` (cosine)."""
