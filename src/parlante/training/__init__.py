@@ -18,6 +18,12 @@ PARTS = {
     "latent_diffusion": "parlante.training.schemes.latent_diffusion:stage",
     "speech_diffusion": "parlante.training.schemes.speech_diffusion:stage",
     "codetalker_autoencoder": "parlante.training.schemes.codetalker_autoencoder:stage",
+    "faceformer_vertices": "parlante.training.schemes.vertex_space:faceformer",
+    "talkingstyle_vertices": "parlante.training.schemes.vertex_space:talkingstyle",
+    "ptalker_vertices": "parlante.training.schemes.vertex_ptalker:stage",
+    "codetalker_autoencoder_vertices": "parlante.training.schemes.vertex_codetalker:autoencoder_stage",
+    "codetalker_vertices": "parlante.training.schemes.vertex_codetalker:stage",
+    "facediffuser_vertices": "parlante.training.schemes.vertex_facediffuser:stage",
     "motion_basis": "parlante.training.schemes.motion_basis:stage",
     "phonetic": "parlante.training.schemes.phonetic:stage",
 }

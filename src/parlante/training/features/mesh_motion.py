@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from parlante.audio.encoders.transformers import SpeechEncoder
+from parlante.audio.rates import RateRule
 from parlante.core import Identity, InputError, Topology
 from parlante.data.open import open_corpus
 from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
@@ -139,26 +141,21 @@ class MeshMotion:
             network = speech_network(self.network, self.fps)
         offsets = list(trained.frame_offsets)
         phonetic = {"encoder": "phonetic", "fps": self.fps, "steps_per_frame": 1, "frame_offsets": offsets}
-        speech = phonetic if network is None else network.spec()
-        basis, mesh = trained.basis, self.topology
-        config = MeshNetworkConfig(
-            model=trained.family,
-            family=asdict(trained.network.config),
-            speech=speech,
-            emotion=speech if trained.voice_encoder else None,
-            fps=self.fps,
-            subjects=trained.subjects,
-            topology=mesh.name,
-            basis=len(basis),
+        save_mesh_network(
+            folder,
+            self,
+            trained.family,
+            trained.network,
+            trained.subjects,
+            speech=network or phonetic,
+            voice=(network or phonetic) if trained.voice_encoder else None,
+            basis=trained.basis,
         )
-        faces = {name: self.neutrals[name] for name in trained.subjects} | self._faces_of_others(trained.subjects)
-        templates = Templates(faces, mesh.triangles, mesh.uv, mesh.uv_triangles)
-        talker = MeshNetwork(config, basis=torch.from_numpy(basis.scale * basis.rows), templates=templates)
-        talker.family.load_state_dict(trained.network.state_dict())
-        for encoder in (talker.audio_encoder, talker.emotion_encoder):
-            if network is not None and encoder is not None:
-                encoder.load_state_dict(network.state_dict())
-        talker.save(folder)
+
+    def faces(self, subjects: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """Faces at rest of the training subjects, then of the corpus's others, as far as it has them: test speakers are
+        animated too."""
+        return {name: self.neutrals[name] for name in subjects} | self._faces_of_others(subjects)
 
     def _faces_of_others(self, known: Collection[str]) -> dict[str, NDArray[np.float32]]:
         """Faces at rest of the corpus's other subjects, as far as it has them: test speakers are animated too."""
@@ -169,6 +166,49 @@ class MeshMotion:
             except InputError as error:
                 log.warning("the export lacks the face of %s: %s", name, error)
         return found
+
+
+def save_mesh_network(
+    folder: Path,
+    source: MeshMotion,
+    family: str,
+    network: Any,
+    subjects: tuple[str, ...],
+    *,
+    speech: SpeechEncoder | dict[str, Any],
+    voice: SpeechEncoder | dict[str, Any] | None = None,
+    basis: MotionBasis | None = None,
+    rate: RateRule | None = None,
+) -> None:
+    """Write a trained family as a `MeshNetwork`.
+
+    network: the family; subjects in the order of its styles; speech, voice: trained networks, or the spec of an encoder
+    without weights of its own; basis: none where it moves vertices; rate: of the features after the speech network.
+    """
+    spec = {
+        name: each.spec() if isinstance(each, SpeechEncoder) else each
+        for name, each in (("speech", speech), ("emotion", voice))
+    }
+    mesh = source.topology
+    config = MeshNetworkConfig(
+        model=family,
+        family=asdict(network.config),
+        speech=spec["speech"] or {},
+        emotion=spec["emotion"],
+        fps=source.fps,
+        subjects=subjects,
+        topology=mesh.name,
+        basis=0 if basis is None else len(basis),
+        rate=None if rate is None else rate.to_dict(),
+    )
+    templates = Templates(source.faces(subjects), mesh.triangles, mesh.uv, mesh.uv_triangles)
+    rows = None if basis is None else torch.from_numpy(basis.scale * basis.rows)
+    talker = MeshNetwork(config, basis=rows, templates=templates)
+    talker.family.load_state_dict(network.state_dict())
+    for encoder, trained in ((talker.audio_encoder, speech), (talker.emotion_encoder, voice)):
+        if isinstance(trained, SpeechEncoder):
+            encoder.load_state_dict(trained.state_dict())
+    talker.save(folder)
 
 
 def _lips(topology: Topology) -> NDArray[np.int64]:

@@ -1,0 +1,91 @@
+"""PTalker's training as published: vertices, two speech networks, and all terms of `ptalker.objective`.
+
+The authors' code always trains on the true past (its schedule of autoregression is never taken), with batches of one.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from torch import Tensor
+
+from parlante.models.ptalker.objective import TermWeights, objective
+from parlante.training.engine.stage import Stage
+from parlante.training.schemes.vertex_space import (
+    EncodedClips,
+    VertexDataConfig,
+    VertexScheme,
+    VertexSchemeConfig,
+    VertexTraining,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTalkerDataConfig(VertexDataConfig):
+    """The `data:` part of PTalker's recipes."""
+
+    voice_encoder: str
+    """Second speech network, of the voice's style, as `encoder`. The authors' is a wav2vec 2.0 of emotional speech."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTalkerSchemeConfig(VertexSchemeConfig):
+    """The `scheme:` part of PTalker's recipes."""
+
+    shuffle: bool = False
+    """Another order of the clips in each epoch."""
+    train_on: Literal["own", "true"] = "true"
+    """The past that a frame is predicted from in training: the true frames, or the model's own ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTalkerLossConfig(TermWeights):
+    """The `loss:` part of PTalker's recipes: weights of the terms; 0 takes a term out of the sum."""
+
+    mouth_list: str = ""
+    """Vertex list of the mouth, by the name that the corpus has for it; empty: the first that it has of lips,
+    lip_talkingstyle, lve."""
+    reference: bool = False
+    """As the authors' code, mistakes included: the mouth's list of vertices counts coordinates, and the contrastive
+    term looks at the first frames only."""
+
+    def weights(self) -> TermWeights:
+        """The weights alone."""
+        return TermWeights(**{each.name: getattr(self, each.name) for each in fields(TermWeights)})
+
+
+class PTalkerVertexScheme(VertexScheme):
+    """All terms by name."""
+
+    voice_encoder = True
+
+    def terms(self, clips: EncodedClips, *, train: bool) -> dict[str, Tensor]:
+        """See `ptalker.objective`."""
+        voice = self.network.voice
+        samples = clips.samples.tolist()
+        emotion = voice(clips.audio, lengths=samples).float()
+        made = objective(
+            self.family,
+            clips.features,
+            clips.motion,
+            clips.style,
+            emotion,
+            lengths=clips.lengths,
+            emotion_lengths=clips.samples.new_tensor([voice.steps(n) for n in samples]),
+            mouth=self.mouth_numbers().to(clips.motion.device) if self.loss.mouth else None,
+            term_weights=self.loss.weights(),
+            free_running=(self.own.train_on if train else self.own.validate_on) == "own",
+            reference=self.loss.reference,
+        )
+        return made.terms | {"loss": made.total}
+
+
+def stage() -> Stage:
+    """The stage `ptalker_vertices`."""
+    return VertexTraining(
+        "ptalker",
+        PTalkerVertexScheme,
+        "PTalker (ACM MM 2025) on the vertices of a corpus's own mesh, as published.",
+        data=PTalkerDataConfig,
+        own=PTalkerSchemeConfig,
+        loss=PTalkerLossConfig,
+    ).stage()

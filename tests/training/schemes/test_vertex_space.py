@@ -1,0 +1,196 @@
+"""Training on vertices as published: recipes, losses against slow versions, order of clips, validation, export."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from parlante.cli import main
+from parlante.core import InputError
+from parlante.models.codetalker.autoencoder import MotionAutoencoder
+from parlante.models.mesh_network import MeshNetwork
+from parlante.training import find_stage
+from parlante.training.schemes import vertex_space
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+PUBLISHED = sorted(path for name in ("vocaset", "biwi", "mead", "own") for path in RECIPES.glob(f"*/{name}*.yaml"))
+SMALL = {
+    "faceformer": ["model.width=16"],
+    "talkingstyle": ["model.width=16", "model.layers=1", "loss.mouth=0"],
+    "ptalker": ["model.width=16", "model.layers=1", "model.motion_layers=1", "model.motion_convolutions=1",
+                "model.audio_style_hidden=8", "loss.mouth=0"],
+    "facediffuser": ["model.width=16", "model.steps=10", "data.frozen_layers=1"],
+    "codetalker": ["model.width=16", "model.layers=1"],
+}  # fmt: skip
+STAGE1 = ["model.width=16", "model.layers=1", "model.heads=2", "model.hidden=16", "model.groups=2", "model.code_dim=8",
+          "model.codes=16"]  # fmt: skip
+
+
+def train(recipe: str, run: Path, *changes: str) -> None:
+    options = [part for change in ("loop.max_steps=2", "loop.accelerator=cpu", *changes) for part in ("--set", change)]
+    assert main(["train", str(RECIPES / recipe), "--run", str(run), *options]) == 0
+
+
+@pytest.fixture
+def scheme(corpus: Path, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the scheme of a recipe that moves visibly, before it is trained."""
+
+    def make(recipe: str, *changes: str) -> Any:
+        made: list[Any] = []
+
+        def keep(scheme: Any, run_dir: Path) -> Any:
+            made.append(scheme)
+            raise KeyboardInterrupt
+
+        config = yaml.safe_load((RECIPES / recipe).read_text())
+        for change in changes:
+            place, _, value = change.partition("=")
+            section, key = place.split(".")
+            config.setdefault(section, {})[key] = yaml.safe_load(value)
+        config["data"] = {"corpus": str(corpus), "encoder": str(hubert)} | config["data"] | {"encoder": str(hubert)}
+        monkeypatch.setattr(vertex_space, "fit", keep)
+        stage = find_stage(config["stage"])
+        with pytest.raises(KeyboardInterrupt):
+            stage.train(stage.read(config), tmp_path / "run")
+        with torch.no_grad():
+            for parameter in made[0].family.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        return made[0]
+
+    return make
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_published_recipe_is_read(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    stage = find_stage(config["stage"])
+    needed = {"corpus": "c", "autoencoder": "a", "voice_encoder": "v"}
+    data = {name: needed[name] for name in stage.sections["data"].types() if name in needed}
+    recipe = stage.read(config | {"data": {**config.get("data", {}), **data}})
+    assert recipe["loop"].ema == recipe["loop"].clip == 0
+    assert recipe["scheme"].batch == 1
+    unpublished = {"own", "mead", "ptalker", "facediffuser"} & {path.stem.partition("_")[0], path.parent.name}
+    assert ("Ours, not published" in path.read_text()) == bool(unpublished)
+
+
+@pytest.mark.parametrize("family", ["faceformer", "talkingstyle", "ptalker", "facediffuser"])
+def test_a_recipe_trains_exports_and_speaks(family: str, corpus: Path, hubert: Path, tmp_path: Path) -> None:
+    more = [f"data.voice_encoder={hubert}"] if family == "ptalker" else []
+    data = [f"data.corpus={corpus}", f"data.encoder={hubert}", *more]
+    train(f"{family}/own.yaml", tmp_path / "run", *data, *SMALL[family])
+    talker = MeshNetwork.from_pretrained(tmp_path / "run" / "export")
+    assert talker.config.basis == 0
+    assert talker.num_vertices == 30
+    face = torch.from_numpy(talker.templates.neutrals["ann"])
+    moved = talker.generate(torch.randn(1, 16000), face, "ann")
+    assert moved.shape[2:] == (30, 3)
+    assert moved.isfinite().all()
+
+
+def test_codetalker_learns_codes_and_then_speech(corpus: Path, hubert: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train("codetalker/own_stage1.yaml", first, f"data.corpus={corpus}", *STAGE1)
+    assert MotionAutoencoder.from_pretrained(first / "export").config.motion_dim == 90
+    data = [f"data.corpus={corpus}", f"data.encoder={hubert}", f"data.autoencoder={first / 'export'}"]
+    train("codetalker/own_stage2.yaml", tmp_path / "run", *data, *SMALL["codetalker"])
+    talker = MeshNetwork.from_pretrained(tmp_path / "run" / "export")
+    stored = MotionAutoencoder.from_pretrained(first / "export").state_dict()
+    assert all(torch.equal(stored[name], value) for name, value in talker.family.autoencoder.state_dict().items())
+
+
+def test_the_loss_is_that_of_the_models_own_frames(scheme: Any) -> None:
+    """Faceformer's, against frame after frame of a session; a batch's is the mean of its clips'."""
+    made = scheme("faceformer/own.yaml", "model.width=16", "scheme.batch=3", "loop.accelerator=cpu").eval()
+    batch = made.batch(0)
+    alone = []
+    for i in range(3):
+        frames, samples = int(batch.lengths[i]), int(batch.samples[i])
+        features = made.network.speech(batch.audio[i : i + 1, :samples], frames)
+        style = made.family.obj_vector.weight[:, batch.subjects[i]][None]
+        session = made.family.session(style)
+        per_frame = made.family.config.steps_per_frame
+        parts = [session.push(features[:, k : k + per_frame]) for k in range(0, features.shape[1], per_frame)]
+        spoken = torch.cat(parts, 1)[0]
+        alone.append((spoken - batch.motion[i, : len(spoken)]).square().mean())
+    with torch.no_grad():
+        assert float(made.losses(batch)["loss"]) == pytest.approx(float(torch.stack(alone).mean()), rel=1e-5)
+
+
+def test_the_mouth_counts_as_the_recipe_says(scheme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = np.array([4, 4, 7])
+    monkeypatch.setattr(vertex_space, "mouth_vertices", lambda source, name: numbers)
+    found = {}
+    for kind, places in (("vertices", [12, 13, 14, 12, 13, 14, 21, 22, 23]), ("coordinates", [4, 4, 7])):
+        small = ("model.width=16", "model.layers=1", f"loss.mouth_as={kind}")
+        torch.manual_seed(0)
+        made = scheme("talkingstyle/own.yaml", *small).eval()
+        batch = made.encoded(made.batch(0))
+        with torch.no_grad():
+            values = made.terms(batch, train=True)
+            guess = made.family.generate(batch.features, made.family.style_embedding(batch.style))
+        error = (guess - batch.motion).square()
+        assert float(values["mouth"]) == pytest.approx(float(error[..., places].mean()), rel=1e-5)
+        total = 0.4 * float(error.mean()) + 0.6 * float(error[..., places].mean())
+        assert float(values["loss"]) == pytest.approx(total, rel=1e-5)
+        found[kind] = total
+    assert found["vertices"] != found["coordinates"]
+
+
+def test_an_epoch_sees_every_clip_once(scheme: Any) -> None:
+    made = scheme("faceformer/own.yaml", "model.width=16")
+    count = len(made.training_clips)
+    keys = [
+        [float(made.batch(step).motion.sum()) for step in range(epoch * count, (epoch + 1) * count)] for epoch in (0, 1)
+    ]
+    assert sorted(keys[0]) == sorted(keys[1])
+    assert keys[0] != keys[1]
+    assert made.loop.max_steps == 101 * count
+    assert made.loop.validate_every == count
+    in_order = scheme("talkingstyle/own.yaml", "model.width=16", "model.layers=1", "loss.mouth=0")
+    assert float(in_order.batch(0).motion.sum()) == float(in_order.batch(count).motion.sum())
+
+
+def test_the_learning_rate_is_halved(scheme: Any) -> None:
+    made = scheme("faceformer/own.yaml", "model.width=16", "loop.halve_every=2")
+    count = len(made.training_clips)
+    rates = []
+    for made.steps_done in (0, 2 * count - 1, 2 * count, 4 * count):
+        rates.append(made.rate())
+    assert rates == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_unseen_speakers_are_validated_in_every_style(scheme: Any, caplog: pytest.LogCaptureFixture) -> None:
+    made = scheme("faceformer/own.yaml", "model.width=16").eval()
+    made.subjects = ("cara", "dan", "ann")[:2]  # nobody of the corpus: two styles, of strangers
+    clip = made.judged[0]
+    expected = []
+    batch = made.encoded(made.read([clip]))
+    for style in range(2):
+        weights = torch.eye(2)[style][None]
+        guess = made.family(batch.features, batch.motion, made.family.style_embedding(weights), reference=True)
+        expected.append(float((guess - batch.motion).detach().square().mean()))
+    made.judged = [clip]
+    with torch.no_grad(), caplog.at_level(logging.INFO, "parlante.training"):
+        figures = made.validate()
+    assert figures["loss"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert clip.key in caplog.text
+
+
+def test_a_corpus_without_validation_clips_is_refused(scheme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usable = vertex_space.MeshMotion._usable
+
+    def training_only(self: Any) -> Any:
+        return [clip for clip in usable(self) if clip.split == "train"]
+
+    monkeypatch.setattr(vertex_space.MeshMotion, "_usable", training_only)
+    with pytest.raises(InputError, match="has no validation clips"):
+        scheme("faceformer/own.yaml", "model.width=16")
+
+
+def test_a_mouth_that_the_corpus_does_not_name_is_refused(scheme: Any) -> None:
+    with pytest.raises(InputError, match="no vertex list lips or lip_talkingstyle or lve; it has none"):
+        scheme("talkingstyle/own.yaml", "model.width=16")
