@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tiny import TinyHead, TinySkin, write_corpus
 
 
@@ -39,16 +38,3 @@ def corpus(tmp_path: Path) -> Path:
             file.writeframes(rng.integers(-9000, 9000, frames * 16000 // 25).astype("<i2").tobytes())
     np.savez(root / "templates.npz", **faces)
     return root
-
-
-@pytest.fixture
-def hubert(tmp_path: Path) -> Path:
-    """A tiny speech network, as `save_pretrained` writes it."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    sizes = transformers.HubertConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
-        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    transformers.HubertModel(sizes).save_pretrained(tmp_path / "hubert")
-    return tmp_path / "hubert"

@@ -12,6 +12,7 @@ EPILOG = """examples:
   parlante train recipes/textalker/diffusion_paper.yaml --devices 4 --num-nodes 2 --run runs/paper
   parlante train --resume runs/motion_vqgan-001
   parlante train --keys faceformer                            what a recipe of that stage may say
+  parlante train --describe recipes/ptalker/biwi.yaml         what a recipe turns on: losses, speech networks, sizes
 """
 
 SHARED_RUN = "PARLANTE_RUN_DIR"
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="print what recipes may say, of one stage or of all",
     )
+    parser.add_argument("--describe", type=Path, metavar="RECIPE", help="print what a recipe turns on, key by key")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value: loop.lr=1e-3")
     parser.add_argument(
         "--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run, to the same bits"
@@ -65,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     if options.keys is not None:
         print(recipe_keys(options.keys), end="")
         return 0
+    if options.describe is not None:
+        return _describe(options)
     config, run_dir = _recipe(options)
     stage = find_stage(config["stage"])
     recipe = stage.read(config)
@@ -84,7 +88,44 @@ def run(options: argparse.Namespace) -> int:
     if not first:
         return 0
     print(f"done: {run_dir}")
-    return _verdict(run_dir) if config.get("loop", {}).get("one_clip") else 0
+    if config.get("loop", {}).get("one_clip"):
+        return _verdict(run_dir)
+    return _test(recipe, run_dir) if "test" in recipe.settings else 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from parlante.training import find_stage
+    from parlante.training.engine.recipe import read_recipe
+    from parlante.training.engine.reference import describe
+
+    config = read_recipe(options.describe, options.set)
+    print(describe(find_stage(config["stage"]), config), end="")
+    return 0
+
+
+def _test(recipe: Any, run_dir: Path) -> int:
+    """Judge the trained model on the recipe's protocols and splits; the exit code of the last one that failed."""
+    from parlante.cli import main
+    from parlante.data.open import open_corpus
+    from parlante.evaluation.protocols import PROTOCOLS
+
+    corpus, wanted, code = recipe["data"].corpus, recipe["test"], 0
+    splits = {clip.split for clip in open_corpus(corpus).clips}
+    for name in wanted.clips:
+        folder = run_dir / "test" / name
+        if name not in PROTOCOLS and name not in splits:
+            print(f"test on {name}: left out, {corpus} has no such clips; it has {', '.join(sorted(splits))}")
+            continue
+        if (folder / "report").exists():
+            print(f"test on {name}: done before, see {folder}")
+            continue
+        option = "--protocol" if name in PROTOCOLS else "--split"
+        videos = ["--videos", str(folder / "videos")] if wanted.videos else ["--no-video"]
+        command = ["evaluate", str(run_dir), "--data", corpus, option, name, "--clips", "0", *videos]
+        folder.mkdir(parents=True, exist_ok=True)
+        failed = main([*command, "--save", str(folder / "predictions"), "-o", str(folder / "report")])
+        code = failed or code
+    return code
 
 
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:

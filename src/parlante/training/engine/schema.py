@@ -183,7 +183,7 @@ def reference(section: Section) -> list[Key]:
         Key(
             name,
             _wanted(kind, article=""),
-            section.defaults.get(name) or _shown(_default(fields[name])),
+            section.defaults.get(name) or shown(_default(fields[name])),
             meant.get(name, ""),
         )
         for name, kind in section.types().items()
@@ -196,7 +196,8 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
     return field.default
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
+    """A value as the reference shows it."""
     if default is dataclasses.MISSING:
         return ""
     if default is None:
@@ -204,7 +205,7 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):
-        return f"[{', '.join(map(_shown, default))}]"
+        return f"[{', '.join(map(shown, default))}]"
     return str(default) or '""'
 
 

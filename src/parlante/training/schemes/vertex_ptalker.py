@@ -33,8 +33,8 @@ class PTalkerSchemeConfig(VertexSchemeConfig):
 
     shuffle: bool = False
     """Another order of the clips in each epoch."""
-    train_on: Literal["own", "true"] = "true"
-    """The past that a frame is predicted from in training: the true frames, or the model's own ones."""
+    train_on: Literal["predicted", "true_frames"] = "true_frames"
+    """The past that a frame is predicted from in training: true_frames (teacher forcing), or predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class PTalkerVertexScheme(VertexScheme):
             emotion_lengths=clips.samples.new_tensor([voice.steps(n) for n in samples]),
             mouth=self.mouth_numbers().to(clips.motion.device) if self.loss.mouth else None,
             term_weights=self.loss.weights(),
-            free_running=(self.own.train_on if train else self.own.validate_on) == "own",
+            free_running=(self.own.train_on if train else self.own.validate_on) == "predicted",
             reference=self.loss.reference,
         )
         return made.terms | {"loss": made.total}

@@ -71,11 +71,22 @@ class ClipSchemeConfig:
 class VertexSchemeConfig(ClipSchemeConfig):
     """The `scheme:` part of a recipe of a family that is predicted from a past."""
 
-    train_on: Literal["own", "true"] = "own"
-    """The past that a frame is predicted from in training: the model's own frames (autoregression), or the true ones
-    (teacher forcing)."""
-    validate_on: Literal["own", "true"] = "true"
+    train_on: Literal["predicted", "true_frames"] = "predicted"
+    """The past that a frame is predicted from in training: predicted (the model's own frames, autoregression), or
+    true_frames (teacher forcing)."""
+    validate_on: Literal["predicted", "true_frames"] = "true_frames"
     """The same in validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalTestConfig:
+    """The `test:` part of a recipe: what the command line does after the training."""
+
+    clips: tuple[str, ...] = ("test_seen", "test_unseen")
+    """Whose clips the trained model is judged on: protocols (`parlante evaluate --protocol`) or splits of the corpus,
+    each with a report and its predictions as files in `test/` of the run folder; []: no test."""
+    videos: bool = True
+    """A video with audio of every test clip, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +374,7 @@ class FeedbackScheme(VertexScheme):
     def terms(self, clips: EncodedClips, *, train: bool) -> dict[str, Tensor]:
         """Errors of all coordinates, the mouth, and frame-to-frame differences."""
         style = self.family.style_embedding(clips.style)
-        if (self.own.train_on if train else self.own.validate_on) == "own":
+        if (self.own.train_on if train else self.own.validate_on) == "predicted":
             made = self.family.rollout(clips.features, style, clips.lengths)
         else:
             made = self.family(clips.features, clips.motion, style, clips.lengths, reference=True)
@@ -415,6 +426,7 @@ class VertexTraining:
                 "scheme": Section(self.own),
                 "loss": Section(self.loss),
                 "loop": Section(EpochLoopConfig),
+                "test": Section(FinalTestConfig),
             },
             train=self.train,
         )
@@ -505,8 +517,8 @@ class TalkingStyleSchemeConfig(VertexSchemeConfig):
 
     shuffle: bool = False
     """Another order of the clips in each epoch."""
-    validate_on: Literal["own", "true"] = "own"
-    """The past that a frame is predicted from in validation: the model's own frames, or the true ones."""
+    validate_on: Literal["predicted", "true_frames"] = "predicted"
+    """The past that a frame is predicted from in validation: predicted, or true_frames."""
 
 
 faceformer = _training("faceformer", "FaceFormer (CVPR 2022) on the vertices of a corpus's own mesh, as published.")

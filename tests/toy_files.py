@@ -109,7 +109,12 @@ def write_biwi(folder: Path) -> None:
 
 def write_mead(scans: Path, sounds: Path) -> None:
     """3D-MEAD as Speech4Mesh made it, and MEAD's own sound elsewhere."""
-    for person, clip in (("M003", "neutral/level_1/002"), ("M032", "happy/level_3/001")):
+    for person, clip in (
+        ("M003", "neutral/level_1/002"),
+        ("M005", "neutral/level_1/001"),
+        ("M032", "neutral/level_1/001"),
+        ("M037", "neutral/level_1/001"),
+    ):
         path = scans / person / "video" / "front" / f"{clip}.npy"
         path.parent.mkdir(parents=True)
         vertices = {"verts": motion(FLAME, 40, 0, len(clip)), "beta": np.zeros((40, 9))}
@@ -135,8 +140,10 @@ def write_recordings(folder: Path) -> None:
     (folder / "vertices_npy").mkdir(parents=True)
     people = ("ann", "bob")
     for number, name in enumerate(people):
-        np.save(folder / "vertices_npy" / f"{name}_01.npy", motion(50, 40, number, number).reshape(40, -1))
-        write_wav(folder / "wav" / f"{name}_01.wav", 40 * 16000 // 30)
+        for sentence in (1, 2, 3):
+            moved = motion(50, 40, number, 10 * sentence + number)
+            np.save(folder / "vertices_npy" / f"{name}_{sentence:02}.npy", moved.reshape(40, -1))
+            write_wav(folder / "wav" / f"{name}_{sentence:02}.wav", 40 * 16000 // 30)
     templates = {name: face(50, number) for number, name in enumerate(people)}
     (folder / "templates.pkl").write_bytes(pickle.dumps(templates, protocol=2))
 
