@@ -46,6 +46,14 @@ ADDED = {
     "train": " ".join(f"--set {change}" for change in TRAINING),
 }
 """What is added to commands so that they end within seconds; nothing else differs from the page."""
+PUBLISHED = re.compile(r"recipes/\w+/(vocaset|biwi|mead|own)")
+IN_VERTICES = {
+    "": ["loop.max_steps=1", "loop.threads=1", "loop.accelerator=cpu", "model.width=16", "model.layers=1"],
+    "_stage1": ["model.heads=2", "model.hidden=16", "model.groups=2", "model.code_dim=8", "model.codes=16"],
+    "ptalker": ["model.motion_layers=1", "model.motion_convolutions=1"],
+    "facediffuser": ["model.steps=3", "data.frozen_layers=1"],
+}
+"""The same for recipes of the published sizes, by a word in the command."""
 PARSED_ONLY = ("train recipes/textalker/", "encode corpora/textalk4d")
 """Networks of the published size, and what needs their autoencoders: tests/docs/test_commands.py parses these."""
 
@@ -85,7 +93,13 @@ def published(folder: Path) -> Path:
         hidden_size=HIDDEN, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16, conv_dim=[8] * 7,
         num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
-    transformers.Wav2Vec2Model(sizes).save_pretrained(folder / "facebook" / "wav2vec2-base-960h")
+    for name in (
+        "facebook/wav2vec2-base-960h",
+        "facebook/hubert-large-ls960-ft",
+        "facebook/hubert-base-ls960",
+        "wav2emo",
+    ):
+        transformers.Wav2Vec2Model(sizes).save_pretrained(folder / name)
     return folder
 
 
@@ -96,7 +110,12 @@ def run(page: str, added: dict[str, str], leave: tuple[str, ...], capsys: pytest
         line = " ".join(shown.words)
         if line.startswith(leave) or not shown.whole:
             continue
-        code = main([*shown.words, *shlex.split(added.get(shown.words[0], ""))])
+        more = shlex.split(added.get(shown.words[0], ""))
+        if PUBLISHED.search(line):
+            changes = [change for word, them in IN_VERTICES.items() if word in line for change in them]
+            changes += [] if "_stage1" in line else ["test.clips=[]"]
+            more = [part for change in changes for part in ("--set", change)]
+        code = main([*shown.words, *more])
         assert code == 0, f"{shown.place}: parlante {line}\n{capsys.readouterr().err}"
         ran += 1
     return ran

@@ -85,5 +85,5 @@ def arguments(recipe: str | None, out: Path, *changes: str, resume: Path | None 
     """What the command line would give `parlante train`."""
     root = Path(__file__).parents[2]
     path = root / "recipes" / "textalker" / f"{recipe}.yaml" if recipe else None
-    rest = {"keys": None, "run": None, "devices": None, "num_nodes": None, "overfit_one_clip": False}
+    rest = {"keys": None, "describe": None, "run": None, "devices": None, "num_nodes": None, "overfit_one_clip": False}
     return SimpleNamespace(recipe=path, set=list(changes), resume=resume, out=out, **rest)

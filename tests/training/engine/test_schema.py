@@ -173,7 +173,7 @@ def test_shipped_recipes_are_read_under_todays_names(path: Path, capsys: pytest.
     """What a recipe leaves to the user are folders; nothing else is missing or unknown."""
     config = read_recipe(path)
     stage = find_stage(config["stage"])
-    for name in ("corpus", "motion", "wrinkle", "encoded", "autoencoder"):
+    for name in ("corpus", "motion", "wrinkle", "encoded", "autoencoder", "voice_encoder"):
         if name in stage.sections["data"].types():
             config.setdefault("data", {}).setdefault(name, "folder")
     stage.read(config)

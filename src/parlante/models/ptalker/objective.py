@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parlante.core.ranges import Amount
 from parlante.losses import disentanglement as apart
 from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
 from parlante.models.components.padding import real_frames
@@ -25,29 +26,29 @@ from parlante.models.ptalker.motion_encoders import mean_over_time
 class TermWeights:
     """Weight of every term; 0 takes a term out of the sum. Defaults: the published script's."""
 
-    reconstruction: float = 1.0
+    reconstruction: Amount = 1.0
     """Mean squared error of all coordinates."""
-    mouth: float = 1.2
+    mouth: Amount = 1.2
     """Mean squared error of the mouth's coordinates; 1.0 where the published script validates unseen subjects."""
-    velocity: float = 10.0
+    velocity: Amount = 10.0
     """Mean squared error of frame-to-frame differences."""
-    constraint: float = 0.01
+    constraint: Amount = 0.01
     """Factor of the weighted sum of the terms below."""
-    orthogonal_audio: float = 1e-3
+    orthogonal_audio: Amount = 1e-3
     """Content and style of the speech are orthogonal."""
-    orthogonal_motion: float = 1e-4
+    orthogonal_motion: Amount = 1e-4
     """Content and style of the motion are orthogonal."""
-    info_audio: float = 1e-3
+    info_audio: Amount = 1e-3
     """InfoNCE between content and style of the speech; 0 in value with one clip."""
-    info_motion: float = 1e-4
+    info_motion: Amount = 1e-4
     """InfoNCE between content and style of the motion; 0 in value with one clip."""
-    contrastive: float = 1e-3
+    contrastive: Amount = 1e-3
     """Contents of speech and motion agree frame by frame, in both directions."""
-    kl: float = 1e-3
+    kl: Amount = 1e-3
     """Divergence between the contents of speech and motion, as normal distributions."""
-    adversarial: float = 1e-3
+    adversarial: Amount = 1e-3
     """Classifier of the speaker behind a reversed gradient: the content of the speech tells none."""
-    auxiliary: float = 0.0
+    auxiliary: Amount = 0.0
     """Classifier of the speaker from the identity's style; the published code computes this term and drops it."""
 
 

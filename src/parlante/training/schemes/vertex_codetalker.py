@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from parlante.core import InputError
+from parlante.core.ranges import Amount, Count
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
 from parlante.models.codetalker.model import CodeTalker, talker_loss
 from parlante.models.registry import build
@@ -42,11 +43,11 @@ class AutoencoderDataConfig:
 class AutoencoderLossConfig:
     """The `loss:` part of stage 1's recipes."""
 
-    absolute: float = 1.0
+    absolute: Amount = 1.0
     """Mean absolute error of all coordinates."""
-    codebook: float = 1.0
+    codebook: Amount = 1.0
     """Weight of the term that pulls the codes to the encoder."""
-    commitment: float = 0.25
+    commitment: Amount = 0.25
     """Weight of the term that pulls the encoder to its codes."""
 
 
@@ -54,9 +55,9 @@ class AutoencoderLossConfig:
 class AutoencoderLoopConfig(EpochLoopConfig):
     """The `loop:` part of stage 1's recipes."""
 
-    epochs: int = 200
+    epochs: Count = 200
     """Passes over the training clips."""
-    weight_decay: float | None = 0.01
+    weight_decay: Amount | None = 0.01
     """Of AdamW (torch's own default, which the authors' script uses); none: Adam, without."""
 
 
@@ -128,9 +129,9 @@ class CodeTalkerVertexDataConfig(VertexDataConfig):
 class CodeTalkerLossConfig:
     """The `loss:` part of stage 2's recipes."""
 
-    motion: float = 1.0
+    motion: Amount = 1.0
     """Mean squared error of all coordinates of the decoded motion."""
-    codes: float = 1.0
+    codes: Amount = 1.0
     """Mean squared distance from the codes of the true motion."""
 
 

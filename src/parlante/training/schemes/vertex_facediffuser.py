@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from parlante.core.ranges import Amount, Whole
 from parlante.models.components.padding import real_frames
 from parlante.training.engine.stage import Stage
 from parlante.training.schemes.vertex_space import (
@@ -26,7 +27,7 @@ from parlante.training.schemes.vertex_space import (
 class FaceDiffuserDataConfig(VertexDataConfig):
     """The `data:` part of FaceDiffuser's recipes."""
 
-    frozen_layers: int = 2
+    frozen_layers: Whole = 2
     """Keep the projection and so many of the first transformer layers of the speech network as they are, too."""
 
 
@@ -34,7 +35,7 @@ class FaceDiffuserDataConfig(VertexDataConfig):
 class DiffusionLossConfig:
     """The `loss:` part of FaceDiffuser's recipes."""
 
-    huber: float = 1.0
+    huber: Amount = 1.0
     """Huber loss (delta 1) of the estimated clean sequence."""
 
 

@@ -22,12 +22,13 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule, change_rate
 from parlante.core import InputError
 from parlante.core.plugins import resolve
+from parlante.core.ranges import Amount, Count, Share, Whole
 from parlante.losses import vertex_coordinates
 from parlante.models.registry import build, families
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
-from parlante.training.engine.scheme import Scheme, one_clip
+from parlante.training.engine.scheme import Scheme, one_clip, validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.mesh_motion import MeshMotion, save_mesh_network
@@ -49,7 +50,7 @@ class VertexDataConfig:
     encoder: str
     """Speech network: hub name or local folder of a wav2vec 2.0, HuBERT or WavLM. It is trained along; its convolutions
     stay."""
-    frozen_layers: int = 0
+    frozen_layers: Whole = 0
     """Keep the projection and so many of the first transformer layers of the speech network as they are, too."""
 
 
@@ -57,14 +58,10 @@ class VertexDataConfig:
 class ClipSchemeConfig:
     """The `scheme:` part of a recipe."""
 
-    batch: int = 1
+    batch: Count = 1
     """Clips of a batch; all published trainings take one."""
     shuffle: bool = True
     """Another order of the clips in each epoch."""
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1, got {self.batch}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,32 +90,28 @@ class FinalTestConfig:
 class EpochLoopConfig(LoopConfig):
     """The `loop:` part of a recipe that counts epochs."""
 
-    epochs: int = 100
+    epochs: Count = 100
     """Passes over the training clips."""
-    max_steps: int = 10**9
+    max_steps: Count = 10**9
     """Stop after so many steps of the optimiser, if the epochs are not over before."""
-    validate_every: int = 0
+    validate_every: Whole = 0
     """Steps between validations; 0: once an epoch."""
-    save_every: int = 0
+    save_every: Whole = 0
     """Steps between checkpoints; 0: once an epoch."""
-    halve_every: int = 0
+    halve_every: Whole = 0
     """Halve the learning rate after every so many epochs; 0: never."""
-    weight_decay: float | None = None
+    weight_decay: Amount | None = None
     """Of AdamW; none: Adam, without."""
-    lr: float = 1e-4
+    lr: Amount = 1e-4
     """Learning rate."""
     schedule: Literal["cosine", "constant"] = "constant"
     """Of the learning rate, after the warm-up."""
-    warmup: int = 0
+    warmup: Whole = 0
     """Steps in which the learning rate rises."""
-    ema: float = 0.0
+    ema: Share = 0.0
     """Decay of the running average of the weights, which is what is validated and exported; 0: the last weights."""
-    clip: float = 0.0
+    clip: Amount = 0.0
     """Gradient norm limit; 0 switches it off."""
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.validate_every < 0 or self.save_every < 0 or self.halve_every < 0:
-            raise ValueError("epochs must be at least 1; validate_every, save_every and halve_every at least 0")
 
     def counted(self, clips: int, batch: int) -> "EpochLoopConfig":
         """With steps instead of epochs, for a corpus of so many training clips."""
@@ -135,11 +128,11 @@ class EpochLoopConfig(LoopConfig):
 class VertexLossConfig:
     """The `loss:` part of a recipe: weights of the terms; 0 leaves a term out."""
 
-    everything: float = 1.0
+    everything: Amount = 1.0
     """Mean squared error of all coordinates."""
-    mouth: float = 0.0
+    mouth: Amount = 0.0
     """Mean squared error of the coordinates of the mouth."""
-    velocity: float = 0.0
+    velocity: Amount = 0.0
     """Mean squared error of frame-to-frame differences of all coordinates."""
     mouth_list: str = ""
     """Vertex list of the mouth, by the name that the corpus has for it; empty: the first that it has of lips,
@@ -209,15 +202,7 @@ class VertexScheme(Scheme):
         self.halve_every = loop.halve_every
         self.weight_decay = loop.weight_decay
         self.subjects = tuple(sorted({clip.subject for clip in self.training_clips}))
-        self.judged = [clip for clip in clips if clip.split == "val"]
-        if loop.one_clip:
-            self.judged = self.training_clips
-        if not self.judged:
-            raise InputError(
-                f"{source.corpus.root} has no validation clips, and none may be taken from the training; name "
-                "validation clips or subjects when the corpus is prepared"
-            )
-        self._told = False
+        self.held_out = validation_clips(clips, one_clip=loop.one_clip)
 
     @property
     def family(self) -> Any:
@@ -332,14 +317,15 @@ class VertexScheme(Scheme):
 
     # -- validation
 
+    def judged(self) -> list[str]:
+        """Keys of all validation clips."""
+        return [clip.key for clip in self.held_out]
+
     def validate(self) -> dict[str, float]:
         """The same terms on the validation clips: in the speaker's own style, or, where the speaker was not trained on,
         in each training style in turn, averaged (as FaceFormer does)."""
-        if not self._told:
-            log.info("validated on %d clips: %s", len(self.judged), ", ".join(clip.key for clip in self.judged))
-            self._told = True
         sums: dict[str, float] = {}
-        for clip in self.judged:
+        for clip in self.held_out:
             torch.manual_seed(clip.number)  # of a loss that draws
             batch = VertexClips(*(part.to(self.device) for part in self.read([clip])))
             encoded = self.encoded(batch)
@@ -349,8 +335,8 @@ class VertexScheme(Scheme):
                 weights = nn.functional.one_hot(torch.tensor([style]), len(self.subjects)).to(encoded.style)
                 for name, value in self.terms(encoded._replace(style=weights), train=False).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(styles)
-        figures = {name: value / len(self.judged) for name, value in sums.items()}
-        return {"loss": figures.pop("loss"), **figures, "clips": float(len(self.judged))}
+        figures = {name: value / len(self.held_out) for name, value in sums.items()}
+        return {"loss": figures.pop("loss"), **figures, "clips": float(len(self.held_out))}
 
     # -- what comes of it
 
@@ -505,9 +491,9 @@ def _training(family: str, about: str, **parts: Any) -> Callable[[], Stage]:
 class TalkingStyleLossConfig(VertexLossConfig):
     """The `loss:` part of TalkingStyle's recipes."""
 
-    everything: float = 0.4
+    everything: Amount = 0.4
     """Mean squared error of all coordinates."""
-    mouth: float = 0.6
+    mouth: Amount = 0.6
     """Mean squared error of the coordinates of the mouth."""
 
 
