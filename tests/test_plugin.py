@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -41,35 +42,64 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def parlante(installed: Path, *words: object) -> str:
-    """What a command prints, run where the plug-in is installed."""
+ONE_AFTER_ANOTHER = """
+import contextlib, io, json, sys
+from parlante.cli import main
+said = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code or 0
+    if code:
+        sys.exit(f"parlante {' '.join(words)}: exit code {code}; {out.getvalue()}")
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
+"""Commands in one process, which imports torch once."""
+
+
+def parlante(installed: Path, *commands: tuple[object, ...]) -> list[str]:
+    """What commands print, run where the plug-in is installed."""
     paths = [str(installed), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "parlante", *map(str, words)]
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    command = [sys.executable, "-c", ONE_AFTER_ANOTHER, words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    said: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return said
 
 
 def test_a_family_a_dataset_and_a_format_from_outside(installed: Path, waves: Path, tmp_path: Path) -> None:
-    assert "toy-waves" in parlante(installed, "prepare", "--help")
-    assert ".toy.txt" in parlante(installed, "export", "--formats")
-    listed = parlante(installed, "info")
-    assert all(name in listed for name in ("toy-gru", "toy-waves", ".toy.txt", "faceformer", "vocaset", ".glb"))
-    parlante(installed, "prepare", "toy-waves", waves, tmp_path / "corpus")
+    with wave.open(str(DEMO), "rb") as demo, wave.open(str(tmp_path / "line.wav"), "wb") as line:
+        line.setparams(demo.getparams())
+        line.writeframes(demo.readframes(demo.getframerate()))
     settings = [f"data.corpus={tmp_path / 'corpus'}", f"data.cache={tmp_path / 'cache'}", "loop.max_steps=2"]
     settings += ["scheme.batch=2", "scheme.frames=20", "data.rows=4", "data.num_augmentations=0"]
     words = [word for setting in settings for word in ("--set", setting)]
-    parlante(installed, "train", PLUGIN / "recipe.yaml", *words, "--out", tmp_path / "runs")
-    (run,) = (tmp_path / "runs").iterdir()
-    assert "model: toy-gru" in parlante(installed, "info", run)
-    parlante(installed, "evaluate", run, "--data", tmp_path / "corpus", "--out", tmp_path / "report")
+    run, speech = tmp_path / "run", tmp_path / "line.wav"
+    helped, formats, listed, *_, told, _, _, _ = parlante(
+        installed,
+        ("prepare", "--help"),
+        ("export", "--formats"),
+        ("info",),
+        ("prepare", "toy-waves", waves, tmp_path / "corpus"),
+        ("train", PLUGIN / "recipe.yaml", *words, "--run", run),
+        ("info", run),
+        ("evaluate", run, "--data", tmp_path / "corpus", "--out", tmp_path / "report"),
+        ("animate", speech, "--model", run, "-o", tmp_path / "talk.npz", "-q"),
+        ("animate", speech, "--model", "faceformer", "--no-texture", "-o", tmp_path / "a.toy.txt", "-q"),
+    )
+    assert "toy-waves" in helped
+    assert ".toy.txt" in formats
+    assert all(name in listed for name in ("toy-gru", "toy-waves", ".toy.txt", "faceformer", "vocaset", ".glb"))
+    assert "model: toy-gru" in told
     report = json.loads(next((tmp_path / "report").rglob("*.json")).read_text())
     assert "toy-gru" in json.dumps(report) and report["split"] == "test"
-    parlante(installed, "animate", DEMO, "--model", run, "-o", tmp_path / "talk.npz", "-q")
     with np.load(tmp_path / "talk.npz") as archive:
         assert archive["vertices"].shape[1:] == (5, 3)
-    parlante(installed, "animate", DEMO, "--model", "faceformer", "--no-texture", "-o", tmp_path / "a.toy.txt", "-q")
     assert "jawOpen=" in (tmp_path / "a.toy.txt").read_text()
 
 
