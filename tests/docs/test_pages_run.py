@@ -41,7 +41,7 @@ TRAINING = [
 ]  # fmt: skip
 ADDED = {
     "animate": "--size 64 -q",
-    "evaluate": "--clips 1 --textures 0 --no-video --show 0",
+    "evaluate": "--clips 1 --textures 0 --no-video --show 0 --no-baselines",
     "prepare": "-q",
     "train": " ".join(f"--set {change}" for change in TRAINING),
 }
