@@ -1,10 +1,14 @@
 """The loop that every family goes through: exact resumption, honest validation, its options, and its errors."""
 
+import importlib.machinery
+import importlib.util
 import json
 import logging
 import os
 import resource
 import signal
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from tiny import arguments, write_corpus
 from torch import Tensor, nn
 
 from parlante.cli.train import run as train
-from parlante.core import InputError
+from parlante.core import InputError, MissingExtra
 from parlante.training.engine.logs import read_curve
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
@@ -164,6 +168,42 @@ def test_options_work_together(family: str, bench: Bench) -> None:
     if video:
         assert list((run / "log-0").glob("events.out.tfevents.*"))
         assert (run / "samples" / "step-000002.mp4").stat().st_size > 1000
+
+
+def test_a_project_on_weights_and_biases_gets_the_figures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: dict[int, dict[str, float]] = {}
+    begun: dict[str, Any] = {}
+
+    class Online:
+        def log(self, figures: dict[str, float], step: int) -> None:
+            rows.setdefault(step, {}).update(figures)
+
+        def finish(self) -> None:
+            begun["finished"] = True
+
+    def init(**facts: Any) -> Online:
+        begun.update(facts)
+        return Online()
+
+    fake = types.ModuleType("wandb")
+    fake.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    fake.init = init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    run = bench.train("faceformer", "run", "loop.max_steps=2", "loop.wandb=faces")
+    assert begun["project"] == "faces" and begun["name"] == run.name and begun["finished"]
+    assert rows[2]["loss"] == pytest.approx(read_curve(run)["loss"][2])
+
+
+def test_a_logger_that_is_missing_is_told_before_anything_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "wandb" else found(name, *rest)
+    )
+    with pytest.raises(MissingExtra, match="wandb"):
+        bench.train("faceformer", "run", "loop.wandb=faces")
+    assert not list((bench.root / "cache").glob("motion-*"))
 
 
 def test_padding_does_not_count(bench: Bench) -> None:

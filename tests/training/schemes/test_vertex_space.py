@@ -101,6 +101,17 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(corpus: Path, hubert: Path
     assert same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_kept_checkpoints_are_exported_later(corpus: Path, hubert: Path, tmp_path: Path) -> None:
+    changes = [f"data.corpus={corpus}", f"data.encoder={hubert}", "test.clips=[]", *SMALL["faceformer"]]
+    train("faceformer/own.yaml", tmp_path / "two", *changes)
+    train("faceformer/own.yaml", tmp_path / "four", *changes, "loop.max_steps=4", "loop.keep_every=2")
+    assert sorted(path.name for path in (tmp_path / "four").glob("step-*")) == ["step-000002.ckpt", "step-000004.ckpt"]
+    kept = f"loop.export_from={tmp_path / 'four' / 'step-000002.ckpt'}"
+    train("faceformer/own.yaml", tmp_path / "kept", *changes, kept)
+    one, other = (MeshNetwork.from_pretrained(tmp_path / name / "export").tensors() for name in ("two", "kept"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_codetalker_learns_codes_and_then_speech(corpus: Path, hubert: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     train("codetalker/own_stage1.yaml", first, f"data.corpus={corpus}", *STAGE1)

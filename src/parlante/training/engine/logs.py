@@ -5,6 +5,7 @@ repeats the steps after it, to the same bits. `read_curve` puts the sittings tog
 """
 
 import csv
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,25 @@ log = logging.getLogger("parlante.training")
 
 
 class MetricsLog:
-    """Rows of figures in `folder/metrics.csv` and, where wanted, TensorBoard's events beside it.
+    """Rows of figures in `folder/metrics.csv` and, where wanted, for TensorBoard beside it and Weights & Biases.
 
-    Each row is on disk when `write` returns. Raises InputError where the folder cannot be written to, MissingExtra
-    without TensorBoard.
+    wandb: a project of the latter; empty: none. Each row is on disk when `write` returns. Raises InputError where the
+    folder cannot be written to, MissingExtra without a library that is wanted.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, tensorboard: bool = False, wandb: str = "") -> None:
         self.path = folder / "metrics.csv"
         self.columns: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.events: Any = None
+        self.online: Any = None
+        check_loggers(tensorboard, wandb)
         try:
             folder.mkdir(parents=True)
             if tensorboard:
                 self.events = _events(folder)
+            if wandb:
+                self.online = _online(folder, wandb)
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror or error}; choose another run folder") from error
 
@@ -55,21 +60,36 @@ class MetricsLog:
                 for name, value in figures.items():
                     self.events.add_scalar(name, value, step)
                 self.events.flush()
+            if self.online is not None:
+                self.online.log(figures, step=step)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}; make room and --resume") from error
 
     def close(self) -> None:
-        """Finish TensorBoard's file."""
+        """Finish TensorBoard's file, and the run on Weights & Biases."""
         if self.events is not None:
             self.events.close()
+        if self.online is not None:
+            self.online.finish()
+
+
+def check_loggers(tensorboard: bool, wandb: str) -> None:
+    """Raises MissingExtra where a library is wanted that is not installed; before anything is prepared."""
+    for name, wanted in (("tensorboard", tensorboard), ("wandb", bool(wandb))):
+        if wanted and importlib.util.find_spec(name) is None:
+            raise MissingExtra(name, name)
 
 
 def _events(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtra("tensorboard", "tensorboard") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder))
+
+
+def _online(folder: Path, project: str) -> Any:
+    """A run named after the run folder."""
+    wandb = importlib.import_module("wandb")
+    return wandb.init(project=project, name=folder.parent.name, dir=str(folder))
 
 
 def next_sitting(run_dir: Path) -> Path:

@@ -48,6 +48,8 @@ def fit(scheme: Learning, run_dir: Path) -> Learning:
     if loop.threads:
         torch.set_num_threads(loop.threads)
     torch.manual_seed(loop.seed)
+    if loop.export_from:
+        return _with_weights(scheme, Path(loop.export_from))
     last = run_dir / "last.ckpt"
     kept = checkpoint.load(last) if last.is_file() else None
     if not first_process():
@@ -57,7 +59,7 @@ def fit(scheme: Learning, run_dir: Path) -> Learning:
     for left in run_dir.glob(".*.part*"):  # of a sitting that was cut off
         left.unlink(missing_ok=True)
     with LogFile(run_dir / "training.log"):
-        figures = MetricsLog(next_sitting(run_dir), loop.tensorboard)
+        figures = MetricsLog(next_sitting(run_dir), loop.tensorboard, loop.wandb)
         try:
             Loop(scheme, run_dir, kept, figures).run()
         except BaseException as error:
@@ -65,6 +67,20 @@ def fit(scheme: Learning, run_dir: Path) -> Learning:
             raise
         finally:
             figures.close()
+    return scheme
+
+
+def _with_weights(scheme: Learning, path: Path) -> Learning:
+    """The scheme with the averaged weights of a checkpoint. Raises InputError where they are of another model."""
+    kept = checkpoint.load(path)
+    try:
+        scheme.network.load_state_dict(kept["ema"] if "ema" in kept else kept["scheme"]["ema"])
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"loop.export_from: {path} does not fit the recipe: {str(error).splitlines()[0]}; give a checkpoint of a "
+            "run with the same recipe"
+        ) from error
+    scheme.network.eval()
     return scheme
 
 
@@ -122,6 +138,8 @@ class Loop:
                 over = self.step(batches)
                 if self.scheme.steps_done % loop.save_every == 0:
                     self._save()
+                if loop.keep_every and self.scheme.steps_done % loop.keep_every == 0:
+                    self._keep()
                 bar.update()
                 if self._agreed(over or interrupted()):
                     break
@@ -279,6 +297,14 @@ class Loop:
         """Write last.ckpt, by the first process; in data-parallel training all hold the same."""
         if self.fabric.is_global_zero:
             checkpoint.save(self.state(), self.run_dir / "last.ckpt")
+        self.fabric.barrier()
+
+    def _keep(self) -> None:
+        """Write step-N.ckpt, with the averaged weights alone."""
+        if self.fabric.is_global_zero:
+            step = self.scheme.steps_done
+            assert self.scheme.ema is not None
+            checkpoint.save({"ema": self.scheme.ema.state, "step": step}, self.run_dir / f"step-{step:06d}.ckpt")
         self.fabric.barrier()
 
     def state(self) -> dict[str, Any]:

@@ -58,6 +58,13 @@ class LoopConfig:
     """Warn where predicted motion varies less than this share of the true one's deviation; 0: never."""
     tensorboard: bool = False
     """Write the figures for TensorBoard, too."""
+    wandb: str = ""
+    """Project on Weights & Biases that gets the figures, too (extra `wandb`; its own settings say where it is); empty:
+    none."""
+    keep_every: Whole = 0
+    """Steps between checkpoints that are kept as step-N.ckpt, with the averaged weights alone; 0: none are."""
+    export_from: str = ""
+    """Checkpoint of an earlier run with the same recipe: nothing is trained, its weights are judged and exported."""
     workers: Whole = 0
     """Processes that make batches ahead of time; 0: the training itself makes them. The batches stay the same."""
     one_clip: bool = False

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from parlante.core import InputError, atomic_path
+from parlante.training.engine.logs import check_loggers
 from parlante.training.engine.processes import first_process
+from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section, read, suggestion
 
 
@@ -74,6 +76,9 @@ class Stage:
 
     def run(self, recipe: Recipe, run_dir: Path) -> None:
         """Train; then write `run_dir/figures.json` and `run_dir/export`, by the first of several processes."""
+        loop = recipe.settings.get("loop")
+        if isinstance(loop, LoopConfig):
+            check_loggers(loop.tensorboard, loop.wandb)
         trained = self.train(recipe, run_dir)
         if not first_process():
             return
