@@ -8,7 +8,8 @@ H memory, q sequence of the voice's style, C and M content and style of the moti
 `parlante.losses.disentanglement`. Clips of a batch are compared item by item, so padding never counts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from parlante.core.ranges import Amount
 from parlante.losses import disentanglement as apart
-from parlante.losses import masked_mse, velocity_mse, vertex_coordinates
+from parlante.losses import vertex_coordinates
 from parlante.models.components.padding import real_frames
 from parlante.models.ptalker.model import PTalker, before
 from parlante.models.ptalker.motion_encoders import mean_over_time
@@ -105,6 +106,7 @@ def objective(
     generator: torch.Generator | None = None,
     free_running: bool = False,
     reference: bool = False,
+    only_weighted: bool = False,
 ) -> ObjectiveTerms:
     """Teacher-forced prediction and all terms.
 
@@ -115,7 +117,7 @@ def objective(
     probability, per clip, that the voice's style is withheld, and the same for the motion's, so that either may be
     missing when generating. sampling, passes: as in `PTalker.forward`. free_running: the published autoregressive
     branch, which their schedule never takes. reference: mouth and contrastive terms as published, mistakes included.
-    Clips need at least 2 frames.
+    only_weighted: do not compute terms of weight 0. Clips need at least 2 frames.
     """
     frames = min(motion.shape[1], model.transformer_decoder.frames_covered(features.shape[1]))
     motion = motion[:, :frames]
@@ -123,13 +125,10 @@ def objective(
     if emotion_lengths is None:
         emotion_lengths = torch.full((len(emotion),), emotion.shape[1], device=emotion.device)
     real, real_steps = real_frames(frames, lengths), real_frames(features.shape[1], steps)
-    real_emotion = real_frames(emotion.shape[1], emotion_lengths)
-
     identity = model.onehot_style_encoder(weights)
-    audio_style = model.AudioStyle(emotion, real_emotion)
+    audio_style = model.AudioStyle(emotion, real_frames(emotion.shape[1], emotion_lengths))
     audio_sequence = model.AudioStyle.sequence(emotion)
     memory = model.encode_speech(features)
-
     if free_running:
         roll = model.reference_rollout(memory, audio_style, identity=identity)
         prediction = model.decode_motion(roll.hidden)
@@ -146,22 +145,32 @@ def objective(
             shown = model.style_motion(model.encode_motion(reference_motion), marks)[0]
         embedding = model.start_token[:, 0] + identity + kept[:, :1] * audio_style + kept[:, 1:] * shown
         prediction = model(features, motion, embedding, lengths, sampling=sampling, passes=passes, generator=generator)
-
-    terms = _errors(prediction, motion, real, mouth, reference)
+    chosen, labels = term_weights or TermWeights(), weights.argmax(-1)
+    wanted = _wanted(chosen, only_weighted)
+    terms = _errors(prediction, motion, lengths, mouth, reference, wanted)
     terms |= _between(
-        memory, steps, audio_sequence, emotion_lengths, content, style_sequence, lengths, model, reference
+        memory, steps, audio_sequence, emotion_lengths, content, style_sequence, lengths, model, reference, wanted
     )
-    terms["info_audio"] = apart.info_nce_of_means(*_means(memory, steps, audio_sequence, emotion_lengths))
-    terms["info_motion"] = apart.info_nce_of_means(*_means(content, lengths, style_sequence, lengths))
+    pairs = {
+        "info_audio": (memory, steps, audio_sequence, emotion_lengths),
+        "info_motion": (content, lengths, style_sequence, lengths),
+    }
+    terms |= {name: apart.info_nce_of_means(*_means(*pair)) for name, pair in pairs.items() if name in wanted}
     speaker_logits = model.style_classifier(apart.reverse_gradient(mean_over_time(memory, real_steps)))
     auxiliary_logits = model.auxiliary_style_classifier(identity)
-    chosen, labels = term_weights or TermWeights(), weights.argmax(-1)
-    terms["adversarial"] = F.cross_entropy(speaker_logits, labels)
-    if chosen.auxiliary or int(labels.max()) < auxiliary_logits.shape[-1]:
+    if "adversarial" in wanted:
+        terms["adversarial"] = F.cross_entropy(speaker_logits, labels)
+    if chosen.auxiliary or ("auxiliary" in wanted and int(labels.max()) < auxiliary_logits.shape[-1]):
         terms["auxiliary"] = F.cross_entropy(auxiliary_logits, labels)
-    terms["constraint"] = _weighted(terms, chosen, CONSTRAINTS)
-    total = _weighted(terms, chosen, ("reconstruction", "mouth", "velocity", "constraint"))
+    terms["constraint"] = _weighted(terms, chosen, CONSTRAINTS, prediction)
+    total = _weighted(terms, chosen, ("reconstruction", "mouth", "velocity", "constraint"), prediction)
     return ObjectiveTerms(terms, total, prediction, content, style, style_sequence, speaker_logits, auxiliary_logits)
+
+
+def _wanted(weights: TermWeights, only_weighted: bool) -> frozenset[str]:
+    """Names of the terms to compute."""
+    found = {each.name for each in fields(weights) if not only_weighted or getattr(weights, each.name)}
+    return frozenset(found if weights.constraint or not only_weighted else found.difference(CONSTRAINTS))
 
 
 def _lengths(lengths: Tensor | None, motion: Tensor, features: Tensor, per_frame: int) -> tuple[Tensor, Tensor]:
@@ -174,9 +183,9 @@ def _lengths(lengths: Tensor | None, motion: Tensor, features: Tensor, per_frame
     return lengths, lengths * per_frame
 
 
-def _weighted(terms: dict[str, Tensor], weights: TermWeights, names: tuple[str, ...]) -> Tensor:
+def _weighted(terms: dict[str, Tensor], weights: TermWeights, names: tuple[str, ...], like: Tensor) -> Tensor:
     parts = [getattr(weights, name) * terms[name] for name in names if name in terms and getattr(weights, name)]
-    return torch.stack(parts).sum() if parts else terms["reconstruction"] * 0.0
+    return torch.stack(parts).sum() if parts else like.new_zeros(())
 
 
 def _kept(rate: float, batch: int, columns: int, generator: torch.Generator | None) -> Tensor:
@@ -187,18 +196,25 @@ def _kept(rate: float, batch: int, columns: int, generator: torch.Generator | No
 
 
 def _errors(
-    prediction: Tensor, motion: Tensor, real: Tensor, mouth: Tensor | None, reference: bool
+    prediction: Tensor,
+    motion: Tensor,
+    lengths: Tensor,
+    mouth: Tensor | None,
+    reference: bool,
+    wanted: Collection[str],
 ) -> dict[str, Tensor]:
-    """Errors of positions, of the mouth and of velocities, over real frames."""
-    kept = real.to(motion)
-    terms = {
-        "reconstruction": masked_mse(prediction, motion, kept),
-        "velocity": velocity_mse(prediction, motion, kept),
-    }
-    if mouth is not None:
-        places = mouth if reference else vertex_coordinates(mouth)
-        terms["mouth"] = F.mse_loss(prediction[real][:, places], motion[real][:, places])
-    return terms
+    """Errors of positions, of the mouth and of velocities: means over clips of their means over real frames."""
+    places = None if mouth is None else mouth if reference else vertex_coordinates(mouth)
+    rows: dict[str, list[Tensor]] = {}
+    for made, truth, count in zip(prediction, motion, lengths.tolist(), strict=True):
+        error = made[:count] - truth[:count]
+        if "reconstruction" in wanted:
+            rows.setdefault("reconstruction", []).append(error.square().mean())
+        if "velocity" in wanted:
+            rows.setdefault("velocity", []).append(error.diff(dim=0).square().mean())
+        if places is not None and "mouth" in wanted:
+            rows.setdefault("mouth", []).append(error[:, places].square().mean())
+    return {name: torch.stack(row).mean() for name, row in rows.items()}
 
 
 def _between(
@@ -211,20 +227,23 @@ def _between(
     lengths: Tensor,
     model: PTalker,
     reference: bool,
+    wanted: Collection[str],
 ) -> dict[str, Tensor]:
     """The terms that compare two sequences of one clip, averaged over clips."""
     temperature = model.cons.temperature if reference else model.cons.temperature.clamp(min=0.01)
-    rows: dict[str, list[Tensor]] = {
-        name: [] for name in ("orthogonal_audio", "orthogonal_motion", "contrastive", "kl")
+    formulas: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+        "orthogonal_audio": lambda h, q, c, m: apart.orthogonal(h, q),
+        "orthogonal_motion": lambda h, q, c, m: apart.orthogonal(c, m),
+        "contrastive": lambda h, q, c, m: apart.contrastive(h, c, temperature, reference=reference),
+        "kl": lambda h, q, c, m: apart.kl(h, c),
     }
+    rows: dict[str, list[Tensor]] = {name: [] for name in formulas if name in wanted}
     sizes = zip(steps.tolist(), emotion_lengths.tolist(), lengths.tolist())
     for i, (spoken, felt, moved) in enumerate(sizes):
         h, q = memory[i : i + 1, :spoken], audio_sequence[i : i + 1, :felt]
         c, m = content[i : i + 1, :moved], style_sequence[i : i + 1, :moved]
-        rows["orthogonal_audio"].append(apart.orthogonal(h, q))
-        rows["orthogonal_motion"].append(apart.orthogonal(c, m))
-        rows["contrastive"].append(apart.contrastive(h, c, temperature, reference=reference))
-        rows["kl"].append(apart.kl(h, c))
+        for name, row in rows.items():
+            row.append(formulas[name](h, q, c, m))
     return {name: torch.stack(row).mean() for name, row in rows.items()}
 
 

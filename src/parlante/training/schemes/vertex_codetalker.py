@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.core.ranges import Amount, Count
-from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig, autoencoder_loss
-from parlante.models.codetalker.model import CodeTalker, talker_loss
+from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
+from parlante.models.codetalker.model import CodeTalker
 from parlante.models.registry import build
 from parlante.training.engine.loop import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.mesh_motion import MeshMotion
 from parlante.training.schemes.vertex_space import (
     ClipSchemeConfig,
     EncodedClips,
@@ -27,6 +28,7 @@ from parlante.training.schemes.vertex_space import (
     VertexDataConfig,
     VertexScheme,
     VertexTraining,
+    mean_of_clips,
     open_clips,
 )
 
@@ -79,7 +81,7 @@ class AutoencoderVertexScheme(VertexScheme):
             motion = motion[:, : motion.shape[1] // stride * stride]
             lengths = None if lengths is None else lengths // stride * stride
         made, codes = self.network(motion, lengths)
-        absolute = autoencoder_loss(made, motion, codes, lengths=lengths, commitment=0.0) - codes.codebook
+        absolute = mean_of_clips((made - motion).abs(), lengths)
         terms = {"absolute": absolute, "codebook": codes.codebook, "commitment": codes.commitment}
         total = sum((getattr(own, name) * value for name, value in terms.items()), start=motion.new_zeros(()))
         return {**terms, "perplexity": codes.perplexity.to(total), "loss": total}
@@ -142,14 +144,16 @@ class CodeTalkerVertexScheme(VertexScheme):
         """Eq. 7 of the paper."""
         style = self.family.style_embedding(clips.style)
         taught = self.family.teach(clips.features, clips.motion, style, clips.lengths, reference=True)
-        moved, coded = talker_loss(taught, clips.motion, clips.lengths)
+        motion = clips.motion[:, : taught.motion.shape[1]]
+        moved = mean_of_clips((taught.motion - motion).square(), clips.lengths)
+        coded = mean_of_clips((taught.latent - taught.target).square(), clips.lengths)
         return {"motion": moved, "codes": coded, "loss": self.loss.motion * moved + self.loss.codes * coded}
 
 
 class CodeTalkerTraining(VertexTraining):
     """Stage 2 around a trained stage 1."""
 
-    def build(self, found: dict[str, Any], recipe: Recipe) -> nn.Module:
+    def build(self, found: dict[str, Any], recipe: Recipe, source: MeshMotion) -> nn.Module:
         """Raises InputError where stage 1 is of another mesh."""
         folder = recipe["data"].autoencoder
         first = MotionAutoencoder.from_pretrained(folder)

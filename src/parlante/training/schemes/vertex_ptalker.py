@@ -4,12 +4,18 @@ The authors' code always trains on the true past (its schedule of autoregression
 """
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from parlante.core import InputError
+from parlante.models.ptalker.model import PTalker
 from parlante.models.ptalker.objective import TermWeights, objective
-from parlante.training.engine.stage import Stage
+from parlante.training.engine.stage import Recipe, Stage
+from parlante.training.features.mesh_motion import MeshMotion
 from parlante.training.schemes.vertex_space import (
     EncodedClips,
     VertexDataConfig,
@@ -35,6 +41,9 @@ class PTalkerSchemeConfig(VertexSchemeConfig):
     """Another order of the clips in each epoch."""
     train_on: Literal["predicted", "true_frames"] = "true_frames"
     """The past that a frame is predicted from in training: true_frames (teacher forcing), or predicted."""
+    spatial_graph: bool = False
+    """Let each vertex look at its neighbours on the mesh before motion is embedded: the paper's graph encoder. Its
+    wiring is ours, not published; so is that of the paper's temporal alignment, `model.temporal_window`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +84,45 @@ class PTalkerVertexScheme(VertexScheme):
             term_weights=self.loss.weights(),
             free_running=(self.own.train_on if train else self.own.validate_on) == "predicted",
             reference=self.loss.reference,
+            only_weighted=True,
         )
         return made.terms | {"loss": made.total}
 
 
+class PTalkerTraining(VertexTraining):
+    """With the edges of the corpus's mesh, where the recipe wants the spatial graph."""
+
+    def build(self, found: dict[str, Any], recipe: Recipe, source: MeshMotion) -> nn.Module:
+        """Raises InputError where the corpus knows no triangles."""
+        if not recipe["scheme"].spatial_graph:
+            return super().build(found, recipe, source)
+        edges = torch.from_numpy(mesh_edges(source))
+        model = super().build(found | {"spatial_edges": len(edges)}, recipe, source)
+        assert isinstance(model, PTalker)
+        model.connect(edges)
+        return model
+
+
+def mesh_edges(source: MeshMotion) -> NDArray[np.int64]:
+    """(E, 2) pairs of vertices of the corpus's mesh that share an edge, in both directions. Raises InputError."""
+    triangles = source.topology.triangles
+    if not len(triangles):
+        raise InputError(
+            f"{source.corpus.root} knows no triangles, so scheme.spatial_graph has no edges; prepare it with "
+            "--template FACE.ply"
+        )
+    pairs = np.concatenate([triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]).astype(np.int64)
+    return np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+
+
 def stage() -> Stage:
     """The stage `ptalker_vertices`."""
-    return VertexTraining(
+    return PTalkerTraining(
         "ptalker",
         PTalkerVertexScheme,
         "PTalker (ACM MM 2025) on the vertices of a corpus's own mesh, as published.",
         data=PTalkerDataConfig,
         own=PTalkerSchemeConfig,
         loss=PTalkerLossConfig,
+        without=("spatial_edges",),
     ).stage()

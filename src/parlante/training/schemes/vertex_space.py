@@ -2,8 +2,9 @@
 
 `MotionScheme` learns coordinates of a motion basis on a laptop; here a network maps vertices to features and back by
 itself, and the speech network is trained along. A family says its loss; clips, epochs, validation and export are here.
-The published trainings take one clip at a time. With more, clips are padded and masked: FaceFormer's and TalkingStyle's
-loss is then the mean of the clips' losses, and the other families' means run over all frames of the batch.
+The published trainings take one clip at a time. With more, clips are padded and masked, and the loss is the mean of the
+clips' losses. Two exceptions: PTalker's InfoNCE compares the clips of a batch, and CodeTalker's codebook terms are
+means over all frames of the batch.
 """
 
 import logging
@@ -301,7 +302,9 @@ class VertexScheme(Scheme):
         own, truth = self.loss, clips.motion
         lengths = [truth.shape[1]] * len(truth) if clips.lengths is None else clips.lengths.tolist()
         pairs = [(made[i, :n], truth[i, :n]) for i, n in enumerate(lengths)]
-        found = {"everything": _mean(mse_loss(a, b) for a, b in pairs)}
+        found = {}
+        if own.everything:
+            found["everything"] = _mean(mse_loss(a, b) for a, b in pairs)
         if own.mouth:
             places = self.mouth_numbers()
             places = (places if own.mouth_as == "coordinates" else vertex_coordinates(places)).to(truth.device)
@@ -369,6 +372,13 @@ class FeedbackScheme(VertexScheme):
 
 def _mean(values: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean()
+
+
+def mean_of_clips(errors: Tensor, lengths: Tensor | None) -> Tensor:
+    """Mean over clips of each one's mean of errors (B, T, ...) over its frames: a batch is the mean of its clips."""
+    if lengths is None:
+        return errors.mean()
+    return _mean(each[:count].mean() for each, count in zip(errors, lengths.tolist(), strict=True))
 
 
 # -- from a recipe to a scheme
@@ -441,11 +451,11 @@ class VertexTraining:
         }
         torch.manual_seed(loop.seed)
         names = {each.name for each in fields(resolve(families()[self.family].config))}
-        family = self.build({name: value for name, value in found.items() if name in names}, recipe)
+        family = self.build({name: value for name, value in found.items() if name in names}, recipe, source)
         network = SpeechNetworks(family, speech, voice)
         return fit(self.scheme(self.family, network, source, loop, recipe["scheme"], recipe["loss"]), run_dir)
 
-    def build(self, found: dict[str, Any], recipe: Recipe) -> nn.Module:
+    def build(self, found: dict[str, Any], recipe: Recipe, source: MeshMotion) -> nn.Module:
         """The untrained family; found: what the data says of its config."""
         return build(self.family, found | recipe["model"])
 
