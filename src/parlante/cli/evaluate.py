@@ -152,7 +152,7 @@ def _check_apart(folders: dict[str, Path]) -> None:
 
 def _command(options: argparse.Namespace, models: list[str]) -> str:
     words = ["parlante evaluate", *models, "--data", options.data]
-    for name in ("split", "protocol", "lpips"):
+    for name in ("split", "protocol", "regions", "lpips"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
     return " ".join([*words, "--clips", str(options.clips), "--seed", str(options.seed), "-o", str(options.out)])

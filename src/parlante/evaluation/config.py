@@ -22,6 +22,9 @@ class EvalConfig:
     clips: int = option(0, "clips to judge, spread over subjects; 0: all (default: all of a protocol, else 40)", "N")
     textures: int = option(256, "side of SynthTalk's skin pictures; 0: without pictures", "TEXELS")
     lpips: Path | str | None = option(None, "VGG16 and LPIPS weights, to measure LPIPS too", "FILE")
+    regions: Path | str | None = option(
+        None, "json of vertex numbers, lips and upper_face, for a mesh whose regions are not known", "FILE"
+    )
     references: int = 3
     """Clips of each subject that are not judged: for its style, its mean face, and whom a style points at."""
     every: int = 6

@@ -1,7 +1,9 @@
 """What is evaluated: the clips of a corpus that are judged, with all that judging them needs."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ class Evaluation:
     def __init__(self, config: EvalConfig) -> None:
         self.config = config
         self.corpus = open_corpus(config.data, texture_size=config.textures)
-        self.rules = rules_for(self.corpus, config.protocol)
+        self.rules = rules_for(self.corpus, config.protocol, config.regions)
         self.fps = float(self.corpus.fps)
         own, others = self._clips_by_subject()
         self.training_clips = {name: [n for n in others[name] if self._split(n) == "train"] for name in own}
@@ -234,14 +236,20 @@ class Evaluation:
         return silent, [(start, end) for name, start, end in phones if name in BILABIALS]
 
 
-def rules_for(corpus: Corpus, name: str | None) -> Rules:
-    """The rules of a protocol; without a name the mesh's own regions, or the published lists of a known dataset.
+def rules_for(corpus: Corpus, name: str | None, regions_file: Path | str | None = None) -> Rules:
+    """The rules of a protocol; without a name those of a file of regions, else the mesh's own regions, else the
+    published lists of a known dataset.
 
-    Raises InputError for an unknown protocol, or one of another mesh.
+    Raises InputError for an unknown protocol, or one of another mesh, and for a file that does not fit the mesh.
     """
     from parlante.evaluation.protocols import protocol
 
     topology = corpus.topology
+    if regions_file is not None:
+        if name is not None:
+            raise InputError(f"--protocol {name} has regions of its own; leave --regions or --protocol out")
+        given = read_regions(regions_file, topology.num_vertices)
+        return Rules(topology, corpus.unit, given.get("lips"), given.get("upper_face"), given.get("skin"))
     if name is not None:
         wish = protocol(name)
         count, wanted = topology.num_vertices, wish.dataset
@@ -259,6 +267,23 @@ def rules_for(corpus: Corpus, name: str | None) -> Rules:
     if usual is not None and topology.regions:
         return Rules(topology, corpus.unit, region(usual.lips), region(usual.upper), None)
     return Rules(topology, corpus.unit, None, None, None)
+
+
+def read_regions(path: Path | str, count: int) -> dict[str, NDArray[np.int32]]:
+    """Vertex numbers by region from a json, of a mesh of `count` vertices. Raises InputError for anything else."""
+    known = ("lips", "upper_face", "skin")
+    try:
+        content = json.loads(Path(path).read_text())
+        found = {name: np.asarray(numbers) for name, numbers in content.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"cannot read the regions {path}: {error}; wanted a json of vertex numbers by name") from error
+    if unknown := [name for name in found if name not in known]:
+        raise InputError(f"{path} names {unknown[0]}; regions are {', '.join(known)}")
+    for name, numbers in found.items():
+        whole = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+        if not whole or numbers.min() < 0 or numbers.max() >= count:
+            raise InputError(f"{path}: {name} must be numbers of vertices from 0 to {count - 1}")
+    return {name: numbers.astype(np.int32) for name, numbers in found.items()}
 
 
 def spread_over_subjects(numbers: Mapping[str, Sequence[int]], clips: int) -> list[int]:

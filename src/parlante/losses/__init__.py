@@ -22,6 +22,7 @@ def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None
     error = prediction - target
     rows, columns = error.diff(dim=-2).abs(), error.diff(dim=-1).abs()
     if weight is not None:
+        weight = weight.expand(*weight.shape[:-2], *error.shape[-2:])  # one number may stand for all texels
         rows, columns = rows * weight[..., 1:, :], columns * weight[..., :, 1:]
     return rows.mean() + columns.mean()
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +49,10 @@ class BaseTalker(ABC):
     @abstractmethod
     def _frames(self, audio: Audio, face: Identity, style: Style, sampling: Sampling) -> Iterator[FrameBlock]:
         """The frames of a whole recording."""
+
+    def folder_style(self, folder: Path) -> Style:
+        """The style of the person in a folder. Raises InputError where they mean nothing to this talker."""
+        raise InputError(f"{folder} is a folder; a style is a known name, a mixture or a .style file")
 
     def check_style(self, style: Style) -> None:
         """Raises InputError for a style of another shape."""

@@ -70,7 +70,7 @@ _OURS = (
         config="parlante.models.textalker.model:TexTalkerConfig",
         title="TexTalker (CVPR 2025)",
         on_coordinates=False,
-        loader="parlante.models.textalker.head_generator:load",
+        loader="parlante.models.textalker.load:load",
         importer="parlante.models.textalker.import_:IMPORTER",
         scheme="",
         shipped=True,
@@ -81,7 +81,7 @@ _OURS = (
         config="",
         title="TexTalker as its authors released it",
         on_coordinates=False,
-        loader="parlante.models.textalker.scanned_talker:load",
+        loader="parlante.models.textalker.converted_talker:load",
         scheme="",
     ),
     FamilySpec(

@@ -1,6 +1,7 @@
 """What a user may write where a style is asked for: a name, a mixture of names, a `.style` file."""
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +25,14 @@ class KnowsStyles(Protocol):
         """A known style, or the average. Raises InputError."""
         ...
 
+    def folder_style(self, folder: Path) -> Style:
+        """The style of the person in a folder. Raises InputError where there is none, or folders mean nothing."""
+        ...
+
 
 def parse_style(wish: str | Style, talker: KnowsStyles) -> Style:
-    """A known name; a `.style` file; or a mixture such as `ada:0.7,bo:0.3`, its amounts scaled to sum to 1.
+    """A known name; a `.style` file; a person's folder; or a mixture such as `ada:0.7,bo:0.3`, whose amounts are scaled
+    to sum to 1.
 
     Amounts are any finite numbers: `ada:2,bo:-1` leads beyond ada, away from bo. A single one counts from the talker's
     average style: `ada:0` is the average, `ada:1.5` exaggerates ada, `ada:-1` is ada's opposite. Raises InputError for
@@ -58,6 +64,8 @@ def _single(text: str, talker: KnowsStyles) -> Style:
     if text in talker.abilities.styles:
         return talker.named_style(text)
     path = Path(text)
+    if path.is_dir():
+        return talker.folder_style(path)
     if path.suffix == ".style":
         return load_style(text)
     if path.suffix == ".npz":
@@ -79,8 +87,10 @@ def _mixture(text: str, talker: KnowsStyles) -> Style:
         if not name:
             raise InputError(f"{part.strip()!r} in {text!r} is no NAME:AMOUNT; write ada:0.7,bo:0.3")
         amounts.append(_amount(amount, part))
-        styles.append(_single(name, talker))
-        _check(styles[-1], talker)
+        style = _single(name, talker)
+        _check(style, talker)
+        checkpoint = style.checkpoint or str(talker.provenance.get("checkpoint_sha256", ""))
+        styles.append(replace(style, checkpoint=checkpoint))  # one that names none fits this one
     if len(styles) == 1:
         return blend([talker.named_style(None), styles[0]], [1 - amounts[0], amounts[0]], text)
     total = sum(amounts)

@@ -19,7 +19,8 @@ from parlante.core.style import combined
 from parlante.head import load_head
 from parlante.models.head_talker import HeadTalker
 from parlante.models.textalker.denoiser import DenoiserConfig
-from parlante.models.textalker.head_generator import TexTalkerGenerator, load
+from parlante.models.textalker.head_generator import TexTalkerGenerator
+from parlante.models.textalker.load import load
 from parlante.models.textalker.model import TexTalker, TexTalkerConfig
 from parlante.models.textalker.vqgan import VQGANConfig
 

@@ -19,15 +19,14 @@ from parlante.models.checkpoint import digest
 from parlante.models.head_talker import HeadTalker
 from parlante.models.talker import ExtractedStyle, StyleClip, unknown_name
 from parlante.models.textalker.clip_pivots import ClipMeans, clip_pivots
-from parlante.models.textalker.model import ASSET, TexTalker
+from parlante.models.textalker.model import TexTalker
 
 DECODE_FRAMES = 30
 """Frames decoded at a time: maps are large, frames in flight should be few."""
 
 
-def load(folder: Path | str = ASSET, device: torch.device | str = "cpu") -> HeadTalker:
-    """The talker in a checkpoint folder, the shipped one by default. Raises InputError if it is missing or damaged."""
-    network = TexTalker.from_pretrained(folder).to(device)
+def around(network: TexTalker, folder: Path | str, device: torch.device | str = "cpu") -> HeadTalker:
+    """The talker of a network that phonetic features are given to, read from a checkpoint folder."""
     return HeadTalker.around(TexTalkerGenerator(network, digest(folder)), device=device)
 
 

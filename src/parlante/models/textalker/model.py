@@ -207,16 +207,17 @@ class TexTalker(nn.Module):
         return made[0], made[1]
 
     @torch.inference_mode()
-    def encode_audio(self, audio: Tensor, num_frames: int) -> Tensor:
+    def encode_audio(self, audio: Tensor, num_frames: int, *, window_s: float | None = None) -> Tensor:
         """audio (B, N) mono at 16 kHz -> features (B, num_frames, D) for `latents`, by the model's own speech network.
 
-        Raises InputError if it has none.
+        window_s: seconds that its transformer sees at once; none: all. Raises InputError if it has none.
         """
         if self.config.speech is None:
             raise InputError("this TexTalker has no speech network; give it the features it was trained on")
         diffusion = cast("SpeechLatentDiffusion", self.diffusion)
         missing = math.ceil(num_frames * SAMPLE_RATE / self.config.fps) - audio.shape[1]
-        return diffusion.encode_audio(nn.functional.pad(audio, (0, max(0, missing))), num_frames)
+        padded = nn.functional.pad(audio, (0, max(0, missing)))
+        return diffusion.encode_audio(padded, num_frames, window_s=window_s)
 
     @torch.inference_mode()
     def latents(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError, Topology
+from parlante.core.files import model_folder
 from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table
@@ -56,7 +57,7 @@ class MapModels:
 
         talker = TexTalker.from_pretrained(folder)
         stats = MotionStats.from_dict(talker.config.stats)
-        checkpoint = _sha256(folder / "model.safetensors")
+        checkpoint = _sha256(model_folder(Path(folder)) / "model.safetensors")
         return cls(talker.motion, talker.wrinkle, stats, talker.config.quantise, checkpoint)
 
     def to(self, device: str) -> "MapModels":

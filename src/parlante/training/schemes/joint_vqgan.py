@@ -3,15 +3,18 @@
 Its export serves as `data.motion` and as `data.wrinkle` of a diffusion recipe.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from parlante.data.open import open_corpus
 from parlante.training.engine.scheme import validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.maps import MapBatches, activity_map, corpus_faces, split_weights
-from parlante.training.schemes.vqgan import Material, held_out_maps, training_on, vqgan_sections
+from parlante.training.features.scanned_maps import ScannedMaps
+from parlante.training.schemes.vqgan import Maps, Material, held_out_maps, training_on, vqgan_sections
 
 KINDS = ("motion", "wrinkle")
 
@@ -19,7 +22,7 @@ KINDS = ("motion", "wrinkle")
 class BothMaps:
     """Batches of which one half are motion maps and the other wrinkle maps."""
 
-    def __init__(self, parts: list[MapBatches]) -> None:
+    def __init__(self, parts: Sequence[Maps]) -> None:
         self.parts = parts
 
     def batch(self, step: int, *stream: int) -> Tensor:
@@ -34,6 +37,19 @@ def stage() -> Stage:
 
 
 def _prepare(recipe: Recipe) -> Material:
+    return (_synthetic if open_corpus(recipe["data"].corpus).has_weights else _scanned)(recipe)
+
+
+def _scanned(recipe: Recipe) -> Material:
+    """A corpus of scans, half of each batch a kind; every texel counts alike."""
+    data, loop, side = recipe["data"], recipe["loop"], recipe["model"].img_size
+    half = max(1, data.batch // 2)
+    parts = [ScannedMaps(data.corpus, kind, side, half, loop.seed, one_clip=loop.one_clip) for kind in KINDS]
+    kept = [maps for part in parts if (maps := part.held_out(24)) is not None]
+    return Material(BothMaps(parts), torch.cat(kept) if kept else None, None, parts[0].stats)
+
+
+def _synthetic(recipe: Recipe) -> Material:
     """A SynthTalk corpus, half of each batch a kind."""
     data, loop, side = recipe["data"], recipe["loop"], recipe["model"].img_size
     half = replace(data, batch=max(1, data.batch // 2), speech_share=1.0 if loop.one_clip else data.speech_share)

@@ -5,7 +5,7 @@ reads the pivots; models of one kind alone and one-hot styles for the ablations.
 draws batches of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from parlante.core.ranges import Count, Share
 from parlante.core.timing import SAMPLE_RATE
 from parlante.models.textalker.latent_basis import LinearBasis
 from parlante.models.textalker.model import TexTalker
+from parlante.models.textalker.scanned_people import save_people
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.engine.loop import fit
@@ -192,8 +193,10 @@ class SpeechDiffusionScheme(Scheme):
         return estimate_pair(model, pair, Draws.of(model, pair, self.own.audio_dropout), style)
 
     def export(self, folder: Path, figures: dict[str, float]) -> None:
-        """Write the whole talker."""
+        """Write the whole talker, and the people of the corpus, who speak by name."""
         self.talker.eval().cpu().save(folder)
+        source = self.corpus.source
+        save_people(folder, (replace(source.identity(name), name=name) for name in self.corpus.names))
 
     def judged(self) -> list[str]:
         """Names of the clips that items of `validate` are drawn from."""

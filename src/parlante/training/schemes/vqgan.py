@@ -97,7 +97,7 @@ class Material:
 
     @property
     def loss_weight(self) -> Tensor:
-        """`weight`, or ones (1, 1, 1, 1)."""
+        """`weight`, or ones (1, 1, 1, 1), which stand for every texel."""
         return torch.ones(1, 1, 1, 1) if self.weight is None else self.weight
 
     @property
