@@ -2,7 +2,8 @@
 
 A person is a folder with `face.obj`, `face.png` and, where they are known, style pivots. The speech becomes latent
 offsets, pivots are added, maps are decoded: motion maps are read at the vertices (on the grid that they are drawn on),
-wrinkle maps colour the texture. What only one of the two kinds does is in `converted_talker.py` and `trained_talker.py`.
+wrinkle maps colour the texture. What only one of the two kinds does is in `converted_talker.py` and
+`trained_talker.py`.
 """
 
 from abc import abstractmethod
