@@ -11,6 +11,7 @@ EPILOG = """examples:
   parlante train recipes/faceformer/small.yaml --set data.corpus=corpus --overfit-one-clip
   parlante train recipes/textalker/diffusion_paper.yaml --devices 4 --num-nodes 2 --run runs/paper
   parlante train --resume runs/motion_vqgan-001
+  parlante train --resume runs/faceformer-001 --set loop.max_steps=5000      a run that is over goes on
   parlante train --keys faceformer                            what a recipe of that stage may say
   parlante train --describe recipes/ptalker/biwi.yaml         what a recipe turns on: losses, speech networks, sizes
 """
@@ -20,6 +21,8 @@ SHARED_RUN = "PARLANTE_RUN_DIR"
 PATIENCE = 120.0
 """Seconds that other processes wait for the run folder of the first."""
 OVERFIT_STEPS = 300
+LONGER = ("loop.max_steps", "loop.epochs", "loop.max_minutes")
+"""What may change when a run goes on."""
 FALLEN = 0.5
 """Share of the first loss that the last one must be below when a single clip is learnt."""
 
@@ -38,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--describe", type=Path, metavar="RECIPE", help="print what a recipe turns on, key by key")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value: loop.lr=1e-3")
     parser.add_argument(
-        "--resume", type=Path, metavar="RUN_DIR", help="go on with an interrupted run, to the same bits"
+        "--resume",
+        type=Path,
+        metavar="RUN_DIR",
+        help="go on with an interrupted run, to the same bits; with --set loop.max_steps, loop.epochs or "
+        "loop.max_minutes for longer than it was begun for",
     )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where new run folders are made (default: runs)")
     parser.add_argument(
@@ -139,12 +146,15 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
         changes += [] if value is None else [f"loop.{key}={value}"]
     overfit = options.overfit_one_clip
     if options.resume is not None:
-        if options.recipe is not None or changes or overfit or options.run:
-            raise InputError("--resume goes on with the recipe of the run; give nothing else")
+        other = [change for change in changes if change.partition("=")[0] not in LONGER]
+        if options.recipe is not None or other or overfit or options.run:
+            raise InputError(
+                f"--resume goes on with the recipe of the run; give nothing else but --set {' or '.join(LONGER)}"
+            )
         path = options.resume / "recipe.yaml"
         if not path.is_file():
             raise InputError(f"{options.resume} is no run folder: it has no recipe.yaml")
-        return read_recipe(path), options.resume
+        return read_recipe(path, changes), options.resume
     if options.recipe is None:
         raise InputError("give a recipe, for example recipes/textalker/motion_vqgan.yaml, or --resume RUN_DIR")
     config = read_recipe(options.recipe, changes)
@@ -185,10 +195,38 @@ def _folder(options: argparse.Namespace, config: dict[str, Any], wanted: Path | 
         if time.monotonic() > deadline:
             raise InputError(f"the first process has not made {wanted}; is the folder shared by all machines?")
         time.sleep(0.2)
-    if read_recipe(recipe) != config:
+    before = read_recipe(recipe)
+    if options.resume is not None and before != config:
+        if first:
+            _extend(wanted, before, config)
+    elif before != config:
         raise InputError(f"{wanted} was trained with another recipe; choose another folder, or --resume it as it is")
     check_data(config, wanted)
     return wanted
+
+
+def _extend(run_dir: Path, before: dict[str, Any], config: dict[str, Any]) -> None:
+    """Put aside what a run that is over has left, and give it the longer recipe. Raises InputError if it is shorter."""
+    import yaml
+
+    from parlante.core import InputError, atomic_path
+
+    for name in (name.removeprefix("loop.") for name in LONGER):
+        old, new = (recipe.get("loop", {}).get(name) for recipe in (before, config))
+        if old != new and old is not None and new is not None and new <= old:
+            raise InputError(f"loop.{name} of {run_dir} is {old}, got {new}; give more to go on with it")
+    number = 1 + len(list(run_dir.glob("earlier-*")))
+    aside = run_dir / f"earlier-{number}"
+    aside.mkdir()
+    (aside / "recipe.yaml").write_bytes((run_dir / "recipe.yaml").read_bytes())
+    for name in ("export", "figures.json", "test"):
+        if (run_dir / name).exists():
+            (run_dir / name).rename(aside / name)
+    with atomic_path(run_dir / "recipe.yaml") as path:
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+    print(f"{run_dir} goes on for longer; what it left so far is in {aside}")
+    if config.get("loop", {}).get("schedule", "cosine") == "cosine" and "epochs" not in config.get("loop", {}):
+        print("the learning rate falls to its end at the new length, so it begins above where it ended")
 
 
 def _discard(run_dir: Path) -> bool:

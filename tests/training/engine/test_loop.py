@@ -50,6 +50,21 @@ def test_a_run_that_was_cut_off_ends_in_the_same_bits(family: str, bench: Bench)
     assert len(list((bench.root / "cut").glob("log-*"))) == 2
 
 
+def test_a_run_that_is_over_goes_on(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    run = bench.train("faceformer", "run", "loop.schedule=constant")
+    first = (run / "export" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"loop.max_steps of .* is 6, got 5; give more"):
+        train(arguments(None, bench.root, "loop.max_steps=5", resume=run))
+    with pytest.raises(InputError, match=r"give nothing else but --set loop.max_steps"):
+        train(arguments(None, bench.root, "loop.lr=1", resume=run))
+    assert train(arguments(None, bench.root, "loop.max_steps=8", resume=run)) == 0
+    assert "what it left so far is in" in capsys.readouterr().out
+    assert max(read_curve(run)["loss"]) == 8
+    assert (run / "earlier-1" / "export" / "model.safetensors").read_bytes() == first
+    assert (run / "export" / "model.safetensors").read_bytes() != first
+    assert same(bench.train("faceformer", "whole", "loop.schedule=constant", "loop.max_steps=8"), run)
+
+
 def test_an_interruption_waits_for_the_step(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a step: the step is finished and saved, and the run goes on to the same bits."""
 
