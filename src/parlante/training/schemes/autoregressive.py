@@ -37,20 +37,22 @@ def stage(spec: FamilySpec) -> Stage:
     return motion_stage(spec, MotionScheme)
 
 
-def motion_stage(spec: FamilySpec, scheme: Callable[..., MotionScheme]) -> Stage:
-    """The stage of a family on motion coordinates; scheme: its class of training."""
+def motion_stage(spec: FamilySpec, scheme: Callable[..., MotionScheme], loss: Section | None = None) -> Stage:
+    """The stage of a family on motion coordinates; scheme: its class of training; loss: keys of its own terms' weights,
+    whose settings the class takes as `loss`."""
 
     def train(recipe: Recipe, run_dir: Path) -> MotionScheme:
         store, own = open_motion(recipe)
         speech = speech_to_train(store, recipe["model"].get("steps_per_frame", 1))
         torch.manual_seed(recipe["loop"].seed)
         network = build(spec.name, sizes(spec, store, own, speech) | recipe["model"])
-        return fit(scheme(spec.name, network, store, recipe["loop"], own, speech), run_dir)
+        more = {} if loss is None else {"loss": recipe["loss"]}
+        return fit(scheme(spec.name, network, store, recipe["loop"], own, speech, **more), run_dir)
 
     return Stage(
         name=spec.name,
         about=f"{spec.title or spec.name}: speech to motion coordinates.",
-        sections=motion_sections(spec),
+        sections=motion_sections(spec) | ({} if loss is None else {"loss": loss}),
         train=train,
     )
 

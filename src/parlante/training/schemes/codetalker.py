@@ -12,6 +12,7 @@ from torch import Tensor
 
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
+from parlante.core.ranges import Amount
 from parlante.models.codetalker.autoencoder import MotionAutoencoder
 from parlante.models.codetalker.model import CodeTalker, talker_loss
 from parlante.models.registry import FamilySpec, build
@@ -34,6 +35,15 @@ class CodeTalkerDataConfig(MotionDataConfig):
     """Folder that stage 1 exported."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CodeTermConfig:
+    """The `loss:` part of a recipe: CodeTalker's own term, beside those of `scheme`."""
+
+    codes: Amount = 1.0
+    """Weight of the squared distance to the codes of the true motion, over the variance of the codebook; 0: not
+    computed."""
+
+
 class CodeTalkerScheme(MotionScheme):
     """Stage 2: the published losses, each relative to the variance of what it judges, and those of the lips."""
 
@@ -48,8 +58,10 @@ class CodeTalkerScheme(MotionScheme):
         loop: LoopConfig,
         own: MotionSchemeConfig,
         speech: SpeechEncoder | None = None,
+        loss: CodeTermConfig | None = None,
     ) -> None:
         super().__init__(name, model, store, loop, own, speech)
+        self.loss = loss or CodeTermConfig()
         self.register_buffer("spread", model.autoencoder.quantize.embedding.weight.var().clone(), persistent=False)
 
     def losses(self, batch: Stretches) -> dict[str, Tensor]:
@@ -64,8 +76,10 @@ class CodeTalkerScheme(MotionScheme):
             past = torch.where(torch.rand(*past.shape[:2], 1, device=past.device) < share, guess, past)
         taught = model.teach(batch.features, batch.motion, code, batch.lengths, past=self.blurred(past))
         values = self.judge(taught.motion, batch.motion, batch.lengths)
+        if not self.loss.codes:
+            return values
         coded = talker_loss(taught, batch.motion, batch.lengths)[1] / self.spread
-        return values | {"codes": coded, "loss": values["loss"] + coded}
+        return values | {"codes": coded, "loss": values["loss"] + self.loss.codes * coded}
 
 
 def stage(spec: FamilySpec) -> Stage:
@@ -83,7 +97,7 @@ def stage(spec: FamilySpec) -> Stage:
         model = build(spec.name, found | recipe["model"])
         assert isinstance(model, CodeTalker)
         model.autoencoder.load_state_dict(first.state_dict())
-        return fit(CodeTalkerScheme(spec.name, model, store, recipe["loop"], own, speech), run_dir)
+        return fit(CodeTalkerScheme(spec.name, model, store, recipe["loop"], own, speech, recipe["loss"]), run_dir)
 
     sections = motion_sections(spec)
     model = sections["model"]
@@ -94,6 +108,7 @@ def stage(spec: FamilySpec) -> Stage:
             **sections,
             "data": Section(CodeTalkerDataConfig),
             "model": replace(model, without=(*model.without, "autoencoder")),
+            "loss": Section(CodeTermConfig),
         },
         train=train,
     )
