@@ -5,6 +5,7 @@ reads the pivots; models of one kind alone and one-hot styles for the ablations.
 draws batches of its own.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -38,6 +39,8 @@ from parlante.training.schemes.two_windows import (
     kept_frames,
     published_loss,
 )
+
+log = logging.getLogger("parlante.training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +198,13 @@ class SpeechDiffusionScheme(Scheme):
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         """Write the whole talker, and the people of the corpus, who speak by name."""
         self.talker.eval().cpu().save(folder)
-        source = self.corpus.source
-        save_people(folder, (replace(source.identity(name), name=name) for name in self.corpus.names))
+        people = []
+        for name in self.corpus.names:
+            try:
+                people.append(replace(self.corpus.source.identity(name), name=name))
+            except InputError as error:
+                log.warning("the export lacks the face of %s: %s", name, error)
+        save_people(folder, people)
 
     def judged(self) -> list[str]:
         """Names of the clips that items of `validate` are drawn from."""
