@@ -54,7 +54,10 @@ IN_VERTICES = {
     "facediffuser": ["model.steps=3", "data.frozen_layers=1"],
 }
 """The same for recipes of the published sizes, by a word in the command."""
-PARSED_ONLY = ("train recipes/textalker/", "encode corpora/textalk4d")
+PARSED_ONLY = (
+    "train recipes/textalker/", "encode corpora/textalk4d", "animate line.wav --model runs/textalker ",
+    "evaluate runs/textalker ",
+)  # fmt: skip
 """Networks of the published size, and what needs their autoencoders: tests/docs/test_commands.py parses these."""
 
 
