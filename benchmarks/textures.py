@@ -18,8 +18,8 @@ from PIL import Image
 
 from parlante.animation.textures import textures
 from parlante.core import Animation
+from parlante.core.options import TextureMaps
 from parlante.export import save
-from parlante.export.textures import TextureMaps
 from parlante.geometry.uv import Upsampler, apply_ratio
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 from parlante.head.arkit import ARKIT_NAMES
@@ -90,7 +90,7 @@ def main() -> None:
             wall, cpu = time.perf_counter(), time.process_time()
             textures(
                 Path(folder) / "talk.npz", Path(folder) / label, albedo=albedo, frames=slice(0, count),
-                maps=TextureMaps(workers=options.jobs, **maps),
+                maps=TextureMaps(jobs=options.jobs, **maps),
             )  # fmt: skip
             seconds, spent = time.perf_counter() - wall, time.process_time() - cpu
             figures |= {f"{label}_wall_s": seconds, f"{label}_cpu_s": spent, f"{label}_peak_mb": megabytes()}

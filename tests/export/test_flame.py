@@ -8,9 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from parlante.core import Animation, InputError
+from parlante.core.options import Fidelity
 from parlante.export import save
 from parlante.export.flame import FlameModel
-from parlante.export.formats import Fidelity
 
 
 @pytest.fixture

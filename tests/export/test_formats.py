@@ -10,9 +10,10 @@ import pytest
 
 from parlante.cli import main
 from parlante.core import Animation, InputError
+from parlante.core.options import Fidelity
 from parlante.core.plugins import resolve
 from parlante.export import Format, animation_info, check_fit, check_outputs, formats, load, save, shows_skin
-from parlante.export.formats import Fidelity, format_of, suffix_of
+from parlante.export.formats import format_of, suffix_of
 
 MODULE = """
 from parlante.core import InputError

@@ -12,9 +12,10 @@ from PIL import Image
 from parlante.animation.textures import textures
 from parlante.cli import main
 from parlante.core import Animation, InputError
+from parlante.core.options import TextureMaps
 from parlante.export import save
 from parlante.export.png import PngWriter, adler32_combine, compress_stripe
-from parlante.export.textures import DISPLACEMENT_RANGE_MM, TextureMaps, metres_per_uv
+from parlante.export.textures import DISPLACEMENT_RANGE_MM, metres_per_uv
 from parlante.geometry.uv import Upsampler
 from parlante.geometry.uv.upsample import relief
 from parlante.render.shading import BUMP
@@ -86,7 +87,7 @@ def test_unmoved_frames_are_the_albedo(animation: Animation, tmp_path: Path) -> 
 
 
 def test_jpeg_video_and_resume(file: Path, tmp_path: Path) -> None:
-    maps = TextureMaps(jpeg=True, workers=2)
+    maps = TextureMaps(jpeg=True, jobs=2)
     textures(file, tmp_path / "jpeg", size=128, maps=maps)
     pictures = sorted((tmp_path / "jpeg/colour").iterdir())
     assert len(pictures) == 20 and Image.open(pictures[7]).size == (128, 128)
@@ -110,7 +111,7 @@ def test_jpeg_video_and_resume(file: Path, tmp_path: Path) -> None:
         (["-o", "x.bmp"], "x.bmp"),
         (["-o", "x", "--frames", "30:40"], "30"),
         (["-o", "x", "--frames", "one"], "30:90"),
-        (["-o", "x", "--depth", "nan"], "--depth"),
+        (["-o", "x", "--depth", "nan"], "depth must lie in -10..10"),
         (["-o", "full"], "--resume"),
         (["-o", "x.mp4", "--normal"], "folder"),
     ],

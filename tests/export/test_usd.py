@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
+from parlante.core.options import Fidelity
 from parlante.export import AnimationInfo, frame_blocks, save
-from parlante.export.formats import Fidelity
 from parlante.export.outputs import write_all
 from parlante.geometry.pose import apply_head_pose, neck_weights
 from parlante.head.arkit import ARKIT_NAMES

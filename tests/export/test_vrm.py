@@ -8,8 +8,8 @@ from glb_reader import Glb, assert_clean
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
+from parlante.core.options import Fidelity
 from parlante.export import AnimationInfo, frame_blocks, save
-from parlante.export.formats import Fidelity
 from parlante.export.outputs import write_all
 from parlante.export.vrm import PRESETS, VOWELS, preset_weights
 from parlante.head.arkit import ARKIT_NAMES, INDEX

@@ -11,8 +11,8 @@ import pytest
 
 from parlante.audio.phones import Phone
 from parlante.core import Animation, InputError
+from parlante.core.options import Fidelity
 from parlante.export import AnimationInfo, frame_blocks, save
-from parlante.export.formats import Fidelity
 from parlante.export.keys import POSE_NAMES, reduce_keys
 from parlante.export.outputs import write_all
 from parlante.export.visemes import SHAPES, mouth_cues, mouth_shapes

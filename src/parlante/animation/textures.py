@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.core.options import TextureMaps
 from parlante.export.frames import FrameBlock
 from parlante.export.npz import open_stream
-from parlante.export.textures import TextureMaps, check_texture_output, write_textures
+from parlante.export.textures import check_texture_output, write_textures
 from parlante.geometry.uv.upsample import EDGE, Upsampler
 
 SMALLEST, LARGEST = 64, 8192

@@ -25,7 +25,7 @@ edits are made in this order: join, trim, rate, weights (--shapes), gains, calib
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from parlante.core.options import Picture
+    from parlante.core.options import Fidelity, Picture
 
     parser.epilog = EPILOG
     parser.add_argument("animation", nargs="+", help=".npz written by parlante animate; several are joined in order")
@@ -51,19 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="solve weights on these: an .npz of shapes (K, V, 3) and names (K,), or a folder of parlante character",
     )  # fmt: skip
     parser.add_argument("--no-head-pose", action="store_true", help="hold the head still")
-    parser.add_argument(
-        "--reduce", type=float, default=0.0, metavar="E",
-        help="leave out keys as long as weights stay within E (.glb .vrm .vrma .usd .keys.json)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--motion", metavar="{auto,weights,vertices}", default="auto",
-        help=".glb and .usd: by weights, or all that the vertices do (default: weights where there are any)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--error", type=float, default=0.2, metavar="MM",
-        help=".glb by vertices: how far a vertex may stand off (default 0.2)",
-    )  # fmt: skip
-    parser.add_argument("--flame-model", metavar="NPZ", help="your FLAME's arrays, for .flame.npz")
+    add_options(parser, Fidelity)
     add_options(parser, Picture)
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -76,13 +64,12 @@ def run(options: argparse.Namespace) -> int:
     from parlante.animation.talker import also
     from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
-    from parlante.core.options import Picture
-    from parlante.export.formats import Fidelity
+    from parlante.core.options import Fidelity, Picture
     from parlante.export.outputs import check_outputs, open_sinks
 
     if not options.output and not options.live:
         raise InputError("nothing to write: name a file with -o, such as -o talk.glb, or a receiver with --live")
-    fidelity = Fidelity(options.motion, options.error / 1000, options.reduce, options.flame_model)
+    fidelity = read_options(options, Fidelity)
     _check_reduce(options)
     picture = read_options(options, Picture, texture=not options.no_texture)
     outputs = check_outputs(options.output)

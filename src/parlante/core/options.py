@@ -1,12 +1,14 @@
 """Options of an animation as small dataclasses; the command line is generated from them. Nothing heavy is imported."""
 
 import math
+import os
 from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, Union
 
 from parlante.core.checks import NUMBER, WHOLE, check_type
 from parlante.core.errors import InputError
+from parlante.core.renames import notice
 
 
 def option(default: Any, help: str, metavar: str | None = None, *, kept: bool = True) -> Any:
@@ -143,3 +145,58 @@ PARTS: tuple[str, ...] = tuple(each.name for each in fields(Liveliness))
 _CHOICE = f"all, none, or some of {', '.join(PARTS)}, each with a factor such as head:0.5 if wanted"
 NO_LIVELINESS = Liveliness(0.0, 0.0, 0.0, 0.0)
 """Nothing is added: frames are exactly the talker's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How closely the outputs that can choose keep the motion."""
+
+    reduce: float = option(
+        0.0, "leave out keys as long as weights stay within E (.glb .vrm .vrma .usd .keys.json); default: none", "E"
+    )
+    motion: str = option(
+        "auto",
+        ".glb and .usd: by weights, or all that the vertices do (default: weights where there are any)",
+        "{auto,weights,vertices}",
+    )
+    error: float = option(0.2, ".glb by vertices: millimetres that a vertex may stand off (default 0.2)", "MM")
+    flame_model: str | None = option(None, "your FLAME's arrays, for .flame.npz", "NPZ")
+
+    def __post_init__(self) -> None:
+        if self.motion == "curves":
+            notice("option", "--motion curves", "--motion weights")
+            object.__setattr__(self, "motion", "weights")
+        if self.motion not in ("auto", "weights", "vertices"):
+            raise InputError(f"motion must be auto, weights or vertices, got {self.motion!r}")
+        if not 0 < self.error < 1000:
+            raise InputError(f"the error of a basis must lie in 0..1000 mm, got {self.error:g}; 0.2 is the usual one")
+        if not 0 <= self.reduce < 1:
+            raise InputError(f"the error of reduced keys must lie in 0..1, got {self.reduce:g}; try 0.005")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextureMaps:
+    """Which pictures of an animation's skin are written, and how."""
+
+    normal: bool = option(False, "normal maps too, 8 bit, tangent space, green up")
+    displacement: bool = option(False, "displacement maps too, 16 bit")
+    depth: float = option(1.0, "factor on the height of both, -10..10; 1 is the renderer's (default 1)")
+    jpeg: bool = option(False, "colour as JPEG (quality 95) instead of PNG")
+    resume: bool = option(False, "make only the pictures that the folder lacks")
+    jobs: int | None = option(None, "threads (default: all cores, at most 8)", "N")
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.depth) and abs(self.depth) <= 10):
+            raise InputError(f"depth must lie in -10..10, got {self.depth:g}; 1 is the renderer's")
+        if self.jobs is not None and self.jobs < 1:
+            raise InputError(f"jobs must be at least 1, got {self.jobs}")
+
+    @property
+    def workers(self) -> int:
+        """Threads."""
+        return self.jobs or min(os.cpu_count() or 1, 8)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the folders."""
+        return ("colour", *(kind for kind in ("normal", "displacement") if getattr(self, kind)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
-from parlante.export.formats import Fidelity
+from parlante.core.options import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink

@@ -20,36 +20,9 @@ import numpy as np
 from parlante.core import InputError
 from parlante.core.frames import AnimationInfo
 from parlante.core.plugins import with_plugins
-from parlante.core.renames import notice
 
 OPTIONS = ("picture", "fidelity", "outputs")
-"""What a sink may ask for: a `core.options.Picture`, a `Fidelity`, the paths of all outputs of the same run."""
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How closely the outputs that can choose keep the motion."""
-
-    motion: str = "auto"
-    """weights: morph targets driven by the weights; vertices: what the vertices do beyond them too; auto: weights
-    where there are any."""
-    error: float = 2e-4
-    """Metres: the farthest that a vertex may stand off where vertices are put on a basis."""
-    reduce: float = 0.0
-    """Largest error of a weight where keys are left out; 0 keeps a key on every frame."""
-    flame_model: str | None = None
-    """The user's FLAME as an `.npz` of its arrays, for `.flame.npz`."""
-
-    def __post_init__(self) -> None:
-        if self.motion == "curves":
-            notice("option", "--motion curves", "--motion weights")
-            object.__setattr__(self, "motion", "weights")
-        if self.motion not in ("auto", "weights", "vertices"):
-            raise InputError(f"motion must be auto, weights or vertices, got {self.motion!r}")
-        if not 0 < self.error < 1:
-            raise InputError(f"the error of a basis must lie in 0..1 m, got {self.error:g}; 0.0002 is the usual one")
-        if not 0 <= self.reduce < 1:
-            raise InputError(f"the error of reduced keys must lie in 0..1, got {self.reduce:g}; try 0.005")
+"""What a sink may ask for: a `Picture` and a `Fidelity` of `core.options`, the paths of all outputs of the same run."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
+from parlante.core.options import Fidelity
 from parlante.export.basis import Basis, Frames, fit_basis
-from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.gltf import STILL, Document, Track, normals, quaternions, split_seams
 from parlante.export.keys import POSE_SHARE, reduce_keys
@@ -85,7 +85,7 @@ class GlbSink(FileSink):
             self._frames.append(offsets)
 
     def finish(self) -> None:
-        basis = fit_basis(self._frames, self._fidelity.error) if self._by_vertices else None
+        basis = fit_basis(self._frames, self._fidelity.error / 1000) if self._by_vertices else None
         weights = self._weights.array() if self._has_rig else None
         pose = self._poses.array() if self._poses else None
         document = build(self.info, weights, pose, basis, reduce=self._fidelity.reduce, video=self._video)

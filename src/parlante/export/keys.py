@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parlante.export.formats import Fidelity
+from parlante.core.options import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from parlante.core import Animation, InputError
 from parlante.core.checks import output_list
-from parlante.core.options import Picture
+from parlante.core.options import Fidelity, Picture
 from parlante.core.plugins import resolve
-from parlante.export.formats import Fidelity, check_fit, format_of, formats, suffix_of
+from parlante.export.formats import check_fit, format_of, formats, suffix_of
 from parlante.export.frames import AnimationInfo, FrameBlock, FrameSink, animation_info, frame_blocks
 
 

@@ -5,12 +5,10 @@ for PNG hardly with size. Every picture appears whole or not at all; a run that 
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_path
 from parlante.core.frames import AnimationInfo
+from parlante.core.options import TextureMaps
 from parlante.export.png import PngWriter, compress_stripe
 from parlante.geometry.uv.upsample import STRIPE, UpsampledFrame, Upsampler, normal_rows, relief
 from parlante.render.shading import BUMP
@@ -30,29 +29,6 @@ LARGEST_VIDEO = 4096
 VIDEOS = (".mp4", ".webm")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextureMaps:
-    """Which pictures are written, and how."""
-
-    normal: bool = False
-    """Tangent-space normal maps, 8-bit PNG, green up."""
-    displacement: bool = False
-    """Height maps, 16-bit grey PNG: 32768 + 32767 * height / `DISPLACEMENT_RANGE_MM`."""
-    depth: float = 1.0
-    """Factor on the height BUMP * log(mean ratio), which is 0.6 mm at 1."""
-    jpeg: bool = False
-    """Colour as JPEG (quality 95) instead of PNG."""
-    resume: bool = False
-    """Keep the pictures that an earlier run left in the folder and make only those that are missing."""
-    workers: int = field(default_factory=lambda: min(os.cpu_count() or 1, 8))
-    """Threads."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Names of the folders."""
-        return ("colour", *(kind for kind in ("normal", "displacement") if getattr(self, kind)))
 
 
 def write_textures(

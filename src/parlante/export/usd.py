@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, MissingExtra, atomic_path
+from parlante.core.options import Fidelity
 from parlante.export.folder import write_wav
-from parlante.export.formats import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock, Poser
 from parlante.export.gltf import STILL, normals, quaternions
 from parlante.export.keys import POSE_SHARE, reduce_keys

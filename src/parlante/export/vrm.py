@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
-from parlante.export.formats import Fidelity
+from parlante.core.options import Fidelity
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.glb import build, keyed
 from parlante.export.gltf import Document, Track, quaternions
