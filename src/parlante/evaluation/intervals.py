@@ -52,17 +52,9 @@ def difference(
 
     first, second: values and weights (C,). Beyond noise if the interval does not hold 0; open for a single clip.
     """
-    shown: list[NDArray[Any]] = []
-    pairs = [(np.asarray(v, np.float64), np.asarray(w, np.float64)) for v, w in (first, second)]
-    if len(pairs[0][0]) != len(pairs[1][0]):
-        raise ValueError(f"got {len(pairs[0][0])} and {len(pairs[1][0])} clips; give the same clips of both")
-    for v, w in pairs:
-        whole = np.array([np.average(v, weights=w)])
-        drawn = _pooled(v, w, seed, draws) if len(v) > 1 else np.full(draws, np.nan)
-        shown.append(measure.badness(measure.shown(np.concatenate([whole, drawn]), unit)))
-    apart = shown[0] - shown[1]
+    apart = _apart(measure, first, second, unit, seed, draws)
     low, high = np.quantile(apart[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(apart[0]), float(low), float(high), len(pairs[0][0]))
+    return Interval(float(apart[0]), float(low), float(high), len(np.asarray(first[0])))
 
 
 def p_value(
@@ -75,13 +67,9 @@ def p_value(
     draws: int = DRAWS,
 ) -> float:
     """Two-sided bootstrap p-value of no difference, arguments as in `difference`; 1 for a single clip."""
-    shown = []
-    for values, weights in (first, second):
-        v, w = np.asarray(values, np.float64), np.asarray(weights, np.float64)
-        if len(v) < 2:
-            return 1.0
-        shown.append(measure.badness(measure.shown(_pooled(v, w, seed, draws), unit)))
-    apart = shown[0] - shown[1]
+    if len(np.asarray(first[0])) < 2:
+        return 1.0
+    apart = _apart(measure, first, second, unit, seed, draws)[1:]
     return float(min(1.0, 2 * (1 + min((apart <= 0).sum(), (apart >= 0).sum())) / (1 + draws)))
 
 
@@ -103,3 +91,23 @@ def beyond_noise(found: Interval) -> bool:
 def _pooled(v: NDArray[np.float64], w: NDArray[np.float64], seed: int, draws: int) -> NDArray[Any]:
     chosen = np.random.default_rng(seed).integers(0, len(v), (draws, len(v)))
     return (v[chosen] * w[chosen]).sum(1) / w[chosen].sum(1)
+
+
+def _apart(
+    measure: Measure,
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike],
+    unit: str,
+    seed: int,
+    draws: int,
+) -> NDArray[np.float64]:
+    """(1 + draws,) badness of the first less that of the second: of all clips, then of each draw (nan of one clip)."""
+    pairs = [(np.asarray(v, np.float64), np.asarray(w, np.float64)) for v, w in (first, second)]
+    if len(pairs[0][0]) != len(pairs[1][0]):
+        raise ValueError(f"got {len(pairs[0][0])} and {len(pairs[1][0])} clips; give the same clips of both")
+    shown: list[NDArray[Any]] = []
+    for v, w in pairs:
+        whole = np.array([np.average(v, weights=w)])
+        drawn = _pooled(v, w, seed, draws) if len(v) > 1 else np.full(draws, np.nan)
+        shown.append(measure.badness(measure.shown(np.concatenate([whole, drawn]), unit)))
+    return np.asarray(shown[0] - shown[1], np.float64)

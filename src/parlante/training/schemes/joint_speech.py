@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from parlante.audio.encoders.transformers import SpeechEncoder
-from parlante.audio.rates import FEATURE_RATE, RateRule
+from parlante.audio.rates import FEATURE_RATE, RateRule, change_rate
 from parlante.core import InputError
 from parlante.training.features.motion_store import MotionStore
 
@@ -25,19 +25,39 @@ class EncodedAudio(NamedTuple):
 
 
 class JointSpeechModel(nn.Module):
-    """A family and the speech network that is trained with it; the family's `forward` is untouched."""
+    """A family and the speech networks that are trained with it; the family's `forward` is untouched."""
 
-    def __init__(self, family: nn.Module, speech: SpeechEncoder) -> None:
+    def __init__(
+        self,
+        family: nn.Module,
+        speech: SpeechEncoder,
+        voice: SpeechEncoder | None = None,
+        *,
+        rate: RateRule | None = None,
+    ) -> None:
+        """voice: a second network, of the voice's style (PTalker). rate: change of the features' rate after the speech
+        network (FaceDiffuser); none: its own rule suffices."""
         super().__init__()
-        self.family, self.speech = family, speech
+        self.family, self.speech, self.voice, self.rate = family, speech, voice, rate
 
     def encode_audio(self, audio: Tensor, samples: Tensor, frames: Tensor) -> EncodedAudio:
         """audio (B, N) at 16 kHz, of which samples (B,) count, for frames (B,). In full precision."""
         sizes = [int(n) for n in samples]
         wanted = [int(n) for n in frames]
-        steps = [self.speech.steps(n, count) // self.speech.steps_per_frame for n, count in zip(sizes, wanted)]
-        features = self.speech(audio, wanted, sizes).float()
-        return EncodedAudio(features, torch.tensor(steps, device=frames.device).minimum(frames))
+        if self.rate is None:
+            per_frame = self.speech.steps_per_frame
+            steps = [self.speech.steps(n, count) for n, count in zip(sizes, wanted, strict=True)]
+            features = self.speech(audio, wanted, sizes).float()
+        else:
+            per_frame = self.rate.steps_per_frame
+            hidden = self.speech(audio, lengths=sizes).float()
+            clips = [
+                change_rate(one[None, : self.speech.steps(n)], self.rate, count)[0]
+                for one, n, count in zip(hidden, sizes, wanted, strict=True)
+            ]
+            steps, features = [len(clip) for clip in clips], nn.utils.rnn.pad_sequence(clips, batch_first=True)
+        lasting = torch.tensor([n // per_frame for n in steps], device=frames.device)
+        return EncodedAudio(features, lasting.minimum(frames))
 
     @torch.no_grad()
     def encode_clip(self, audio: Tensor, frames: int) -> Tensor:

@@ -22,6 +22,7 @@ from parlante.training.schemes.vertex_space import (
     VertexScheme,
     VertexSchemeConfig,
     VertexTraining,
+    mouth_vertices,
 )
 
 
@@ -66,6 +67,12 @@ class PTalkerVertexScheme(VertexScheme):
     """All terms by name."""
 
     voice_encoder = True
+
+    @classmethod
+    def check(cls, source: MeshMotion, loss: PTalkerLossConfig) -> None:
+        """Raises InputError where the corpus has no list of the mouth."""
+        if loss.mouth:
+            mouth_vertices(source, loss.mouth_list)
 
     def terms(self, clips: EncodedClips, *, train: bool) -> dict[str, Tensor]:
         """See `ptalker.objective`."""

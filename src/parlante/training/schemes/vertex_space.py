@@ -7,7 +7,6 @@ clips' losses. Two exceptions: PTalker's InfoNCE compares the clips of a batch, 
 means over all frames of the batch.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from parlante.audio.encoders.transformers import SpeechEncoder
-from parlante.audio.rates import RateRule, change_rate
+from parlante.audio.rates import RateRule
 from parlante.core import InputError
 from parlante.core.plugins import resolve
 from parlante.core.ranges import Amount, Count, Share, Whole
@@ -34,12 +33,10 @@ from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.mesh_motion import MeshMotion, save_mesh_network
 from parlante.training.features.motion_data import MotionDataConfig
-from parlante.training.schemes.joint_speech import rate_rule
+from parlante.training.schemes.joint_speech import JointSpeechModel, rate_rule
 
 FROM_DATA = ("motion_dim", "audio_dim", "emotion_dim", "subjects", "steps_per_frame", "period")
 """Sizes of a network that the data decides."""
-
-log = logging.getLogger("parlante.training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +172,6 @@ class EncodedClips(NamedTuple):
     samples: Tensor
 
 
-class SpeechNetworks(nn.Module):
-    """A family and the speech networks that are trained along with it."""
-
-    def __init__(self, family: nn.Module, speech: SpeechEncoder | None, voice: SpeechEncoder | None = None) -> None:
-        super().__init__()
-        self.family, self.speech, self.voice = family, speech, voice
-
-
 class VertexScheme(Scheme):
     """A family on the vertices of a corpus's own mesh; a subclass says `terms` and what is special about its speech."""
 
@@ -195,7 +184,7 @@ class VertexScheme(Scheme):
     def __init__(
         self, name: str, network: nn.Module, source: MeshMotion, loop: EpochLoopConfig, own: Any, loss: Any
     ) -> None:
-        """name: of the family; network: `SpeechNetworks`, or a part of a family that reads no speech."""
+        """name: of the family; network: `JointSpeechModel`, or a part of a family that reads no speech."""
         clips = source.clips
         self.training_clips = [clip for clip in clips if clip.split == "train"]
         super().__init__(loop.counted(len(self.training_clips), own.batch))
@@ -205,10 +194,14 @@ class VertexScheme(Scheme):
         self.subjects = tuple(sorted({clip.subject for clip in self.training_clips}))
         self.held_out = validation_clips(clips, one_clip=loop.one_clip)
 
+    @classmethod
+    def check(cls, source: MeshMotion, loss: Any) -> None:
+        """Raises InputError where the corpus lacks what the losses look at."""
+
     @property
     def family(self) -> Any:
         """The network without the speech networks beside it."""
-        return self.network.family if isinstance(self.network, SpeechNetworks) else self.network
+        return self.network.family if isinstance(self.network, JointSpeechModel) else self.network
 
     # -- the loop
 
@@ -267,35 +260,13 @@ class VertexScheme(Scheme):
 
     def encoded(self, batch: VertexClips) -> EncodedClips:
         """A batch with the features of its speech."""
-        frames = batch.lengths.tolist()
-        features, lasting = self.encode_audio(batch.audio, batch.samples.tolist(), frames)
-        longest = max(lasting)
-        lengths = None if min(lasting) == longest else torch.tensor(lasting, device=batch.motion.device)
+        features, lasting = self.network.encode_audio(batch.audio, batch.samples, batch.lengths)
+        longest = int(lasting.max())
+        lengths = None if int(lasting.min()) == longest else lasting
         weights = nn.functional.one_hot(batch.subjects, len(self.subjects)).to(batch.motion)
         return EncodedClips(
             batch.motion[:, :longest], features, weights, lengths, batch.neutral, batch.audio, batch.samples
         )
-
-    def encode_audio(self, audio: Tensor, samples: list[int], frames: list[int]) -> tuple[Tensor, list[int]]:
-        """Audio (B, N), stretched onto frames -> features (B, S, A) in full precision, frames that each clip lasts."""
-        speech = self.network.speech
-        per_frame = self.rule.steps_per_frame
-        if not self.rate_after_encoder:
-            features = speech(audio, frames, samples).float()
-            steps = [speech.steps(n, count) for n, count in zip(samples, frames, strict=True)]
-        else:
-            hidden = speech(audio, lengths=samples).float()
-            clips = [
-                change_rate(one[None, : speech.steps(n)], self.rule, count)[0]
-                for one, n, count in zip(hidden, samples, frames, strict=True)
-            ]
-            steps, features = [len(clip) for clip in clips], nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        return features, [min(n // per_frame, count) for n, count in zip(steps, frames, strict=True)]
-
-    @property
-    def rule(self) -> RateRule:
-        """How speech meets frames."""
-        return rate_rule(self.source.fps, self.family.config.steps_per_frame)
 
     def errors(self, made: Tensor, clips: EncodedClips) -> dict[str, Tensor]:
         """Terms of `VertexLossConfig` for predicted displacements (B, T, 3V): means over clips of their own means."""
@@ -353,12 +324,18 @@ class VertexScheme(Scheme):
             self.subjects,
             speech=self.network.speech,
             voice=self.network.voice,
-            rate=self.rule if self.rate_after_encoder else None,
+            rate=self.network.rate,
         )
 
 
 class FeedbackScheme(VertexScheme):
     """FaceFormer and TalkingStyle: squared errors of what the model makes of its own past, or of the true one."""
+
+    @classmethod
+    def check(cls, source: MeshMotion, loss: VertexLossConfig) -> None:
+        """Raises InputError where the corpus has no list of the mouth."""
+        if loss.mouth:
+            mouth_vertices(source, loss.mouth_list)
 
     def terms(self, clips: EncodedClips, *, train: bool) -> dict[str, Tensor]:
         """Errors of all coordinates, the mouth, and frame-to-frame differences."""
@@ -431,8 +408,7 @@ class VertexTraining:
         """Open the corpus, fetch the speech networks, build the family, train."""
         data, loop = recipe["data"], recipe["loop"]
         source = open_clips(data.corpus, loop)
-        if recipe["loss"].__dict__.get("mouth"):
-            mouth_vertices(source, recipe["loss"].mouth_list)  # said before anything is fetched
+        self.scheme.check(source, recipe["loss"])  # said before anything is fetched
         steps = steps_per_frame(source.fps, self.scheme)
         rule = rate_rule(source.fps, steps)
         speech = speech_network(
@@ -452,7 +428,7 @@ class VertexTraining:
         torch.manual_seed(loop.seed)
         names = {each.name for each in fields(resolve(families()[self.family].config))}
         family = self.build({name: value for name, value in found.items() if name in names}, recipe, source)
-        network = SpeechNetworks(family, speech, voice)
+        network = JointSpeechModel(family, speech, voice, rate=rule if self.scheme.rate_after_encoder else None)
         return fit(self.scheme(self.family, network, source, loop, recipe["scheme"], recipe["loss"]), run_dir)
 
     def build(self, found: dict[str, Any], recipe: Recipe, source: MeshMotion) -> nn.Module:
