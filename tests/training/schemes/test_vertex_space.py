@@ -11,7 +11,7 @@ import yaml
 from families import PowerCut, power_cut, same
 
 from parlante.cli import main
-from parlante.core import InputError
+from parlante.core import Identity, InputError
 from parlante.models.codetalker.autoencoder import MotionAutoencoder
 from parlante.models.mesh_network import MeshNetwork
 from parlante.training import find_stage
@@ -227,6 +227,28 @@ def test_an_epoch_sees_every_clip_once(scheme: Any) -> None:
     assert made.loop.validate_every == count
     in_order = scheme("talkingstyle/own.yaml", "model.width=16", "model.layers=1", "loss.mouth=0")
     assert float(in_order.batch(0).motion.sum()) == float(in_order.batch(count).motion.sum())
+
+
+def test_a_face_that_does_not_move_is_noticed_and_a_sample_shows_it(
+    scheme: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`loop.collapse` and `loop.sample_every` work here, too."""
+    shown: list[Any] = []
+    monkeypatch.setattr("parlante.training.engine.samples.side_by_side", lambda *given, **more: shown.append(given))
+    made = scheme("faceformer/own.yaml", "model.width=16").eval()
+    corner = np.array([[0, 1, 2]], np.int32)
+    made.source.topology = replace(
+        made.source.topology, triangles=corner, uv=np.zeros((3, 2), np.float32), uv_triangles=corner
+    )
+    with torch.no_grad():
+        assert made.validate()["motion_spread"] > 0
+        made.source.shown = lambda clip: (Identity("ann", made.source.topology, made.source.neutrals["ann"]), None)
+        made.sample(tmp_path / "step-1")
+        truth, moved = shown[0][2]
+        assert truth.shape == moved.shape and truth.shape[1:] == (30, 3)
+        made.family.vertice_map_r.weight.zero_()
+        made.family.vertice_map_r.bias.zero_()
+        assert made.validate()["motion_spread"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_learning_rate_is_halved(scheme: Any) -> None:

@@ -86,6 +86,12 @@ class AutoencoderVertexScheme(VertexScheme):
         total = sum((getattr(own, name) * value for name, value in terms.items()), start=motion.new_zeros(()))
         return {**terms, "perplexity": codes.perplexity.to(total), "loss": total}
 
+    def speak(self, clips: EncodedClips) -> Tensor:
+        """Reconstructions (B, T, 3V): stage 1 reads no speech."""
+        motion = clips.motion[:, : clips.motion.shape[1] // self.network.config.stride * self.network.config.stride]
+        made: Tensor = self.network(motion)[0]
+        return made
+
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         """Write a `MotionAutoencoder`, for stage 2."""
         self.network.save(folder, basis_scale=1.0, figures=figures)

@@ -95,6 +95,13 @@ class PTalkerVertexScheme(VertexScheme):
         )
         return made.terms | {"loss": made.total}
 
+    def speak(self, clips: EncodedClips) -> Tensor:
+        """Displacements (B, T, 3V) from speech alone, in the identity's style and that of the voice."""
+        emotion = self.network.voice(clips.audio, lengths=clips.samples.tolist()).float()
+        embedding = self.family.style_embedding(clips.style, emotion=emotion)
+        made: Tensor = self.family.generate(clips.features, embedding)
+        return made
+
 
 class PTalkerTraining(VertexTraining):
     """With the edges of the corpus's mesh, where the recipe wants the spatial graph."""

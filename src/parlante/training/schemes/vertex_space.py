@@ -7,6 +7,7 @@ clips' losses. Two exceptions: PTalker's InfoNCE compares the clips of a batch, 
 means over all frames of the batch.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -37,6 +38,10 @@ from parlante.training.schemes.joint_speech import JointSpeechModel, rate_rule
 
 FROM_DATA = ("motion_dim", "audio_dim", "emotion_dim", "subjects", "steps_per_frame", "period")
 """Sizes of a network that the data decides."""
+FEW_STEPS = 20
+"""Of a solver, where a training only looks at what it has learnt."""
+
+log = logging.getLogger("parlante.training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +315,39 @@ class VertexScheme(Scheme):
                 for name, value in self.terms(encoded._replace(style=weights), train=False).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(styles)
         figures = {name: value / len(self.held_out) for name, value in sums.items()}
-        return {"loss": figures.pop("loss"), **figures, "clips": float(len(self.held_out))}
+        made, truth = self.spoken(self.held_out[0])
+        deviations = [float((each - each.mean(0)).square().sum()) for each in (made, truth)]
+        spread = (deviations[0] / max(deviations[1], 1e-30)) ** 0.5
+        own = {"clips": float(len(self.held_out)), "motion_spread": spread}
+        return {"loss": figures.pop("loss"), **figures, **own}
+
+    @torch.no_grad()
+    def spoken(self, clip: StoredClip) -> tuple[Tensor, Tensor]:
+        """What the model makes of a clip's speech alone, in the speaker's style or the first one, and the truth:
+        (T, 3V) each."""
+        torch.manual_seed(clip.number)  # of a solver
+        encoded = self.encoded(VertexClips(*(part.to(self.device) for part in self.read([clip]))))
+        return self.speak(encoded)[0].cpu(), encoded.motion[0].cpu()
+
+    def speak(self, clips: EncodedClips) -> Tensor:
+        """Displacements (B, T, 3V) from speech alone; a solver takes few steps."""
+        own: dict[str, Any] = {}
+        if self.family.solver_steps:
+            own = {"template": clips.neutral, "steps": min(self.family.solver_steps, FEW_STEPS)}
+        made: Tensor = self.family.generate(clips.features, self.family.style_embedding(clips.style), **own)
+        return made
+
+    def sample(self, stem: Path) -> None:
+        """The truth and what the model makes of its speech, side by side with the audio."""
+        from parlante.training.engine.samples import side_by_side
+
+        clip = self.held_out[0]
+        made, truth = (each.unflatten(1, (-1, 3)).numpy() for each in self.spoken(clip))
+        identity, audio = self.source.shown(clip)
+        if len(identity.topology.triangles):
+            side_by_side(stem.with_suffix(".mp4"), identity, [truth, made], audio, fps=self.source.fps)
+        else:
+            log.warning("no sample: the corpus knows no triangles; prepare it with a template")
 
     # -- what comes of it
 
