@@ -214,6 +214,7 @@ def test_wrong_types_are_one_line_each(stand_in: StandIn) -> None:
         ({"style": {"ada": 1.0}}, r"style must be a name, a mixture such as ada:0.7.* Style, got {'ada': 1.0}"),
         ({"wrinkle_style": ["ada"]}, r"wrinkle_style must be a name, .*, got \['ada'\]"),
         ({"identity": 3}, "identity must be a name, a mesh file, or an instance of Identity, got 3"),
+        ({"emotion": {"joy": 0.5}}, "no model shows emotions yet, got joy for stand-in; leave emotion out"),
         ({"emotion": "joy"}, "emotion must be amounts by name such as {'joy': 0.5} or none, got 'joy'"),
     ):
         with pytest.raises(InputError, match=message):

@@ -178,9 +178,10 @@ class Talker:
         )
         if fps is not None and not 1 <= fps <= 240:
             raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
-        if emotion and (unknown := [name for name in emotion if name not in model.abilities.emotions]):
-            known = ", ".join(model.abilities.emotions) or "none"
-            raise InputError(f"{model.name} does not show {', '.join(unknown)}; emotions it knows: {known}")
+        if emotion:
+            raise InputError(
+                f"no model shows emotions yet, got {', '.join(emotion)} for {model.name}; leave emotion out"
+            )
         if model.abilities.wrinkle_size is None and wrinkle_style is not None:
             raise InputError(f"{model.name} makes no wrinkles; leave wrinkle style and wrinkle strength out")
         face = model.face(identity, paint=skin and texture)

@@ -225,8 +225,7 @@ def _extend(run_dir: Path, before: dict[str, Any], config: dict[str, Any]) -> No
     with atomic_path(run_dir / "recipe.yaml") as path:
         path.write_text(yaml.safe_dump(config, sort_keys=False))
     print(f"{run_dir} goes on for longer; what it left so far is in {aside}")
-    if config.get("loop", {}).get("schedule", "cosine") == "cosine" and "epochs" not in config.get("loop", {}):
-        print("the learning rate falls to its end at the new length, so it begins above where it ended")
+    print("whatever goes by the length, such as a learning rate that falls to its end, now goes by the new one")
 
 
 def _discard(run_dir: Path) -> bool:

@@ -154,6 +154,16 @@ def test_stretches_of_audio_and_motion_are_the_same_moments(store: MotionStore) 
     assert len(store.audio_at(clip.start + np.arange(clip.frames), 0)) == len(audio)
 
 
+def test_the_lips_error_is_named_after_its_unit(scheme: Callable[..., MotionScheme], store: MotionStore) -> None:
+    """Millimetres only where the meshes are in metres; one's own recordings say nothing of their unit."""
+    made = scheme("faceformer").eval()
+    in_units = made.validate()
+    store.source.unit = "m"
+    in_millimetres = made.validate()
+    assert "lip_mm" not in in_units and "lip_error" not in in_millimetres
+    assert in_millimetres["lip_mm"] == pytest.approx(1000 * in_units["lip_error"], rel=1e-5)
+
+
 def test_a_learning_rate_of_its_own(scheme: Callable[..., MotionScheme], tmp_path: Path) -> None:
     made = scheme("faceformer", loop=replace(LOOP, schedule="constant", lr=1e-3, max_steps=2), speech_lr=1e-5)
     fit(made, tmp_path)

@@ -31,7 +31,7 @@ class EmbeddedMotion:
                 f"{config.corpus} is SynthTalk, which the phonetic encoder reads; data.finetune is for the meshes of "
                 "other corpora"
             )
-        self.fps, self.network = float(FPS), ""
+        self.fps, self.unit, self.network = float(FPS), "m", ""
         self._file, self._encoder = Path(config.basis or BASIS_FILE), config.encoder
         self._corpus, self._head = open_with_weights(config.corpus), load_head()
         corpus = bytes.fromhex(self._corpus.fingerprint())

@@ -52,7 +52,7 @@ class MeshMotion:
             raise InputError(f"data.rows must be at least 1, got {config.rows}")
         self._config, self.network = config, config.encoder
         self.corpus = open_corpus(config.corpus)
-        self.fps, self.topology = float(self.corpus.fps), self.corpus.topology
+        self.fps, self.unit, self.topology = float(self.corpus.fps), self.corpus.unit, self.corpus.topology
         self.neutrals: dict[str, NDArray[np.float32]] = {}
         self.clips = self._usable()
         self.digest = self._digest()

@@ -72,6 +72,8 @@ class MotionSource(Protocol):
     """A corpus as motion coordinates and audio, on the embedded head or on a mesh of its own."""
 
     fps: float
+    unit: str
+    """Of the meshes, as `data.contract.Corpus.unit`."""
     clips: list[StoredClip]
     """Those that training may read."""
     lip_vertices: NDArray[np.int64]

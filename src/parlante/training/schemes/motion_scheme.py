@@ -266,7 +266,8 @@ class MotionScheme(Scheme):
     # -- validation
 
     def validate(self) -> dict[str, float]:
-        """Free-running on validation clips: worst lip vertex, mean over frames, mm; beside the mean face's.
+        """Free-running on validation clips: worst lip vertex, mean over frames; beside the mean face's. In millimetres
+        as `lip_mm`; of meshes that are not in metres in their own unit, as `lip_error`.
 
         Subjects that were not trained on are spoken in every training style, and all of these count alike, as in
         FaceFormer's validation.
@@ -281,7 +282,9 @@ class MotionScheme(Scheme):
             for number, each in enumerate((motion, truth)):
                 moves[number] += float((each - each.mean(0)).square().sum())
         spread = (moves[0] / max(moves[1], 1e-12)) ** 0.5
-        return {"lip_mm": error / frames, "lip_mm_mean_face": still / frames, "motion_spread": spread}
+        name, scale = ("lip_mm", 1.0) if self.store.source.unit == "m" else ("lip_error", 1e-3)
+        own = {name: scale * error / frames, f"{name}_mean_face": scale * still / frames}
+        return own | {"motion_spread": spread}
 
     def held_out(self) -> list[StoredClip]:
         """Validation clips, see `validation_clips`."""
