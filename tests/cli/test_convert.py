@@ -45,7 +45,8 @@ def test_a_converted_file_says_what_its_model_says(tmp_path: Path, model: str, r
     audio, face = torch.randn(1, 6000), torch.randn(VERTICES, 3)
     same, draws = (torch.Generator().manual_seed(0) for _ in range(2))
     said = talker.generate(audio, face, "subject-2", generator=draws)
-    assert torch.equal(made.generate(audio, face, "Bo", generator=same), said)
+    close = {"rtol": 0.0, "atol": 1e-6}  # some processors round a product by where its numbers lie in memory
+    torch.testing.assert_close(made.generate(audio, face, "Bo", generator=same), said, **close)
     stored = load_file(tmp_path / "made" / "model.safetensors")
     assert all(value.dtype == torch.float32 for value in stored.values()) and "PPE.pe" not in stored
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["config.json", "model.safetensors"]
@@ -387,7 +388,7 @@ def test_a_rig_model_becomes_controls(tmp_path: Path, capsys: pytest.CaptureFixt
     same, draws = (torch.Generator().manual_seed(0) for _ in range(2))
     controls, _ = made.coordinates(audio, generator=same)
     assert controls.shape == (1, made.frames(6000), 5)
-    assert torch.equal(controls, talker.coordinates(audio, generator=draws)[0])
+    torch.testing.assert_close(controls, talker.coordinates(audio, generator=draws)[0], rtol=0, atol=1e-6)
     with pytest.raises(InputError, match="5 rig controls, no vertices"):
         made.generate(audio, torch.zeros(VERTICES, 3))
     with pytest.raises(InputError, match="5 rig controls and no mesh"):

@@ -20,8 +20,9 @@ SMALL = 500
 TOLERANCES = {"vertices": 1e-7, "weights": 1e-5, "head_pose": 1e-5, "wrinkle": 1.0}
 """The largest allowed difference: metres (1e-4 mm), weights, head pose in its own units, levels of 0..255."""
 ELSEWHERE = {"weights": 1e-4, "wrinkle": 2.0}
-"""The same on a processor with other vector instructions than the recording one: its sums round otherwise, and the
-fit of the weights magnifies that (measured with AVX2 instead of AVX-512: vertices 4e-8 m, weights 3e-5)."""
+"""The same on a processor of another maker or with other vector instructions than the recording one: its sums round
+otherwise, and the fit of the weights magnifies that (measured: AVX2 instead of AVX-512, vertices 4e-8 m, weights 3e-5;
+another maker, weights 2e-5)."""
 DERIVED = {"lip_aperture": 2e-7, "lip_width": 2e-7}
 """Distances between two vertices, which whole animations also hold."""
 
@@ -72,8 +73,11 @@ def _thinned(animation: Arrays, ids: NDArray) -> Arrays:
 
 
 def instructions() -> NDArray:
-    """The vector instructions that torch uses here, such as AVX512."""
-    return np.array(torch.backends.cpu.get_cpu_capability())
+    """The vector instructions that torch uses here and who made the processor, such as AVX512 GenuineIntel."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    maker = next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "unknown")
+    return np.array(f"{torch.backends.cpu.get_cpu_capability()} {maker}")
 
 
 def signature(animation: Arrays) -> NDArray:

@@ -38,7 +38,12 @@ def test_a_saved_talker_says_the_same(tmp_path: Path, model: str, rule: str) -> 
     assert said.shape == (1, talker.frames(8000), VERTICES, 3) and (said - face()).any()
     again = MeshNetwork.from_pretrained(talker.save(tmp_path / "talker"))
     assert again.config == talker.config and again.fps == talker.fps
-    assert torch.equal(again.generate(sound(1, 8000), face(), "subject-2", generator=draws()), said)
+    before, after = talker.state_dict(), again.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    # some processors round a product by where its numbers lie in memory
+    torch.testing.assert_close(
+        again.generate(sound(1, 8000), face(), "subject-2", generator=draws()), said, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

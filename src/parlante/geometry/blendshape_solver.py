@@ -55,8 +55,9 @@ class BlendshapeSolver:
         self._subset = None if vertices is None else np.asarray(vertices, np.int64)
         if self._subset is not None:
             basis = basis[:, self._subset]
-        self._basis = np.ascontiguousarray(basis.reshape(len(basis), -1))
-        gram = (self._basis @ self._basis.T).astype(np.float64)
+        # double: nearly equal shapes make the rounding of the sums a thousand times larger in the weights
+        self._basis = np.ascontiguousarray(basis.reshape(len(basis), -1), np.float64)
+        gram = self._basis @ self._basis.T
         size = np.diag(gram).copy()
         self._moving = np.flatnonzero(size > 1e-9 * max(float(size.max(initial=0.0)), 1e-30))
         self._inertia = inertia * size[self._moving]
@@ -91,7 +92,7 @@ class BlendshapeSolver:
             rows = motion[start : start + _ROWS]
             if self._subset is not None:
                 rows = rows[:, self._subset]
-            pull = (rows.reshape(len(rows), -1) @ self._basis.T).astype(np.float64)[:, self._moving] - self._thrift
+            pull = (rows.reshape(len(rows), -1).astype(np.float64) @ self._basis.T)[:, self._moving] - self._thrift
             solved = np.empty((len(rows), len(self._moving)), np.float32)
             solve_frames(self._gram, pull, self._inertia, self._upper, self._state, self._last, self._first, solved)
             self._first = False

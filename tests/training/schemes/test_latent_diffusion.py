@@ -71,7 +71,7 @@ def test_trains_exports_and_generates(ingredients, tmp_path):
 def test_learns(ingredients, tmp_path):
     """The loss falls on a corpus of seconds."""
     train.run(
-        arguments("diffusion", tmp_path / "runs", *ingredients, "loop.max_steps=60", "loop.lr=3e-3", "loop.warmup=5")
+        arguments("diffusion", tmp_path / "runs", *ingredients, "loop.max_steps=80", "loop.lr=3e-3", "loop.warmup=5")
     )
     rows = (tmp_path / "runs" / "latent_diffusion-001" / "log-0" / "metrics.csv").read_text().splitlines()
     at = rows[0].split(",").index("loss")

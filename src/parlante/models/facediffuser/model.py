@@ -331,7 +331,8 @@ class DiffusionSession:
             self.offset = (base.double() @ wide.T + entry.bias.double()).to(style)
             self.bias: Tensor = entry.bias
             values, vectors = torch.linalg.eigh(wide @ wide.T)
-            self.colour: Tensor | None = (vectors * values.clamp(min=0).sqrt()).to(style)
+            # the symmetric root: other roots depend on signs and orders that differ between machines
+            self.colour: Tensor | None = (vectors * values.clamp(min=0).sqrt() @ vectors.T).to(style)
         else:
             self.matrix, self.offset, self.bias, self.colour = final.weight, base, torch.zeros_like(final.bias), None
 
