@@ -1,6 +1,7 @@
 """A miniature of every published dataset goes through its published recipe: from the authors' files to figures."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("zarr", reason="clip stores need parlante[train]")
 from toy_files import write_biwi, write_mead, write_recordings, write_vocaset
 
 from parlante.cli import main
+from parlante.data.splits import VOCASET_TEST, VOCASET_TRAIN, VOCASET_VAL
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STAGE1 = ["model.layers=1", "model.hidden=16", "model.groups=2", "model.code_dim=8", "model.codes=16", "model.heads=2",
@@ -50,10 +52,10 @@ def prepared(dataset: str, folder: Path) -> Path:
     return store
 
 
-def train(recipe: str, run: Path, *changes: str) -> int:
-    more = ["loop.max_steps=2", "loop.validate_every=2", "loop.accelerator=cpu", *changes]
-    options = [part for change in more for part in ("--set", change)]
-    return main(["train", str(RECIPES / recipe), "--run", str(run), *options])
+def train(recipe: str, run: Path, *changes: str, more: Sequence[str] = ()) -> int:
+    settings = ["loop.max_steps=2", "loop.validate_every=2", "loop.accelerator=cpu", *changes]
+    options = [part for change in settings for part in ("--set", change)]
+    return main(["train", str(RECIPES / recipe), "--run", str(run), *options, *more])
 
 
 @pytest.mark.parametrize(("dataset", "family", "test"), CASES)
@@ -81,3 +83,20 @@ def test_from_the_authors_files_to_figures(
     for name in first:
         assert second[name]["value"] == pytest.approx(first[name]["value"], rel=1e-6), name
     assert max(figure["value"] for figure in first.values()) > 0
+
+
+def test_speakers_chosen_by_hand(hubert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training, validation and the final test follow the lists; a published list is not claimed any more."""
+    store, run = prepared("vocaset", tmp_path), tmp_path / "run"
+    lists = [
+        "--train-subjects", VOCASET_TRAIN[0], "--val-subjects", VOCASET_TEST[0], "--test-subjects", VOCASET_VAL[0],
+    ]  # fmt: skip
+    data = [f"data.corpus={store}", f"data.encoder={hubert}", "test.videos=false", *SMALL["faceformer"]]
+    assert train("faceformer/vocaset.yaml", run, *data, more=lists) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "tested on test_unseen, not on a published list" in said
+    report = json.loads((run / "test" / "test_unseen" / "report" / "report.json").read_text())
+    assert [key[:24] for key in next(iter(report["models"].values()))["clips"]] == [VOCASET_VAL[0]]
+    options = ["--data", str(store), "--protocol", "facediffuser-vocaset", *lists, "-o", str(tmp_path / "report")]
+    assert main(["evaluate", str(run), *options]) == 2
+    assert "judges its published list" in capsys.readouterr().err

@@ -86,4 +86,5 @@ def arguments(recipe: str | None, out: Path, *changes: str, resume: Path | None 
     root = Path(__file__).parents[2]
     path = root / "recipes" / "textalker" / f"{recipe}.yaml" if recipe else None
     rest = {"keys": None, "describe": None, "run": None, "devices": None, "num_nodes": None, "overfit_one_clip": False}
+    rest = {"train_subjects": (), "val_subjects": (), "test_subjects": (), **rest}
     return SimpleNamespace(recipe=path, set=list(changes), resume=resume, out=out, **rest)

@@ -72,7 +72,9 @@ class OldName(argparse.Action):
 
 
 def _converter(hint: Any) -> Any:
-    """int, float or str from a field's type; for a choice of types the widest that argparse can make."""
+    """int, float, str or names with commas, from a field's type; for a choice of types the widest one."""
+    if typing.get_origin(hint) is tuple:
+        return lambda text: tuple(name.strip() for name in text.split(",") if name.strip())
     kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
     kinds.discard(type(None))
     return next((kind for kind in (str, Path, float, int) if kind in kinds), str)

@@ -155,6 +155,9 @@ def _command(options: argparse.Namespace, models: list[str]) -> str:
     for name in ("split", "protocol", "regions", "lpips"):
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
+    for name in ("train_subjects", "val_subjects", "test_subjects"):
+        if getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", ",".join(getattr(options, name))]
     return " ".join([*words, "--clips", str(options.clips), "--seed", str(options.seed), "-o", str(options.out)])
 
 

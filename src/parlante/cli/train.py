@@ -1,6 +1,7 @@
 """`parlante train`: run a recipe."""
 
 import argparse
+import json
 import os
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ EPILOG = """examples:
   parlante train recipes/textalker/diffusion_paper.yaml --devices 4 --num-nodes 2 --run runs/paper
   parlante train --resume runs/motion_vqgan-001
   parlante train --resume runs/faceformer-001 --set loop.max_steps=5000      a run that is over goes on
+  parlante train recipes/faceformer/biwi.yaml --set data.corpus=biwi --train-subjects F2,M3 --test-subjects F2,F1
   parlante train --keys faceformer                            what a recipe of that stage may say
   parlante train --describe recipes/ptalker/biwi.yaml         what a recipe turns on: losses, speech networks, sizes
 """
@@ -29,6 +31,9 @@ FALLEN = 0.5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from parlante.cli._options import add_options
+    from parlante.data.subject_lists import SubjectLists
+
     parser.epilog = EPILOG
     parser.add_argument("recipe", type=Path, nargs="?", help="a YAML recipe; not needed with --resume")
     parser.add_argument(
@@ -54,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_DIR",
         help="use this folder instead of a new numbered one, and go on where it holds the same recipe (for schedulers)",
     )
+    add_options(parser, SubjectLists)
     parser.add_argument(
         "--devices", type=int, metavar="N", help="devices of each machine; each trains on its own batch"
     )
@@ -114,11 +120,20 @@ def _test(recipe: Any, run_dir: Path) -> int:
     """Judge the trained model on the recipe's protocols and splits; the exit code of the last one that failed."""
     from parlante.cli import main
     from parlante.data.open import open_corpus
+    from parlante.data.splits import TESTS
+    from parlante.data.subject_lists import with_subjects
     from parlante.evaluation.protocols import PROTOCOLS
 
-    corpus, wanted, code = recipe["data"].corpus, recipe["test"], 0
-    splits = {clip.split for clip in open_corpus(corpus).clips}
-    for name in wanted.clips:
+    data, wanted, code = recipe["data"], recipe["test"], 0
+    corpus = data.corpus
+    splits = {clip.split for clip in with_subjects(open_corpus(corpus), data).clips}
+    names, chosen = wanted.clips, []
+    if data.given and any(name in PROTOCOLS for name in names):
+        names = [name for name in TESTS if name in splits]
+        print(f"the speakers are chosen by hand: tested on {', '.join(names) or 'nothing'}, not on a published list")
+    for list_name, speakers in data.given.items():
+        chosen += [f"--{list_name.replace('_', '-')}", ",".join(speakers)]
+    for name in names:
         folder = run_dir / "test" / name
         if name not in PROTOCOLS and name not in splits:
             print(f"test on {name}: left out, {corpus} has no such clips; it has {', '.join(sorted(splits))}")
@@ -128,7 +143,7 @@ def _test(recipe: Any, run_dir: Path) -> int:
             continue
         option = "--protocol" if name in PROTOCOLS else "--split"
         videos = ["--videos", str(folder / "videos")] if wanted.videos else ["--no-video"]
-        command = ["evaluate", str(run_dir), "--data", corpus, option, name, "--clips", "0", *videos]
+        command = ["evaluate", str(run_dir), "--data", corpus, option, name, "--clips", "0", *videos, *chosen]
         folder.mkdir(parents=True, exist_ok=True)
         failed = main([*command, "--save", str(folder / "predictions"), "-o", str(folder / "report")])
         code = failed or code
@@ -137,13 +152,17 @@ def _test(recipe: Any, run_dir: Path) -> int:
 
 def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
     """The recipe with all changes, and the folder of a run to go on with."""
+    from parlante.cli._options import read_options
     from parlante.core import InputError
+    from parlante.data.subject_lists import SubjectLists
     from parlante.training.engine.recipe import LoopConfig, read_recipe
     from parlante.training.engine.schema import section
 
     changes = list(options.set)
     for key, value in (("devices", options.devices), ("nodes", options.num_nodes)):
         changes += [] if value is None else [f"loop.{key}={value}"]
+    chosen = read_options(options, SubjectLists)
+    changes += [f"data.{name}={json.dumps(names)}" for name, names in chosen.given.items()]
     overfit = options.overfit_one_clip
     if options.resume is not None:
         other = [change for change in changes if change.partition("=")[0] not in LONGER]

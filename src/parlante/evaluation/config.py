@@ -5,10 +5,11 @@ from pathlib import Path
 
 from parlante.core.errors import InputError
 from parlante.core.options import option
+from parlante.data.subject_lists import SubjectLists
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
+class EvalConfig(SubjectLists):
     """Which clips of a corpus are judged, and by which rules. Raises InputError for numbers out of range."""
 
     data: Path | str
@@ -31,6 +32,11 @@ class EvalConfig:
     """Pictures are compared every so many frames."""
 
     def __post_init__(self) -> None:
+        if self.protocol is not None and self.split is None and self.given:
+            raise InputError(
+                f"the protocol {self.protocol} judges its published list of clips, and {', '.join(self.given)} would "
+                "change it; give --split test_seen or --split test_unseen, too, or leave one of the two out"
+            )
         if self.clips < 0:
             raise InputError(f"clips {self.clips} is too small; give 1 or more, or 0 for all")
         if self.textures < 0 or 0 < self.textures < 16:

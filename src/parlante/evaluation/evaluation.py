@@ -14,6 +14,7 @@ from parlante.core import Clip, Identity, InputError
 from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
+from parlante.data.subject_lists import with_subjects
 from parlante.evaluation.clip import EvalClip, Rules
 from parlante.evaluation.config import EvalConfig
 from parlante.evaluation.protocols import PROTOCOLS, Protocol
@@ -43,7 +44,7 @@ class Evaluation:
 
     def __init__(self, config: EvalConfig) -> None:
         self.config = config
-        self.corpus = open_corpus(config.data, texture_size=config.textures)
+        self.corpus = with_subjects(open_corpus(config.data, texture_size=config.textures), config)
         self.rules = rules_for(self.corpus, config.protocol, config.regions)
         self.fps = float(self.corpus.fps)
         own, others = self._clips_by_subject()

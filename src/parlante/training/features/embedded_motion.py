@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from parlante.core import Identity, InputError
 from parlante.core.timing import FPS
 from parlante.data.open import open_with_weights
+from parlante.data.subject_lists import with_subjects
 from parlante.models.head_network import HeadNetwork, TalkerMetadata
 from parlante.models.motion_basis import ASSET as BASIS_FILE
 from parlante.models.motion_basis import MotionBasis
@@ -33,7 +34,7 @@ class EmbeddedMotion:
             )
         self.fps, self.unit, self.network = float(FPS), "m", ""
         self._file, self._encoder = Path(config.basis or BASIS_FILE), config.encoder
-        self._corpus, self._head = open_with_weights(config.corpus), load_head()
+        self._corpus, self._head = with_subjects(open_with_weights(config.corpus), config), load_head()
         corpus = bytes.fromhex(self._corpus.fingerprint())
         self.digest = corpus + file_digest(self._file) + phonetic_digest(config.encoder)
         self.clips = [StoredClip.of(info, number) for number, info in enumerate(self._corpus.clips)]

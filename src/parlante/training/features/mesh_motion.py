@@ -18,6 +18,7 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.audio.rates import RateRule
 from parlante.core import Identity, InputError, Topology
 from parlante.data.open import open_corpus
+from parlante.data.subject_lists import with_subjects
 from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
 from parlante.models.motion_basis import MotionBasis
 from parlante.models.templates import Templates
@@ -51,7 +52,7 @@ class MeshMotion:
         if config.rows < 1:
             raise InputError(f"data.rows must be at least 1, got {config.rows}")
         self._config, self.network = config, config.encoder
-        self.corpus = open_corpus(config.corpus)
+        self.corpus = with_subjects(open_corpus(config.corpus), config)
         self.fps, self.unit, self.topology = float(self.corpus.fps), self.corpus.unit, self.corpus.topology
         self.neutrals: dict[str, NDArray[np.float32]] = {}
         self.clips = self._usable()

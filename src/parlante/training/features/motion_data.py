@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import Identity
 from parlante.core.ranges import Amount, Count, Whole
+from parlante.data.subject_lists import SubjectLists
 from parlante.models.motion_basis import MotionBasis
 from parlante.training.features.cache import StoredClip
 from parlante.training.features.speech_features import EncodeAudio
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionDataConfig:
+class MotionDataConfig(SubjectLists):
     """The `data:` part of a recipe."""
 
     corpus: str

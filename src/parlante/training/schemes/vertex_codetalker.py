@@ -24,6 +24,7 @@ from parlante.training.schemes.vertex_space import (
     ClipSchemeConfig,
     EncodedClips,
     EpochLoopConfig,
+    MeshCorpusConfig,
     VertexClips,
     VertexDataConfig,
     VertexScheme,
@@ -31,14 +32,6 @@ from parlante.training.schemes.vertex_space import (
     mean_of_clips,
     open_clips,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderDataConfig:
-    """The `data:` part of stage 1's recipes."""
-
-    corpus: str
-    """Any corpus on a mesh of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +92,7 @@ class AutoencoderVertexScheme(VertexScheme):
 
 def _train_autoencoder(recipe: Recipe, run_dir: Path) -> AutoencoderVertexScheme:
     loop = recipe["loop"]
-    source = open_clips(recipe["data"].corpus, loop)
+    source = open_clips(recipe["data"], loop)
     torch.manual_seed(loop.seed)
     try:
         sizes = MotionAutoencoderConfig(motion_dim=3 * source.topology.num_vertices, **recipe["model"])
@@ -115,7 +108,7 @@ def autoencoder_stage() -> Stage:
         name="codetalker_autoencoder_vertices",
         about="CodeTalker (CVPR 2023), stage 1, on the vertices of a corpus's own mesh, as published.",
         sections={
-            "data": Section(AutoencoderDataConfig),
+            "data": Section(MeshCorpusConfig),
             "model": Section(MotionAutoencoderConfig, without=("motion_dim",)),
             "scheme": Section(ClipSchemeConfig),
             "loss": Section(AutoencoderLossConfig),

@@ -24,6 +24,7 @@ from parlante.audio.rates import RateRule
 from parlante.core import InputError
 from parlante.core.plugins import resolve
 from parlante.core.ranges import Amount, Count, Share, Whole
+from parlante.data.subject_lists import SubjectLists
 from parlante.losses import vertex_coordinates
 from parlante.models.registry import build, families
 from parlante.training.engine.loop import fit
@@ -45,11 +46,17 @@ log = logging.getLogger("parlante.training")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VertexDataConfig:
-    """The `data:` part of a recipe."""
+class MeshCorpusConfig(SubjectLists):
+    """Which clips a recipe learns from."""
 
     corpus: str
     """Any corpus on a mesh of its own: what `parlante prepare` packed, or the published files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VertexDataConfig(MeshCorpusConfig):
+    """The `data:` part of a recipe."""
+
     encoder: str
     """Speech network: hub name or local folder of a wav2vec 2.0, HuBERT or WavLM. It is trained along; its convolutions
     stay."""
@@ -444,7 +451,7 @@ class VertexTraining:
     def train(self, recipe: Recipe, run_dir: Path) -> VertexScheme:
         """Open the corpus, fetch the speech networks, build the family, train."""
         data, loop = recipe["data"], recipe["loop"]
-        source = open_clips(data.corpus, loop)
+        source = open_clips(data, loop)
         self.scheme.check(source, recipe["loss"])  # said before anything is fetched
         steps = steps_per_frame(source.fps, self.scheme)
         rule = rate_rule(source.fps, steps)
@@ -473,15 +480,15 @@ class VertexTraining:
         return build(self.family, found | recipe["model"])
 
 
-def open_clips(corpus: str, loop: LoopConfig) -> MeshMotion:
+def open_clips(data: MeshCorpusConfig, loop: LoopConfig) -> MeshMotion:
     """The training and validation clips of a corpus. Raises InputError where it has weights instead of a mesh."""
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    source = MeshMotion(MotionDataConfig(corpus=corpus))
+    source = MeshMotion(MotionDataConfig(corpus=data.corpus, **data.given))
     if source.corpus.has_weights:
         raise InputError(
-            f"{corpus} moves the embedded head by weights, and this recipe trains on vertices of a corpus's own mesh; "
-            "take the family's recipe small.yaml"
+            f"{data.corpus} moves the embedded head by weights, and this recipe trains on vertices of a corpus's own "
+            "mesh; take the family's recipe small.yaml"
         )
     if loop.one_clip:
         source.clips = one_clip(source.clips, lambda clip: clip.split == "train")
