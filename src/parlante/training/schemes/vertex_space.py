@@ -484,7 +484,14 @@ def open_clips(data: MeshCorpusConfig, loop: LoopConfig) -> MeshMotion:
     """The training and validation clips of a corpus. Raises InputError where it has weights instead of a mesh."""
     if loop.threads:
         torch.set_num_threads(loop.threads)
-    source = MeshMotion(MotionDataConfig(corpus=data.corpus, **data.given))
+    source = MeshMotion(
+        MotionDataConfig(
+            corpus=data.corpus,
+            train_subjects=data.train_subjects,
+            val_subjects=data.val_subjects,
+            test_subjects=data.test_subjects,
+        )
+    )
     if source.corpus.has_weights:
         raise InputError(
             f"{data.corpus} moves the embedded head by weights, and this recipe trains on vertices of a corpus's own "
