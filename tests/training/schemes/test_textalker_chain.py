@@ -210,3 +210,34 @@ def test_one_codebook_for_both_kinds(chain: Path, tmp_path: Path) -> None:
     train("diffusion_paper", tmp_path / "run", *ingredients(chain, **{k: str(v) for k, v in own.items()}), *TOP)
     made = Talker.from_pretrained(tmp_path / "run")(str(chain / "line.wav"), identity="ID001")
     assert np.isfinite(made.vertices).all()
+
+
+def test_the_small_autoencoders_learn_from_scans(chain: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Their start is computed from the scans, too, and what is for the embedded head alone is told."""
+    sizes = ("model.img_size=8", "model.patch=2", "model.nf=8", "model.norm_groups=4", "model.codebook_size=16",
+             "model.emb_dim=4", "data.batch=2", "data.start_maps=8", "loop.workers=0")  # fmt: skip
+    for kind in ("motion", "wrinkle"):
+        with caplog.at_level("WARNING", "parlante"):
+            train(f"{kind}_vqgan", tmp_path / kind, f"data.corpus={chain / 'corpus'}", *sizes)
+    assert "a corpus of scans; data.activity not used" in caplog.text
+    assert "a corpus of scans; data.speech_share, data.focus, data.activity not used" in caplog.text
+    figures = [json.loads((tmp_path / kind / "figures.json").read_text()) for kind in ("motion", "wrinkle")]
+    assert figures[0]["mm_z"] < 1 and figures[1]["psnr_z"] > 25, "the start alone: the sheet moves by up to 5 mm"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [("textalker/diffusion", "recipes/textalker/diffusion_paper.yaml"), ("motion_basis", "a basis of their own")],
+)
+def test_a_recipe_names_its_sibling_for_scans(
+    recipe: str, told: str, chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(RECIPES.parent / f"{recipe}.yaml"), "--run", str(tmp_path / "run")]
+    words += ["--set", f"data.corpus={chain / 'corpus'}"]
+    if "diffusion" in recipe:
+        for kind in ("motion", "wrinkle"):
+            words += ["--set", f"data.{kind}={chain}/autoencoders/{kind}"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "meshes of its own" in said and told in said and "takes SynthTalk" in said
+    assert not (tmp_path / "run").exists()

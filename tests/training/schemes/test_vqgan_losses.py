@@ -256,7 +256,7 @@ def test_scanned_maps(kind, scanned):
     assert len(frames) > 20
     if kind == "motion":
         assert torch.equal(drawn, (drawn * 255).round() / 255)
-    with pytest.raises(InputError, match=f"16 x 16, the model wants {2 * SIZE}"):
+    with pytest.raises(InputError, match=f"16 x 16, the model wants at least {2 * SIZE}"):
         ScannedMaps(scanned, "wrinkle", 2 * SIZE, 3, seed=1)
 
 

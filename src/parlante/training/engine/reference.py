@@ -13,7 +13,7 @@ def recipe_reference(stages: Iterable[Stage]) -> str:
     parts: list[str] = []
     seen: dict[tuple[Key, ...], str] = {}
     for stage in stages:
-        parts += [f"## {stage.name}", stage.about]
+        parts += [f"## {stage.name}", stage.about, *_corpora(stage)]
         for name, section in stage.sections.items():
             keys = tuple(reference(section))
             if keys in seen:
@@ -32,6 +32,13 @@ def _table(keys: Iterable[Key]) -> str:
     return "\n".join(rows)
 
 
+def _corpora(stage: Stage) -> list[str]:
+    """A line on the corpora that a stage takes."""
+    if stage.corpora is None:
+        return []
+    return [f"Takes {stage.corpora.about}{stage.corpora.instead and f'; {stage.corpora.instead}'}."]
+
+
 def describe(stage: Stage, config: Mapping[str, Any]) -> str:
     """What a recipe says of every key, its own values and the defaults, with their meanings; weights of losses that are
     0 are off. Raises InputError for a recipe that cannot be used, but for keys that it leaves to the command line."""
@@ -45,7 +52,7 @@ def describe(stage: Stage, config: Mapping[str, Any]) -> str:
     for name, key in missing:
         filled[name][key] = "FOLDER"
     stage.read({**config, **filled})
-    lines = [f"{stage.name}: {stage.about}"]
+    lines = [f"{stage.name}: {stage.about}", *_corpora(stage)]
     for name, section in stage.sections.items():
         lines += ["", f"{name}:"]
         for row in reference(section):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from parlante.core import InputError, atomic_path
+from parlante.training.engine.corpora import Corpora
 from parlante.training.engine.logs import check_loggers
 from parlante.training.engine.processes import first_process
 from parlante.training.engine.recipe import LoopConfig
@@ -52,6 +53,8 @@ class Stage:
     """Sections of its recipe."""
     train: Callable[[Recipe, Path], Trained]
     """Prepare the data, build the model and train it, in a run folder. Raises InputError."""
+    corpora: Corpora | None = None
+    """Which ones `data.corpus` may be; none: the stage writes its own."""
 
     def read(self, config: Mapping[str, Any]) -> Recipe:
         """Check a recipe. Raises InputError for unknown sections and keys, with the nearest known name, for missing
@@ -79,6 +82,8 @@ class Stage:
         loop = recipe.settings.get("loop")
         if isinstance(loop, LoopConfig):
             check_loggers(loop.tensorboard, loop.wandb)
+        if self.corpora is not None:
+            self.corpora.check(self.name, recipe["data"].corpus)
         trained = self.train(recipe, run_dir)
         if not first_process():
             return

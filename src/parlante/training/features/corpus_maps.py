@@ -20,6 +20,7 @@ from parlante.geometry.uv.ratio import EXTRACTION_EPS, wrinkle_from_frames
 from parlante.models.checkpoint import load_checkpoint
 from parlante.models.registry import checked_device
 from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.features.scanned_maps import unit_pictures
 
 KINDS = ("motion", "wrinkle")
 
@@ -103,16 +104,9 @@ class ScannedCorpus:
     def _neutral(self, subject: str) -> tuple[NDArray[np.float32], Tensor | None]:
         if self._rest is None or self._rest[0] != subject:
             identity = self.corpus.identity(subject)
-            skin = None if identity.albedo is None else self._resized(identity.albedo[None])
+            skin = None if identity.albedo is None else unit_pictures(identity.albedo[None], self.size)
             self._rest = subject, identity.neutral, skin
         return self._rest[1:]
-
-    def _resized(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """(n, H, W, 3) -> (n, 3, size, size) 0..1, averaged over areas."""
-        values = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255
-        if values.shape[-2:] == (self.size, self.size):
-            return values
-        return torch.nn.functional.interpolate(values, (self.size, self.size), mode="area")
 
     def offsets(self, number: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
         clip = self.corpus[number]
@@ -123,7 +117,7 @@ class ScannedCorpus:
         skin = self._neutral(clip.subject)[1]
         if clip.textures is None or skin is None:
             return None
-        return wrinkle_from_frames(self._resized(clip.textures[frames]), skin, EXTRACTION_EPS)
+        return wrinkle_from_frames(unit_pictures(clip.textures[frames], self.size), skin, EXTRACTION_EPS)
 
     def rest(self, number: int) -> bool:
         return self.clips[number].starts_at_rest

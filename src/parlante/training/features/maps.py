@@ -36,7 +36,7 @@ class MapDataConfig:
     """The `data:` part of an autoencoder's recipe."""
 
     corpus: str
-    """Folder written by `parlante synth`."""
+    """Folder written by `parlante synth`, or scans that `parlante prepare` packed; a stage for SynthTalk says so."""
     batch: Count = 8
     """Maps of a batch."""
     speech_share: Share = 0.5

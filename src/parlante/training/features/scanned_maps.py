@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from parlante.core import InputError
@@ -16,6 +16,14 @@ from parlante.data.contract import Corpus
 from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table, motion_maps
 from parlante.geometry.uv.ratio import wrinkle_from_frames
+
+
+def unit_pictures(pictures: ArrayLike, size: int) -> Tensor:
+    """(n, H, W, 3) bytes -> (n, 3, size, size) 0..1; other sizes are averaged over areas."""
+    values = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255
+    if values.shape[-2:] == (size, size):
+        return values
+    return torch.nn.functional.interpolate(values, (size, size), mode="area")
 
 
 def motion_stats(corpus: Corpus) -> MotionStats:
@@ -65,9 +73,9 @@ class ScannedMaps:
             albedo = self._neutral[name].albedo
             if albedo is None:
                 raise InputError(f"{corpus} has no pictures of {name}; wrinkle maps need them")
-            if albedo.shape[:2] != (self.size, self.size):
+            if min(albedo.shape[:2]) < self.size:
                 found = f"{albedo.shape[1]} x {albedo.shape[0]}"
-                raise InputError(f"pictures of {name} are {found}, the model wants {self.size} x {self.size}")
+                raise InputError(f"pictures of {name} are {found}, the model wants at least {self.size} x {self.size}")
 
     def batch(self, step: int, *stream: int) -> Tensor:
         """(B, 3, H, H) maps."""
@@ -94,9 +102,8 @@ class ScannedMaps:
             maps = motion_maps(torch.from_numpy(offsets)[None], self.table, self.stats)[0]
             return maps.clamp(0, 1).mul(255).round().div(255)
         assert found.textures is not None and identity.albedo is not None
-        picture = _unit(np.asarray(found.textures[frame]))
-        return torch.from_numpy(wrinkle_from_frames(picture, _unit(identity.albedo))).permute(2, 0, 1)
-
-
-def _unit(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return picture.astype(np.float32) / np.float32(255)
+        picture, skin = (
+            unit_pictures(np.asarray(each)[None], self.size) for each in (found.textures[frame], identity.albedo)
+        )
+        wrinkle: Tensor = wrinkle_from_frames(picture, skin)[0]
+        return wrinkle

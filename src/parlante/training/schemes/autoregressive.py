@@ -16,6 +16,7 @@ from parlante.audio.encoders.transformers import SpeechEncoder
 from parlante.core import InputError
 from parlante.core.plugins import resolve
 from parlante.models.registry import FamilySpec, build
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
@@ -54,6 +55,7 @@ def motion_stage(spec: FamilySpec, scheme: Callable[..., MotionScheme], loss: Se
         about=f"{spec.title or spec.name}: speech to motion coordinates.",
         sections=motion_sections(spec) | ({} if loss is None else {"loss": loss}),
         train=train,
+        corpora=ANY,
     )
 
 

@@ -16,6 +16,7 @@ from parlante.core.ranges import Amount
 from parlante.models.codetalker.autoencoder import MotionAutoencoder
 from parlante.models.codetalker.model import CodeTalker, talker_loss
 from parlante.models.registry import FamilySpec, build
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
@@ -111,4 +112,5 @@ def stage(spec: FamilySpec) -> Stage:
             "loss": Section(CodeTermConfig),
         },
         train=train,
+        corpora=ANY,
     )

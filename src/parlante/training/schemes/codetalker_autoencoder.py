@@ -14,6 +14,7 @@ from torch import Tensor
 from parlante.core import InputError
 from parlante.core.ranges import Amount, Share, Whole
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import all_together, same_everywhere
 from parlante.training.engine.recipe import LoopConfig
@@ -130,7 +131,7 @@ def stage() -> Stage:
         "loop": Section(LoopConfig),
     }
     about = "CodeTalker (CVPR 2023), stage 1: the codebook of motions."
-    return Stage(name="codetalker_autoencoder", about=about, sections=sections, train=_train)
+    return Stage(name="codetalker_autoencoder", about=about, sections=sections, train=_train, corpora=ANY)
 
 
 def _train(recipe: Recipe, run_dir: Path) -> AutoencoderScheme:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from parlante.data.open import open_corpus
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.scheme import validation_clips
 from parlante.training.engine.stage import Recipe, Stage
 from parlante.training.features.maps import MapBatches, activity_map, corpus_faces, split_weights
 from parlante.training.features.scanned_maps import ScannedMaps
-from parlante.training.schemes.vqgan import Maps, Material, held_out_maps, training_on, vqgan_sections
+from parlante.training.schemes.vqgan import Maps, Material, held_out_maps, tell_unused, training_on, vqgan_sections
 
 KINDS = ("motion", "wrinkle")
 
@@ -33,7 +34,8 @@ class BothMaps:
 def stage() -> Stage:
     """The stage `joint_vqgan`."""
     about = "Ablation of TexTalker (CVPR 2025): one autoencoder of motion and wrinkle maps."
-    return Stage(name="joint_vqgan", about=about, sections=vqgan_sections(), train=training_on("joint", _prepare))
+    train = training_on("joint", _prepare)
+    return Stage(name="joint_vqgan", about=about, sections=vqgan_sections(), train=train, corpora=ANY)
 
 
 def _prepare(recipe: Recipe) -> Material:
@@ -43,6 +45,7 @@ def _prepare(recipe: Recipe) -> Material:
 def _scanned(recipe: Recipe) -> Material:
     """A corpus of scans, half of each batch a kind; every texel counts alike."""
     data, loop, side = recipe["data"], recipe["loop"], recipe["model"].img_size
+    tell_unused(data)
     half = max(1, data.batch // 2)
     parts = [ScannedMaps(data.corpus, kind, side, half, loop.seed, one_clip=loop.one_clip) for kind in KINDS]
     kept = [maps for part in parts if (maps := part.held_out(24)) is not None]

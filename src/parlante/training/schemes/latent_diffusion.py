@@ -20,6 +20,7 @@ from parlante.core.ranges import Amount, Count, Share
 from parlante.data.open import open_with_weights
 from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.corpora import SYNTHTALK
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Scheme, one_clip, validation_clips
@@ -309,7 +310,8 @@ def stage() -> Stage:
     """The stage `latent_diffusion`."""
     about = "TexTalker (CVPR 2025), small size: diffusion of latents in a linear basis, on kept speech features."
     sections = diffusion_sections(LatentDataConfig, DiffusionTrainingConfig)
-    return Stage(name="latent_diffusion", about=about, sections=sections, train=_train)
+    corpora = SYNTHTALK.otherwise("scans go through parlante encode and recipes/textalker/diffusion_paper.yaml")
+    return Stage(name="latent_diffusion", about=about, sections=sections, train=_train, corpora=corpora)
 
 
 def _train(recipe: Recipe, run_dir: Path) -> DiffusionScheme:

@@ -11,6 +11,7 @@ from parlante.core.ranges import Amount, Count
 from parlante.data.contract import Corpus
 from parlante.data.open import open_with_weights
 from parlante.models.motion_basis import MotionBasis
+from parlante.training.engine.corpora import SYNTHTALK
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Stage
 from parlante.training.features.speech_curves import spoken
@@ -105,4 +106,5 @@ def stage() -> Stage:
         about="The motion basis of the small models on the embedded head; no loop.",
         sections={"data": Section(MotionBasisConfig)},
         train=lambda recipe, run_dir: FittedBasis(recipe["data"]),
+        corpora=SYNTHTALK.otherwise("the small recipes fit a basis of their own to other corpora"),
     )

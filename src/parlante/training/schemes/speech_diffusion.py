@@ -23,6 +23,7 @@ from parlante.models.textalker.model import TexTalker
 from parlante.models.textalker.scanned_people import save_people
 from parlante.models.textalker.speech_diffusion import SpeechLatentDiffusion, speech_config
 from parlante.models.textalker.vqgan import VQAutoEncoder
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.scheme import Scheme, one_clip
@@ -288,7 +289,7 @@ def stage() -> Stage:
     """The stage `speech_diffusion`."""
     about = "TexTalker (CVPR 2025) as published: speech encoder and denoiser, on an encoded corpus."
     sections = diffusion_sections(SpeechDiffusionDataConfig, SpeechDiffusionConfig)
-    return Stage(name="speech_diffusion", about=about, sections=sections, train=_train)
+    return Stage(name="speech_diffusion", about=about, sections=sections, train=_train, corpora=ANY)
 
 
 def _train(recipe: Recipe, run_dir: Path) -> SpeechDiffusionScheme:

@@ -16,6 +16,7 @@ from parlante.core.ranges import Amount, Count
 from parlante.models.codetalker.autoencoder import MotionAutoencoder, MotionAutoencoderConfig
 from parlante.models.codetalker.model import CodeTalker
 from parlante.models.registry import build
+from parlante.training.engine.corpora import MESHES
 from parlante.training.engine.loop import fit
 from parlante.training.engine.schema import Section
 from parlante.training.engine.stage import Recipe, Stage
@@ -115,6 +116,7 @@ def autoencoder_stage() -> Stage:
             "loop": Section(AutoencoderLoopConfig),
         },
         train=_train_autoencoder,
+        corpora=MESHES.otherwise("for SynthTalk there is recipes/codetalker/autoencoder.yaml"),
     )
 
 

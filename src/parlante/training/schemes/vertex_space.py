@@ -27,6 +27,7 @@ from parlante.core.ranges import Amount, Count, Share, Whole
 from parlante.data.subject_lists import SubjectLists
 from parlante.losses import vertex_coordinates
 from parlante.models.registry import build, families
+from parlante.training.engine.corpora import MESHES
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.schema import Section
@@ -446,6 +447,7 @@ class VertexTraining:
                 "test": Section(FinalTestConfig),
             },
             train=self.train,
+            corpora=MESHES.otherwise(f"for SynthTalk there is recipes/{self.family}/small.yaml"),
         )
 
     def train(self, recipe: Recipe, run_dir: Path) -> VertexScheme:
@@ -481,7 +483,7 @@ class VertexTraining:
 
 
 def open_clips(data: MeshCorpusConfig, loop: LoopConfig) -> MeshMotion:
-    """The training and validation clips of a corpus. Raises InputError where it has weights instead of a mesh."""
+    """The training and validation clips of a corpus. Raises InputError where none can be learnt."""
     if loop.threads:
         torch.set_num_threads(loop.threads)
     source = MeshMotion(
@@ -492,11 +494,6 @@ def open_clips(data: MeshCorpusConfig, loop: LoopConfig) -> MeshMotion:
             test_subjects=data.test_subjects,
         )
     )
-    if source.corpus.has_weights:
-        raise InputError(
-            f"{data.corpus} moves the embedded head by weights, and this recipe trains on vertices of a corpus's own "
-            "mesh; take the family's recipe small.yaml"
-        )
     if loop.one_clip:
         source.clips = one_clip(source.clips, lambda clip: clip.split == "train")
     return source

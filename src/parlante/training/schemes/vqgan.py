@@ -4,6 +4,7 @@ Generator: weighted L1 (+ gradient and L2 terms, + a perceptual one) + codebook 
 small recipes half the samples skip the quantiser, so that the generator serves codes and unquantised latents alike.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from parlante.geometry.uv import MotionStats
 from parlante.losses.perceptual import perceptual
 from parlante.models.textalker.discriminator import PatchDiscriminator
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
+from parlante.training.engine.corpora import ANY
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
 from parlante.training.engine.samples import map_sheet
@@ -30,6 +32,8 @@ from parlante.training.features.maps import MapBatches, MapDataConfig, activity_
 from parlante.training.features.scanned_maps import ScannedMaps
 from parlante.training.schemes.codebook import CodebookHealth
 from parlante.training.schemes.principal_start import principal_start
+
+log = logging.getLogger("parlante.training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,14 +227,16 @@ class VQGANScheme(Scheme):
         for name, quantise in (("z", False), ("code", True)):
             output = torch.cat([model.decode(piece, quantise=quantise) for piece in z.split(16)])
             error = output - truth
-            spread = (output - output.mean(0)).norm() / (truth - truth.mean(0)).norm().clamp(min=1e-12)
+            moved, spread = (truth - truth.mean(0)).norm(), (output - output.mean(0)).norm()
             if self.unit is not None:
                 distance = (error * self.unit).norm(dim=1, keepdim=True)
                 answer[f"mm_{name}"] = (distance * self.weight).mean().item()
             else:
                 answer[f"psnr_{name}"] = -10 * float((error.square() * self.weight).mean().log10())
         answer["perplexity"] = model.quantize(z).perplexity.item()
-        return answer | {"motion_spread": spread.item()}
+        if moved < 1e-3 * truth.norm():  # one map, or maps of one moment: their spread says nothing
+            return answer
+        return answer | {"motion_spread": (spread / moved).item()}
 
     def sample(self, stem: Path) -> None:
         """Held-out maps above their reconstructions."""
@@ -270,7 +276,8 @@ def _stage(kind: str) -> Stage:
         return material(kind, recipe["model"], recipe["data"], recipe["loop"])
 
     about = f"TexTalker (CVPR 2025): the autoencoder of {kind} maps."
-    return Stage(name=f"{kind}_vqgan", about=about, sections=vqgan_sections(), train=training_on(kind, prepare))
+    train = training_on(kind, prepare)
+    return Stage(name=f"{kind}_vqgan", about=about, sections=vqgan_sections(), train=train, corpora=ANY)
 
 
 def training_on(kind: str, prepare: Callable[[Recipe], Material]) -> Callable[[Recipe, Path], VQGANScheme]:
@@ -316,7 +323,17 @@ def held_out_maps(maps: Maps, batch: int) -> Tensor:
     return torch.cat([maps.batch(k, 1) for k in range(max(1, 48 // batch))])
 
 
+def tell_unused(data: MapDataConfig) -> None:
+    """Warn of settings that are for faces of the embedded head, where a corpus of scans is given."""
+    plain = MapDataConfig(corpus=data.corpus)
+    names = [n for n in ("speech_share", "stats_margin", "focus", "activity") if getattr(data, n) != getattr(plain, n)]
+    if names:
+        listed = ", ".join(f"data.{name}" for name in names)
+        log.warning("%s: a corpus of scans; %s not used: every frame and every texel counts alike", data.corpus, listed)
+
+
 def _scanned(kind: str, sizes: VQGANConfig, data: MapDataConfig, loop: LoopConfig) -> Material:
     """A corpus of scans: every texel counts alike, as published."""
+    tell_unused(data)
     maps = ScannedMaps(data.corpus, kind, sizes.img_size, data.batch, loop.seed, one_clip=loop.one_clip)
     return Material(maps, maps.held_out(), None, maps.stats)
