@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -36,7 +37,11 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code (0 done, 2 bad input, 3 an unfit corpus, 130 interrupted)."""
+    """Run one subcommand; returns the exit code.
+
+    0 done, 2 bad input, 3 an unfit corpus, 70 a fault of ours (told in one line, with a report in a file), 130
+    interrupted, 141 nobody reads what is printed.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     arguments = _with_new_command(arguments)
     chosen = next((word for word in arguments if not word.startswith("-")), "")
@@ -45,13 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         options = _parser(chosen).read(arguments)
-        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+        code = int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+        sys.stdout.flush()
+        return code
     except (InputError, MissingExtra) as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{command}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Exception as error:
+        from parlante.cli import _faults
+
+        if os.environ.get(_faults.DEBUG, "") not in ("", "0") and not isinstance(error, BrokenPipeError):
+            raise
+        return _faults.exit_code_of(error, command, arguments)
 
 
 def _parser(chosen: str) -> "Parser":
