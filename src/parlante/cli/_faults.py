@@ -1,5 +1,6 @@
 """Whatever else ends a command: one line that says whose business it is, and for a fault of ours a report in a file."""
 
+import contextlib
 import errno
 import os
 import platform
@@ -87,7 +88,5 @@ def _version(library: str) -> str:
 
 def _close_stdout() -> None:
     """Python would complain once more when it flushes at its end."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
