@@ -85,6 +85,16 @@ def test_08_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     assert "textalker" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_09_textalker_from_scans(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    pytest.importorskip("espeakng_loader")
+    example("09").main(str(tmp_path), "100", "loop.max_steps=2")
+    assert (tmp_path / "line.mp4").stat().st_size > 10_000
+    with np.load(tmp_path / "line.npz") as made:
+        assert np.ptp(made["vertices"], axis=0).max() > 1e-4 and np.ptp(made["wrinkle"], axis=0).max() > 0
+
+
 def test_each_example_has_a_test() -> None:
     for name in NAMES:
         assert f"test_{name}" in globals(), f"{name}.py is not run by any test"
