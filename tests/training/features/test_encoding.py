@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import SIZE, obj, offsets, pack, sheet, skin, write_miniature
+from miniature import SIZE, obj, offsets, pack, sheet, skin, write_miniature, write_wav
 from safetensors.torch import load_file
+from toy_textalker import write_textalker
 
 from parlante.cli import main
 from parlante.core import InputError
@@ -113,6 +114,23 @@ def test_published_maps_have_an_empty_background(corpus: Path, folder: Path, tmp
     assert theirs.map_error > ours.map_error
     one, other = (load_file(f.folder / "latents" / "ID001-000001.safetensors")["motion"] for f in (ours, theirs))
     assert (one - other).abs().max() > 1e-3
+
+
+def test_the_autoencoders_of_a_converted_talker(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Released weights encode a corpus with maps by the published rule, and speak with the pivots that come of it."""
+    write_textalker(tmp_path)
+    files = [str(tmp_path / name) for name in ("textalker.pth", "motion_vae.pth", "tex_vae.pth")]
+    stats = ["--stats", str(tmp_path / "stat_seq_diff_global.json")]
+    assert main(["convert", "textalker", *files, "-o", str(tmp_path / "talker"), *stats]) == 0
+    models = MapModels.load(tmp_path / "talker")
+    assert models.published and np.allclose(models.stats.maximum, 0.01)
+    assert main(["encode", str(corpus), "--model", str(tmp_path / "talker"), "-o", str(tmp_path / "out"), "-q"]) == 0
+    style, line = tmp_path / "out" / "pivots" / "ID001.style", tmp_path / "line.wav"
+    write_wav(line, 8000)
+    words = ["--model", str(tmp_path / "talker"), "--identity", str(tmp_path / "test_id"), "--style", str(style)]
+    assert main(["animate", str(line), *words, "-q", "-o", str(tmp_path / "talk.npz")]) == 0, capsys.readouterr().err
 
 
 def test_a_style_for_a_face_at_rest(

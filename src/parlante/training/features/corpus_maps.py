@@ -1,6 +1,5 @@
 """A corpus as maps, frame by frame, for the two autoencoders that read them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parlante.core import InputError, Topology
-from parlante.core.files import model_folder
 from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.geometry.uv import MotionStats, bake_table
 from parlante.geometry.uv.ratio import EXTRACTION_EPS, wrinkle_from_frames
-from parlante.models.checkpoint import load_checkpoint
+from parlante.models.checkpoint import digest, load_checkpoint, model_name
 from parlante.models.registry import checked_device
 from parlante.models.textalker.vqgan import VQAutoEncoder
 from parlante.training.features.scanned_maps import unit_pictures
@@ -36,12 +34,14 @@ class MapModels:
     """Whether latents become codes before decoding."""
     checkpoint: str = ""
     """SHA-256 of the TexTalker that pivots are meant for; empty: any with these autoencoders."""
+    model: str = "textalker"
+    """Name of the TexTalker, as style files have it."""
     published: bool = False
     """Whether motion maps are drawn by the published rule, which the authors' own weights expect."""
 
     @classmethod
     def load(cls, folder: Path | str) -> "MapModels":
-        """From a TexTalker checkpoint, or a folder with two autoencoders in `motion/` and `wrinkle/`.
+        """From a TexTalker, trained or converted, or a folder with two autoencoders in `motion/` and `wrinkle/`.
 
         Raises InputError if it is neither, or the motion autoencoder does not say how maps are normalised.
         """
@@ -52,14 +52,16 @@ class MapModels:
             stats = config.get("stats")
             if stats is None:
                 raise InputError(f"{folder}/motion/config.json has no stats: ranges of offsets in metres; add them")
-            published = bool(config.get("published_maps", False))
-            return cls(pair[0], pair[1], MotionStats.from_dict(stats), True, published=published)
+            return cls(pair[0], pair[1], MotionStats.from_dict(stats), True)
+        from parlante.models.textalker.import_ import MODEL, ConvertedTexTalker
         from parlante.models.textalker.model import TexTalker
 
+        if model_name(folder) == MODEL:
+            released = ConvertedTexTalker.from_pretrained(folder)
+            return cls(released.motion, released.wrinkle, released.stats, True, digest(folder), MODEL, published=True)
         talker = TexTalker.from_pretrained(folder)
         stats = MotionStats.from_dict(talker.config.stats)
-        checkpoint = _sha256(model_folder(Path(folder)) / "model.safetensors")
-        return cls(talker.motion, talker.wrinkle, stats, talker.config.quantise, checkpoint)
+        return cls(talker.motion, talker.wrinkle, stats, talker.config.quantise, digest(folder))
 
     def to(self, device: str) -> "MapModels":
         """Both networks on a device, in place. Raises InputError where there is no such device."""
@@ -167,11 +169,3 @@ def baked_motion(offsets: NDArray[np.float32], topology: Topology, models: MapMo
     table = bake_table(topology, models.motion.config.img_size, models.published)
     maps = table.bake(torch.from_numpy(models.stats.normalise(np.asarray(offsets, np.float32))))
     return maps * torch.from_numpy(table.covered) if models.published else maps
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

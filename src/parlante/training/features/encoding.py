@@ -68,7 +68,7 @@ def pivots(
         wrinkles = torch.full((1, 3, size, size), float(np.tanh(0.5)))
     motion = encode(baked_motion(offsets, topology, models), models.motion).mean(0)
     wrinkle = encode(wrinkles, models.wrinkle).mean(0)
-    return Style(motion.numpy(), wrinkle.numpy(), name, "textalker", models.checkpoint)
+    return Style(motion.numpy(), wrinkle.numpy(), name, models.model, models.checkpoint)
 
 
 def encode_corpus(
@@ -101,7 +101,7 @@ def encode_corpus(
         if progress is not None:
             progress(done, total)
     counts = {}
-    for subject, (style, count) in sums.finish(models.checkpoint).items():
+    for subject, (style, count) in sums.finish(models).items():
         save_style(style, folder / "pivots" / f"{subject}.style")
         counts[subject] = count
     _save_faces(folder, maps, list(counts))
@@ -200,7 +200,7 @@ class _Pivots:
                 z = z[: max(0, most - count)]
             sums[kind] = total + z.double().sum(0), count + len(z)
 
-    def finish(self, checkpoint: str) -> dict[str, tuple[Style, int]]:
+    def finish(self, models: MapModels) -> dict[str, tuple[Style, int]]:
         """subject -> (style, frames); persons without pictures get the mean wrinkle pivot of the others."""
         known = [s["wrinkle"][0] / s["wrinkle"][1] for s in self.sums.values() if s.get("wrinkle", (0, 0))[1]]
         mean = torch.stack(known).mean(0).float().numpy() if known else np.zeros(0, np.float32)
@@ -210,7 +210,7 @@ class _Pivots:
             skin = sums.get("wrinkle")
             wrinkle = (skin[0] / skin[1]).float().numpy() if skin is not None and skin[1] else mean
             motion = (total / count).float().numpy()
-            styles[subject] = Style(motion, wrinkle, subject, "textalker", checkpoint), count
+            styles[subject] = Style(motion, wrinkle, subject, models.model, models.checkpoint), count
         return styles
 
 
