@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError
 from parlante.core.options import TextureMaps
+from parlante.core.pictures import read_picture
 from parlante.export.frames import FrameBlock
 from parlante.export.npz import open_stream
 from parlante.export.textures import check_texture_output, write_textures
@@ -77,21 +78,13 @@ def _wrinkles(blocks: Iterable[FrameBlock], first: int, end: int) -> Iterator[tu
 def _albedo(
     given: Path | str | NDArray[np.uint8] | None, own: NDArray[np.uint8] | None, where: str
 ) -> NDArray[np.uint8]:
-    from PIL import Image
-
     if isinstance(given, np.ndarray):
         return given
     if given is None:
         if own is None:
             raise InputError(f"{where} holds no albedo; give one with --albedo face.png")
         return own
-    try:
-        with Image.open(given) as file:
-            return np.asarray(file.convert("RGB"))
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {given}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read {given} as a picture: {error}; give a PNG or JPEG") from error
+    return read_picture(given)
 
 
 def _fitted(shape: tuple[int, ...], size: int | None) -> tuple[int, int]:

@@ -160,9 +160,8 @@ def _predict(options: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from parlante.core import InputError
+    from parlante.core.pictures import read_picture
     from parlante.core.style import save_style
-    from parlante.data.pictures import picture
     from parlante.geometry.mesh import read_mesh
     from parlante.head import load_head
     from parlante.models.textalker.pivots import PivotPredictor
@@ -175,10 +174,7 @@ def _predict(options: argparse.Namespace) -> int:
         identity = load_head().identity(options.face)
         neutral, albedo = identity.neutral, identity.albedo
     if options.albedo is not None:
-        try:
-            albedo = picture(Path(options.albedo).read_bytes(), options.albedo)
-        except OSError as error:
-            raise InputError(f"cannot read {options.albedo}: {error.strerror or error}") from error
+        albedo = read_picture(options.albedo)
     if options.known is not None:
         predictor = PivotPredictor.open(options.known)
     else:

@@ -1,9 +1,11 @@
 """Safe file access: nothing half-written, nothing overwritten by surprise, nothing executed on load."""
 
+import errno
 import itertools
 import json
 import os
 import shutil
+import stat
 import struct
 import tokenize
 import zipfile
@@ -11,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +27,60 @@ NUMPY_ERRORS = (
 """What numpy raises on a damaged `.npy` or `.npz`, whose header is parsed as Python text, and its sizes believed."""
 
 
+LARGEST_FILE = 1 << 33
+"""Bytes that are read at once at most; what people bring is smaller."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of bounded length."""
     text = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
     if "allow_pickle" in text:  # numpy advises to unpickle; nobody should
         text = "it is no archive of plain arrays, or holds Python objects, which are never read"
     return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def read_file(path: Path | str, wanted: str, *, largest: int = LARGEST_FILE) -> bytes:
+    """The bytes of a regular file. Pipes and devices are refused, for they may have no end.
+
+    wanted: what to give instead, such as "a PNG". Raises InputError if it is missing, no regular file, unreadable or
+    larger than `largest` bytes.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                raise InputError(f"{path} has {size} bytes, at most {largest} are read; give {wanted}")
+            return file.read(size)
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}; give {wanted}") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {shortened(path)}: {why(error)}; give {wanted}") from error
+
+
+def open_regular(path: Path | str) -> IO[bytes]:
+    """A regular file, open for reading. Raises OSError for anything else, ValueError for a name with a NUL."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))  # a pipe may wait
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            found = "a folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "no regular file"
+            raise OSError(errno.EINVAL, f"it is {found}", str(path))
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def why(error: BaseException) -> str:
+    """The reason in an error of the operating system, without the name of the file; else its first line."""
+    return (isinstance(error, OSError) and error.strerror) or first_line(error)
+
+
+def shortened(path: Path | str) -> str:
+    """A name for a message: bounded, on one line."""
+    name = str(path).replace("\0", "\\0").replace("\n", " ")
+    return name if len(name) <= 200 else f"{name[:100]}...{name[-60:]}"
 
 
 @contextmanager

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Clip, InputError
+from parlante.core.pictures import picture
 from parlante.data.contract import ClipInfo, Corpus, cut, stretches
 from parlante.data.lazy import DamagedFrame
-from parlante.data.pictures import picture
 from parlante.data.store.storage_root import CannotWrite
 from parlante.data.store.writer import StoreWriter
 

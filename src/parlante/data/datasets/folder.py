@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.options import option
+from parlante.core.pictures import read_picture
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data import splits
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import LazyFrames
 from parlante.data.meshes import find_topology, map_array, read_templates
-from parlante.data.pictures import lazy_pictures, read_picture
+from parlante.data.pictures import lazy_pictures
 
 _log = logging.getLogger(__name__)
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 100.0, 120.0)

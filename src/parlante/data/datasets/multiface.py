@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.options import option
+from parlante.core.pictures import read_picture
 from parlante.core.timing import SAMPLE_RATE, num_samples
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import lazy_frames
 from parlante.data.meshes import bare_topology, find_topology, mesh_topology
-from parlante.data.pictures import lazy_pictures, read_picture
+from parlante.data.pictures import lazy_pictures
 from parlante.data.splits import multiface_split
 from parlante.geometry.mesh import Mesh, read_mesh
 

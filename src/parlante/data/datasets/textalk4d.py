@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.options import option
+from parlante.core.pictures import read_picture
 from parlante.core.timing import SAMPLE_RATE, num_frames, num_samples
 from parlante.data.contract import ClipInfo, Corpus, select, stretches, subjects_of
 from parlante.data.lazy import lazy_frames
-from parlante.data.pictures import lazy_pictures, read_picture
+from parlante.data.pictures import lazy_pictures
 from parlante.geometry.obj import ObjMesh, read_obj, read_vertices
 
 FPS = 30.0

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
 from parlante.core.files import NUMPY_ERRORS, first_line, member
+from parlante.core.pictures import picture
 from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames, lazy_frames
 from parlante.data.meshes import regions_of
-from parlante.data.pictures import picture
 from parlante.data.splits import current_name
 from parlante.data.store.storage_root import StorageRoot
 

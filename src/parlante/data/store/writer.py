@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, InputError, Topology
+from parlante.core.pictures import picture
 from parlante.data.contract import ClipInfo, SubjectInfo
 from parlante.data.lazy import DamagedFrame
-from parlante.data.pictures import picture
 from parlante.data.store.clip_store import CHUNK, FORMAT, info_of, read_json, zarr_library
 from parlante.data.store.storage_root import CannotWrite, StorageRoot
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Identity, InputError, Topology, atomic_path
+from parlante.core.pictures import read_picture
 from parlante.models.talker import unknown_name
 from parlante.models.templates import Templates
 
@@ -45,7 +46,7 @@ class ScannedPeople:
         if self.topology is None or name not in self.templates.neutrals:
             raise unknown_name("identity", name, self.names)
         picture = self.folder / SKINS / f"{name}.png"
-        skin = read_skin(picture) if picture.is_file() else None
+        skin = read_picture(picture) if picture.is_file() else None
         neutral = np.asarray(self.templates.neutrals[name], np.float32)
         return Identity(name, self.topology, neutral, skin)
 
@@ -89,17 +90,6 @@ def save_people(folder: Path, people: Iterable[Identity]) -> None:
                 Image.fromarray(person.albedo).save(file, "PNG")
     if topology is not None:
         Templates(neutrals, topology.triangles, topology.uv, topology.uv_triangles).save(folder / FACES)
-
-
-def read_skin(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) of a picture. Raises InputError."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read {path} as a picture: {error}; give a PNG or JPEG") from error
 
 
 def _size(vertices: NDArray[np.floating]) -> float:

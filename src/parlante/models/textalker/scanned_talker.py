@@ -19,6 +19,7 @@ from torch import Tensor
 from parlante.core import Identity, InputError, Style, Topology
 from parlante.core.frames import FrameBlock
 from parlante.core.options import Sampling
+from parlante.core.pictures import read_picture
 from parlante.core.timing import num_frames
 from parlante.geometry.mesh import Mesh, read_mesh
 from parlante.geometry.uv.motion_map import MotionStats, offsets_from_maps
@@ -27,7 +28,6 @@ from parlante.geometry.uv.table import BakeTable, bake_table
 from parlante.models.base_talker import BaseTalker
 from parlante.models.talker import Abilities, Audio
 from parlante.models.textalker.pivot_files import read_pivots
-from parlante.models.textalker.scanned_people import read_skin
 from parlante.models.textalker.vqgan import VQAutoEncoder
 
 DECODE_FRAMES = 4
@@ -111,7 +111,7 @@ class ScannedTalker(BaseTalker):
         if scale != 1:
             facts["metres in a unit of the mesh"] = f"{scale:g}"
         neutral = mesh.vertices * scale
-        skin = read_skin(picture)
+        skin = read_picture(picture)
         return Identity(
             folder.resolve().name, self._topology(mesh, mesh_file), neutral, skin, own_style=own, facts=facts
         )

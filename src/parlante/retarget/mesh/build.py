@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
+from parlante.core.pictures import read_picture
 from parlante.geometry.pose import neck_weights
 from parlante.head import rig
 from parlante.head.arkit import INDEX
@@ -17,7 +18,7 @@ from parlante.retarget.mesh.attach import Attachment, attach, loosened, outer_tr
 from parlante.retarget.mesh.character import Character
 from parlante.retarget.mesh.fit import SEAL_FROM, Registered, register
 from parlante.retarget.mesh.lips import Met, meeting, torn
-from parlante.retarget.mesh.mesh import UserMesh, parts_of, read_character_mesh, texture_of, weld
+from parlante.retarget.mesh.mesh import UserMesh, parts_of, read_character_mesh, weld
 from parlante.retarget.mesh.parts import (
     MOUTH,
     added,
@@ -62,7 +63,7 @@ def build_character(
     check_parts(parts)
     step("reading")
     mesh = read_character_mesh(path)
-    albedo = mesh.albedo if texture is None else texture_of(texture)
+    albedo = mesh.albedo if texture is None else read_picture(texture)
     prior = face_prior()
     first, place = weld(mesh.vertices)
     surface = Surface(mesh.vertices[first], place[mesh.triangles])

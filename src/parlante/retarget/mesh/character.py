@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_folder, read_npz
+from parlante.core.pictures import read_picture
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.retarget.mesh.atlas import Baked, bake_parts
-from parlante.retarget.mesh.mesh import texture_of
 from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, check_parts
 from parlante.retarget.mesh.pose import Similarity
 from parlante.retarget.mesh.surface import Surface
@@ -220,7 +220,7 @@ class Character:
         index, weights = arrays["index"].astype(np.int64), arrays["weights"].astype(np.float64)
         carrier = Carrier(known, index, weights, free, surface, int(arrays.get("smoothing", 0)))
         albedo, parts_texture = (
-            texture_of(folder / name) if (folder / name).is_file() else None for name in ("albedo.png", "parts.png")
+            read_picture(folder / name) if (folder / name).is_file() else None for name in ("albedo.png", "parts.png")
         )
         return cls(
             topology,

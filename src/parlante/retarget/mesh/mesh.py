@@ -1,6 +1,5 @@
 """The user's mesh as one surface: OBJ, PLY or GLB, polygons cut, parts joined, doubled vertices told."""
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from scipy import sparse
 
 from parlante.core import InputError
 from parlante.core.files import first_line
+from parlante.core.notes import note
+from parlante.core.pictures import picture
 from parlante.geometry.mesh import read_mesh
 from parlante.retarget.rig.gltf import Gltf, read_gltf, world_matrices
 
@@ -69,20 +70,6 @@ def read_character_mesh(path: Path | str) -> UserMesh:
     return mesh
 
 
-def texture_of(path: Path | str) -> NDArray[np.uint8]:
-    """(H, W, 3) sRGB of a picture file. Raises InputError if it cannot be read."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not Path(path).is_file():
-        found = "it is a folder" if Path(path).is_dir() else "no such file"
-        raise InputError(f"cannot read the texture {path}: {found}; give a PNG or JPEG")
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read the texture {path}: {error}; give a PNG or JPEG") from error
-
-
 def weld(vertices: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First vertex of each place, and the place of each vertex: texture seams double vertices in many files."""
     size = float(np.ptp(vertices, axis=0).max()) or 1.0
@@ -139,8 +126,6 @@ def _from_gltf(file: Gltf) -> UserMesh:
 
 def _picture(file: Gltf) -> NDArray[np.uint8] | None:
     """The base colour picture of the only textured material, if there is just one."""
-    from PIL import Image, UnidentifiedImageError
-
     root = file.root
     named = {
         material["pbrMetallicRoughness"]["baseColorTexture"]["index"]
@@ -150,11 +135,12 @@ def _picture(file: Gltf) -> NDArray[np.uint8] | None:
     if len(named) != 1:
         return None
     try:
-        image = root["images"][root["textures"][named.pop()]["source"]]
-        view = root["bufferViews"][image["bufferView"]]
-        start = view.get("byteOffset", 0)
-        content = file.buffer(view["buffer"])[start : start + view["byteLength"]]
-        with Image.open(io.BytesIO(content)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (KeyError, IndexError, OSError, UnidentifiedImageError, InputError):
-        return None
+        content = file.picture(root["textures"][named.pop()]["source"])
+        return picture(content, f"the texture in {file.name}")
+    except (KeyError, IndexError, TypeError) as error:
+        note(
+            f"{file.name}: its texture is left out, the file does not say where it is ({type(error).__name__}: {error})"
+        )
+    except InputError as error:
+        note(f"{file.name}: its texture is left out: {error}")
+    return None

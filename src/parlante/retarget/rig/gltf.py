@@ -7,13 +7,14 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from parlante.core import InputError
+from parlante.core.beside import read_beside
+from parlante.core.files import read_file, shortened
 from parlante.export.gltf import container
 
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -37,6 +38,7 @@ class Gltf:
         text: bool = False,
     ) -> None:
         self.root, self.data, self.others, self.name, self.folder, self.text = root, data, others, name, folder, text
+        self._files: dict[str, bytes] = {}
 
     def accessor(self, number: int) -> NDArray[Any]:
         """(N,) or (N, width) values of an accessor, normalised integers as floats, sparse ones filled in.
@@ -87,24 +89,35 @@ class Gltf:
         return rows
 
     def buffer(self, number: int) -> bytes:
-        """The bytes of a buffer: the binary chunk, a data URI, or a file beside it."""
-        uri = self.root["buffers"][number].get("uri")
-        if uri is None:
-            return self.data
-        if not uri.startswith("data:"):
-            if self.folder is None or ":" in uri:
-                raise InputError(f"{self.name} keeps its data in {uri!r}; export it as one .glb file")
+        """The bytes of a buffer: the binary chunk, a data URI, or a file beside it. Raises InputError."""
+        buffer = self.root["buffers"][number]
+        uri, length = buffer.get("uri"), int(buffer.get("byteLength", 0))
+        return self.data if uri is None else self._named(uri, length)
+
+    def picture(self, number: int) -> bytes:
+        """The bytes of a picture file: a part of a buffer, a data URI, or a file beside it. Raises InputError."""
+        image = self.root["images"][number]
+        if image.get("uri") is not None:
+            return self._named(image["uri"], 1)
+        view = self.root["bufferViews"][image["bufferView"]]
+        start = view.get("byteOffset", 0)
+        return self.buffer(view["buffer"])[start : start + view["byteLength"]]
+
+    def _named(self, uri: str, least: int) -> bytes:
+        """At least so many bytes behind a URI; a file is read once."""
+        if uri not in self._files:
+            self._files[uri] = self._fetched(uri, least)
+        return self._files[uri]
+
+    def _fetched(self, uri: str, least: int) -> bytes:
+        if uri.startswith("data:"):
             try:
-                return (self.folder / unquote(uri)).read_bytes()
-            except OSError as error:
-                raise InputError(
-                    f"{self.name} keeps its data in {uri!r}, which cannot be read ({error.strerror or error}); put it "
-                    "beside it, or export one .glb file"
-                ) from error
-        try:
-            return base64.b64decode(uri.partition(",")[2], validate=True)
-        except binascii.Error as error:
-            raise InputError(f"{self.name}: a damaged data URI; export the file again") from error
+                return base64.b64decode(uri.partition(",")[2], validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise InputError(f"{self.name}: a damaged data URI; export the file again") from error
+        if self.folder is None:
+            raise InputError(f"{self.name} keeps its data in {shortened(uri)!r}; export it as one .glb file")
+        return read_beside(self.folder, uri, of=self.name, least=least)
 
     def beside(self) -> list[str]:
         """Files that it names and does not hold: data and pictures."""
@@ -125,10 +138,7 @@ class Gltf:
 def read_gltf(path: Path | str) -> Gltf:
     """A `.glb`, `.vrm` or `.gltf`. Raises InputError if it is missing, damaged, or no glTF 2.0."""
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    content = read_file(path, "a .glb, .vrm or .gltf file")
     text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
     try:
         if text:
