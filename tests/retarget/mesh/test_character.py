@@ -234,7 +234,7 @@ def test_a_glb_is_read_in_the_place_of_its_node(tmp_path: Path) -> None:
         (["build", "nope.obj", "-o", "x"], "no such file: nope.obj"),
         (["build", "{mesh}", "--landmarks", "nope.json", "-o", "x"], "nope.json: no such file; wanted a JSON file"),
         (["build", "{mesh}", "--landmarks", "{folder}", "-o", "x"], "it is a folder; wanted a JSON file"),
-        (["build", "{mesh}", "--texture", "nope.png", "-o", "x"], "nope.png: no such file; give a PNG"),
+        (["build", "{mesh}", "--texture", "nope.png", "-o", "x"], "no such file: nope.png; give a picture, PNG"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(
