@@ -49,7 +49,7 @@ def test_the_watch_sees_what_a_reader_must_not_do(tmp_path: Path) -> None:
 
 def test_text_that_is_no_text_is_refused(tmp_path: Path) -> None:
     from parlante.core import InputError
-    from parlante.core.files import read_npz
+    from parlante.core.arrays import read_npz
 
     np.savez(
         tmp_path / "good.npz", names=np.array([["a", "é"], ["", "👄"]]), empty=np.zeros(0, "U3"), one=np.array("x")

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -133,3 +134,58 @@ def test_a_damaged_or_shortened_file_is_refused(animation: Animation, tmp_path: 
     for name in ("b.npz", "c.npz"):
         with pytest.raises(InputError):
             load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "array", "message"),
+    [
+        ("weight_names", np.array("x"), "weight_names"),
+        ("provenance", np.array("[" * 5000), "nested too deeply"),
+        ("provenance", np.array("{"), "provenance"),
+        ("fps", np.asarray([30.0, 30.0]), "fps"),
+        ("fps", np.asarray(np.nan), "fps"),
+        ("fps", np.asarray(1e-300), "fps"),
+        ("sample_rate", np.asarray([16000] * 2, np.int32), "sample_rate"),
+        ("sample_rate", np.asarray(2**62), "sample_rate"),
+        ("topology", np.array("x" * 5000), "topology claims"),
+        ("neutral", np.zeros((5000, 3), np.float32), "neutral claims"),
+        ("landmark_chin", np.zeros(100), "landmark_chin claims"),
+        ("pivot", np.zeros(100), "pivot claims"),
+    ],
+)
+def test_absurd_fields_take_one_line(
+    key: str, array: np.ndarray, message: str, animation: Animation, tmp_path: Path
+) -> None:
+    save(animation, tmp_path / "a.npz")
+    _rewrite(tmp_path / "a.npz", tmp_path / "b.npz", **{key: _npy(array)})
+    for read in (load, open_stream):
+        with pytest.raises(InputError, match=message) as caught:
+            read(tmp_path / "b.npz")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["audio", "triangles", "unknown", "region_skin"])
+def test_zeros_do_not_take_memory(key: str, animation: Animation, tmp_path: Path) -> None:
+    """An array that no such file needs is refused, or left alone if nobody asks for it."""
+    save(animation, tmp_path / "a.npz")
+    header = _npy(np.zeros(1), descr="<f4", fortran_order=False, shape=(1 << 24,))
+    with zipfile.ZipFile(tmp_path / "a.npz") as old, zipfile.ZipFile(tmp_path / "b.npz", "w", 8) as new:
+        for name in old.namelist():
+            if name != f"{key}.npy":
+                new.writestr(name, old.read(name))
+        with new.open(f"{key}.npy", "w") as member:
+            member.write(header)
+            for _ in range(4):
+                member.write(bytes(1 << 24))
+    tracemalloc.start()
+    try:
+        if key == "unknown":
+            assert open_stream(tmp_path / "b.npz")[0].num_frames == 20
+            load(tmp_path / "b.npz")
+        else:
+            for read in (load, open_stream):
+                with pytest.raises(InputError, match=f"{key} claims 67108864 bytes"):
+                    read(tmp_path / "b.npz")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()

@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from parlante.core.errors import InputError
 
 NUMPY_ERRORS = (
@@ -192,31 +189,3 @@ def new_run_dir(root: Path | str, name: str) -> Path:
             raise InputError(f"cannot make {path}: {error.strerror or error}; choose another folder") from error
         return path
     raise AssertionError("unreachable")
-
-
-def member(archive: Any, key: str) -> NDArray[Any]:
-    """An array of an open `.npz`. Raises what numpy raises, and ValueError for a member that is no array."""
-    array = archive[key]
-    if not isinstance(array, np.ndarray):  # numpy gives the bytes of what has no header
-        raise ValueError(f"{key} is no array")
-    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-        codes = np.ascontiguousarray(np.atleast_1d(array)).view(f"{array.dtype.str[0]}u4")
-        if codes.max() > 0x10FFFF:
-            raise ValueError(f"{key} is no text")
-    return array
-
-
-def read_npz(path: Path | str, required: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
-    """All arrays of a `.npz`, unpickling nothing. Raises InputError if unreadable or a `required` key is missing."""
-    path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: member(archive, key) for key in archive.files}
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}") from error
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {path} as .npz: {first_line(error)}; give a file written by parlante") from error
-    missing = [key for key in required if key not in arrays]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; it has: {', '.join(sorted(arrays)) or 'nothing'}")
-    return arrays

@@ -7,18 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, read_npz
-from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.arrays import read_npy
 from parlante.core.restricted_pickle import read_pickle
 from parlante.geometry.mesh import Mesh, read_mesh
 
 
 def map_array(path: Path, wanted: str = "(T, 3 V)") -> NDArray[Any]:
     """The numbers of a `.npy`, memory-mapped. Raises InputError if it is missing, damaged or holds no numbers."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array {wanted}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+    array = read_npy(path, mapped=True, wanted=f"an array {wanted}")
+    if array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds no numbers; wanted an array {wanted}")
     return array
 

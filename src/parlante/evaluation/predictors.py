@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
-from parlante.core.files import NUMPY_ERRORS, first_line, model_folder
+from parlante.core.arrays import read_npy
+from parlante.core.files import model_folder
 from parlante.evaluation.clip import EvalClip, Prediction
 from parlante.evaluation.evaluation import Evaluation
 from parlante.evaluation.model_predictor import ModelPredictor
@@ -132,13 +133,10 @@ def _still(picture: NDArray[np.uint8] | None) -> Callable[[int], NDArray[np.uint
 
 
 def _read(path: Path, count: int) -> NDArray[np.float32]:
-    try:
-        if path.suffix == ".npz":
-            array = read_npz(path, ("vertices",))["vertices"]
-        else:
-            array = np.load(path, allow_pickle=False)
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {path}: {first_line(error)}; wanted an array (T, 3 V)") from error
+    if path.suffix == ".npz":
+        array = read_npz(path, ("vertices",))["vertices"]
+    else:
+        array = read_npy(path, wanted="an array (T, 3 V)")
     if array.dtype.kind not in "fiu" or array.ndim not in (2, 3) or not len(array) or array[0].size != 3 * count:
         raise InputError(f"{path} has shape {array.shape}, wanted (T, {3 * count}) or (T, {count}, 3)")
     vertices = np.asarray(array, np.float32).reshape(len(array), count, 3)

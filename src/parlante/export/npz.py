@@ -5,29 +5,31 @@ neutral, uv, uv_triangles, pivot, provenance (JSON text), and where present wrin
 weight_names, head_pose (T, 6), albedo (H, W, 3); regions and landmarks as region_NAME and landmark_NAME.
 """
 
-import ast
 import json
 import os
-import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Animation, InputError, Topology
-from parlante.core.files import first_line
+from parlante.core.arrays import ArrayArchive, Header
+from parlante.core.pictures import MOST_PIXELS
+from parlante.core.typed import parse_json
 from parlante.export._zipstream import NpzStream
 from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
 from parlante.export.sink import FileSink
 from parlante.head.mouth import lip_aperture, lip_width
 
 REQUIRED = ("vertices", "fps", "topology", "triangles", "audio", "sample_rate", "neutral", "uv", "uv_triangles")
+_MOST_VERTICES, _SLOWEST, _FASTEST = 1 << 23, 0.01, 768_000
+_LONGEST_REST = 60.0
+"""Seconds of sound that may be left after the last frame."""
+_LARGEST_BLOCK = 1 << 28
+"""Bytes of frames that are read at once, if there is more than one."""
 _PER_FRAME = ("vertices", "wrinkle", "weights", "head_pose")
 
 
@@ -79,16 +81,16 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
     machine's memory unless given) is refused. Raises InputError for anything that is not such a file.
     """
     path = Path(path)
-    with _Reader(path) as reader:
+    with _open(path) as archive:
+        info = _checked(path, _small(archive))
         limit = _memory() if limit is None else limit
-        total = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in reader.headers.values())
+        total = sum(archive.headers[key].nbytes for key in _per_frame(archive))
         if total > limit:
             raise InputError(
                 f"{path} would take {total / 1e9:.1f} GB of memory, more than the {limit / 1e9:.1f} GB there are; "
                 "read it in pieces with parlante.export.npz.open_stream"
             )
-        arrays = {key: reader.read(key) for key in reader.headers}
-    info = _checked(path, arrays)
+        arrays = {key: archive.read(key, limit) for key in _per_frame(archive)}
     return Animation(
         topology=info.topology,
         fps=info.fps,
@@ -108,131 +110,79 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
 def open_stream(path: Path | str, size: int = BLOCK_FRAMES) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
     """The facts of a saved animation and an iterator over its frames, for files larger than memory.
 
-    Raises InputError as `load` does; of the frames only `size` are held at a time.
+    Raises InputError as `load` does; of the frames only `size` are held at a time, fewer of very large meshes.
     """
     path = Path(path)
-    with _Reader(path) as reader:
-        arrays: dict[str, NDArray[Any]] = {key: reader.read(key) for key in reader.headers if key not in _PER_FRAME}
-        for key in _PER_FRAME:
-            if key in reader.headers:
-                shape, dtype = reader.headers[key]
-                # a stand-in of the right shape that takes no memory
-                arrays[key] = np.broadcast_to(np.zeros((), dtype), shape)
-    return _checked(path, arrays), _frames(path, size)
+    with _open(path) as archive:
+        arrays = _small(archive)
+        headers = [archive.headers[key] for key in _per_frame(archive)]
+        frame = sum(Header(header.shape[1:], header.dtype).nbytes for header in headers)
+    return _checked(path, arrays), _frames(path, max(1, min(size, _LARGEST_BLOCK // max(frame, 1))))
 
 
 def describe(path: Path | str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and type of every array, without reading them. Raises InputError as `load` does."""
-    with _Reader(Path(path)) as reader:
-        return reader.headers
+    with _open(Path(path)) as archive:
+        return {key: (header.shape, header.dtype) for key, header in archive.headers.items()}
+
+
+def _open(path: Path) -> ArrayArchive:
+    archive = ArrayArchive(path, wanted="an animation (.npz) written by parlante animate")
+    try:
+        archive.require(REQUIRED)
+        for key in _per_frame(archive):
+            if archive.headers[key].fortran and len(archive.headers[key].shape) > 1:
+                raise archive.refusal(f"{key} is stored by columns")
+    except InputError:
+        archive.close()
+        raise
+    return archive
+
+
+def _per_frame(archive: ArrayArchive) -> list[str]:
+    return [key for key in _PER_FRAME if key in archive.headers]
 
 
 def _frames(path: Path, size: int) -> Iterator[FrameBlock]:
-    with _Reader(path) as reader, ExitStack() as stack:
-        files = {key: stack.enter_context(reader.open(key)) for key in _PER_FRAME if key in reader.headers}
-        total = reader.headers["vertices"][0][0]
+    with _open(path) as archive, ExitStack() as stack:
+        files = {key: stack.enter_context(archive.open(key)) for key in _per_frame(archive)}
+        total = archive.headers["vertices"].shape[0]
         for start in range(0, total, size):
             count = min(size, total - start)
-            rows = {key: reader.rows(key, file, count) for key, file in files.items()}
+            rows = {key: archive.rows(key, file, count) for key, file in files.items()}
             yield FrameBlock(start, rows["vertices"], rows.get("wrinkle"), rows.get("weights"), rows.get("head_pose"))
 
 
-class _Reader:
-    """A zip of `.npy` members whose headers are checked on opening and whose data is read on demand."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> "_Reader":
-        try:
-            self._zip = zipfile.ZipFile(self.path)
-        except FileNotFoundError as error:
-            raise InputError(f"no such file: {self.path}") from error
-        except (OSError, zipfile.BadZipFile, ValueError, struct.error) as error:
-            raise self._refuse(error) from error
-        try:
-            members = [
-                member for member in self._zip.infolist() if re.fullmatch(r"[^/\\]{1,100}\.npy", member.filename)
-            ]
-            self.headers = {member.filename[:-4]: self._header(member) for member in members}
-        except BaseException:
-            self._zip.close()
-            raise
-        missing = [key for key in REQUIRED if key not in self.headers]
-        if missing:
-            self._zip.close()
-            raise InputError(
-                f"{self.path} lacks {', '.join(missing)}; it has: {', '.join(sorted(self.headers)) or 'nothing'}; "
-                "give a file written by parlante animate"
-            )
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._zip.close()
-
-    def open(self, key: str) -> IO[bytes]:
-        """The member, positioned at its data."""
-        file = self._zip.open(f"{key}.npy")
-        self._read_header(file)
-        return file
-
-    def rows(self, key: str, file: IO[bytes], count: int) -> NDArray[Any]:
-        """The next `count` rows of an opened member."""
-        shape, dtype = self.headers[key]
-        wanted = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize * count
-        try:
-            data = file.read(wanted)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise self._refuse(error) from error
-        if len(data) != wanted:
-            raise self._refuse(f"{key} is cut short")
-        return np.frombuffer(bytearray(data), dtype).reshape(count, *shape[1:])
-
-    def read(self, key: str) -> NDArray[Any]:
-        """The whole array."""
-        shape, dtype = self.headers[key]
-        with self.open(key) as file:
-            if shape:
-                return self.rows(key, file, shape[0])
-            return np.frombuffer(file.read(dtype.itemsize), dtype).reshape(())
-
-    def _header(self, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        try:
-            with self._zip.open(member) as file:
-                shape, dtype, start = self._read_header(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise self._refuse(error) from error
-        announced = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if announced != member.file_size - start:
-            raise self._refuse(
-                f"{member.filename} announces {announced} bytes of data but holds {member.file_size - start}"
-            )
-        return shape, dtype
-
-    def _read_header(self, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-        lead = file.read(10)
-        if lead[:6] != b"\x93NUMPY" or lead[6:7] not in (b"\x01", b"\x02", b"\x03"):
-            raise self._refuse("a member is no .npy array")
-        if lead[6] == 1:
-            start = 10 + int.from_bytes(lead[8:10], "little")
-        else:
-            lead += file.read(2)
-            start = 12 + int.from_bytes(lead[8:12], "little")
-        if start > 1 << 16:
-            raise self._refuse("a member has an outsized header")
-        try:
-            header = ast.literal_eval(file.read(start - len(lead)).decode("utf-8"))
-            dtype, shape = np.dtype(header["descr"]), tuple(int(size) for size in header["shape"])
-            fortran = bool(header["fortran_order"])
-        except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
-            raise self._refuse(error) from error
-        if dtype.hasobject or dtype.fields is not None or min(shape, default=0) < 0 or (fortran and len(shape) > 1):
-            raise self._refuse(f"a member is of type {dtype}, shape {shape}; only plain numbers and text are read")
-        return shape, dtype, start
-
-    def _refuse(self, why: object) -> InputError:
-        told = first_line(why) if isinstance(why, BaseException) else why
-        return InputError(f"cannot read {self.path} as an animation: {told}; give a .npz written by parlante animate")
+def _small(archive: ArrayArchive) -> dict[str, NDArray[Any]]:
+    """What is known of all frames, each array no larger than such a file needs; frames as stand-ins of their shape."""
+    headers = archive.headers
+    arrays: dict[str, NDArray[Any]] = {
+        key: np.broadcast_to(np.zeros((), headers[key].dtype), headers[key].shape) for key in _per_frame(archive)
+    }
+    shape = headers["vertices"].shape
+    if len(shape) != 3 or shape[2] != 3:
+        raise archive.refusal(f"its vertices are {shape}, wanted (frames, vertices, 3)")
+    frames, vertices = shape[:2]
+    if vertices > _MOST_VERTICES:
+        raise archive.refusal(f"{vertices} vertices, more than the {_MOST_VERTICES} that are read")
+    for key in ("fps", "sample_rate"):
+        arrays[key] = archive.read(key, 16)
+    fps, rate = _clock(archive.name, arrays)
+    seconds = frames / fps + _LONGEST_REST
+    corners = 64 * 3 * (vertices + 16)
+    most = {
+        "topology": 1 << 12, "pivot": 64, "neutral": 24 * vertices, "audio": int(8 * seconds * rate),
+        "albedo": 3 * MOST_PIXELS, "provenance": 1 << 24, "weight_names": 1 << 22, "uv": 8 * corners,
+        "triangles": 8 * corners, "uv_triangles": 8 * corners,
+    }  # fmt: skip
+    for key in headers:
+        if key.startswith("landmark_"):
+            arrays[key] = archive.read(key, 16)
+        elif key.startswith("region_"):
+            arrays[key] = archive.read(key, 8 * corners)
+        elif key in most:
+            arrays[key] = archive.read(key, most[key])
+    return arrays
 
 
 def _facts(info: AnimationInfo) -> dict[str, NDArray[Any]]:
@@ -272,11 +222,8 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
         return array
 
     frames, vertices = check("vertices", None, None, 3, kind="f").shape[:2]
-    fps = float(check("fps", kind="fiu"))
-    rate = int(check("sample_rate", kind="iu"))
-    if not (0 < fps <= 1000 and rate > 0):
-        raise InputError(f"{path}: fps {fps:g} and sample_rate {rate} make no sense; give a file written by parlante")
-    names = tuple(str(name) for name in arrays["weight_names"]) if "weight_names" in arrays else ()
+    fps, rate = _clock(str(path), arrays)
+    names = tuple(map(str, check("weight_names", None, kind="US"))) if "weight_names" in arrays else ()
     if "weights" in arrays:
         check("weights", frames, len(names), kind="f")
     if "head_pose" in arrays:
@@ -295,9 +242,9 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
             regions={key[7:]: value for key, value in arrays.items() if key.startswith("region_")},
             landmarks={key[9:]: int(value) for key, value in arrays.items() if key.startswith("landmark_")},
         )
-        provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
     except (ValueError, TypeError) as error:
         raise InputError(f"cannot read {path} as an animation: {error}; give a .npz written by parlante") from error
+    provenance = parse_json(str(arrays.get("provenance", "{}")), f"the provenance in {path}", "a file of parlante")
     return AnimationInfo(
         topology=topology,
         fps=fps,
@@ -312,6 +259,15 @@ def _checked(path: Path, arrays: Mapping[str, NDArray[Any]]) -> AnimationInfo:
         has_pose="head_pose" in arrays,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
+
+
+def _clock(name: str, arrays: Mapping[str, NDArray[Any]]) -> tuple[float, int]:
+    """Frames and samples a second. Raises InputError for anything but two possible numbers."""
+    fps, rate = arrays["fps"], arrays["sample_rate"]
+    numbers = fps.shape == rate.shape == () and fps.dtype.kind in "fiu" and rate.dtype.kind in "iu"
+    if not (numbers and _SLOWEST <= float(fps) <= 1000 and 0 < int(rate) <= _FASTEST):
+        raise InputError(f"{name}: fps {fps} and sample_rate {rate} make no sense; give a file written by parlante")
+    return float(fps), int(rate)
 
 
 def _has_lips(topology: Topology) -> bool:

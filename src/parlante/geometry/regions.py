@@ -11,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import InputError
+from parlante.core import InputError, read_npz
 
 VERTICES = {"vocaset": 5023, "mead": 5023, "BIWI": 23370, "multiface": 6172}
 """Vertices of each topology."""
@@ -37,9 +37,7 @@ ORIGINS = {
 
 @cache
 def _lists() -> dict[str, NDArray[np.int32]]:
-    path = files("parlante") / "assets" / "regions" / "regions.npz"
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return read_npz((files("parlante") / "assets" / "regions" / "regions.npz").read_bytes(), name="regions.npz")
 
 
 def region(name: str) -> NDArray[np.int32]:

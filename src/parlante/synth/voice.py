@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.audio.phones import PHONES, Phone, Utterance
-from parlante.core import InputError, MissingExtra
+from parlante.core import InputError, MissingExtra, read_npz
 from parlante.synth import voice_espeak, voice_natural
 from parlante.synth.voice_ipa import to_phones
 
@@ -130,8 +130,7 @@ def _run_espeak(jobs: list[tuple[str, list[str]]]) -> list[tuple[NDArray[np.floa
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
             raise InputError(f"eSpeak NG failed: {lines[-1]}; check the voice's language")
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {key: data[key] for key in data.files}
+        arrays = read_npz(path)
     rate = int(arrays["rate"])
     result = []
     for index in range(len(rows)):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
+from parlante.core.arrays import read_npy
 from parlante.core.files import NUMPY_ERRORS, first_line
 from parlante.core.options import option
 from parlante.core.restricted_pickle import NUMPY, Machine, Pending, Refused
@@ -211,7 +212,7 @@ def read_verts(path: Path) -> NDArray[np.float32]:
                     raise InputError(f"{path} holds no dict with verts; wanted {{'verts': (T, {VERTICES}, 3)}}")
                 verts = np.asarray(value["verts"])
             else:
-                verts = np.load(path, mmap_mode="r", allow_pickle=False)
+                verts = read_npy(path, mapped=True)
     except InputError:
         raise
     except Refused as error:

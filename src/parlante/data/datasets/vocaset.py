@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, Topology
-from parlante.core.files import NUMPY_ERRORS, first_line
+from parlante.core.arrays import read_npy
 from parlante.core.options import option
 from parlante.core.restricted_pickle import read_pickle
 from parlante.core.timing import SAMPLE_RATE
@@ -186,11 +186,8 @@ def _pairs(value: Any, path: Path) -> list[tuple[Any, Any]]:
 def _read_verts(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise InputError(f"no such file: {path}; VOCASET has it beside {INDEX}")
-    try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {path}: {first_line(error)}; copy it again") from error
-    if not isinstance(data, np.ndarray) or data.ndim != 3 or data.shape[2] != 3 or not data.size:
+    data = read_npy(path, mapped=True, wanted="the array as it was published")
+    if data.ndim != 3 or data.shape[2] != 3 or not data.size:
         raise InputError(f"{path} has shape {getattr(data, 'shape', None)}, wanted (N, 5023, 3)")
     if data.dtype.kind != "f":
         raise InputError(f"{path} holds {data.dtype}, wanted floating point")

@@ -13,7 +13,6 @@ own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 wit
 """
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -29,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
-from parlante.core.files import NUMPY_ERRORS, first_line, member
+from parlante.core.arrays import read_npz
+from parlante.core.files import first_line, why
 from parlante.core.pictures import picture
 from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames, lazy_frames
@@ -244,10 +244,11 @@ def read_json(storage: StorageRoot, name: str) -> dict[str, Any]:
 
 def _npz(storage: StorageRoot, name: str, required: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(io.BytesIO(storage.read(name)), allow_pickle=False) as archive:
-            return {key: member(archive, key) for key in required}
-    except NUMPY_ERRORS as error:
-        raise InputError(f"cannot read {storage}/{name}: {first_line(error)}; prepare the corpus again") from error
+        content = storage.read(name)
+    except OSError as error:
+        raise InputError(f"cannot read {storage}/{name}: {why(error)}; prepare the corpus again") from error
+    arrays = read_npz(content, required, name=f"{storage}/{name}", wanted="a corpus as parlante prepare writes it")
+    return {key: arrays[key] for key in required}
 
 
 def zarr_library() -> Any:

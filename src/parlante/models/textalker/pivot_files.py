@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from parlante.core import InputError, read_npz
+from parlante.core.arrays import read_npy
 from parlante.core.files import first_line
 from parlante.core.restricted_pickle import NUMPY, Machine, Refused
 
@@ -62,9 +63,9 @@ def _plain(path: Path) -> dict[str, Any]:
 
 
 def _array(path: Path) -> NDArray[Any]:
+    if path.suffix == ".npy":
+        return read_npy(path)
     try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             small = len(pickles) == 1 and archive.getinfo(pickles[0]).file_size < 1 << 24

@@ -7,20 +7,17 @@ import ast
 import dataclasses
 import difflib
 import inspect
-import math
 import textwrap
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+from typing import Any, NamedTuple, TypeVar
 
 from parlante.core import InputError
-from parlante.core.ranges import Range
+from parlante.core.typed import Mistyped, in_words, typed
 
 Settings = TypeVar("Settings")
-_PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -103,73 +100,11 @@ def _fit(value: Any, kind: Any, name: str, place: str) -> Any:
     """A value of a YAML file as what a field wants. Raises InputError where it is something else."""
     if dataclasses.is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
         return read(Section(kind), value, place)  # type: ignore[arg-type]
-    try:
-        return _converted(value, kind)
-    except ValueError:
-        pass
     section = place.rpartition(".")[0]
-    raise InputError(f"the recipe's {section} cannot be used: {name} must be {_wanted(kind)}, got {value!r}")
-
-
-def _converted(value: Any, kind: Any) -> Any:
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        return _converted(value, next(each for each in inner if each is not type(None)))
-    if origin is Annotated:
-        value = _converted(value, inner[0])
-        if not all(each.holds(value) for each in _ranges(kind)):
-            raise ValueError
-        return value
-    if origin is Literal:
-        value = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        if value not in inner:
-            raise ValueError
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ValueError
-        if inner[-1] is Ellipsis:
-            return tuple(_converted(each, inner[0]) for each in value)
-        if len(inner) != len(value):
-            raise ValueError
-        return tuple(_converted(each, one) for each, one in zip(value, inner))
-    if kind not in _PLAIN:
-        return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        value, number = float(value), True
-    if kind is str and number:  # a folder called 2024
-        return str(value)
-    if kind is float and number:
-        if not math.isfinite(value):
-            raise ValueError
-        return value
-    if not isinstance(value, kind) or (kind is int and not number):
-        raise ValueError
-    return value
-
-
-def _ranges(kind: Any) -> list[Range]:
-    """Of an annotated type of number."""
-    return [each for each in kind.__metadata__ if isinstance(each, Range)]
-
-
-def _wanted(kind: Any, article: str = "a ", ending: str = "") -> str:
-    """A type in words, ranges included: for messages with an article, for the reference without."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        return " or none".join([_wanted(each, article) for each in inner if each is not type(None)] + [""])
-    if origin is Literal:
-        return ", ".join(inner[:-1]) + f" or {inner[-1]}"
-    if origin is Annotated:
-        return " ".join([_wanted(inner[0], article, ending), *filter(None, map(str, _ranges(kind)))])
-    if origin is tuple:
-        size = "" if inner[-1] is Ellipsis else f"{len(inner)} "
-        return f"{article}list of {size}{_wanted(inner[0], '', 's')}"
-    words = _PLAIN.get(kind, "value") + ending
-    return words if kind in (bool, str) else f"{article}{words}"
+    try:
+        return typed(kind, value, name)
+    except Mistyped as error:
+        raise InputError(f"the recipe's {section} cannot be used: {error}") from error
 
 
 # -- the reference
@@ -182,7 +117,7 @@ def reference(section: Section) -> list[Key]:
     return [
         Key(
             name,
-            _wanted(kind, article=""),
+            in_words(kind, article=""),
             section.defaults.get(name) or shown(_default(fields[name])),
             meant.get(name, ""),
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parlante.audio.align import align
+from parlante.core.arrays import read_npy
 from parlante.core.files import model_folder
 from parlante.core.ranges import Amount, Count, Whole
 from parlante.core.timing import FPS
@@ -126,8 +127,8 @@ def _open(config: LatentDataConfig, folder: Path) -> LatentStore:
         bases[name] = basis
     return LatentStore(
         config=config,
-        coordinates=np.load(folder / "coordinates.npy", mmap_mode="r", allow_pickle=False),
-        features=np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False),
+        coordinates=read_npy(folder / "coordinates.npy", mapped=True),
+        features=read_npy(folder / "features.npy", mapped=True),
         clips=clips,
         subjects=tuple(index["subjects"]),
         pivots={kind: tensors[f"pivots.{kind}"] for kind in KINDS},

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from parlante.core.arrays import read_npy
 from parlante.core.timing import SAMPLE_RATE
 from parlante.data.open import open_corpus
 from parlante.models.motion_basis import MotionBasis
@@ -94,12 +95,12 @@ def prepare(config: MotionDataConfig, *, validated: bool = False) -> MotionStore
     folder = made_once(config.cache, name, lambda partial: _make(config, source, partial))
     features = np.zeros((1, 0, 0), np.float16)
     if not config.finetune:
-        features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        features = read_npy(folder / "features.npy", mapped=True)
     return MotionStore(
         config=config,
         source=source,
         basis=source.basis(folder),
-        motion=np.load(folder / "motion.npy", allow_pickle=False),
+        motion=read_npy(folder / "motion.npy"),
         features=features,
         clips=read_index(folder)[0],
         audio=np.memmap(folder / "audio.f32", np.float32, "r") if config.finetune else None,

@@ -30,6 +30,7 @@ from parlante.audio.encoders.phonetic import (
 )
 from parlante.audio.logmel import running_normalise
 from parlante.core import InputError
+from parlante.core.arrays import read_npy
 from parlante.core.files import first_line
 from parlante.core.ranges import Amount, Count, Positive, Share
 from parlante.training.engine.loop import fit
@@ -106,10 +107,7 @@ class Corpus:
         folder = Path(folder)
         try:
             index = json.loads((folder / "index.json").read_text())
-            arrays = {
-                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("audio", "phones", "curves")
-            }
+            arrays = {name: read_npy(folder / f"{name}.npy", mapped=True) for name in ("audio", "phones", "curves")}
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no speech corpus in {folder}: {first_line(error)}; write one with write_corpus"
