@@ -66,7 +66,7 @@ class ArrayArchive:
         try:
             self.size = self._file.seek(0, os.SEEK_END)
             self._zip = zipfile.ZipFile(self._file)
-            members = [each for each in self._zip.infolist() if re.fullmatch(r"[^/\\\0]{1,200}\.npy", each.filename)]
+            members = [each for each in self._zip.infolist() if re.fullmatch(r"[^\\\0]{1,200}\.npy", each.filename)]
             self.headers = {each.filename.removesuffix(".npy"): self._header(each) for each in members}
         except _ZIP_ERRORS as error:
             self._file.close()
