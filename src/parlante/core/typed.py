@@ -37,7 +37,7 @@ def parse_json(content: str | bytes, name: str, wanted: str) -> Any:
     than `DEEPEST`."""
     try:
         value = json.loads(content)
-        _check_depth(value)
+        check_depth(value)
     except (ValueError, RecursionError) as error:
         deep = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
         raise InputError(f"cannot read {name}: {deep}; give {wanted}") from error
@@ -57,7 +57,8 @@ def read_header(kind: type[Header], path: Path | str, wanted: str) -> Header:
         raise InputError(f"cannot read {shortened(path)}: {error}; give {wanted}") from error
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any) -> None:
+    """Raises RecursionError for lists and mappings that are nested deeper than `DEEPEST`."""
     level = [value]
     for _ in range(DEEPEST):
         level = [
@@ -74,34 +75,36 @@ def _check_depth(value: Any) -> None:
 # -- types
 
 
-def typed(kind: Any, value: Any, place: str = "it") -> Any:
-    """A value out of JSON as `kind`: a dataclass of such fields, a list, tuple or mapping, a union, a range of numbers.
+def typed(kind: Any, value: Any, place: str = "it", *, yaml: bool = False) -> Any:
+    """A value out of a file as `kind`: a dataclass of such fields, a list, tuple or mapping, a union, a range.
 
-    Fields that a dataclass does not know are left out; those without default must be there. Numbers may be written as
-    text where a number is wanted. Raises Mistyped, which names the place.
+    Fields that a dataclass does not know are left out; those without default must be there. yaml: as people write it,
+    1e-3 for a number, 2024 for text. Raises Mistyped, which names the place.
     """
     if dataclasses.is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
-        return _object(kind, value, place)
+        return _object(kind, value, place, yaml)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        return _one_of(kind, inner, value, place)
+        return _one_of(kind, value, place, yaml)
     if origin in (list, tuple, Sequence) or kind is list:
-        made = _several(kind, inner, value, place)
+        made = _several(kind, value, place, yaml)
         return made if origin is not tuple else tuple(made)
     if origin in (dict, Mapping) or kind in (dict, Mapping):
         _check(isinstance(value, Mapping), kind, value, place)
-        return {key: typed(inner[1], each, f"{place}.{key}") for key, each in value.items()} if inner else dict(value)
+        if not inner:
+            return dict(value)
+        return {key: typed(inner[1], each, f"{place}.{key}", yaml=yaml) for key, each in value.items()}
     try:
-        return plain(value, kind)
+        return _plain(value, kind, yaml)
     except (ValueError, OverflowError):
         raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}") from None
 
 
-def plain(value: Any, kind: Any) -> Any:
+def _plain(value: Any, kind: Any, yaml: bool) -> Any:
     """A number, text, truth or one of some words as what a field wants. Raises ValueError, without words."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        value = plain(value, inner[0])
+        value = _plain(value, inner[0], yaml)
         if not all(each.holds(value) for each in _ranges(kind)):
             raise ValueError
         return value
@@ -113,9 +116,9 @@ def plain(value: Any, kind: Any) -> Any:
     if kind not in _PLAIN:
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+    if yaml and kind is float and isinstance(value, str):
         value, number = float(value), True
-    if kind is str and number:  # a folder called 2024
+    if yaml and kind is str and number:
         return str(value)
     if kind is float and number:
         if not math.isfinite(value):
@@ -154,11 +157,11 @@ def hints(kind: type) -> dict[str, Any]:
     return {each.name: known[each.name] for each in dataclasses.fields(kind)}
 
 
-def _object(kind: Any, value: Any, place: str) -> Any:
+def _object(kind: Any, value: Any, place: str, yaml: bool) -> Any:
     _check(isinstance(value, Mapping), kind, value, place)
     known = hints(kind)
     given = {
-        name: typed(known[name], each, f"{place}.{name}" if place != "it" else name)
+        name: typed(known[name], each, f"{place}.{name}" if place != "it" else name, yaml=yaml)
         for name, each in value.items()
         if name in known
     }
@@ -177,28 +180,32 @@ def _object(kind: Any, value: Any, place: str) -> Any:
         raise Mistyped(f"{place} cannot be used: {first_line(error)}") from error
 
 
-def _several(kind: Any, inner: Sequence[Any], value: Any, place: str) -> list[Any]:
+def _several(kind: Any, value: Any, place: str, yaml: bool) -> list[Any]:
+    inner = typing.get_args(kind)
     _check(isinstance(value, (list, tuple)), kind, value, place)
     sized = typing.get_origin(kind) is tuple and inner[-1] is not Ellipsis
     _check(not sized or len(value) == len(inner), kind, value, place)
     kinds = inner if sized else [inner[0] if inner else Any] * len(value)
     try:
-        return [typed(each, one, f"{place}[{at}]") for at, (each, one) in enumerate(zip(kinds, value))]
+        return [typed(each, one, f"{place}[{at}]", yaml=yaml) for at, (each, one) in enumerate(zip(kinds, value))]
     except Mistyped:
         if any(dataclasses.is_dataclass(each) for each in inner):
             raise
     raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
 
 
-def _one_of(kind: Any, inner: Sequence[Any], value: Any, place: str) -> Any:
+def _one_of(kind: Any, value: Any, place: str, yaml: bool) -> Any:
+    inner = typing.get_args(kind)
     if value is None and type(None) in inner:
         return None
     for each in [each for each in inner if each is not type(None)]:
         try:
-            return typed(each, value, place)
+            return typed(each, value, place, yaml=yaml)
         except Mistyped:
-            if dataclasses.is_dataclass(each) and isinstance(value, Mapping):
-                raise
+            inside = [each, *typing.get_args(each)]
+            shaped = isinstance(value, list if typing.get_origin(each) in (list, tuple) else Mapping)
+            if shaped and any(dataclasses.is_dataclass(one) for one in inside):
+                raise  # it says more than that nothing fits
     raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
 
 

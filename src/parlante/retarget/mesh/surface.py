@@ -8,6 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from parlante.core import InputError
 from parlante.geometry.mesh import vertex_normals
 
 Floats = NDArray[np.float64]
@@ -36,7 +37,7 @@ class Surface:
         rng = np.random.default_rng(seed)
         total = np.cumsum(self.areas)
         if not total.size or total[-1] <= 0:
-            raise ValueError("a surface without area")
+            raise InputError("the mesh has no surface: all of its triangles are flat; export it again")
         where = (np.arange(count) + rng.random(count)) * (total[-1] / count)
         triangle = np.minimum(np.searchsorted(total, where), len(total) - 1)
         u, v = np.sqrt(rng.random(count)), rng.random(count)

@@ -15,10 +15,14 @@ from scipy.spatial.transform import Rotation
 from parlante.core import InputError
 from parlante.core.beside import read_beside
 from parlante.core.files import read_file, shortened
+from parlante.core.typed import parse_json
 from parlante.export.gltf import container
+from parlante.retarget.rig.gltf_schema import check
 
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_MOST_ZEROS = 1 << 28
+"""Bytes of an accessor that is not in the file, all zeros but for what a sparse one fills in."""
 _PACKED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
 
 
@@ -58,7 +62,7 @@ class Gltf:
         if "bufferView" in accessor:
             values = self._view(accessor["bufferView"], accessor.get("byteOffset", 0), kind, width, count).copy()
         else:
-            if count * width * kind.itemsize > 1 << 31:
+            if count * width * kind.itemsize > _MOST_ZEROS:
                 raise ValueError("too large")
             values = np.zeros((count, width), kind)
         if "sparse" in accessor:
@@ -83,6 +87,8 @@ class Gltf:
         data = self.buffer(view["buffer"])
         start = view.get("byteOffset", 0) + offset
         step = view.get("byteStride", 0) or kind.itemsize * width
+        if count > 1 and step < kind.itemsize * width:
+            raise ValueError(f"its rows overlap, a byteStride of {step}")
         if count < 0 or start < 0 or start + (count - 1) * step + kind.itemsize * width > len(data):
             raise ValueError("it reaches beyond its buffer")
         rows = np.ndarray((count, width), kind, data, start, (step, kind.itemsize))
@@ -140,34 +146,45 @@ def read_gltf(path: Path | str) -> Gltf:
     path = Path(path)
     content = read_file(path, "a .glb, .vrm or .gltf file")
     text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
+    wanted = "a glTF 2.0, exported again as .glb"
     try:
         if text:
-            root = json.loads(content.rstrip(b"\0"))
-            if not isinstance(root, dict) or not str(root.get("asset", {}).get("version", "")).startswith("2"):
-                raise ValueError("it is no glTF 2.0")
-            return Gltf(root, b"", b"", path.name, path.parent, text=True)
-        magic, version, total = struct.unpack_from("<4sII", content)
-        if magic != b"glTF" or version != 2 or total > len(content):
-            raise ValueError("it is no glTF 2.0 binary")
-        root = None
-        data, others, at = b"", b"", 12
-        while at + 8 <= total:
-            length, kind = struct.unpack_from("<I4s", content, at)
-            chunk = content[at + 8 : at + 8 + length]
-            if len(chunk) < length:
-                raise ValueError("it ends too early")
-            if kind == b"JSON" and root is None:
-                root = json.loads(chunk.rstrip(b"\0"))
-            elif kind == b"BIN\0" and not data:
-                data = chunk
-            else:
-                others += content[at : at + 8 + length]
-            at += 8 + length
-        if not isinstance(root, dict):
-            raise ValueError("it has no JSON object")
-    except (ValueError, AttributeError, struct.error, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}; export it again as .glb") from error
-    return Gltf(root, data, others, path.name, path.parent)
+            root, data, others = content, b"", b""
+        else:
+            root, data, others = _chunks(content)
+        tree = parse_json(root.rstrip(b"\0"), str(path), wanted)
+        check(tree)
+        if text and not str(tree.get("asset", {}).get("version", "")).startswith("2"):
+            raise ValueError("it is no glTF 2.0")
+    except (ValueError, struct.error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {error}; give {wanted}") from error
+    return Gltf(tree, data, others, path.name, path.parent, text)
+
+
+def _chunks(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """JSON, data and any other chunks of a binary glTF. Raises ValueError or struct.error if it is none."""
+    magic, version, total = struct.unpack_from("<4sII", content)
+    if magic != b"glTF" or version != 2 or total > len(content):
+        raise ValueError("it is no glTF 2.0 binary")
+    root = None
+    data, others, at = b"", b"", 12
+    while at + 8 <= total:
+        length, kind = struct.unpack_from("<I4s", content, at)
+        chunk = content[at + 8 : at + 8 + length]
+        if len(chunk) < length:
+            raise ValueError("it ends too early")
+        if kind == b"JSON" and root is None:
+            root = chunk
+        elif kind == b"BIN\0" and not data:
+            data = chunk
+        else:
+            others += content[at : at + 8 + length]
+        at += 8 + length
+    if root is None:
+        raise ValueError("it has no JSON object")
+    return root, data, others
 
 
 class Appended:

@@ -102,7 +102,7 @@ def _fit(value: Any, kind: Any, name: str, place: str) -> Any:
         return read(Section(kind), value, place)  # type: ignore[arg-type]
     section = place.rpartition(".")[0]
     try:
-        return typed(kind, value, name)
+        return typed(kind, value, name, yaml=True)
     except Mistyped as error:
         raise InputError(f"the recipe's {section} cannot be used: {error}") from error
 
