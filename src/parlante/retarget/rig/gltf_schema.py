@@ -157,7 +157,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Motion:
+class AnimationClip:
     channels: list[Channel]
     samplers: list[Sampler]
     name: str | None = None
@@ -275,7 +275,7 @@ class Root:
     meshes: list[Mesh] | None = None
     nodes: list[Node] | None = None
     skins: list[Skin] | None = None
-    animations: list[Motion] | None = None
+    animations: list[AnimationClip] | None = None
     scenes: list[Scene] | None = None
     scene: Whole | None = None
     extensions: Extensions | None = None
