@@ -11,6 +11,7 @@ from stand_in import StandIn, spoken
 from parlante.animation import Talker, animate, animate_to
 from parlante.animation.liveliness.layer import EYES
 from parlante.core import InputError
+from parlante.core.notes import strictly
 from parlante.core.options import Liveliness, Picture
 from parlante.export.npz import load
 from parlante.head import load_head
@@ -236,17 +237,20 @@ def test_one_output_needs_no_list(stand_in: StandIn, tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_bytes()[:20] == (tmp_path / "b.csv").read_bytes()[:20]
 
 
-def test_a_style_that_is_replaced_is_told_once(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_style_that_is_replaced_is_told(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     first, second, *_ = stand_in.abilities.styles
     talker = Talker(stand_in.able(styles=(first,)))
     talker.cast(identity=first)
     talker.cast(identity=second, style=first)
     assert not caplog.messages
-    for _ in range(2):
-        assert talker.cast(identity=second).facts["motion_style"] == "mean"
-    assert caplog.messages == [
-        f"stand-in knows no style of {second}, which speaks in the average style; name another as its style"
-    ]
+    told = f"stand-in knows no style of {second}, which speaks in the average style; name another as its style"
+    cast = talker.cast(identity=second)
+    assert cast.facts["motion_style"] == "mean" and cast.notes == (told,) and caplog.messages == [told]
+    animation = talker((spoken(0.5), 16000), identity=second)
+    assert animation.notes == (told,), "it goes with the animation, and is logged once for it"
+    assert caplog.messages == [told, told]
+    with strictly(), pytest.raises(InputError, match=r"speaks in the average style.*--strict"):
+        talker.cast(identity=second)
 
 
 def test_a_wrinkle_style_that_changes_nothing_is_told(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:

@@ -204,7 +204,7 @@ def test_info(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert StandIn().abilities.styles[0] in capsys.readouterr().out
     assert main(["info", "a.npz", "a.glb", str(speech)]) == 0
     out = capsys.readouterr().out
-    assert "15 frames" in out and "jawOpen" in out and "0.50 s at 16000 Hz" in out and "stand-in" in out
+    assert "15 frames" in out and "jawOpen" in out and "1 channel at 16000 Hz, 0.50 s" in out and "stand-in" in out
     Path("bad.glb").write_bytes(b"glTF....")
     Path("bad.npz").write_bytes(b"PK")
     for name in ("bad.glb", "bad.npz", "absent"):

@@ -30,6 +30,7 @@ def animate_character(
     progress: Callable[[int, int], None] | None = None,
     live: Callable[[AnimationInfo], FrameSink] | None = None,
     talker: Talker | None = None,
+    audio_track: int | None = None,
     **casting: Any,
 ) -> AnimationInfo:
     """Write `character` saying `speech` to `outputs`.
@@ -37,8 +38,8 @@ def animate_character(
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
     built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
     parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `Talker.write`. talker:
-    who speaks; the default if none. casting: the keywords of `Talker.cast`. Raises InputError for anything that cannot
-    be used.
+    who speaks; the default if none. audio_track: of a file with several. casting: the keywords of `Talker.cast`.
+    Raises InputError for anything that cannot be used.
     """
     outputs = output_list(outputs)
     check_type("character", character, (str, Path), "a folder, a mesh or a rigged file")
@@ -48,8 +49,8 @@ def animate_character(
 
         rig = read_rig(path)
         if rig.useful:
-            return _animate_rig(speech, outputs, rig, progress, live, talker, casting)
-    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, casting)
+            return _animate_rig(speech, outputs, rig, progress, live, talker, audio_track, casting)
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, audio_track, casting)
 
 
 def _animate_mesh(
@@ -61,6 +62,7 @@ def _animate_mesh(
     progress: Callable[[int, int], None] | None,
     live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
+    audio_track: int | None,
     casting: dict[str, Any],
 ) -> AnimationInfo:
     from parlante.retarget.mesh import Character, build_character
@@ -75,10 +77,10 @@ def _animate_mesh(
     )
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
-    info, blocks = talker.stream(speech, talker.cast(**casting))
-    info, blocks = retarget(info, blocks, played)
-    with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
-        fill(info, blocks, [*extra, *sinks], progress)
+    with talker.noted(speech, talker.cast(**casting), audio_track) as (info, blocks):
+        info, blocks = retarget(info, blocks, played)
+        with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
+            fill(info, blocks, [*extra, *sinks], progress)
     return info
 
 
@@ -89,6 +91,7 @@ def _animate_rig(
     progress: Callable[[int, int], None] | None,
     live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
+    audio_track: int | None,
     casting: dict[str, Any],
 ) -> AnimationInfo:
     kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
@@ -105,7 +108,6 @@ def _animate_rig(
             )
         if Path(output).exists() and Path(output).samefile(rig.path):
             raise InputError(f"{output} is the character itself; name another output with -o")
-    info, blocks = talker.stream(speech, talker.cast(skin=False, **casting))
     weights, poses = RowBuffer(), RowBuffer()
 
     def keep(block: FrameBlock) -> None:
@@ -114,7 +116,8 @@ def _animate_rig(
         if block.head_pose is not None:
             poses.append(block.head_pose)
 
-    with also(live, info) as extra:
+    cast = talker.cast(skin=False, **casting)
+    with talker.noted(speech, cast, audio_track) as (info, blocks), also(live, info) as extra:
         fill(info, blocks, extra, progress, keep)
         if outputs:
             content = rig.animated(weights.array(), info.fps, poses.array() if poses else None, name="speech")

@@ -1,5 +1,6 @@
 """Make the next piece while the last one is being written."""
 
+import contextvars
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -48,7 +49,8 @@ def prefetch(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]]:
             if taken % TRIM_EVERY == 0:
                 give_back_memory()
 
-    thread = threading.Thread(target=make, name="parlante-prefetch", daemon=True)
+    context = contextvars.copy_context()  # notes of the thread are those of whoever takes the items
+    thread = threading.Thread(target=context.run, args=(make,), name="parlante-prefetch", daemon=True)
     thread.start()
     try:
         yield take()

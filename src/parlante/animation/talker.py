@@ -5,7 +5,6 @@
 >>> animation.save("line.glb", "line.mp4")  # doctest: +SKIP
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from parlante.audio.recording import Recording, load_audio
 from parlante.core import Animation, Identity, InputError, Style
 from parlante.core.checks import NUMBER, check_type, output_list
 from parlante.core.frames import AnimationInfo, FrameBlock
+from parlante.core.notes import gathered, note
 from parlante.core.options import NO_LIVELINESS, Liveliness, Picture, Sampling
 from parlante.core.style import combined
 from parlante.core.timing import num_frames
@@ -34,7 +34,6 @@ from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
 from parlante.models.registry import load_model
 from parlante.models.talker import Audio, Session, SpeechModel, check_look_ahead
 
-_log = logging.getLogger(__name__)
 AudioLike = Path | str | tuple[NDArray[np.floating], int]
 """A file, or (samples (N,) or (N, channels), sample rate)."""
 
@@ -52,6 +51,8 @@ class Casting:
     fps: float
     facts: dict[str, Any]
     """For the provenance."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or dropped, a line each."""
 
 
 class Talker:
@@ -59,7 +60,6 @@ class Talker:
 
     def __init__(self, model: SpeechModel) -> None:
         self.model = model
-        self._told: set[str] = set()
 
     @classmethod
     def from_pretrained(
@@ -89,6 +89,7 @@ class Talker:
         fps: float | None = None,
         texture: bool = True,
         liveliness: bool | str | Liveliness = True,
+        audio_track: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Animation:
         """A face that says `speech`, in memory. For recordings of many minutes use `write`, whose memory stays flat.
@@ -100,17 +101,18 @@ class Talker:
         models that show some. motion_strength, wrinkle_strength: 0..3, 1 leaves the model's. seed: the same one gives
         the same frames. steps: of the solver. fps: 1..240, none: the model's own. texture: False leaves out wrinkles
         and skin. liveliness: blinks, gaze, head movement and breath; False or `none`: exactly the model's own; or some
-        of them, such as `blinks,head:0.5`. progress(done, total) is called in frames. Raises InputError for anything
-        that cannot be used.
+        of them, such as `blinks,head:0.5`. audio_track: which track of a file with several, from 1 on; none: the first
+        with sound. progress(done, total) is called in frames. What was assumed or dropped is in `Animation.notes`.
+        Raises InputError for anything that cannot be used.
         """
         casting = self.cast(
             identity=identity, style=style, motion_style=motion_style, wrinkle_style=wrinkle_style, emotion=emotion,
             motion_strength=motion_strength, wrinkle_strength=wrinkle_strength, seed=seed, steps=steps, fps=fps,
             texture=texture, liveliness=liveliness,
         )  # fmt: skip
-        info, blocks = self.stream(speech, casting)
         kept: list[FrameBlock] = []
-        fill(info, blocks, (), progress, kept.append)
+        with self.noted(speech, casting, audio_track) as (info, blocks):
+            fill(info, blocks, (), progress, kept.append)
         return in_memory(info, kept)
 
     def write(
@@ -123,22 +125,34 @@ class Talker:
         progress: Callable[[int, int], None] | None = None,
         keep: Callable[[FrameBlock], None] | None = None,
         live: Callable[[AnimationInfo], FrameSink] | None = None,
+        audio_track: int | None = None,
     ) -> AnimationInfo:
         """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
         outputs: one or more. casting: of `cast`, the default if none. picture: how outputs that show pictures show
         them. progress: as in a call. `keep` sees every block; `live` makes one more sink, such as an
-        `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. Raises InputError before any
-        work if an output cannot be written.
+        `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. audio_track: as in a call.
+        What was assumed or dropped is in `provenance["notes"]`. Raises InputError before any work if an output cannot
+        be written.
         """
         outputs = output_list(outputs)
         check_type("casting", casting, (Casting, NoneType), "what Talker.cast gives, or none")
         check_outputs(outputs)
-        info, blocks = self.stream(speech, casting or self.cast())
-        check_fit(outputs, info)
-        with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
-            fill(info, blocks, [*extra, *sinks], progress, keep)
+        with self.noted(speech, casting or self.cast(), audio_track) as (info, blocks):
+            check_fit(outputs, info)
+            with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
+                fill(info, blocks, [*extra, *sinks], progress, keep)
         return info
+
+    @contextmanager
+    def noted(
+        self, speech: AudioLike, casting: Casting, audio_track: int | None = None
+    ) -> Iterator[tuple[AnimationInfo, Iterator[FrameBlock]]]:
+        """As `stream` of a `casting`: its notes, and those that are told in the block, are in the provenance."""
+        with gathered(casting.notes) as lines:
+            info, blocks = self.stream(speech, casting, audio_track=audio_track)
+            info.provenance["notes"] = lines
+            yield info, blocks
 
     def cast(
         self,
@@ -161,7 +175,29 @@ class Talker:
 
         skin: False saves painting the albedo, where nobody looks at it. Raises InputError.
         """
-        model = self.model
+        with gathered() as lines:
+            casting = self._cast(
+                identity, style, motion_style, wrinkle_style, emotion, fps, liveliness, skin,
+                Sampling(
+                    seed=seed, steps=steps, motion_strength=motion_strength, wrinkle_strength=wrinkle_strength,
+                    wrinkles=texture,
+                ),
+            )  # fmt: skip
+        return replace(casting, notes=tuple(lines))
+
+    def _cast(
+        self,
+        identity: str | Identity | None,
+        style: str | Style | None,
+        motion_style: str | Style | None,
+        wrinkle_style: str | Style | None,
+        emotion: Mapping[str, float] | None,
+        fps: float | None,
+        liveliness: bool | str | Liveliness,
+        skin: bool,
+        sampling: Sampling,
+    ) -> Casting:
+        model, texture = self.model, sampling.wrinkles
         identity = _wish("identity", identity, Identity, "a name, a mesh file")
         style, motion_style, wrinkle_style = (
             _wish(what, wish, Style, "a name, a mixture such as ada:0.7,bo:0.3, a .style file")
@@ -169,13 +205,6 @@ class Talker:
         )
         check_type("fps", fps, (*NUMBER, NoneType), "a number in 1..240 or none")
         check_type("emotion", emotion, (Mapping, NoneType), "amounts by name such as {'joy': 0.5} or none")
-        sampling = Sampling(
-            seed=seed,
-            steps=steps,
-            motion_strength=motion_strength,
-            wrinkle_strength=wrinkle_strength,
-            wrinkles=texture,
-        )
         if fps is not None and not 1 <= fps <= 240:
             raise InputError(f"fps must lie in 1..240, got {fps:g}; 30 is the model's own")
         if emotion:
@@ -199,16 +228,16 @@ class Talker:
             self._tell_of_wrinkles(wrinkles, face, texture)
         if wishes[0] is None and model.abilities.styles and face.own_style is None and moves.name != face.name:
             how = "the average style" if moves.name == "mean" else f"the style {moves.name!r}"
-            self._tell(f"{model.name} knows no style of {face.name}, which speaks in {how}; name another as its style")
+            note(f"{model.name} knows no style of {face.name}, which speaks in {how}; name another as its style")
         facts = {
             **face.facts,
             "identity": face.name,
             "motion_style": _style_name(wishes[0], moves),
             "wrinkle_style": _style_name(wishes[1], wrinkles),
-            "motion_strength": float(motion_strength),
-            "wrinkle_strength": float(wrinkle_strength),
-            "seed": int(seed),
-            "steps": None if steps is None else int(steps),
+            "motion_strength": float(sampling.motion_strength),
+            "wrinkle_strength": float(sampling.wrinkle_strength),
+            "seed": int(sampling.seed),
+            "steps": None if sampling.steps is None else int(sampling.steps),
             "liveliness": str(life),
         }
         profile = _profile(wishes[0], model, face)
@@ -218,22 +247,19 @@ class Talker:
     def _tell_of_wrinkles(self, style: Style, face: Identity, texture: bool) -> None:
         """Say where a wrinkle style that was asked for changes nothing."""
         if not texture:
-            self._tell("no wrinkles are made without texture, so that the wrinkle style changes nothing")
+            note("no wrinkles are made without texture, so that the wrinkle style changes nothing")
         elif not style.wrinkle.size and not style.wrinkle_name:
-            self._tell(
+            note(
                 f"{self.model.name} takes wrinkles from persons and {style.name!r} is none, so that they are those of "
                 f"{face.name}; name one person as the wrinkle style"
             )
 
-    def _tell(self, line: str) -> None:
-        """Once, what was assumed or dropped."""
-        if line not in self._told:
-            self._told.add(line)
-            _log.warning("%s", line)
-
-    def stream(self, speech: AudioLike, casting: Casting) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
+    def stream(
+        self, speech: AudioLike, casting: Casting, *, audio_track: int | None = None
+    ) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
         """The facts of an animation, and an iterator that makes its frames, a window of the model at a time."""
-        recording, face = load_audio(speech), casting.face
+        with gathered() as lines:
+            recording, face = load_audio(speech, track=audio_track), casting.face
         info = AnimationInfo(
             topology=face.topology,
             fps=casting.fps,
@@ -247,7 +273,12 @@ class Talker:
             pivot=face.pivot,
             wrinkle_size=self.model.abilities.wrinkle_size if casting.sampling.wrinkles else None,
             has_pose=casting.liveliness.moves_head,
-            provenance={**self.model.provenance, **casting.facts, "speech": recording.name},
+            provenance={
+                **self.model.provenance,
+                **casting.facts,
+                "speech": recording.name,
+                "notes": list(dict.fromkeys([*casting.notes, *lines])),
+            },
         )
         session = self.model.session(face, casting.style, sampling=casting.sampling)
         return info, finished_frames(info, recording, casting, said(session, recording.audio_16k), self.model.fps)

@@ -10,8 +10,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.audio.io import SAMPLE_RATE, iter_audio, mono
+from parlante.audio.audio_file import opened
+from parlante.audio.io import SAMPLE_RATE, blocks, mono, survey
 from parlante.core import InputError
+from parlante.core.notes import gathered
 from parlante.core.timing import num_frames
 
 KEPT_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -82,23 +84,29 @@ class Recording:
         return (level < threshold).astype(np.float32)
 
 
-def load_audio(speech: Path | str | tuple[NDArray[np.floating], int]) -> Recording:
+def load_audio(speech: Path | str | tuple[NDArray[np.floating], int], *, track: int | None = None) -> Recording:
     """A recording from a file, or from (samples (N,) or (N, channels), sample rate).
 
-    Raises InputError if it cannot be read, holds no samples, or has samples of another shape or range.
+    track: which audio track of a file with several, from 1 on; none: the first that is not silent. Raises InputError if
+    it cannot be read, holds no samples, or has samples of another shape or range.
     """
     if isinstance(speech, tuple) and len(speech) == 2:
+        if track is not None:
+            raise InputError(f"samples have no tracks, got track {track}; leave it out")
         return _from_array(*speech)
     if not isinstance(speech, str | Path):
         raise InputError(
             f"the speech is a {type(speech).__name__}; give a file, or (samples, sample rate), such as (samples, 16000)"
         )
-    path = Path(speech)
-    native = _native_rate(path)
-    rate = native if native in KEPT_RATES else 48000
-    audio_16k = _spool(iter_audio(path, sample_rate=SAMPLE_RATE))
-    audio = audio_16k if rate == SAMPLE_RATE else _spool(iter_audio(path, sample_rate=rate))
-    return Recording(path.name, audio, rate, audio_16k)
+    with opened(speech) as source:
+        found = survey(source, track)
+        found.tell()
+        rate = found.chosen.sample_rate if found.chosen.sample_rate in KEPT_RATES else 48000
+        audio = audio_16k = _spool(blocks(found, SAMPLE_RATE))
+        if rate != SAMPLE_RATE:
+            with gathered(log=False):  # it tells the same
+                audio = _spool(blocks(found, rate))
+    return Recording(Path(speech).name, audio, rate, audio_16k)
 
 
 def _from_array(samples: NDArray[np.floating], rate: int) -> Recording:
@@ -131,17 +139,6 @@ def _resample(audio: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.
     made += [out.to_ndarray()[0] for out in resampler.resample(None)]
     count = max(1, round(len(audio) * wanted / rate))
     return np.concatenate(made)[:count].astype(np.float32)
-
-
-def _native_rate(path: Path) -> int:
-    """The file's own sample rate; 0 if it cannot be told, in which case reading will say why."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return int(container.streams.audio[0].rate or 0)
-    except (OSError, ValueError, IndexError, av.error.FFmpegError):
-        return 0
 
 
 def _spool(blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

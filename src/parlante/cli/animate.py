@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from parlante.cli._live import declare_live, live
+from parlante.cli._notes import add_strict, shown_notes
 from parlante.cli._options import OldName, add_device, add_options, read_options
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
         help="with --character mesh: which eyeballs, teeth and tongue of ours it gets (default: those it has not)",
     )
     add_options(parser, Sampling)
+    parser.add_argument(
+        "--audio-track",
+        type=int,
+        metavar="N",
+        help="which track of a file with several (default: the first with sound)",
+    )
     parser.add_argument("--fps", type=float, help="frames per second of the outputs (default: the model's own, 30)")
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
     parser.add_argument(
@@ -77,6 +84,7 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--life", action=OldName, dest="liveliness", new="--liveliness")
     parser.add_argument("--no-liveliness", action=OldName, dest="liveliness", new="--liveliness none", value="none")
     add_options(parser, Picture)
+    add_strict(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
 
 
@@ -102,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     casting, picture = performance(options)
     sender = live(options)
 
-    with interruptible():
+    with interruptible(), shown_notes("animate", strict=options.strict):
         from tqdm import tqdm
 
         from parlante.animation import Talker
@@ -120,11 +128,14 @@ def run(options: argparse.Namespace) -> int:
 
                 info = animate_character(
                     speech, outputs, options.character, parts=options.parts, picture=picture, progress=progress,
-                    live=sender, talker=talker, **casting,
+                    live=sender, talker=talker, audio_track=options.audio_track, **casting,
                 )  # fmt: skip
             else:
                 cast = talker.cast(skin=shows_skin(outputs), **casting)
-                info = talker.write(speech, outputs, cast, picture=picture, progress=progress, live=sender)
+                info = talker.write(
+                    speech, outputs, cast, picture=picture, progress=progress, live=sender,
+                    audio_track=options.audio_track,
+                )  # fmt: skip
     if not options.quiet:
         seconds = time.perf_counter() - started
         names = ", ".join([*map(str, outputs), *([sender.summary()] if sender else [])])

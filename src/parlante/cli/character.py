@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from parlante.cli._notes import add_strict, shown_notes
+
 EPILOG = """examples:
   parlante character build me.obj --texture face.png -o me.character
   parlante character build sculpt.ply -o sculpt.character --landmarks marks.json
@@ -37,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="which eyeballs, teeth and tongue of ours the mesh gets (default auto: those it has not)",
     )
+    add_strict(build)
     build.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
     info = actions.add_parser("info", help="what a character, or the rig of a .glb, .vrm or .gltf, can do")
     info.add_argument("character", type=Path, help="a folder made by build, a .glb, .vrm or .gltf")
@@ -44,7 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build or tell. Raises InputError for what cannot be used."""
-    return _build(options) if options.action == "build" else _info(options.character)
+    if options.action == "info":
+        return _info(options.character)
+    with shown_notes("character build", strict=options.strict):
+        return _build(options)
 
 
 def _build(options: argparse.Namespace) -> int:

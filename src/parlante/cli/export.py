@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from parlante.cli._live import declare_live, live
+from parlante.cli._notes import add_strict, shown_notes
 from parlante.cli._options import add_options, read_options
 
 if TYPE_CHECKING:
@@ -54,11 +55,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser, Fidelity)
     add_options(parser, Picture)
     parser.add_argument("--no-texture", action="store_true", help="leave out skin and wrinkles")
+    add_strict(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
 def run(options: argparse.Namespace) -> int:
     """Export. Raises InputError for arguments that cannot be used."""
+    with shown_notes("export", strict=options.strict):
+        return _export(options)
+
+
+def _export(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from parlante.animation.talker import also

@@ -158,15 +158,26 @@ def _glb(path: Path) -> None:
 
 
 def _recording(path: Path) -> None:
-    from parlante.audio.recording import load_audio
+    from parlante.audio.audio_file import opened
+    from parlante.audio.io import Track, blocks, survey
+    from parlante.cli._notes import shown_notes
     from parlante.core import InputError
 
-    try:
-        recording = load_audio(path)
-    except InputError as error:
-        raise InputError(
-            f"{error}; parlante info reads recordings, .npz, .glb, .vrm, .vrma, .style and folders"
-        ) from None
-    print(path)
-    level = float(abs(recording.audio).max()) if len(recording.audio) else 0.0
-    print(f"  {len(recording.audio) / recording.sample_rate:.2f} s at {recording.sample_rate} Hz, peak {level:.3f}")
+    def told(track: Track) -> str:
+        kind = f"{track.codec}, {track.channels} channel{'s' * (track.channels != 1)} at {track.sample_rate} Hz"
+        return f"{kind}, {track.seconds:.2f} s, peak {track.peak:.3f}"
+
+    with shown_notes("info"):
+        try:
+            with opened(path) as source:
+                found = survey(source)
+                seconds = sum(len(block) for block in blocks(found, 16000)) / 16000
+        except InputError as error:
+            raise InputError(
+                f"{error}; parlante info reads recordings, .npz, .glb, .vrm, .vrma, .style and folders"
+            ) from None
+        print(f"{path}\n  {found.container}: {seconds:.2f} s from its beginning to its end")
+        for track in found.tracks:
+            used = " (used)" if track is found.chosen and len(found.tracks) > 1 else ""
+            print(f"  audio track {track.number}: {told(track)}{used}")
+        found.tell()

@@ -51,6 +51,12 @@ class Animation:
             if array is not None and len(array) != frames:
                 raise ValueError(f"{name} has {len(array)} frames, vertices have {frames}; give as many of each")
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each thing that was assumed, dropped, replaced or missing when this was made."""
+        lines = self.provenance.get("notes", ())
+        return tuple(map(str, lines)) if isinstance(lines, list | tuple) else ()
+
     def save(self, *outputs: Path | str) -> None:
         """Write it to one or more outputs, whose suffixes choose the formats (`parlante export --formats`).
 

@@ -4,7 +4,6 @@ Principal components of evenly spread frames; where some frame still has a verte
 becomes one more target, until the bound holds. Frames wait in a file without a name, so memory stays flat.
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+from parlante.core.notes import note
 
 SAMPLE = 512
 """Frames whose principal components are taken."""
@@ -84,7 +83,7 @@ def fit_basis(frames: Frames, error: float, most: int = MOST) -> Basis:
         grown = np.concatenate([axes, missing[: most - len(axes)]]).T.astype(np.float64)
         axes = np.ascontiguousarray(np.linalg.qr(grown)[0].T.astype(np.float32))
     if worst > error:
-        log.warning("%d targets leave a vertex %.3f mm off, %.3f mm was asked for", len(axes), 1e3 * worst, 1e3 * error)
+        note(f"{len(axes)} targets leave a vertex {1e3 * worst:.3f} mm off, {1e3 * error:.3f} mm was asked for")
     size = np.maximum(np.abs(weights).max(axis=0, initial=0.0), 1e-12)
     shapes = (axes * size[:, None]).reshape(len(axes), -1, 3)
     return Basis(shapes.astype(np.float32), (weights / size).astype(np.float32), worst, mean)

@@ -9,7 +9,6 @@ says so in `extras.parlante_skin_video`: uri, fps, frames; the picture in `baseC
 `asset.extras.parlante` tells fps, duration, provenance, and of a basis the number of targets and its error in metres.
 """
 
-import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
+from parlante.core.notes import note
 from parlante.core.options import Fidelity
 from parlante.export.basis import Basis, Frames, fit_basis
 from parlante.export.frames import AnimationInfo, FrameBlock
@@ -27,8 +27,6 @@ from parlante.export.keys import POSE_SHARE, reduce_keys
 from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 from parlante.geometry.pose import neck_joint, neck_weights
-
-log = logging.getLogger(__name__)
 
 _MATERIALS: dict[str, tuple[tuple[str, ...], float]] = {
     "eyes": (("eyeball_left", "eyeball_right"), 0.12),
@@ -212,7 +210,7 @@ def _targets(
         moved = np.abs(info.shapes).max(axis=(1, 2))
         still = [name for name, size in zip(info.weight_names, moved) if size <= STILL]
         if still:
-            log.warning("%d shapes move nothing: %s", len(still), ", ".join(still))
+            note(f"{len(still)} shapes move nothing: {', '.join(still)}")
         names += info.weight_names
         shapes += list(np.asarray(info.shapes, np.float32))
         target_weights.append(weights)

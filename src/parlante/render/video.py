@@ -77,7 +77,7 @@ class VideoWriter:
             rate = self._sample_rate if self._sample_rate in rates else 48000
             # edit lists count in movie time: in samples, so that the audio ends where it should
             flags = {"movflags": "+faststart", "movie_timescale": str(rate)} if container == "mp4" else {}
-            self._file: Any = stack.enter_context(av.open(str(partial), "w", format=container, options=flags))
+            self._file: Any = stack.enter_context(av.open(f"file:{partial}", "w", format=container, options=flags))
             self._video: Any = self._file.add_stream(codec, rate=self.fps, options=options)
             self._video.width, self._video.height, self._video.pix_fmt = self.width, self.height, "yuv420p"
             context = self._video.codec_context

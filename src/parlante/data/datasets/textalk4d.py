@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.audio.audio_file import containers, opened
 from parlante.audio.io import read_audio
 from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.options import option
@@ -307,15 +308,10 @@ def _numbers_of(info: ClipInfo) -> range:
 
 def _audible_frames(path: Path) -> int:
     """Frames that a recording covers. Raises InputError if it cannot be opened."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.audio[0]
-            if stream.duration and stream.time_base:
-                return num_frames(int(float(stream.duration * stream.time_base) * SAMPLE_RATE + 0.5))
-    except (av.error.FFmpegError, ValueError, IndexError) as error:
-        raise InputError(f"{path} is not a recording that can be read ({error}); copy it again") from error
+    with opened(path) as file, containers(file) as parts:
+        stream = next((stream for container in parts for stream in container.streams.audio), None)
+        if stream is not None and stream.duration and stream.time_base and len(file.parts) == 1:
+            return num_frames(int(float(stream.duration * stream.time_base) * SAMPLE_RATE + 0.5))
     return num_frames(len(read_audio(path)))
 
 
