@@ -257,7 +257,10 @@ class Talker:
     def stream(
         self, speech: AudioLike, casting: Casting, *, audio_track: int | None = None
     ) -> tuple[AnimationInfo, Iterator[FrameBlock]]:
-        """The facts of an animation, and an iterator that makes its frames, a window of the model at a time."""
+        """The facts of an animation, and an iterator that makes its frames, a window of the model at a time.
+
+        speech, audio_track: as in a call. casting: of `cast`. Raises InputError for speech that cannot be used.
+        """
         with gathered() as lines:
             recording, face = load_audio(speech, track=audio_track), casting.face
         info = AnimationInfo(
