@@ -7,6 +7,7 @@ from typing import Any
 from parlante.animation.talker import AudioLike, Talker, also, fill
 from parlante.core import InputError, atomic_path
 from parlante.core.checks import check_type, output_list
+from parlante.core.notes import note
 from parlante.core.options import Picture
 from parlante.export import AnimationInfo, check_outputs, open_sinks
 from parlante.export.frames import FrameBlock, FrameSink
@@ -48,8 +49,17 @@ def animate_character(
         from parlante.retarget.rig.rigged import read_rig
 
         rig = read_rig(path)
+        if rig.refusal is not None:
+            raise InputError(rig.refusal)
         if rig.useful:
+            for line in rig.facts:
+                note(f"{path.name}: {line}")
             return _animate_rig(speech, outputs, rig, progress, live, talker, audio_track, casting)
+        if rig.targets or rig.parts.nameless or rig.parts.kind != "glTF":
+            for line in rig.facts:
+                if not line.startswith("missing"):
+                    note(f"{path.name}: {line}")
+            note(f"{path.name}: nothing of its rig moves the mouth; a new head is made of its mesh and speaks instead")
     return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, audio_track, casting)
 
 

@@ -155,6 +155,13 @@ def _glb(path: Path) -> None:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no valid glTF: {error!r}; export it again") from error
     print(f"  {len(document.get('materials', []))} materials, {len(document.get('images', []))} pictures")
+    if any(primitive.get("targets") for mesh in document.get("meshes", []) for primitive in mesh["primitives"]):
+        from parlante.retarget.rig.rigged import read_rig
+
+        first, *facts = read_rig(path).describe()
+        print(f"  as a character: {first.partition(': ')[2]}")
+        for line in facts:
+            print(f"  {line}")
 
 
 def _recording(path: Path) -> None:

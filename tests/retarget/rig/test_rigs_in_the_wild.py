@@ -228,7 +228,7 @@ def test_names_are_found_wherever_exporters_put_them(tmp_path: Path, where: str)
     rig = read_rig(changed(rigged(tmp_path / "a.glb", ["jawOpen", "eyeBlinkLeft"]), change))
     assert rig.useful == (where != "nowhere")
     if where == "nowhere":
-        assert any("2 targets have no names" in line for line in rig.describe())
+        assert any("2 targets of 'mesh 0' have no names" in line for line in rig.describe())
 
 
 def test_several_meshes_and_primitives_move_together(tmp_path: Path) -> None:

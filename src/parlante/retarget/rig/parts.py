@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError
 from parlante.retarget.rig.gltf import Gltf, unlocked, world_matrices
+from parlante.retarget.rig.jaw import OPENERS, find_jaw, holds, skinned, waits_for_bone
 from parlante.retarget.rig.targets import EXTRAS, VRM_NAMES, canonical, named
 
 LEAST = 1e-7
 """A target that moves no vertex farther, in the unit of the file, is empty."""
+_VOWELS = ("a", "i", "u", "e", "o", "aa", "ih", "ou", "ee", "oh")
 WAYS = ("In", "Out", "Up", "Down")
 _END = r"(_?(bone|joint|jnt)|[_.](m|x|\d+))*$"
 _BONES = {
@@ -33,8 +35,12 @@ class Parts(NamedTuple):
     targets: Spots
     empty: list[str]
     """Targets that have a name and move nothing."""
-    nameless: int
-    """Targets without any name and without an expression that plays them."""
+    nameless: dict[str, int]
+    """Mesh -> how many targets it has, of meshes none of whose targets has a name or an expression that plays it."""
+    still_face: bool
+    """The mouth's own targets lie on smaller meshes than those of `nameless`: teeth would speak in a still face."""
+    drawn: list[str]
+    """VRM expressions of the mouth that change materials or shift textures, and move nothing."""
     bones: dict[str, int]
     turned: frozenset[str]
     """Of leftEye and rightEye those that turn in any case: the eyeLook targets do not move these eyeballs."""
@@ -48,6 +54,8 @@ class Parts(NamedTuple):
     """(3, 3) columns: the left of the face, up, and forward."""
     bust: tuple[int, NDArray[np.float64]] | None
     """Of a head without bones: the node that holds all of it, and the place (3,) in the world about which it nods."""
+    guessed: bool = False
+    """The jaw's bone was found by what it moves, not by its name."""
 
 
 def find_parts(file: Gltf) -> Parts:
@@ -66,9 +74,15 @@ def find_parts(file: Gltf) -> Parts:
     bones |= balls
     turned = set(balls) | {eye for eye in ("leftEye", "rightEye") if _left_alone(file, eye, bones.get(eye), targets)}
     bust, forward = (None, None) if "head" in bones else _bust(file, targets)
+    facing = _facing(file, kind, bones, forward)
+    guessed = _jaw_by_place(file, bones, targets, facing)
+    if guessed is not None:
+        bones["jaw"] = guessed
+    nameless = _nameless(file, targets)
     return Parts(
-        kind, targets, empty, _nameless(file, targets, empty), bones, frozenset(turned), limits, binary,
-        _helped(file, bones.get("jaw"), targets), _facing(file, kind, bones, forward), bust,
+        kind, targets, empty, {_called(file, mesh): count for mesh, count in nameless.items()},
+        _still_face(file, targets, nameless), _drawn(file), bones, frozenset(turned), limits, binary,
+        _helped(file, bones.get("jaw"), targets), facing, bust, guessed is not None,
     )  # fmt: skip
 
 
@@ -134,11 +148,52 @@ def _named_targets(file: Gltf) -> Spots:
     return found
 
 
-def _nameless(file: Gltf, targets: Spots, empty: list[str]) -> int:
-    if targets or empty:
-        return 0
-    accessors = file.root.get("accessors") or []
-    return sum(name == "" for shape in file.root.get("meshes") or () for name in _names(shape, accessors))
+def _nameless(file: Gltf, targets: Spots) -> dict[int, int]:
+    """Mesh -> number of its targets, where none of them has a name or is played by an expression."""
+    accessors, used = file.root.get("accessors") or [], {spot[0] for spots in targets.values() for spot in spots}
+    return {
+        mesh: count_of(shape)
+        for mesh, shape in enumerate(file.root.get("meshes") or ())
+        if mesh not in used and count_of(shape) and not any(_names(shape, accessors))
+    }
+
+
+def _still_face(file: Gltf, targets: Spots, nameless: dict[int, int]) -> bool:
+    """Whether a mesh of nameless targets is larger than all whose targets open the mouth."""
+    opening = {spot[0] for name in OPENERS for spot in targets.get(name, ())}
+    if not opening or not nameless:
+        return False
+    return max(_vertices(file, mesh) for mesh in nameless) > max(_vertices(file, mesh) for mesh in opening)
+
+
+def _vertices(file: Gltf, mesh: int) -> int:
+    places = {primitive["attributes"]["POSITION"] for primitive in file.root["meshes"][mesh]["primitives"]}
+    return sum(int(file.root["accessors"][place]["count"]) for place in places)
+
+
+def _called(file: Gltf, mesh: int) -> str:
+    return str(file.root["meshes"][mesh].get("name") or f"mesh {mesh}")
+
+
+def _drawn(file: Gltf) -> list[str]:
+    """Names of vowels that only change materials or shift textures, as where a mouth is drawn."""
+    extensions, out = file.root.get("extensions") or {}, []
+    preset = (extensions.get("VRMC_vrm", {}).get("expressions") or {}).get("preset") or {}
+    for name, one in preset.items():
+        if name.lower() in _VOWELS and not one.get("morphTargetBinds"):
+            out += [name] * bool(one.get("materialColorBinds") or one.get("textureTransformBinds"))
+    for one in (extensions.get("VRM", {}).get("blendShapeMaster") or {}).get("blendShapeGroups") or ():
+        if str(one.get("presetName", "")).lower() in _VOWELS and not one.get("binds"):
+            out += [str(one.get("name") or one["presetName"])] * bool(one.get("materialValues"))
+    return out
+
+
+def _jaw_by_place(file: Gltf, bones: dict[str, int], targets: Spots, facing: NDArray[np.float64]) -> int | None:
+    """The jaw's bone by what it moves, where no bone of that name holds anything."""
+    parts = skinned(file)
+    if "jaw" in bones and holds(file, parts, bones["jaw"]):
+        return None
+    return find_jaw(file, parts, {name: bone for name, bone in bones.items() if name != "jaw"}, targets, facing)
 
 
 def _expressions(file: Gltf) -> tuple[Spots, frozenset[str]]:
@@ -284,8 +339,12 @@ def _held(file: Gltf, primitive: dict[str, Any], joint: int) -> NDArray[np.bool_
 
 
 def _helped(file: Gltf, jaw: int | None, targets: Spots) -> bool:
-    """Whether a rig of Character Creator opens its mouth by the bone, its target doing less than a blink does."""
-    if jaw is None or "CC_Base_JawRoot" not in str(file.root["nodes"][jaw].get("name", "")):
+    """Whether the jaw's target waits for its bone: it does much less, or, of Character Creator's, less than a blink."""
+    if jaw is None:
+        return False
+    if waits_for_bone(file, skinned(file), jaw, targets):
+        return True
+    if "CC_Base_JawRoot" not in str(file.root["nodes"][jaw].get("name", "")):
         return False
 
     def reach(*names: str) -> float:

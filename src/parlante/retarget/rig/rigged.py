@@ -5,6 +5,7 @@ found by `character.rig_parts`; where there are no targets for jaw or eyes, bone
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from parlante.core.files import first_line
 from parlante.geometry.pose import rotation_matrices
 from parlante.head.arkit import INDEX
 from parlante.retarget.rig.gltf import Appended, Gltf, read_gltf, unlocked, world_matrices
+from parlante.retarget.rig.jaw import left_behind
 from parlante.retarget.rig.parts import WAYS, Parts, Spots, count_of, find_parts
 from parlante.retarget.rig.targets import mouth_shared, plan, played
 
@@ -75,6 +77,56 @@ class Rig:
         """Whether the mouth can be moved at all."""
         return "jawOpen" not in self.missing
 
+    @property
+    def refusal(self) -> str | None:
+        """Why it must not be played, nor a new head be made in its place without being asked; none if it may."""
+        build = f"for a new head made of its mesh: parlante character build {self.path.name} -o DIR"
+        if self.parts.still_face:
+            faces = ", ".join(f"{mesh!r}" for mesh in self.parts.nameless)
+            return (
+                f"{self.path.name}: the targets of {faces} have no names (extras.targetNames), and only smaller meshes "
+                f"would speak in a still face; export it with the names of its targets; {build}"
+            )
+        if not self.useful and self.parts.drawn:
+            return (
+                f"{self.path.name}: its mouth is drawn in its texture (expressions {', '.join(self.parts.drawn)} "
+                f"change materials), which no animation of glTF plays; give an avatar with morph targets; {build}"
+            )
+        return None
+
+    @cached_property
+    def facts(self) -> list[str]:
+        """What was assumed, is missing, or stays still: one line each, told by `info` and with every animation."""
+        lines = []
+        if self.parts.guessed:
+            name = self.file.root["nodes"][self.bones["jaw"]].get("name", self.bones["jaw"])
+            lines.append(f"bone {name!r} is taken for the jaw, by what it holds")
+        if self.parts.helped:
+            lines.append("jawOpen is played by its target and by the bone jaw together")
+        if self.empty:
+            lines.append(f"named but empty: {', '.join(self.empty)}")
+        lines += [
+            f"{count} targets of {mesh!r} have no names (extras.targetNames): they are left alone"
+            for mesh, count in self.parts.nameless.items()
+        ]
+        if self.useful:
+            bones = [self.bones["jaw"]] if "jaw" in self.bones and (self.by_jaw or self.parts.helped) else []
+            still = left_behind(self.file, self.targets, self.recipes, bones)
+            lines += [f"{name!r} lies in the mouth, no target or bone moves it: it stands still" for name in still]
+        if self.replaced:
+            by: dict[str, list[str]] = {}
+            for arkit, other in self.replaced.items():
+                by.setdefault(other, []).append(arkit)
+            lines.append("replaced: " + "; ".join(f"{', '.join(names)} by {other}" for other, names in by.items()))
+        if self.missing:
+            lines.append(f"missing, left out: {', '.join(self.missing)}")
+        return lines
+
+    @property
+    def by_jaw(self) -> bool:
+        """Whether the jaw's bone opens the mouth alone."""
+        return self.replaced.get("jawOpen") == "bone jaw"
+
     def describe(self) -> list[str]:
         """Lines that say what is there, what is replaced, and what is missing."""
         own = sorted(name for name in self.targets if name in INDEX)
@@ -91,22 +143,12 @@ class Rig:
             lines.append("  a head without bones: it nods as a whole, about its chin's height")
         elif "head" not in self.bones:
             lines.append("  no bone of the head was found: it will not nod")
-        if self.parts.helped:
-            lines.append("  jawOpen is played by its target and by the bone jaw together")
         if self.parts.turned:
             lines.append(f"  eyeballs that no target moves: bones {', '.join(sorted(self.parts.turned))} turn them")
-        if self.empty:
-            lines.append(f"  named but empty: {', '.join(self.empty)}")
-        if self.parts.nameless:
-            lines.append(f"  {self.parts.nameless} targets have no names (extras.targetNames): they are left alone")
-        if self.replaced:
-            by: dict[str, list[str]] = {}
-            for arkit, other in self.replaced.items():
-                by.setdefault(other, []).append(arkit)
-            lines.append("  replaced: " + "; ".join(f"{', '.join(names)} by {other}" for other, names in by.items()))
-        if self.missing:
-            lines.append(f"  missing, left out: {', '.join(self.missing)}")
-        if not self.useful:
+        lines += [f"  {line}" for line in self.facts]
+        if self.refusal is not None:
+            lines.append(f"  it is refused: {self.refusal.partition(': ')[2]}")
+        elif not self.useful:
             lines.append("  nothing moves its mouth: make a character of its mesh with parlante character build")
         return lines
 
@@ -118,6 +160,8 @@ class Rig:
         An animation of that name that is there already stays: the new one gets a number behind its name. Raises
         InputError if nothing of the file can be moved.
         """
+        if self.refusal is not None:
+            raise InputError(self.refusal)
         if not self.useful:
             raise InputError(" ".join(self.describe()))
         file = Appended(self.file)
@@ -183,7 +227,7 @@ class Rig:
             turns[self.bones["head"]] = rotation_matrices(np.asarray(head_pose)[:, :3])
         elif head_pose is not None and self.parts.bust is not None:
             turns[self.parts.bust[0]] = rotation_matrices(np.asarray(head_pose)[:, :3])
-        if self.replaced.get("jawOpen") == "bone jaw" or self.parts.helped:
+        if self.by_jaw or self.parts.helped:
             closed = 0.0 if "mouthClose" in self.targets else 1.0
             angles = np.zeros((len(weights), 3))
             angles[:, 0] = np.radians(JAW_DEGREES) * np.clip(
