@@ -13,7 +13,8 @@ from PIL import Image
 
 from parlante.core import Topology
 from parlante.head import load_head
-from parlante.retarget.mesh.parts import EYES, LINING, TEXTURE_SHARE
+from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, TEXTURE_SHARE
+from parlante.retarget.mesh.surface import ball_centre
 
 _PLAIN = (212, 170, 148)
 """sRGB of skin where the user gave no texture."""
@@ -74,7 +75,7 @@ def _with_own_parts(topology: Topology, own: int, neutral: NDArray[np.floating])
     """The user's own eyeballs and mouth with corners of their own in the strip; and (F,) their triangles.
 
     Eyeballs are laid out as ours, as seen from the front: a texel's distance from the middle is the angle from straight
-    ahead. All of the mouth takes one texel of ours.
+    ahead. Teeth, gums, tongue and lining take one texel of ours each.
     """
     uv, laid = [topology.uv], topology.uv_triangles.copy()
     looking = np.zeros(len(laid), bool)
@@ -84,7 +85,7 @@ def _with_own_parts(topology: Topology, own: int, neutral: NDArray[np.floating])
             continue
         number = np.unique(topology.triangles[inside])
         middle, per_radian = _iris_layout(name)
-        arm = neutral[number] - _centre(neutral[number].astype(np.float64))
+        arm = neutral[number] - ball_centre(neutral[number].astype(np.float64))
         across = np.linalg.norm(arm[:, :2], axis=1)
         angle = np.minimum(np.arctan2(across, arm[:, 2]), _SEEN)
         place = middle + per_radian * angle[:, None] * arm[:, :2] / np.maximum(across, 1e-9)[:, None]
@@ -92,14 +93,23 @@ def _with_own_parts(topology: Topology, own: int, neutral: NDArray[np.floating])
         laid[inside] = start + np.searchsorted(number, topology.triangles[inside])
         uv.append((place / [1, TEXTURE_SHARE]).astype(np.float32))
         looking |= inside
-    inside = _own_triangles(topology, own, LINING)
-    if inside.any():
+    for name in (LINING, *MOUTH):
+        inside = _own_triangles(topology, own, name)
+        if not inside.any():
+            continue
         laid[inside] = sum(map(len, uv))
-        ours = load_head().topology
-        corner = np.isin(ours.triangles, ours.regions[LINING]).all(1)
-        uv.append((np.median(ours.uv[ours.uv_triangles[corner]], axis=(0, 1))[None] / [1, TEXTURE_SHARE]).astype("f4"))
+        uv.append((_texel(name)[None] / [1, TEXTURE_SHARE]).astype(np.float32))
         looking |= inside
     return replace(topology, uv=np.concatenate(uv), uv_triangles=laid), looking
+
+
+def _texel(name: str) -> NDArray[np.float64]:
+    """(2,) in our texture: the middle of our lining, the front of our teeth, gums and tongue."""
+    head = load_head()
+    ours, face = head.topology, head.neutral(head.identity_names[0])
+    corner = np.isin(ours.triangles, ours.regions[name]).all(1)
+    uv, z = ours.uv[ours.uv_triangles[corner]].reshape(-1, 2), face[ours.triangles[corner], 2].ravel()
+    return np.asarray(np.median(uv, axis=0) if name == LINING else uv[z.argmax()], np.float64)
 
 
 def _own_triangles(topology: Topology, own: int, region: str) -> NDArray[np.bool_]:
@@ -109,19 +119,6 @@ def _own_triangles(topology: Topology, own: int, region: str) -> NDArray[np.bool
         held[topology.regions[region]] = True
     held[own:] = False
     return np.asarray(held[topology.triangles].all(1))
-
-
-def _centre(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3,) of the sphere through points (N, 3): an eyeball may end behind the lids, and a cornea stands out of it."""
-    kept = np.ones(len(points), bool)
-    for _ in range(4):
-        middle = points[kept].mean(0)
-        arm = points[kept] - middle
-        rows = np.concatenate([2 * arm, np.full((len(arm), 1), 0.01)], 1)
-        middle = middle + np.linalg.lstsq(rows, (arm**2).sum(1), rcond=1e-3)[0][:3]
-        length = np.linalg.norm(points - middle, axis=1)
-        kept = length < 1.01 * np.median(length)
-    return np.asarray(middle)
 
 
 def _iris_layout(name: str) -> tuple[NDArray[np.float64], float]:

@@ -1,21 +1,27 @@
 """What every vertex of the user's mesh follows: a place on our skin, its neighbours, an eyeball, the jaw or nothing."""
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from parlante.head import rig
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh.fit import Registered
+from parlante.retarget.mesh.own_mouth import LOWER, own_mouth
 from parlante.retarget.mesh.prior import FacePrior
-from parlante.retarget.mesh.surface import Nearest, Surface
+from parlante.retarget.mesh.surface import Nearest, Surface, ball_centre
 from parlante.retarget.mesh.transfer import Carrier, graph_of, smoothing_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
+_SMALL, _ROOT = 0.045, 0.001
+_BULGE = 1.35
+"""Farthest place of a cornea, in radii of its eyeball."""
 _NEAR, _HUGGING, _SLAB, _JOIN = 0.004, 0.0025, 0.007, 0.002
 
 
@@ -37,6 +43,13 @@ class Attachment(NamedTuple):
     under: Bools
     inner: Bools
     """(U,) near the mouth and not seen at rest"""
+    mouth: Mapping[str, Numbers]
+    """The user's own teeth, gums and tongue, by the names of ours."""
+
+    def without_mouth(self, triangles: NDArray[np.int64]) -> Bools:
+        """(F,) triangles that are not of the user's own teeth, gums or tongue: what can be lips."""
+        own = np.concatenate([np.zeros(0, np.int64), *self.mouth.values()])
+        return np.asarray(~np.isin(triangles, own).any(1))
 
 
 def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Numbers, main: int) -> Attachment:
@@ -65,12 +78,17 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
     rigid = _separate(part, main, good, vertices)
     drawn = rigid & np.isin(np.arange(len(vertices)), surface.triangles)  # no eyes of vertices without a triangle
     eyeballs = _eyeballs(vertices, part, drawn, registered)
-    jaw = _jaw(vertices, part, drawn, registered, layout)
+    balls = np.concatenate(eyeballs)
+    mouth = own_mouth(vertices, part, drawn & ~np.isin(np.arange(len(vertices)), balls), registered, prior)
+    jaw = np.concatenate([np.zeros(0, np.int64), *(own for name, own in mouth.items() if name in LOWER)])
     # hair cards, lashes, brows that lie on the skin go with it; the rest of the loose parts stays with the skull
     hugging = rigid & good & (distance < _HUGGING)
-    for group in (*eyeballs, jaw):
+    for group in (*eyeballs, *mouth.values()):
         hugging[group] = False
     good = np.where(rigid, hugging, good)
+    fine = drawn & ~np.isin(np.arange(len(vertices)), np.concatenate([balls, *mouth.values()]))
+    for own, root, place, mix in _rooted(vertices, part, fine, Nearest(ours, outer)):
+        good[own], triangle[own], share[own] = True, place[root], mix[root]
     # a lip moves as one slab: its inner side follows the outer, or the skin would sink through it
     inner = near_mouth & ~seen & ~rigid & ~good
     for chosen, allowed in ((inner & below, outer & ~upper_lip), (inner & ~below, outer & ~lower_lip)):
@@ -92,6 +110,7 @@ def attach(surface: Surface, registered: Registered, prior: FacePrior, part: Num
         near_mouth & good & ~below,
         near_mouth & good & below,
         inner,
+        mouth,
     )
 
 
@@ -187,27 +206,40 @@ def _separate(part: Numbers, main: int, good: Bools, vertices: Floats) -> Bools:
     return np.asarray(~skin[part])
 
 
+def _rooted(
+    vertices: Floats, part: Numbers, fine: Bools, nearest: Nearest
+) -> Iterator[tuple[Numbers, Numbers, Numbers, Floats]]:
+    """Lashes, brows and other small parts that stand on the skin: each vertex goes with the nearest root of its part.
+
+    Yields vertices, the number of each one's root within the part, and the place of each root: triangles and weights.
+    """
+    index = np.flatnonzero(fine)
+    for own in np.split(index[np.argsort(part[index], kind="stable")], np.cumsum(np.bincount(part[index]))[:-1]):
+        if not len(own) or np.ptp(vertices[own], axis=0).max() > _SMALL:
+            continue
+        far, place, mix = nearest(vertices[own])
+        roots = np.flatnonzero(far < max(_ROOT, float(far.min()) + 1e-6))
+        if far.min() < _HUGGING:
+            yield own, roots[cKDTree(vertices[own][roots]).query(vertices[own])[1]], place, mix
+
+
 def _eyeballs(vertices: Floats, part: Numbers, rigid: Bools, registered: Registered) -> tuple[Numbers, Numbers]:
+    """Per eye the ball and what lies on or in it, such as a cornea; not lashes, which stand out of it."""
     found = []
     for centre in registered.anatomy.eyes:
         inside = np.linalg.norm(vertices - centre, axis=1) < 1.5 * registered.anatomy.eye_radius
         whole = [n for n in np.unique(part[rigid & inside]) if inside[part == n].mean() > 0.85]
+        sizes = [np.ptp(vertices[part == n], axis=0) for n in whole]
+        if not whole or max(size.min() for size in sizes) < 0.5 * registered.anatomy.eye_radius:
+            found.append(np.zeros(0, np.int64))
+            continue
+        ball = vertices[part == whole[int(np.argmax([size.min() for size in sizes]))]]
+        arm = np.linalg.norm(vertices - ball_centre(ball), axis=1)
+        far = arm / np.median(np.linalg.norm(ball - ball_centre(ball), axis=1))
+        broad = {n: np.ptp(vertices[part == n], axis=0).max() > registered.anatomy.eye_radius / 2 for n in whole}
+        whole = [n for n in whole if far[part == n].max() < (_BULGE if broad[n] else 1.06)]
         found.append(np.flatnonzero(np.isin(part, whole)))
     return found[0], found[1]
-
-
-def _jaw(vertices: Floats, part: Numbers, rigid: Bools, registered: Registered, layout: rig.HeadLayout) -> Numbers:
-    lips = registered.neutral[layout.lips[rig.LIP_LINE]]
-    teeth = registered.neutral[slice(*layout.ranges["teeth_lower"])]
-    jaw = [np.zeros(0, np.int64)]
-    for number in np.unique(part[rigid]):
-        own = np.flatnonzero(part == number)
-        middle = vertices[own].mean(0)
-        in_mouth = abs(middle[0] - lips[:, 0].mean()) < 0.02 and -0.07 < middle[2] - lips[:, 2].max() < 0.002
-        small = np.ptp(vertices[own], axis=0).max() < 0.09
-        if in_mouth and small and teeth[:, 1].min() - 0.015 < middle[1] < teeth[:, 1].max() + 0.001:
-            jaw.append(own)
-    return np.concatenate(jaw)
 
 
 def _visible(surface: Surface, size: int = 700) -> Bools:

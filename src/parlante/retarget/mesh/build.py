@@ -65,7 +65,7 @@ def build_character(
     mesh = read_character_mesh(path)
     albedo = mesh.albedo if texture is None else read_picture(texture)
     prior = face_prior()
-    first, place = weld(mesh.vertices)
+    first, place = weld(mesh.vertices, mesh.triangles)
     surface = Surface(mesh.vertices[first], place[mesh.triangles])
     step("looking for the face")
     pose, surface = _find(surface, prior, mesh, landmarks, refused)
@@ -142,17 +142,24 @@ def _shaped(
         jaw = ours[INDEX["jawOpen"]]
         closed = registered.neutral[lips]
         sides = attached.above, attached.under
-        barred = torn(surface, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
+        skin = attached.without_mouth(surface.triangles)
+        lips_only = Surface(surface.vertices, surface.triangles[skin])
+        barred[skin] = torn(lips_only, neutral, attached.carrier(jaw[None])[0], sides, closed, closed + jaw[lips])
         surface = Surface(surface.vertices, surface.triangles[~barred])
         mesh = replace(mesh, triangles=mesh.triangles[~barred], uv_triangles=mesh.uv_triangles[~barred])
     attached = loosened(attached, surface)
-    met = meeting(surface, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
+    lips_only = Surface(surface.vertices, surface.triangles[attached.without_mouth(surface.triangles)])
+    met = meeting(lips_only, neutral, registered.neutral, ours, attached.carrier, prior.head.layout)
     registered = replace(registered, neutral=registered.neutral + met.seal, seal=registered.seal + met.seal)
     ours = met.shapes
     shapes = user_shapes(attached, ours, surface, registered, prior.head.layout)
     neutral = surface.vertices + attached.carrier(registered.seal[None])[0]
-    for number, blink in blinks_that_cover(surface, neutral, registered, ours, attached.carrier, prior, eyes).items():
-        shapes[number] = blink
+    blinks = blinks_that_cover(
+        surface, neutral, registered, ours, attached.carrier, prior, eyes, attached.eyeballs
+    )  # fmt: skip
+    balls = np.isin(np.arange(len(neutral)), np.concatenate(attached.eyeballs))
+    for number, blink in blinks.items():
+        shapes[number] = np.where(balls[:, None], 0, blink)
     return _Shaped(mesh, surface, registered, attached, ours, shapes, neutral, met, int(barred.sum()))
 
 
@@ -169,14 +176,17 @@ def _with_parts(
 ) -> Character:
     """The character, with the parts of ours that it lacks."""
     surface, registered, ours = shaped.surface, shaped.registered, shaped.ours
-    names = eyes + wanted_mouth(parts, surface, shaped.neutral, shaped.shapes, registered, ours, prior)
+    names = eyes + wanted_mouth(
+        parts, surface, shaped.neutral, shaped.shapes, registered, ours, prior, shaped.attached.mouth
+    )
     back = np.zeros(3)
     if MOUTH[0] in names:
         back = seat_mouth(surface, shaped.neutral, shaped.shapes, registered, ours, prior)
     more = added(prior, names)
     its = registered.neutral[more.number] + np.isin(more.number, added(prior, MOUTH).number)[:, None] * back
-    # eyeballs of the user's without a picture would be blank
-    blind = parts != "none" and shaped.mesh.albedo is None and any(len(ball) for ball in shaped.attached.eyeballs)
+    # eyeballs, teeth and tongues of the user's without a picture would be blank
+    own = *shaped.attached.eyeballs, *shaped.attached.mouth.values()
+    blind = parts != "none" and shaped.mesh.albedo is None and any(map(len, own))
     pivot = prior.head.neck_pivot(person).astype(np.float64)
     x, y, z = (float(value) for value in pivot)
     neutral = np.concatenate([shaped.neutral[place], its]).astype(np.float32)
@@ -211,6 +221,7 @@ def _report(shaped: _Shaped, pose: Pose, names: Sequence[str], person: str) -> d
         "eyes": ["seen" if eye is not None else "estimated" for eye in registered.eyes],
         "own_eyeballs": [len(ball) for ball in attached.eyeballs],
         "own_lower_teeth": len(attached.jaw),
+        "own_mouth": {name: len(own) for name, own in attached.mouth.items()},
         "added": list(names),
         "like": person,
     }
@@ -330,6 +341,8 @@ def _topology(
     sets["inner_mouth"] = attached.inside
     for name, ball in zip(("eyeball_left", "eyeball_right"), attached.eyeballs, strict=True):
         sets[name] = np.isin(np.arange(len(nearest)), ball)
+    for name, own in attached.mouth.items():
+        sets[name] = np.isin(np.arange(len(nearest)), own)
     for name, inside in sets.items():
         if inside.any():
             regions[name] = np.flatnonzero(inside[place]).astype(np.int32)

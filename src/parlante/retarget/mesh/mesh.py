@@ -70,12 +70,29 @@ def read_character_mesh(path: Path | str) -> UserMesh:
     return mesh
 
 
-def weld(vertices: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First vertex of each place, and the place of each vertex: texture seams double vertices in many files."""
+def weld(vertices: NDArray[np.floating], triangles: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First vertex of each distinct vertex, and the distinct vertex of each: texture seams double them in many files.
+
+    vertices (U, 3), triangles (F, 3). Doubled are vertices at one place whose triangles meet there along an edge that
+    the file has twice. Lips that touch at a vertex share none: they stay two. Vertices in no triangle stay, too.
+    """
     size = float(np.ptp(vertices, axis=0).max()) or 1.0
     keys = np.round((vertices - vertices.min(0)) / size * 2**22).astype(np.int64)
-    _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return first.astype(np.int64), np.ravel(place).astype(np.int64)
+    place = np.ravel(np.unique(keys, axis=0, return_inverse=True)[1])
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    edges = edges[place[edges[:, 0]] != place[edges[:, 1]]]
+    # the same way round by place: both ends of edges at one place then stand in the same column
+    edges = np.where((place[edges[:, 0]] > place[edges[:, 1]])[:, None], edges[:, ::-1], edges)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
+    rims = edges[uses == 1]  # of one triangle only, as the file has it
+    where = np.unique(place[rims], axis=0, return_inverse=True)[1].ravel()
+    rims = rims[np.argsort(where, kind="stable")]
+    same = np.diff(np.sort(where)) == 0
+    rows, columns = rims[:-1][same].ravel(), rims[1:][same].ravel()
+    graph = sparse.coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(vertices),) * 2)
+    number = sparse.csgraph.connected_components(graph, directed=False)[1]
+    _, first, joined = np.unique(number, return_index=True, return_inverse=True)
+    return first.astype(np.int64), np.ravel(joined).astype(np.int64)
 
 
 def parts_of(triangles: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -132,9 +132,10 @@ def wanted_mouth(
     registered: Registered,
     ours: NDArray[np.floating],
     prior: FacePrior,
+    own: Mapping[str, Numbers],
 ) -> tuple[str, ...]:
     """Teeth, gums, tongue and lining, what is missing. neutral (U, 3), shapes (52, U, 3): of the user; ours: of our
-    fitted head."""
+    fitted head; own: the user's own teeth, gums and tongue."""
     if parts in ("none", "eyes"):
         return ()
     mine = Surface(posed(neutral, shapes, _OPENED), surface.triangles)
@@ -145,7 +146,11 @@ def wanted_mouth(
         part = added(prior, names)
         return _missing(mine, Surface(head[part.number], part.triangles), line, own) > _MISSING
 
-    names = MOUTH if parts in ("mouth", "all") or missing(("teeth_upper", "teeth_lower"), _OWN) else ()
+    toothless = not any(name.startswith("teeth") for name in own)
+    if parts in ("mouth", "all") or (toothless and missing(("teeth_upper", "teeth_lower"), _OWN)):
+        names: tuple[str, ...] = MOUTH
+    else:
+        names = ()
     return (*names, LINING) if missing((LINING,), _OWN_LINING) else names
 
 
@@ -197,18 +202,25 @@ def blinks_that_cover(
     carry: Callable[[NDArray[np.floating]], NDArray[np.float32]],
     prior: FacePrior,
     names: Sequence[str],
+    own: tuple[Numbers, Numbers],
 ) -> dict[int, NDArray[np.float32]]:
-    """Blinks (number of the shape: (U, 3)) of the user's lids that leave nothing of the added eyeballs `names` to see.
+    """Blinks (number of the shape: (U, 3)) of the user's lids that leave nothing of the eyeballs to see.
+
+    names: the added ones; own: vertices of the user's, left and right.
 
     The user's margins follow ours by a fraction of a millimetre; where that leaves a slit, the lids overlap a little.
     """
     layout, found = prior.head.layout, {}
-    for name in names:
-        side = EYES.index(name)
+    for side, name in enumerate(EYES):
+        if name not in names and not len(own[side]):
+            continue
         number = INDEX["eyeBlinkLeft" if side == 0 else "eyeBlinkRight"]
         rings, ball = layout.lids[side], added(prior, [name])
         upper, lower = rings[:, 1:14], rings[:, 27:14:-1]
+        theirs = np.isin(surface.triangles, own[side]).any(1)
         mine = Surface(registered.neutral[ball.number], ball.triangles)
+        if name not in names:
+            mine = Surface(neutral, surface.triangles[theirs])
         height = registered.neutral[upper[rig.LID_MARGIN]] - registered.neutral[lower[rig.LID_MARGIN]]
         down = -height / np.maximum(np.linalg.norm(height, axis=1, keepdims=True), 1e-6)
         margin = registered.neutral[rings[rig.LID_MARGIN]]
@@ -219,7 +231,7 @@ def blinks_that_cover(
                 shape[upper[ring]] += 0.7 * overlap * share * down
                 shape[lower[ring]] -= 0.3 * overlap * share * down
             found[number] = carry(shape[None])[0]
-            before = Surface(neutral + found[number], surface.triangles).seen(_SIZE, low, high)[1]
+            before = Surface(neutral + found[number], surface.triangles[~theirs]).seen(_SIZE, low, high)[1]
             owner, depth = mine.seen(_SIZE, low, high)
             if ((owner >= 0) & (depth > before)).mean() < 0.001:
                 break

@@ -85,6 +85,19 @@ class Nearest:
         return distance, self._chosen[best], weights
 
 
+def ball_centre(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) of the sphere through points (N, 3): an eyeball may end behind the lids, and a cornea stands out of it."""
+    kept = np.ones(len(points), bool)
+    for _ in range(4):
+        middle = points[kept].mean(0)
+        arm = points[kept] - middle
+        rows = np.concatenate([2 * arm, np.full((len(arm), 1), 0.01)], 1)
+        middle = middle + np.linalg.lstsq(rows, (arm**2).sum(1), rcond=1e-3)[0][:3]
+        length = np.linalg.norm(points - middle, axis=1)
+        kept = length < 1.01 * np.median(length)
+    return np.asarray(middle)
+
+
 @njit(cache=True)
 def _closest(
     points: Any, index: Any, corners: Any, directions: Any, normals: Any, facing: float
