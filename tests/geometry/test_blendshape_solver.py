@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from parlante.audio.phones import PHONES, Phone
-from parlante.geometry.blendshape_solver import BlendshapeSolver, mirror_pairs
+from parlante.geometry.blendshape_solver import BlendshapeSolver, mirror_pairs, opposed_pairs
 from parlante.head import load_head
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.speaker_profile import SpeakerProfile
@@ -140,3 +140,28 @@ def test_speech_on_the_embedded_head_comes_back() -> None:
     posed = np.tensordot(solved, shapes, 1)
     assert np.linalg.norm(posed - offsets, axis=-1).mean() < 2e-5
     assert np.abs(solved - truth).mean() < 0.005
+
+
+def test_opposed_shapes_are_never_on_together() -> None:
+    """Real shapes, and motion that both directions of the jaw together would explain a little better."""
+    head = load_head()
+    shapes, names = head.shapes(head.identity_names[0]), ARKIT_NAMES
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 0.3, (40, len(names))) * (rng.random((40, len(names))) < 0.2)
+    left, right = names.index("jawLeft"), names.index("jawRight")
+    truth[:20, left], truth[:20, right] = 0.35, 0.3
+    offsets = np.tensordot(truth, shapes, 1).astype(np.float32)
+    free = BlendshapeSolver(shapes).solve(offsets)
+    solver = BlendshapeSolver(shapes, names=names)
+    apart = solver.solve(offsets)
+    assert np.minimum(free[:, left], free[:, right]).max() > 0.1
+    pairs = opposed_pairs(names)
+    assert len(pairs) == 6
+    for one, other in pairs:
+        assert not np.minimum(apart[:, one], apart[:, other]).any()
+    skin = np.asarray(head.topology.regions["skin"])
+    off = [np.linalg.norm(np.tensordot(w, shapes, 1) - offsets, axis=2)[:, skin].max() for w in (free, apart)]
+    assert off[1] - off[0] < 3e-4, "metres, by which the worst vertex of the skin may be farther off"
+    assert (apart[:20, left] > 0).all(), "the stronger direction stays"
+    solver.reset()
+    np.testing.assert_array_equal(np.concatenate([solver.solve(offsets[:9]), solver.solve(offsets[9:])]), apart)

@@ -3,7 +3,7 @@
 Results do not depend on where the blocks were cut, and memory does not depend on their number.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,10 +59,10 @@ def close_mouth(
 class WeightSolver:
     """A talker's motion explained by the blendshapes of a face: weights, and what they leave."""
 
-    def __init__(self, shapes: NDArray[np.float32], topology: Topology) -> None:
-        """shapes: (K, V, 3) metres."""
+    def __init__(self, shapes: NDArray[np.float32], topology: Topology, names: Sequence[str] = ()) -> None:
+        """shapes: (K, V, 3) metres; names: (K,) of them, by which opposed ones are known."""
         self._basis = shapes.reshape(len(shapes), -1)
-        self._solver = BlendshapeSolver(shapes, observed_vertices(topology))
+        self._solver = BlendshapeSolver(shapes, observed_vertices(topology), names=names)
 
     def __call__(self, block: FrameBlock) -> FrameBlock:
         """The block with weights (n, K), and the rest of its motion."""

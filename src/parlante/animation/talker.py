@@ -393,7 +393,7 @@ def finished_frames(
         compose, alive = None, None
     else:
         quiet = recording.digital_silence(fps)
-        blocks = map(WeightSolver(face.shapes, face.topology), blocks)
+        blocks = map(WeightSolver(face.shapes, face.topology, face.weight_names), blocks)
         blocks = MouthCloser(face.shapes, face.weight_names, fps, quiet)(blocks)
         compose = Composer(face)
         alive = LivelinessLayer(

@@ -18,29 +18,61 @@ def solve_frames(
     state: NDArray[np.int8],
     last: NDArray[np.float64],
     first: bool,
+    opposed: NDArray[np.int64],
     out: NDArray[np.float32],
 ) -> None:
     """out (T, K): the minimum of w G w / 2 - (pull_t + inertia * w_{t-1}) w over 0 <= w <= upper, frame after frame.
 
-    gram (K, K) holds `inertia` on its diagonal already. `state` (K,) and `last` (K,) are those of the frame before and
-    are left as those of the last frame; `first`: there is none before, the first frame stands in for it.
+    opposed (P, 2): pairs of which one at most is on; where both would be, the weaker is held at 0. gram (K, K) holds
+    `inertia` on its diagonal already. `state` (K,) and `last` (K,) are those of the frame before and are left as those
+    of the last frame; `first`: there is none before, the first frame stands in for it.
     """
     count = len(upper)
     goal = np.empty(count)
     tolerance = np.empty(count)
+    limit = np.empty(count)
     for t in range(len(pull)):
         if first:
             bare = gram.copy()
             for k in range(count):
                 bare[k, k] -= inertia[k]
             goal[:] = pull[t]
-            _pivot(bare, goal, upper, state, last, tolerance)
+            _pivot_apart(bare, goal, upper, opposed, state, last, tolerance, limit)
             first = False
         for k in range(count):
             goal[k] = pull[t, k] + inertia[k] * last[k]
-        _pivot(gram, goal, upper, state, last, tolerance)
+        _pivot_apart(gram, goal, upper, opposed, state, last, tolerance, limit)
         for k in range(count):
             out[t, k] = last[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _pivot_apart(
+    gram: NDArray[np.float64],
+    goal: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    opposed: NDArray[np.int64],
+    state: NDArray[np.int8],
+    weights: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    limit: NDArray[np.float64],
+) -> None:
+    """As `_pivot`, and again with the weaker of two opposed weights at 0, until no pair is on."""
+    limit[:] = upper
+    for _ in range(len(opposed) + 1):
+        _pivot(gram, goal, limit, state, weights, slope)
+        both = False
+        for pair in range(len(opposed)):
+            one, other = opposed[pair, 0], opposed[pair, 1]
+            if weights[one] > 0.0 and weights[other] > 0.0:
+                first = weights[one] * gram[one, one] ** 0.5 >= weights[other] * gram[other, other] ** 0.5
+                limit[other if first else one] = 0.0
+                both = True
+        if not both:
+            break
+    for k in range(len(limit)):
+        if limit[k] < upper[k]:
+            state[k] = LOW
 
 
 @numba.njit(cache=True, nogil=True)

@@ -5,9 +5,11 @@ Per frame t, over the vertices that are observed,
     min_w  |w @ B - d_t|^2 + sum_k G_kk (ridge w_k^2 + inertia (w_k - w_{t-1,k})^2 + sparsity w_k)
            + symmetry sum_(l,r) (G_ll + G_rr) / 2 (w_l - w_r)^2,        0 <= w <= upper,   G = B B^T
 
-solved exactly by block principal pivoting (Judice and Pires 1994; Kim and Park 2011) from the active set of the frame
-before, so that most frames take one or two small linear solves. Every term weighs a shape by its own size: they decide
-what the vertices do not, such as how much of each of two opposite shapes.
+and of two opposed shapes (jawLeft, jawRight) at most one is on: together they cancel on the head that they were made
+for, and twist any other. It is solved by block principal pivoting (Judice and Pires 1994; Kim and Park 2011) from the
+active set of the frame before, so that most frames take one or two small linear solves; where both of a pair would be
+on, once more with the weaker one at 0. Every term weighs a shape by its own size: they decide what the vertices do not,
+such as how much of each of two opposite shapes.
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 
 _OPPOSED = ("jaw", "mouthLeft", "eyeLookIn", "eyeLookOut")
 """Names that begin so are directions, not the two halves of one movement."""
+OPPOSED_PAIRS = (
+    ("jawLeft", "jawRight"),
+    ("mouthLeft", "mouthRight"),
+    *(
+        (f"eyeLook{one}{side}", f"eyeLook{other}{side}")
+        for side in ("Left", "Right")
+        for one, other in (("In", "Out"), ("Up", "Down"))
+    ),
+)
+"""Two directions of one movement."""
 _ROWS = 512
 
 
@@ -38,7 +50,8 @@ class BlendshapeSolver:
         """`shapes` (K, V, 3) metres; `vertices`: numbers of those that are observed, all of them if absent.
 
         ridge, inertia, sparsity, symmetry: the terms above, as shares of each shape's own size. symmetry draws the two
-        halves of a movement together, found by `names` (`mouthSmileLeft`, `mouthSmileRight`). upper: (K,) largest
+        halves of a movement together, found by `names` (`mouthSmileLeft`, `mouthSmileRight`); `names` also tell which
+        shapes are opposed. upper: (K,) largest
         weights, 1 if absent. Raises ValueError for shapes, names or bounds of another form.
         """
         basis = np.asarray(shapes, np.float32)
@@ -69,6 +82,9 @@ class BlendshapeSolver:
             gram[[left, right], [left, right]] += pull
             gram[[left, right], [right, left]] -= pull
         self._gram = np.ascontiguousarray(gram[np.ix_(self._moving, self._moving)])
+        place = {int(number): row for row, number in enumerate(self._moving)}
+        pairs = [[place[number] for number in pair if number in place] for pair in opposed_pairs(names)]
+        self._opposed = np.array([pair for pair in pairs if len(pair) == 2], np.int64).reshape(-1, 2)
         self.reset()
 
     def reset(self) -> None:
@@ -94,10 +110,26 @@ class BlendshapeSolver:
                 rows = rows[:, self._subset]
             pull = (rows.reshape(len(rows), -1).astype(np.float64) @ self._basis.T)[:, self._moving] - self._thrift
             solved = np.empty((len(rows), len(self._moving)), np.float32)
-            solve_frames(self._gram, pull, self._inertia, self._upper, self._state, self._last, self._first, solved)
+            solve_frames(
+                self._gram,
+                pull,
+                self._inertia,
+                self._upper,
+                self._state,
+                self._last,
+                self._first,
+                self._opposed,
+                solved,
+            )
             self._first = False
             weights[start : start + len(rows), self._moving] = solved
         return weights
+
+
+def opposed_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Numbers of the shapes that are two directions of one movement, by ARKit's names."""
+    index = {name: number for number, name in enumerate(names)}
+    return [(index[one], index[other]) for one, other in OPPOSED_PAIRS if one in index and other in index]
 
 
 def mirror_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
