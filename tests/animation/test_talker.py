@@ -141,7 +141,7 @@ def test_files_are_written_as_it_goes(stand_in: StandIn, tmp_path: Path) -> None
     )
     assert seen[-1] == (90, 90) and len(seen) > 1 and take.num_frames == 90
     result = load(tmp_path / "a.npz")
-    assert result.vertices.shape[0] == 90 and len((tmp_path / "a.csv").read_text().splitlines()) == 91
+    assert result.vertices.shape[0] == 90 and len((tmp_path / "a.csv").read_text().splitlines()) == 181
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.npz"]
 
 

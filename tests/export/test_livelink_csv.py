@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from parlante.core import Animation, InputError
+from parlante.core.notes import gathered
 from parlante.export import AnimationInfo, FrameBlock, save
 from parlante.export.livelink_csv import COLUMNS, timecode
 from parlante.export.outputs import write_all
@@ -25,7 +26,7 @@ HEADER = (
 
 
 def test_header_and_rows(animation: Animation, tmp_path: Path) -> None:
-    save(animation, tmp_path / "a.csv")
+    save(replace(animation, provenance={"asked_fps": animation.fps}), tmp_path / "a.csv")
     text = (tmp_path / "a.csv").read_text()
     assert text.splitlines()[0] == HEADER
     rows = list(csv.DictReader(text.splitlines()))
@@ -37,6 +38,30 @@ def test_header_and_rows(animation: Animation, tmp_path: Path) -> None:
             value = row[name[0].upper() + name[1:]]
             assert abs(float(value) - animation.weights[frame, column]) < 1e-7, name
             assert len(value.split(".")[1]) == 10
+
+
+def test_readers_that_count_sixtieths_place_every_row(animation: Animation, tmp_path: Path) -> None:
+    """Whatever the animation's own rate, the file has 60 rows a second that pass through its frames."""
+    assert animation.fps == 30
+    save(animation, tmp_path / "a.csv")
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert len(rows) == 40 and animation.weights is not None
+    for number, row in enumerate(rows):
+        hours, minutes, seconds, frames = row["Timecode"].split(":")
+        assert ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 60 + int(float(frames)) == number
+    jaw = np.array([float(row["JawOpen"]) for row in rows])
+    own = animation.weights[:, animation.weight_names.index("jawOpen")]
+    np.testing.assert_allclose(jaw[::2], own, atol=1e-6)
+    between = jaw[1:-1:2]
+    assert (between <= np.maximum(own[:-1], own[1:]) + 1e-6).all(), "it never overshoots"
+
+
+def test_another_rate_is_told(animation: Animation, tmp_path: Path) -> None:
+    take = replace(animation, fps=24.0, provenance={"asked_fps": 24.0})
+    with gathered(log=False) as notes:
+        save(take, tmp_path / "a.csv")
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 21
+    assert notes == ["a.csv: 24 rows a second, as asked; readers of Live Link takes expect 60"]
 
 
 def test_left_and_right_do_not_trade_places(info: AnimationInfo, tmp_path: Path) -> None:

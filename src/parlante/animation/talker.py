@@ -239,6 +239,7 @@ class Talker:
             "seed": int(sampling.seed),
             "steps": None if sampling.steps is None else int(sampling.steps),
             "liveliness": str(life),
+            **({} if fps is None else {"asked_fps": float(fps)}),
         }
         profile = _profile(wishes[0], model, face)
         rate = model.fps if fps is None else fps

@@ -35,6 +35,11 @@ class AnimationInfo:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def asked_fps(self) -> bool:
+        """Whether somebody asked for this rate; formats with a customary one of their own keep to it then."""
+        return self.provenance.get("asked_fps") == self.fps
+
+    @property
     def duration(self) -> float:
         """Seconds."""
         return self.num_frames / self.fps

@@ -35,6 +35,7 @@ def resampled(info: AnimationInfo, blocks: Iterable[FrameBlock], fps: float) -> 
     """
     if not 1 <= fps <= 240:
         raise InputError(f"fps must lie in 1..240, got {fps:g}; 25, 30 and 60 are usual")
+    info = replace(info, provenance={**info.provenance, "asked_fps": float(fps)})
     if abs(fps - info.fps) < 1e-9:
         return info, iter(blocks)
     total = max(1, ceil(info.num_frames * fps / info.fps - 1e-9))

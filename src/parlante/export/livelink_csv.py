@@ -2,7 +2,9 @@
 
 61 columns after the time code: the 52 ARKit weights (0..1) and nine angles in radians. The file puts JawRight before
 JawLeft and MouthRight before MouthLeft, unlike ARKit's list and unlike the app's network packets: columns are filled by
-name. Signs follow the app's own takes: pitch grows downwards, yaw grows towards the character's right.
+name. Signs follow the app's own takes: pitch grows downwards, yaw grows towards the character's right. Its time codes
+count sixtieths of a second, whatever the rate: so readers take them, and so the file has 60 rows a second, unless
+another rate was asked for.
 """
 
 from contextlib import ExitStack
@@ -13,11 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError
+from parlante.core.interpolate import monotone
+from parlante.core.notes import note
 from parlante.export.frames import AnimationInfo, FrameBlock
+from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.rig import LOOK
 
+RATE = 60.0
+"""Rows a second of the app's takes, which readers take for granted."""
 _SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
 CSV_ORDER: tuple[str, ...] = tuple(_SWAPPED.get(name, name) for name in ARKIT_NAMES)
 """ARKit names in the file's order."""
@@ -29,7 +36,8 @@ EYE_PITCH = {"Up": np.radians(LOOK["Up"]), "Down": np.radians(LOOK["Down"])}
 
 
 class LiveLinkCsv(FileSink):
-    """Sink for `.csv`. Raises InputError if the animation has no ARKit weights."""
+    """Sink for `.csv`, at 60 rows a second, or at the rate that was asked for, with a note. Raises InputError if the
+    animation has no ARKit weights."""
 
     def __init__(self, path: Path, info: AnimationInfo) -> None:
         missing = [name for name in ARKIT_NAMES if name not in info.weight_names]
@@ -37,6 +45,10 @@ class LiveLinkCsv(FileSink):
             raise InputError(f"cannot write {path}: the animation has no ARKit weights ({missing[0]} is missing)")
         super().__init__(path, info)
         self._columns = [info.weight_names.index(name) for name in CSV_ORDER]
+        self._rows = RowBuffer()
+        self._rate = info.fps if info.asked_fps else RATE
+        if self._rate != RATE:
+            note(f"{Path(path).name}: {self._rate:g} rows a second, as asked; readers of Live Link takes expect 60")
         self._file: TextIO
 
     def begin(self, stack: ExitStack) -> None:
@@ -45,13 +57,27 @@ class LiveLinkCsv(FileSink):
         self._file.write(",".join(COLUMNS) + "\n")
 
     def write(self, block: FrameBlock) -> None:
-        """Append one row per frame."""
+        """Take the frames."""
         assert block.weights is not None
         angles = look_angles(block.weights, self.info.weight_names, block.head_pose)
         rows = np.concatenate([np.clip(block.weights[:, self._columns], 0.0, 1.0), angles], axis=1)
-        for frame, row in enumerate(rows, block.start):
+        self._rows.append(rows.astype(np.float32))
+
+    def finish(self) -> None:
+        """Write a row for each sixtieth of a second, between frames by monotone cubics."""
+        for frame, row in enumerate(at_rate(self._rows.array(), self.info.fps, self._rate)):
             values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
-            self._file.write(f"{timecode(frame, self.info.fps)},{len(COLUMNS) - 2},{values}\n")
+            self._file.write(f"{timecode(frame, self._rate)},{len(COLUMNS) - 2},{values}\n")
+
+
+def at_rate(rows: NDArray[np.float32], fps: float, rate: float) -> NDArray[np.float32]:
+    """Rows (T, K) at `fps` as rows at `rate`, which begin in the same time."""
+    if fps == rate:
+        return rows
+    place = np.arange(int(np.ceil(len(rows) * rate / fps - 1e-9))) * (fps / rate)
+    low = np.minimum(place.astype(np.intp), max(len(rows) - 2, 0))
+    fraction = np.minimum(place - low, 1.0).astype(np.float32)
+    return monotone(rows, low, np.minimum(low + 1, len(rows) - 1), fraction)
 
 
 def timecode(frame: int, fps: float) -> str:
