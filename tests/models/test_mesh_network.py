@@ -224,7 +224,7 @@ def test_a_reference_clip_of_another_mesh_is_refused() -> None:
     [
         (lambda arrays: {"neutrals": arrays["neutrals"] * np.nan}, "finite"),
         (lambda arrays: {"triangles": -arrays["triangles"] - 1}, "triangles name corners"),
-        (lambda arrays: None, "no archive of plain arrays"),
+        (lambda arrays: None, "not a zip file"),
     ],
 )
 def test_damaged_faces_of_a_folder_are_refused(tmp_path: Path, change, message: str) -> None:

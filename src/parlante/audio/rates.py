@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from parlante.core import InputError
+from parlante.core.typed import Mistyped, typed
 
 FEATURE_RATE = 50.0
 """Features per second before any change."""
@@ -57,9 +58,10 @@ class RateRule:
         if isinstance(fields, RateRule):
             return fields
         try:
-            return cls(**fields)
-        except TypeError as error:
-            raise InputError(f"rate rule {fields}: {error}; wanted kind, fps, steps_per_frame, keep_fps") from None
+            made: RateRule = typed(cls, fields, "the rule", closed=True)
+        except Mistyped as error:
+            raise InputError(f"rate rule: {error}; wanted kind, fps, steps_per_frame, keep_fps") from None
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Fields for a config file."""

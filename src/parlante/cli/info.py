@@ -30,10 +30,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _installation() -> None:
-    import json
-
     import parlante
     from parlante.head import load_head
+    from parlante.models.checkpoint import read_head
 
     print(f"parlante {parlante.__version__}")
     head = load_head()
@@ -53,7 +52,7 @@ def _installation() -> None:
         config = folder / "config.json"
         model = ""
         if config.is_file():
-            model = str(json.loads(config.read_text()).get("model", ""))
+            model = read_head(folder).model
         print(f"  {folder.name:<16} {size / 1e6:7.2f} MB  {model}".rstrip())
     _doors()
 
@@ -95,10 +94,9 @@ def _file(path: Path) -> None:
 
 
 def _folder(path: Path) -> None:
-    import json
-
     from parlante.core import InputError
     from parlante.core.files import model_folder
+    from parlante.models.checkpoint import read_head
 
     path = model_folder(path)
     config = path / "config.json"
@@ -107,14 +105,13 @@ def _folder(path: Path) -> None:
 
         character.run(argparse.Namespace(action="info", character=path))
         return
-    try:
-        model = json.loads(config.read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    if not config.is_file():
         if (path / "recipe.yaml").is_file():
             raise InputError(
                 f"{path} has not exported a model yet; finish the training (parlante train --resume {path})"
-            ) from error
-        raise InputError(f"{path} is a folder without a model or a character; name one of the files in it") from error
+            )
+        raise InputError(f"{path} is a folder without a model or a character; name one of the files in it")
+    model = read_head(path).model
     print(f"{path}\n  model: {model}")
     for file in sorted(path.rglob("*")):
         if file.is_file():

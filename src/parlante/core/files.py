@@ -160,8 +160,8 @@ def claim_folder(
     if path.is_file():
         try:
             found = update(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {path}: {error}; choose another folder") from error
+        except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(f"cannot read {path}: {first_line(error)}; choose another folder") from error
         if found == settings:
             return
         if renew is None or not renew(found):

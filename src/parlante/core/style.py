@@ -101,7 +101,7 @@ def load_style(path: Path | str) -> Style:
             arrays = {key: file.get_tensor(key) for key in keys}
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"cannot read {path} as a style: {error}; extract it again") from error
     if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays.values()):
         raise InputError(f"{path} holds values that are no finite numbers; extract the style again")

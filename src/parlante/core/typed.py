@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
 from parlante.core.errors import InputError
 from parlante.core.files import first_line, read_file, shortened
@@ -22,6 +22,8 @@ DEEPEST = 64
 """Levels of a JSON file: lists in lists."""
 LARGEST_JSON = 1 << 28
 """Bytes."""
+MOST_VALUES = 1 << 25
+"""Of a JSON file."""
 _PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
@@ -39,7 +41,7 @@ def parse_json(content: str | bytes, name: str, wanted: str) -> Any:
         value = json.loads(content)
         check_depth(value)
     except (ValueError, RecursionError) as error:
-        deep = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        deep = "it is nested too deeply, or holds too much" if isinstance(error, RecursionError) else first_line(error)
         raise InputError(f"cannot read {name}: {deep}; give {wanted}") from error
     return value
 
@@ -57,45 +59,57 @@ def read_header(kind: type[Header], path: Path | str, wanted: str) -> Header:
         raise InputError(f"cannot read {shortened(path)}: {error}; give {wanted}") from error
 
 
-def check_depth(value: Any) -> None:
-    """Raises RecursionError for lists and mappings that are nested deeper than `DEEPEST`."""
-    level = [value]
+def check_depth(value: Any, most: int = MOST_VALUES) -> None:
+    """Raises RecursionError for lists and mappings nested deeper than `DEEPEST`, or of more than `most` values in all:
+    a YAML file of a few lines may name a list a billion times."""
+    level, count = [value], 0
     for _ in range(DEEPEST):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, (dict, list))
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
+        following: list[Any] = []
+        for each in level:
+            if isinstance(each, (dict, list)):
+                following += each.values() if isinstance(each, dict) else each
+                if count + len(following) > most:
+                    raise RecursionError
+        if not following:
             return
+        level, count = following, count + len(following)
     raise RecursionError
 
 
 # -- types
 
 
-def typed(kind: Any, value: Any, place: str = "it", *, yaml: bool = False) -> Any:
+def typed(kind: Any, value: Any, place: str = "it", *, yaml: bool = False, closed: bool = False) -> Any:
     """A value out of a file as `kind`: a dataclass of such fields, a list, tuple or mapping, a union, a range.
 
-    Fields that a dataclass does not know are left out; those without default must be there. yaml: as people write it,
-    1e-3 for a number, 2024 for text. Raises Mistyped, which names the place.
+    Fields of a dataclass without default must be there. yaml: as people write it, 1e-3 for a number, 2024 for text;
+    closed: fields that a dataclass does not know are an error, and not left out. Raises Mistyped, which names the
+    place.
     """
+    return _typed(kind, value, place, _How(yaml, closed))
+
+
+class _How(NamedTuple):
+    yaml: bool
+    closed: bool
+
+
+def _typed(kind: Any, value: Any, place: str, how: _How) -> Any:
     if dataclasses.is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
-        return _object(kind, value, place, yaml)
+        return _object(kind, value, place, how)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (Union, types.UnionType):
-        return _one_of(kind, value, place, yaml)
+        return _one_of(kind, value, place, how)
     if origin in (list, tuple, Sequence) or kind is list:
-        made = _several(kind, value, place, yaml)
+        made = _several(kind, value, place, how)
         return made if origin is not tuple else tuple(made)
     if origin in (dict, Mapping) or kind in (dict, Mapping):
         _check(isinstance(value, Mapping), kind, value, place)
         if not inner:
             return dict(value)
-        return {key: typed(inner[1], each, f"{place}.{key}", yaml=yaml) for key, each in value.items()}
+        return {key: _typed(inner[1], each, f"{place}.{key}", how) for key, each in value.items()}
     try:
-        return _plain(value, kind, yaml)
+        return _plain(value, kind, how.yaml)
     except (ValueError, OverflowError):
         raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}") from None
 
@@ -157,11 +171,13 @@ def hints(kind: type) -> dict[str, Any]:
     return {each.name: known[each.name] for each in dataclasses.fields(kind)}
 
 
-def _object(kind: Any, value: Any, place: str, yaml: bool) -> Any:
+def _object(kind: Any, value: Any, place: str, how: _How) -> Any:
     _check(isinstance(value, Mapping), kind, value, place)
     known = hints(kind)
+    if how.closed and (unknown := [str(name) for name in value if name not in known]):
+        raise Mistyped(f"{place} has {shortened(unknown[0])}, which nothing is called here")
     given = {
-        name: typed(known[name], each, f"{place}.{name}" if place != "it" else name, yaml=yaml)
+        name: _typed(known[name], each, f"{place}.{name}" if place != "it" else name, how)
         for name, each in value.items()
         if name in known
     }
@@ -180,27 +196,27 @@ def _object(kind: Any, value: Any, place: str, yaml: bool) -> Any:
         raise Mistyped(f"{place} cannot be used: {first_line(error)}") from error
 
 
-def _several(kind: Any, value: Any, place: str, yaml: bool) -> list[Any]:
+def _several(kind: Any, value: Any, place: str, how: _How) -> list[Any]:
     inner = typing.get_args(kind)
     _check(isinstance(value, (list, tuple)), kind, value, place)
     sized = typing.get_origin(kind) is tuple and inner[-1] is not Ellipsis
     _check(not sized or len(value) == len(inner), kind, value, place)
     kinds = inner if sized else [inner[0] if inner else Any] * len(value)
     try:
-        return [typed(each, one, f"{place}[{at}]", yaml=yaml) for at, (each, one) in enumerate(zip(kinds, value))]
+        return [_typed(each, one, f"{place}[{at}]", how) for at, (each, one) in enumerate(zip(kinds, value))]
     except Mistyped:
         if any(dataclasses.is_dataclass(each) for each in inner):
             raise
     raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
 
 
-def _one_of(kind: Any, value: Any, place: str, yaml: bool) -> Any:
+def _one_of(kind: Any, value: Any, place: str, how: _How) -> Any:
     inner = typing.get_args(kind)
     if value is None and type(None) in inner:
         return None
     for each in [each for each in inner if each is not type(None)]:
         try:
-            return typed(each, value, place, yaml=yaml)
+            return _typed(each, value, place, how)
         except Mistyped:
             inside = [each, *typing.get_args(each)]
             shaped = isinstance(value, list if typing.get_origin(each) in (list, tuple) else Mapping)

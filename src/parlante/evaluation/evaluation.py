@@ -1,6 +1,5 @@
 """What is evaluated: the clips of a corpus that are judged, with all that judging them needs."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from parlante import metrics
 from parlante.core import Clip, Identity, InputError
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.data.contract import ClipInfo, Corpus
 from parlante.data.open import open_corpus
 from parlante.data.splits import TESTS, wanted_splits
@@ -273,11 +273,12 @@ def rules_for(corpus: Corpus, name: str | None, regions_file: Path | str | None 
 def read_regions(path: Path | str, count: int) -> dict[str, NDArray[np.int32]]:
     """Vertex numbers by region from a json, of a mesh of `count` vertices. Raises InputError for anything else."""
     known = ("lips", "upper_face", "skin")
+    wanted = "a json of vertex numbers by name"
     try:
-        content = json.loads(Path(path).read_text())
+        content = typed(dict[str, list[int]], read_json(path, wanted))
         found = {name: np.asarray(numbers) for name, numbers in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"cannot read the regions {path}: {error}; wanted a json of vertex numbers by name") from error
+    except (Mistyped, OverflowError) as error:
+        raise InputError(f"cannot read the regions {path}: {error}; wanted {wanted}") from error
     if unknown := [name for name in found if name not in known]:
         raise InputError(f"{path} names {unknown[0]}; regions are {', '.join(known)}")
     for name, numbers in found.items():

@@ -5,7 +5,6 @@ runs as a separate process. Beside each measure it gives the chance level and th
 loudness.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 
 from parlante.animation import Talker
 from parlante.core import InputError
+from parlante.core.typed import read_json
 from parlante.head.mouth import lip_aperture, lip_width
 
 MEASURES = {
@@ -83,5 +83,5 @@ def judge_recordings(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InputError(f"the lip-sync judge failed: {done.stderr.strip()[-400:]}")
-        result: dict[str, Any] = json.loads(report.read_text())
+        result: dict[str, Any] = read_json(report, "the judge's report")
     return result

@@ -12,14 +12,15 @@ Values are stored as `parlante.evaluation.measures` stores them; figures are as 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parlante.core import InputError, atomic_path
-from parlante.core.files import first_line
+from parlante.core.ranges import Count, Positive, Whole
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.evaluation.intervals import Interval, interval
 from parlante.evaluation.measures import MEASURES
 
@@ -97,17 +98,65 @@ def load_results(path: Path | str) -> dict[str, Any]:
                 f"{path} holds no {REPORT}; make one with parlante evaluate {path} --data DATA -o {path}/report"
             )
         file = found[0]
+    wanted = "a report that parlante evaluate wrote"
+    results: dict[str, Any] = read_json(file, wanted)
+    form = results.get("format") if isinstance(results, dict) else None
+    if isinstance(form, str) and form != FORMAT:
+        raise InputError(f"{file} is of format {form!r}, this version reads {FORMAT}; evaluate again")
     try:
-        results: dict[str, Any] = json.loads(file.read_text())
-        if results["format"] != FORMAT:
-            raise InputError(f"{file} is of format {results['format']!r}, this version reads {FORMAT}; evaluate again")
-        for key in ("data", "unit", "seed", "clips", "models"):
-            results[key]
-        for model in results["models"].values():
-            for row in model["clips"].values():
-                row["values"], row["frames"], row["predictions"]
-    except FileNotFoundError as error:
-        raise InputError(f"no such report: {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"cannot read {file} as a report: {first_line(error)[:120]}; evaluate again") from error
+        typed(StoredReport, results)
+    except Mistyped as error:
+        raise InputError(f"cannot read {file} as a report: {error}; evaluate again") from error
     return results
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """A judged clip."""
+
+    subject: str
+    frames: Count
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """How a model did on a clip."""
+
+    frames: Positive
+    predictions: Positive
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StoredFigure:
+    """A measure over all clips; an open bound is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    clips: Whole
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a report keeps of a model."""
+
+    clips: dict[str, StoredRow]
+    facts: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, StoredFigure] = field(default_factory=dict)
+    subjects: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """The fields of a report that are read again."""
+
+    format: str
+    data: str
+    unit: str
+    seed: Whole
+    clips: dict[str, StoredClip]
+    models: dict[str, StoredModel]
+    dataset: str | None = None
+    protocol: str | None = None

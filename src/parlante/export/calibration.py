@@ -8,7 +8,6 @@ fit, later entries override earlier ones field by field. Missing fields are gain
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, atomic_path
+from parlante.core.typed import read_json
 
 _FIELDS = {"gain": 1.0, "offset": 0.0, "min": 0.0, "max": 1.0}
 _VERSION = 1
+_LARGEST = 1e6
 
 
 class Calibration:
@@ -34,12 +35,7 @@ class Calibration:
     def read(cls, path: Path | str) -> "Calibration":
         """Raises InputError for a file that is not such a calibration."""
         path = Path(path)
-        try:
-            found: Any = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"no such file: {path}") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"cannot read {path} as a calibration: {error}; give a JSON file") from error
+        found = read_json(path, "a calibration, a JSON file")
         if not isinstance(found, dict) or found.get("parlante_calibration") != _VERSION:
             raise InputError(f'{path} is no calibration: it must begin with {{"parlante_calibration": {_VERSION}, ...')
         if not isinstance(found.get("curves"), dict):
@@ -77,10 +73,10 @@ class Calibration:
 
 def _fields(key: str, values: Any) -> Mapping[str, float]:
     if not isinstance(values, Mapping):
-        raise InputError(f"{key}: wanted some of {', '.join(_FIELDS)}, got {values!r}")
+        raise InputError(f"{key}: wanted some of {', '.join(_FIELDS)}, got {str(values)[:80]}")
     for field, value in values.items():
         if field not in _FIELDS:
             raise InputError(f"{key}: unknown field {field!r}; choose {', '.join(_FIELDS)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{key}: {field} must be a number, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+            raise InputError(f"{key}: {field} must be a number, at most {_LARGEST:g}, got {str(value)[:40]}")
     return {field: float(value) for field, value in values.items()}

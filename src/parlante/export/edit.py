@@ -6,9 +6,8 @@ vertices follow every change of the weights, and what they did beyond the weight
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil, gcd
 from pathlib import Path
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
 from parlante.core.interpolate import monotone
+from parlante.core.ranges import Positive
+from parlante.core.typed import read_header
 from parlante.export.calibration import Calibration
 from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
@@ -97,6 +98,14 @@ def with_weights(
     return replace(info, weight_names=tuple(names), shapes=shapes), solved
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """How a character stands in the file that it was built from: part of its config.json."""
+
+    scale: Positive
+    rotation: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
 def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Registered shapes of a face, (K, V, 3) in the unit and axes of its animations, and their names.
 
@@ -106,14 +115,11 @@ def read_shapes(path: Path | str) -> tuple[NDArray[np.float32], tuple[str, ...]]
     path = Path(path)
     if path.is_dir():
         arrays = read_npz(path / "shapes.npz", ("millimetres", "names"))
-        try:
-            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            turn, scale = np.array(config["rotation"], np.float64).reshape(3, 3), float(config["scale"])
-            shapes = arrays["millimetres"].astype(np.float64) @ turn / (1000 * scale)
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-            raise InputError(
-                f"cannot read {path} as a character: {error}; make it with parlante character build"
-            ) from error
+        config = read_header(_Placed, path / "config.json", "a character that parlante character build made")
+        millimetres = arrays["millimetres"]
+        if millimetres.ndim != 3 or millimetres.shape[-1] != 3 or millimetres.dtype.kind != "f":
+            raise InputError(f"{path}/shapes.npz is {millimetres.dtype} {millimetres.shape}; build the character again")
+        shapes = millimetres.astype(np.float64) @ np.array(config.rotation, np.float64) / (1000 * config.scale)
     else:
         arrays = read_npz(path, ("shapes", "names"))
         shapes = arrays["shapes"]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -12,10 +14,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from parlante.core import InputError, atomic_path
-from parlante.core.files import model_folder
+from parlante.core.files import first_line, model_folder
 from parlante.core.renames import renamed
+from parlante.core.typed import read_header, typed
+
+Settings = TypeVar("Settings")
+Network = TypeVar("Network", bound=nn.Module)
 
 _MOST_LISTED = 12  # names in an error
+_LARGEST_SIZE = 1 << 31
+_REPEATED, _MOST_REPEATED = ("layers", "blocks", "convolutions", "halvings"), 512
+"""Names of settings that say how often something is repeated; building takes time for each."""
 _HALF_FROM = 1024
 """Tensors with at least this many numbers are stored in half precision; tables and scales stay exact."""
 
@@ -57,15 +66,89 @@ def load_checkpoint(folder: Path | str, model: str | None = None) -> tuple[dict[
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} is no checkpoint: it has no {name}; give a folder with both files")
+    head = read_head(folder)
     try:
-        head = json.loads((folder / "config.json").read_text())
-        found, config = head["model"], dict(head["config"])
         tensors = load_file(folder / "model.safetensors")
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise InputError(f"cannot read the checkpoint {folder}: {error}; copy or train it again") from error
-    if model is not None and found != model:
-        raise InputError(f"{folder} holds a {found!r}, wanted a {model!r}")
-    return _with_new_keys(config), {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    if model is not None and head.model != model:
+        raise InputError(f"{folder} holds a {head.model!r}, wanted a {model!r}")
+    return head.config, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+@dataclass(frozen=True)
+class Head:
+    """`config.json` of a checkpoint."""
+
+    model: str
+    config: dict[str, Any]
+
+
+def read_head(folder: Path | str) -> Head:
+    """What a checkpoint or run folder is, keys of older ones under their present names.
+
+    Raises InputError if there is none, it is damaged, or asks for sizes that no network has.
+    """
+    folder = model_folder(Path(folder))
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is no checkpoint: wanted a folder with config.json and model.safetensors, as parlante train and "
+            "parlante convert write them"
+        )
+    head = read_header(Head, path, "a checkpoint that parlante train or parlante convert wrote")
+    _check_sizes(head.config, path, "config")
+    return Head(head.model, _with_new_keys(head.config))
+
+
+def _check_sizes(value: Any, path: Path, place: str) -> None:
+    """Raises InputError for a number that would keep a network from ever being built."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_sizes(each, path, f"{place}.{key}")
+    elif isinstance(value, list):
+        for each in value:
+            _check_sizes(each, path, place)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        repeated = any(word in place.rpartition(".")[2] for word in _REPEATED)
+        most = _MOST_REPEATED if repeated else _LARGEST_SIZE
+        if not abs(value) <= most:
+            raise InputError(f"cannot read {path}: {place} is {str(value)[:40]}, at most {most} can be; copy it again")
+
+
+@contextmanager
+def usable(source: Path | str) -> Iterator[None]:
+    """Within the block a network is built from a file's sizes. Raises InputError for sizes that do not fit together."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"{source}: config.json cannot be used: {first_line(error)}; train, convert or copy it again"
+        ) from error
+
+
+def settings(kind: type[Settings], given: Any, place: str) -> Settings:
+    """A part of a config as its dataclass. Raises ValueError that names what is unknown, missing or mistyped."""
+    made: Settings = typed(kind, given, place, closed=True)
+    return made
+
+
+def built(make: Callable[[], Network], tensors: Mapping[str, Tensor], source: Path | str) -> Network:
+    """The network that `make` builds of a file's sizes, filled with its tensors.
+
+    First it is built without memory, for the sizes may be of a giant that the tensors are not. Raises InputError.
+    """
+    with usable(source):
+        if not Path(source).resolve().is_relative_to(Path(__file__).parents[1]):  # the shipped ones are ours
+            with torch.device("meta"):
+                plan = make()
+            if problems := differences(tensors, plan.state_dict()):
+                raise InputError(f"{source} does not fit {type(plan).__name__}: {'; '.join(problems)}")
+        network = make()
+    load_strict(network, tensors, source)
+    return network
 
 
 def _with_new_keys(config: Any) -> Any:
@@ -77,16 +160,7 @@ def _with_new_keys(config: Any) -> Any:
 
 def model_name(folder: Path) -> str:
     """The `model` of a checkpoint or run folder. Raises InputError if there is none."""
-    folder = model_folder(folder)
-    try:
-        return str(json.loads((folder / "config.json").read_text())["model"])
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{folder} is no checkpoint: wanted a folder with config.json and model.safetensors, as parlante train and "
-            "parlante convert write them"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read {folder}/config.json: {error}") from error
+    return read_head(folder).model
 
 
 def digest(folder: Path | str) -> str:

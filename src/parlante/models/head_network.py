@@ -21,12 +21,13 @@ from parlante.audio.align import align
 from parlante.core import Identity, InputError, Style
 from parlante.core.assets import ASSETS
 from parlante.core.options import Sampling
+from parlante.core.plugins import resolve
 from parlante.core.timing import num_frames
 from parlante.geometry.uv.ratio import encode
 from parlante.head import load_head
 from parlante.head.skin_dynamics import SkinDynamics
 from parlante.head.speaker_profile import profile_of
-from parlante.models.checkpoint import digest, load_checkpoint, load_strict, model_name, save_checkpoint
+from parlante.models.checkpoint import built, digest, load_checkpoint, model_name, save_checkpoint, settings, usable
 from parlante.models.components.chunked_inference import Push, in_chunks
 from parlante.models.components.motion_family import MotionFamily
 from parlante.models.motion_basis import MotionBasis
@@ -219,14 +220,10 @@ class HeadNetwork:
         config, tensors = load_checkpoint(folder, family)
         if "embedded" not in config:
             raise InputError(f"{folder} is no model of the embedded head; load it with models.mesh_talker.MeshTalker")
-        try:
-            metadata, sizes = TalkerMetadata(**config["embedded"]), dict(config["family"])
-            network = find_family(family).make(sizes)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder}/config.json cannot be used: {error}; train or copy it again") from error
-        load_strict(network, tensors, folder)
+        with usable(folder):
+            metadata = settings(TalkerMetadata, config["embedded"], "embedded")
+            sizes = settings(resolve(find_family(family).config), config["family"], "family")
+        network = built(lambda: find_family(family).of_config(sizes), tensors, folder)
         basis = MotionBasis.load()
         if abs(basis.scale / metadata.basis_scale - 1) > 1e-4 or len(basis) != network.config.motion_dim:
             raise InputError(f"{folder} was trained on another motion basis than this version's; train it again")

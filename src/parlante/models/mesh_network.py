@@ -8,7 +8,6 @@ and its rate, the frame rate, the speakers' names, how coordinates become displa
     >>> talker.generate(audio, neutral, {"F2": 1.5, "F3": -0.5})  # (B, N), (V, 3) -> (B, T, V, 3)  # doctest: +SKIP
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from parlante.audio.rates import RateRule, change_rate
 from parlante.core import InputError, Style
 from parlante.core.files import model_folder
 from parlante.core.plugins import resolve
-from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
+from parlante.models.checkpoint import differences, load_checkpoint, model_name, save_checkpoint, settings, usable
 from parlante.models.registry import family, motion_families
 from parlante.models.templates import Templates
 
@@ -85,7 +84,7 @@ class MeshNetworkConfig:
         if self.model not in motion_families():
             raise ValueError(f"no family named {self.model!r}; known: {', '.join(motion_families())}")
         if isinstance(self.family, Mapping):
-            object.__setattr__(self, "family", resolve(family(self.model).config)(**self.family))
+            object.__setattr__(self, "family", settings(resolve(family(self.model).config), self.family, "family"))
         names = tuple(self.subjects) or tuple(f"subject-{i + 1}" for i in range(self.family.subjects))
         if len(names) != self.family.subjects or len(set(names)) != len(names) or not all(names):
             raise ValueError(f"subjects must be {self.family.subjects} different names, got {', '.join(names)}")
@@ -486,13 +485,11 @@ class MeshNetwork(nn.Module):
         """Read a checkpoint folder, in evaluation mode. Raises InputError if it is none or parts do not fit."""
         folder = model_folder(Path(folder))
         config, tensors = load_checkpoint(folder)
-        model = json.loads((folder / "config.json").read_text())["model"]
+        model = model_name(folder)
         templates = Templates.load(folder / "topology.npz") if (folder / "topology.npz").is_file() else None
-        try:
-            sizes = MeshNetworkConfig(model=model, **config)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{folder}: config.json cannot be used: {error}") from error
-        return cls.from_tensors(sizes, tensors, source=str(folder), templates=templates)
+        with usable(folder):
+            sizes = settings(MeshNetworkConfig, {**config, "model": model}, "config")
+            return cls.from_tensors(sizes, tensors, source=str(folder), templates=templates)
 
     @classmethod
     def from_tensors(

@@ -1,13 +1,12 @@
 """A checkpoint of a family on motion coordinates as a talker: on the embedded head, or on a mesh of its own."""
 
-import json
 from pathlib import Path
 
 import torch
 
-from parlante.core import InputError
 from parlante.core.assets import ASSETS
 from parlante.models.base_talker import BaseTalker
+from parlante.models.checkpoint import read_head
 from parlante.models.registry import shipped
 
 
@@ -26,7 +25,4 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> BaseTalker:
 
 def on_embedded_head(folder: Path) -> bool:
     """Whether a checkpoint folder is of the embedded head, not of a mesh of its own. Raises InputError."""
-    try:
-        return "embedded" in json.loads((folder / "config.json").read_text())["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read {folder}/config.json: {error}") from error
+    return "embedded" in read_head(folder).config

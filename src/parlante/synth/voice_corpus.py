@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from parlante.audio.phones import PHONES, Phone, Utterance
 from parlante.core import InputError, atomic_path
 from parlante.core.arrays import read_npy
+from parlante.core.typed import read_json
 from parlante.head.arkit import INDEX
 from parlante.synth.articulation import articulate
 from parlante.synth.text import sentences
@@ -79,7 +80,7 @@ def contact(phones: tuple[Phone, ...], times: NDArray[np.float64], members: str)
 def relabel(folder: Path | str) -> None:
     """Write `curves.npy` anew from `phones.npy`, after the articulation has changed."""
     folder = Path(folder)
-    index = json.loads((folder / "index.json").read_text())
+    index = read_json(folder / "index.json", "a speech corpus written with write_corpus")
     numbers = read_npy(folder / "phones.npy")
     weights = []
     for row in index["utterances"]:

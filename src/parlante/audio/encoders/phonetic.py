@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ from parlante.core import InputError, atomic_path
 from parlante.core.assets import ASSETS
 from parlante.core.files import model_folder
 from parlante.core.ranges import Count
+from parlante.core.typed import read_header
 
 SAMPLE_RATE = 16000
 RATE = 50
@@ -80,6 +82,13 @@ class PhoneticConfig:
             raise ValueError(f"dilations reach {reach} features to each side, the streaming context allows 30")
         if self.bands % 4 or self.kernel % 2 == 0:
             raise ValueError(f"bands must be a multiple of 4 and kernel odd, got {self.bands} and {self.kernel}")
+
+
+@dataclass(frozen=True)
+class Head:
+    """`config.json` of an encoder's folder."""
+
+    config: PhoneticConfig
 
 
 class Heads(NamedTuple):
@@ -212,11 +221,12 @@ class PhoneticEncoder(nn.Module):
         """The encoder in `folder` (the shipped one by default), in evaluation mode. Raises InputError if unreadable."""
         folder = model_folder(Path(folder))
         try:
-            config = dict(json.loads((folder / "config.json").read_text())["config"])
-            config["dilations"] = tuple(config["dilations"])
-            encoder = cls(PhoneticConfig(**config))
+            head: Head = read_header(Head, folder / "config.json", "a phonetic encoder that parlante train exported")
+            encoder = cls(head.config)
             weights = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
             encoder.load_state_dict(weights)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"cannot load a phonetic encoder from {folder}: {error}") from error
         return encoder.eval()

@@ -40,7 +40,7 @@ class PhoneticSpeechEncoder(nn.Module):
         fields = {"frame_offsets" if key == "taps" else key: value for key, value in spec.items()}
         try:
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"phonetic speech encoder: {error}") from None
 
     @property

@@ -24,6 +24,7 @@ from parlante.audio.encoders.phonetic_speech import PhoneticSpeechEncoder
 from parlante.audio.encoders.weight_norm import to_new
 from parlante.audio.rates import RateRule, change_rate
 from parlante.core import InputError
+from parlante.core.typed import Mistyped, typed
 
 __all__ = [
     "SPEECH_ENCODERS", "PhoneticSpeechEncoder", "SpeechConfig", "SpeechEncoder", "infer_config", "load_speech_encoder",
@@ -64,9 +65,10 @@ class SpeechConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> "SpeechConfig":
         """From a config file's fields. Raises InputError on unknown ones."""
         try:
-            return cls(**{**fields, "rate": RateRule.from_dict(fields.get("rate", {}))})
-        except TypeError as error:
+            made: SpeechConfig = typed(cls, {**fields, "rate": RateRule.from_dict(fields.get("rate", {}))}, closed=True)
+        except (TypeError, Mistyped) as error:
             raise InputError(f"speech encoder config: {error}") from None
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Fields for a config file."""

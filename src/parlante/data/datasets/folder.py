@@ -12,7 +12,6 @@ VOCASET's, BIWI's, 3D-MEAD's and Multiface's folders in this layout are known by
 get their published rate, unit and split.
 """
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -29,6 +28,7 @@ from parlante.core import Clip, Identity, InputError, Topology
 from parlante.core.options import option
 from parlante.core.pictures import read_picture
 from parlante.core.timing import SAMPLE_RATE
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.data import splits
 from parlante.data.contract import ClipInfo, Corpus, select, subjects_of
 from parlante.data.lazy import LazyFrames
@@ -266,10 +266,13 @@ class FolderDataset(Corpus):
         pairs = [(key, subject) for key, (subject, _) in names.items()]
         path = self.root / "splits.json"
         if path.is_file():
+            wanted = "{split: [keys or subjects]}"
             try:
-                return splits.listed_splits(json.loads(path.read_text()), pairs)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                raise InputError(f"cannot use {path}: {error}; wanted {{split: [keys or subjects]}}") from error
+                return splits.listed_splits(typed(dict[str, list[str]], read_json(path, wanted)), pairs)
+            except (Mistyped, ValueError) as error:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"cannot use {path}: {error}; wanted {wanted}") from error
         if known is not None:
             return {key: known.split(subject, sentence) for key, (subject, sentence) in names.items()}
         return splits.own_splits(pairs)

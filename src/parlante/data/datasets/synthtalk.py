@@ -7,18 +7,20 @@ On disk weights are called curves, and a profile manner.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, Identity, InputError, Topology, read_npz
+from parlante.core.files import shortened
+from parlante.core.ranges import Count, Range
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames
 from parlante.data.splits import current_name
@@ -177,41 +179,59 @@ def _read_index(root: Path) -> dict[str, Any]:
     if not path.is_file():
         state = "is unfinished" if (root / "corpus.json").is_file() else "holds no SynthTalk corpus"
         raise InputError(f"{root} {state}; run parlante synth --out {root}")
+    wanted = "a corpus that parlante synth wrote"
+    index: dict[str, Any] = read_json(path, wanted)
+    if isinstance(index, dict) and index.get("format", 1) != 1:
+        found = str(index.get("format"))[:40]
+        raise InputError(f"{path} is of format {found}, this version reads 1; write the corpus again")
     try:
-        index = json.loads(path.read_text())
-        if index["format"] != 1:
-            raise InputError(f"{path} is of format {index['format']}, this version reads 1; write the corpus again")
-        _check_index(index)
-    except (ValueError, KeyError, TypeError, OSError, AttributeError, OverflowError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
+        typed(_Index, index)
+    except Mistyped as error:
         raise InputError(f"cannot read {path}: {error}; write the corpus again") from error
-    result: dict[str, Any] = index
-    return result
-
-
-def _check_index(index: dict[str, Any]) -> None:
-    """Raises ValueError, KeyError or TypeError where the index is not what `parlante synth` writes."""
-    if not 1 <= float(index["fps"]) <= 1000 or not 1000 <= int(index["sample_rate"]) <= 400000:
-        raise ValueError("impossible rates")
-    if not all(isinstance(name, str) for name in index["phones"]):
-        raise TypeError("phones")
-    people = {}
-    for row in index["subjects"]:
-        people[row["name"]] = row
-        if not all(isinstance(row[key], str) for key in ("name", "identity", "voice")):
-            raise TypeError(f"subject {row['name']!r}")
-        if not all(isinstance(value, int | float) for value in row["manner"].values()):
-            raise TypeError(f"manner of {row['name']!r}")
     for row in index["clips"]:
-        key = row["key"]
         row["split"] = current_name(row["split"])
-        if not all(isinstance(row[name], str) for name in ("key", "subject", "split", "text")):
-            raise TypeError(f"clip {key!r}")
-        if row["subject"] not in people or key.startswith("/") or ".." in key.split("/"):
-            raise ValueError(f"clip {key!r} of {row['subject']!r}")
-        if not all(type(row[name]) is int and row[name] > 0 for name in ("frames", "samples")):
-            raise ValueError(f"length of {key!r}")
+    return index
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A clip in index.json."""
+
+    key: str
+    subject: str
+    split: str
+    text: str
+    frames: Count
+    samples: Count
+
+    def __post_init__(self) -> None:
+        if self.key.startswith("/") or ".." in self.key.split("/") or "\0" in self.key:
+            raise ValueError(f"clip {shortened(self.key)!r}")
+
+
+@dataclass(frozen=True)
+class _Subject:
+    name: str
+    identity: str
+    voice: str
+    manner: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """index.json."""
+
+    fps: Annotated[float, Range(1, 1000)]
+    sample_rate: Annotated[int, Range(1000, 400_000)]
+    phones: list[str]
+    subjects: list[_Subject]
+    clips: list[_Row]
+
+    def __post_init__(self) -> None:
+        known = {subject.name for subject in self.subjects}
+        for row in self.clips:
+            if row.subject not in known:
+                raise ValueError(f"clip {shortened(row.key)!r} of {shortened(row.subject)!r}, who is no subject")
 
 
 def _check_arrays(arrays: Mapping[str, NDArray[Any]], phones: int, path: Path) -> None:

@@ -13,15 +13,13 @@ own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 wit
 """
 
 import hashlib
-import json
-import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -29,8 +27,10 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
 from parlante.core.arrays import read_npz
-from parlante.core.files import first_line, why
+from parlante.core.files import shortened, why
 from parlante.core.pictures import picture
+from parlante.core.ranges import Count, Range, Whole
+from parlante.core.typed import Mistyped, parse_json, typed
 from parlante.data.contract import ClipInfo, Corpus, SubjectInfo, select
 from parlante.data.lazy import LazyFrames, lazy_frames
 from parlante.data.meshes import regions_of
@@ -40,8 +40,6 @@ from parlante.data.store.storage_root import StorageRoot
 FORMAT = 1
 CHUNK = 32
 """Frames of one chunk."""
-
-_REQUIRED = ("dataset", "fps", "sample_rate", "unit", "vertices", "clips", "subjects")
 
 
 class ClipStore(Corpus):
@@ -196,47 +194,71 @@ def _read_index(storage: StorageRoot) -> dict[str, Any]:
     if index.get("format") != FORMAT:
         raise InputError(f"{storage} is of format {index.get('format')}, this version reads {FORMAT}; prepare it again")
     try:
-        for key in _REQUIRED:
-            index[key]
-        if not (math.isfinite(float(index["fps"])) and float(index["fps"]) > 0 and int(index["vertices"]) > 0):
-            raise ValueError("impossible frame rate or vertex count")
-        for row in index["clips"]:
-            _check_row(row)
-            row["split"] = current_name(row["split"])
-        for name, known in index["subjects"].items():
-            if not isinstance(known, dict):
-                raise TypeError(f"subject {name}")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise InputError(f"{storage}/store.json is damaged ({why}); prepare the corpus again") from error
+        typed(_Index, index)
+    except Mistyped as error:
+        raise InputError(f"{storage}/store.json is damaged ({error}); prepare the corpus again") from error
+    for row in index["clips"]:
+        row["split"] = current_name(row["split"])
     return index
 
 
-def _check_row(row: Any) -> None:
-    for key in ("key", "subject", "split", "folder"):
-        if not isinstance(row[key], str):
-            raise TypeError(key)
-    if not re.fullmatch(r"[\w.%~-]+", row["folder"]) or row["folder"].startswith("."):
-        raise ValueError(f"folder {row['folder']!r}")
-    for key in ("frames", "samples"):
-        if type(row[key]) is not int or row[key] < 1:
-            raise ValueError(f"{key} of {row['key']}")
-    for key, kind in (("sentence", str), ("text", str), ("first", int), ("starts_at_rest", bool)):
-        if key in row and type(row[key]) is not kind:
-            raise TypeError(f"{key} of {row['key']}")
-    if len(row["minimum"]) != 3 or len(row["maximum"]) != 3:
-        raise ValueError(f"range of {row['key']}")
-    if row.get("texture_size") is not None:
-        ends = row["texture_ends"]
-        if len(row["texture_size"]) != 2 or len(ends) != row["frames"] or ends != sorted(ends) or ends[0] < 0:
-            raise ValueError(f"pictures of {row['key']}")
+_Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A clip in store.json."""
+
+    key: str
+    subject: str
+    split: str
+    folder: str
+    frames: Count
+    samples: Count
+    minimum: _Vector
+    maximum: _Vector
+    sentence: str = ""
+    text: str = ""
+    first: int | None = None
+    starts_at_rest: bool = False
+    texture_size: tuple[Count, Count] | None = None
+    texture_ends: list[Whole] | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.%~-]+", self.folder) or self.folder.startswith("."):
+            raise ValueError(f"folder {shortened(self.folder)!r}")
+        ends = self.texture_ends or []
+        if self.texture_size is not None and (len(ends) != self.frames or ends != sorted(ends)):
+            raise ValueError(f"pictures of {shortened(self.key)}")
+
+
+@dataclass(frozen=True)
+class _Subject:
+    face: str = ""
+    voice: str = ""
+    profile: dict[str, float] | None = None
+    neutral: bool = False
+
+
+@dataclass(frozen=True)
+class _Index:
+    """store.json."""
+
+    dataset: str
+    fps: Annotated[float, Range(0, 10_000, above=True)]
+    sample_rate: Annotated[int, Range(1, 10_000_000)]
+    unit: str
+    vertices: Annotated[int, Range(1, 1 << 24)]
+    clips: list[_Row]
+    subjects: dict[str, _Subject]
 
 
 def read_json(storage: StorageRoot, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(storage.read(name))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {storage}/{name}: {error}; prepare the corpus again") from error
+        content = storage.read(name)
+    except OSError as error:
+        raise InputError(f"cannot read {storage}/{name}: {why(error)}; prepare the corpus again") from error
+    value = parse_json(content, f"{storage}/{name}", "a corpus that parlante prepare finished")
     if not isinstance(value, dict):
         raise InputError(f"{storage}/{name} is not what parlante writes; prepare the corpus again")
     return value

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from parlante.core import Clip, InputError, Topology
+from parlante.core.files import why
 from parlante.core.pictures import picture
+from parlante.core.typed import parse_json
 from parlante.data.contract import ClipInfo, SubjectInfo
 from parlante.data.lazy import DamagedFrame
 from parlante.data.store.clip_store import CHUNK, FORMAT, info_of, read_json, zarr_library
@@ -214,9 +216,11 @@ class StoreWriter:
         """What the small files of a folder say."""
         names = [n for n in self.storage.names(folder) if n.endswith(".json") and not n.startswith(".")]
         try:
-            return [json.loads(content) for content in self.storage.read_all([f"{folder}/{name}" for name in names])]
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.storage}/{folder}: {error}; prepare into a new folder") from error
+            contents = self.storage.read_all([f"{folder}/{name}" for name in names])
+        except OSError as error:
+            raise InputError(f"cannot read {self.storage}/{folder}: {why(error)}; prepare into a new folder") from error
+        wanted = "a folder that parlante prepare began, or prepare into a new one"
+        return [parse_json(each, f"{self.storage}/{folder}/{name}", wanted) for name, each in zip(names, contents)]
 
     # -- the parts of a clip
 

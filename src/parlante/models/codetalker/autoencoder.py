@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from parlante.core import InputError
 from parlante.core.ranges import Amount, Count, Whole
-from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
+from parlante.models.checkpoint import built, load_checkpoint, save_checkpoint, settings, usable
 from parlante.models.codetalker.quantiser import Codes, MotionQuantizer
 from parlante.models.components.causal_decoder import SPAN
 
@@ -397,12 +397,9 @@ class MotionAutoencoder(nn.Module):
     def from_pretrained(cls, folder: Path | str) -> "MotionAutoencoder":
         """Read a checkpoint folder. Raises InputError if it is none or does not fit."""
         config, tensors = load_checkpoint(folder, "codetalker-autoencoder")
-        try:
-            model = cls(MotionAutoencoderConfig(**config["autoencoder"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder}/config.json cannot be used: {error}; train or copy it again") from error
-        load_strict(model, tensors, folder)
-        return model.eval()
+        with usable(folder):
+            sizes = settings(MotionAutoencoderConfig, config["autoencoder"], "autoencoder")
+        return built(lambda: cls(sizes), tensors, folder).eval()
 
 
 def autoencoder_loss(

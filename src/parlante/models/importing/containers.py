@@ -68,7 +68,7 @@ def read_tensors(path: Path | str, *, entry: str | None = None, without: Collect
         ) from error
     except InputError:
         raise
-    except (ValueError, SafetensorError, zipfile.BadZipFile) as error:
+    except (ValueError, SafetensorError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged or cut short: {error}; download it again") from error
     except Exception as error:  # whatever torch found that the checks above did not
         first_line = (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from parlante.audio.encoders.transformers import SpeechConfig, infer_config
 from parlante.core import InputError
+from parlante.core.typed import read_json, typed
 from parlante.geometry.uv.motion_map import REFERENCE_STATS, MotionStats
-from parlante.models.checkpoint import differences, load_checkpoint, save_checkpoint
+from parlante.models.checkpoint import built, differences, load_checkpoint, save_checkpoint, settings, usable
 from parlante.models.importing import keys
 from parlante.models.importing.containers import read_tensors
 from parlante.models.importing.contract import ImportOptions
@@ -87,17 +88,15 @@ class ConvertedTexTalker(nn.Module):
     def from_pretrained(cls, folder: Path | str) -> "ConvertedTexTalker":
         """Read a checkpoint folder, in evaluation mode. Raises InputError if it is none or parts do not fit."""
         config, tensors = load_checkpoint(folder, MODEL)
-        try:
-            model = cls(
-                DenoiserConfig(**config["denoiser"]),
+        with usable(folder):
+            parts = (
+                settings(DenoiserConfig, config["denoiser"], "denoiser"),
                 SpeechConfig.from_dict(config["speech"]),
-                VQGANConfig(**config["motion"]),
-                VQGANConfig(**config["wrinkle"]),
+                settings(VQGANConfig, config["motion"], "motion"),
+                settings(VQGANConfig, config["wrinkle"], "wrinkle"),
                 MotionStats.from_dict(config["stats"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder}: config.json cannot be used: {error}; convert it again") from error
-        return model.filled(tensors, str(folder))
+        return built(lambda: cls(*parts), tensors, folder).eval().requires_grad_(False)
 
     def filled(self, tensors: Mapping[str, Tensor], source: str) -> "ConvertedTexTalker":
         """With these weights, in evaluation mode. Raises InputError listing missing and unexpected names."""
@@ -212,16 +211,13 @@ def infer_vqgan(t: Mapping[str, Tensor], norm_groups: int, latent_dim: int) -> V
 
 def read_stats(path: Path | str) -> MotionStats:
     """A json of gmin_0..2, gmax_0..2, scale, as the authors' repository has it. Raises InputError for anything else."""
-    import json
-
+    wanted = "a json of gmin_0..2, gmax_0..2 and scale"
     try:
-        return MotionStats.from_reference({k: float(v) for k, v in json.loads(Path(path).read_text()).items()})
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} holds no motion statistics ({error}); wanted a json of gmin_0..2, gmax_0..2 and scale"
-        ) from error
+        return MotionStats.from_reference(typed(dict[str, float], read_json(path, wanted)))
+    except (ValueError, KeyError, ArithmeticError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} holds no motion statistics ({error}); wanted {wanted}") from error
 
 
 def _import(files: Sequence[Path | str], options: ImportOptions) -> ConvertedTexTalker:

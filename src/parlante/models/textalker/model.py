@@ -21,7 +21,7 @@ from parlante.core import InputError, Style
 from parlante.core.assets import ASSETS
 from parlante.core.ranges import Amount, Count, Whole
 from parlante.core.timing import SAMPLE_RATE
-from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
+from parlante.models.checkpoint import built, load_checkpoint, save_checkpoint, settings, usable
 from parlante.models.textalker.denoiser import DenoiserConfig
 from parlante.models.textalker.diffusion import LatentDiffusion, Past
 from parlante.models.textalker.latent_basis import LinearBasis
@@ -89,12 +89,6 @@ class TexTalkerConfig:
         if not 0 <= self.overlap < self.denoiser.frames - self.denoiser.previous:
             raise ValueError(f"overlap must be below frames - previous, got {self.overlap}")
         check_solver(self.solver, self.steps, self.denoiser.steps, self.spacing)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TexTalkerConfig":
-        """From the `config` of a checkpoint."""
-        parts = {"motion": VQGANConfig, "wrinkle": VQGANConfig, "denoiser": DenoiserConfig}
-        return cls(**{key: parts[key](**value) if key in parts else value for key, value in data.items()})
 
 
 class LatentWindow(NamedTuple):
@@ -374,11 +368,9 @@ class TexTalker(nn.Module):
     def from_pretrained(cls, folder: Path | str = ASSET) -> "TexTalker":
         """Read a checkpoint folder (default: the shipped one). Raises InputError if it is none or does not fit."""
         config, tensors = load_checkpoint(folder, "textalker")
-        try:
-            model = cls(TexTalkerConfig.from_dict(config))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{folder}: sizes in config.json cannot be used: {error}") from error
-        load_strict(model, tensors, folder)
+        with usable(folder):
+            sizes = settings(TexTalkerConfig, config, "config")
+        model = built(lambda: cls(sizes), tensors, folder)
         model.eval().requires_grad_(False)
         for part in (model.motion, model.wrinkle):
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

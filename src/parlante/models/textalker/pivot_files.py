@@ -55,8 +55,10 @@ def read_pivots(folder: Path | str, shapes: dict[str, tuple[int, int, int]]) -> 
 def _plain(path: Path) -> dict[str, Any]:
     try:
         found = dict(read_npz(path)) if path.suffix == ".npz" else load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {first_line(error)}") from error
     if not {"motion", "wrinkle"} <= found.keys():
         raise InputError(f"{path} holds {', '.join(sorted(found)) or 'nothing'}; wanted motion and wrinkle")
     return found

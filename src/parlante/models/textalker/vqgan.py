@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parlante.core.ranges import Count, Whole
-from parlante.models.checkpoint import load_checkpoint, load_strict, save_checkpoint
+from parlante.models.checkpoint import built, load_checkpoint, save_checkpoint, settings, usable
 from parlante.models.components.conv2d import AttentionBlock, Downsample, ResBlock, Upsample, group_norm
 
 
@@ -226,6 +226,6 @@ class VQAutoEncoder(nn.Module):
     def from_pretrained(cls, folder: Path | str) -> "VQAutoEncoder":
         """Read a checkpoint folder. Raises InputError if it is none or does not fit."""
         config, tensors = load_checkpoint(folder, "textalker-vqgan")
-        model = cls(VQGANConfig(**config["vqgan"]))
-        load_strict(model, tensors, folder)
-        return model.eval()
+        with usable(folder):
+            sizes = settings(VQGANConfig, config["vqgan"], "vqgan")
+        return built(lambda: cls(sizes), tensors, folder).eval()

@@ -1,6 +1,5 @@
 """From the user's mesh to a `Character`."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
+from parlante.core.files import shortened
 from parlante.core.pictures import read_picture
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.geometry.pose import neck_weights
 from parlante.head import rig
 from parlante.head.arkit import INDEX
@@ -277,19 +278,20 @@ def read_landmarks(path: Path | str, prior: FacePrior, mesh: UserMesh) -> Simila
             f"cannot use the landmarks in {path}: {found}; wanted a JSON file such as "
             '{"nose_tip": [x, y, z], "chin": 1375, "mouth_left": ..., "mouth_right": ...}'
         )
+    wanted = 'a JSON file such as {"nose_tip": [x, y, z], "chin": 1375}'
     try:
-        named = json.loads(path.read_text())
-        if not isinstance(named, dict):
-            raise ValueError("not an object of name: place")
+        named = typed(dict[str, int | list[float]], read_json(path, wanted))
         places = {}
         for name, where in named.items():
             if name not in marks:
-                raise ValueError(f"{name!r} is no landmark; known: {', '.join(sorted(marks))}")
+                raise Mistyped(f"{shortened(name)!r} is no landmark; known: {', '.join(sorted(marks))}")
+            if isinstance(where, int) and not 0 <= where < len(mesh.vertices):
+                raise Mistyped(f"{name} is vertex {where}, but there are {len(mesh.vertices)}")
             point = mesh.vertices[where] if isinstance(where, int) else np.asarray(where, np.float64)
-            if point.shape != (3,) or not np.isfinite(point).all():
-                raise ValueError(f"{name} must be [x, y, z] or a vertex number")
+            if point.shape != (3,):
+                raise Mistyped(f"{name} must be [x, y, z] or a vertex number")
             places[name] = point
-    except (OSError, ValueError, TypeError, IndexError) as error:
+    except Mistyped as error:
         raise InputError(f"cannot use the landmarks in {path}: {error}") from error
     if len(places) < 4:
         raise InputError(

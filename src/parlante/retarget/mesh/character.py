@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology, atomic_folder, read_npz
 from parlante.core.pictures import read_picture
+from parlante.core.ranges import Positive
+from parlante.core.typed import read_header
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.retarget.mesh.atlas import Baked, bake_parts
 from parlante.retarget.mesh.parts import EYES, LINING, MOUTH, check_parts
@@ -20,6 +22,22 @@ from parlante.retarget.mesh.wrinkle import carry_wrinkles
 
 FORMAT = 1
 _NAMED = ("triangles", "uv", "uv_triangles", "neutral", "place", "known", "index", "weights", "free")
+
+
+_Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Config:
+    """config.json of a character's folder."""
+
+    format: Any
+    scale: Positive
+    rotation: tuple[_Vector, _Vector, _Vector]
+    shift: _Vector
+    pivot: _Vector
+    name: str = ""
+    report: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,16 +200,13 @@ class Character:
                 f"{folder} is no character: {found}; wanted a folder made with: "
                 "parlante character build me.obj -o me.character"
             )
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            similarity = Similarity(float(config["scale"]), np.array(config["rotation"]), np.array(config["shift"]))
-            x, y, z = (float(value) for value in config["pivot"])
-            if config["format"] != FORMAT:
-                raise ValueError(f"format {config['format']}, this version knows {FORMAT}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = "a character made with: parlante character build me.obj -o me.character"
+        config = read_header(_Config, folder / "config.json", wanted)
+        if config.format != FORMAT:
             raise InputError(
-                f"{folder} is no character: {error}; make one with: parlante character build me.obj -o me.character"
-            ) from error
+                f"{folder} is no character: format {config.format}, this version knows {FORMAT}; give {wanted}"
+            )
+        similarity = Similarity(config.scale, np.array(config.rotation), np.array(config.shift))
         arrays = read_npz(folder / "mesh.npz", _NAMED)
         shapes = read_npz(folder / "shapes.npz", ("millimetres",))["millimetres"]
 
@@ -201,7 +216,7 @@ class Character:
         neutral = arrays["neutral"].astype(np.float32)
         try:
             topology = Topology(
-                str(config.get("name", folder.stem)),
+                config.name or folder.stem,
                 len(neutral),
                 arrays["triangles"].astype(np.int32),
                 arrays["uv"],
@@ -227,13 +242,13 @@ class Character:
             neutral,
             (shapes.astype(np.float32) / np.float32(1000)).astype(np.float32),
             similarity,
-            (x, y, z),
+            config.pivot,
             arrays["pose_weights"].astype(np.float32),
             place,
             carrier,
             albedo,
             arrays.get("wrinkle_table"),
-            config.get("report"),
+            config.report,
             added,
             parts_texture,
         )

@@ -16,6 +16,7 @@ import yaml
 
 from parlante.core import InputError, atomic_path
 from parlante.core.renames import renamed
+from parlante.core.typed import read_json
 
 LIBRARIES = ("lightning", "numpy", "scipy", "safetensors", "transformers")
 FILES = ("versions.json", "git.json", "data.json", "recipe.yaml", "training.log")
@@ -113,10 +114,9 @@ def check_data(config: dict[str, Any], run_dir: Path) -> None:
     path = run_dir / "data.json"
     if not path.is_file():  # of an older version
         return
-    try:
-        kept = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; restore the run folder or start a new run") from error
+    kept = read_json(path, "the one that the run wrote, or start a new run")
+    if not isinstance(kept, dict):
+        raise InputError(f"{path} is not what a run writes; restore the run folder or start a new run")
     now = fingerprints(config)
     names = {old: renamed("recipe key", old) or old for old in kept}
     differ = [names[name] for name, value in kept.items() if now.get(names[name]) != value]

@@ -8,11 +8,15 @@ from typing import Any, Literal
 import yaml
 
 from parlante.core import InputError
+from parlante.core.files import read_file
 from parlante.core.ranges import Amount, Count, Positive, Share, Whole
 from parlante.core.renames import RENAMED, notice
+from parlante.core.typed import check_depth
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 EXAMPLE = "recipes/faceformer/small.yaml"
+_LARGEST, _MOST_VALUES = 1 << 22, 1 << 16
+"""Bytes and values of a recipe; names of lists may be used again and again."""
 FAMILIES_STAGE = "autoregressive"
 """What recipes said under `stage` for a family that `model.family` named."""
 
@@ -89,14 +93,10 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     Old names of keys are replaced, with a notice. What the recipe says is checked by its stage (`Stage.read`). Raises
     InputError if the file or a change is unusable.
     """
+    content = read_file(path, f"a recipe, a YAML file such as {EXAMPLE}", largest=_LARGEST)
     try:
-        config = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"no such recipe: {path}; give a YAML file, for example {EXAMPLE}") from error
-    except OSError as error:
-        raise InputError(
-            f"cannot read the recipe {path}: {error.strerror or error}; give a YAML file, for example {EXAMPLE}"
-        ) from error
+        config = yaml.safe_load(content)
+        check_depth(config, _MOST_VALUES)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"cannot read the recipe {path}: {reason}; mend its YAML") from error
@@ -115,7 +115,8 @@ def _change(config: dict[str, Any], change: str) -> None:
         raise InputError(f"--set wants key=value, got {change!r}; for example --set loop.max_steps=100")
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+        check_depth(value, _MOST_VALUES)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise InputError(f"--set {change}: {text!r} is no YAML value; put text in quotes") from error
     new = RENAMED["recipe key"].get(place)
     if new is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parlante.core import InputError
+from parlante.core.typed import Mistyped, read_json, typed
 from parlante.data.contract import ClipInfo
 from parlante.training.engine.processes import one_at_a_time
 
@@ -55,6 +56,11 @@ def made_once(root: Path | str, name: str, make: Callable[[Path], None]) -> Path
     return folder
 
 
+@dataclass(frozen=True)
+class _Index:
+    clips: list[StoredClip]
+
+
 def write_index(folder: Path, clips: Iterable[StoredClip], **facts: Any) -> None:
     """Write index.json, the last file of a cache folder."""
     (folder / "index.json").write_text(json.dumps({"clips": [asdict(clip) for clip in clips], **facts}))
@@ -62,12 +68,12 @@ def write_index(folder: Path, clips: Iterable[StoredClip], **facts: Any) -> None
 
 def read_index(folder: Path) -> tuple[list[StoredClip], dict[str, Any]]:
     """The clips of a cache folder, and the other facts."""
-    facts = json.loads((folder / "index.json").read_text())
-    clips = [
-        StoredClip(**{**clip, "audio": tuple((first, size) for first, size in clip["audio"])})
-        for clip in facts.pop("clips")
-    ]
-    return clips, facts
+    wanted = "a cache that was finished, or remove it"
+    facts = read_json(folder / "index.json", wanted)
+    try:
+        return list(typed(_Index, facts).clips), facts
+    except Mistyped as error:
+        raise InputError(f"cannot read {folder / 'index.json'}: {error}; give {wanted}") from error
 
 
 def file_digest(path: Path) -> bytes:

@@ -1,6 +1,5 @@
 """What `parlante encode` wrote, read back beside the audio of its corpus, for training at the published size."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from parlante.core import InputError
+from parlante.core.ranges import Count
 from parlante.core.style import load_style
+from parlante.core.typed import read_header
 from parlante.data.open import open_corpus
 
 KINDS = ("motion", "wrinkle")
@@ -33,6 +34,24 @@ class EncodedClip:
     samples: int
 
 
+@dataclass(frozen=True)
+class _Row:
+    key: str
+    subject: str
+    split: str
+    frames: Count
+
+
+@dataclass(frozen=True)
+class _Head:
+    """index.json."""
+
+    stats: dict[str, list[float]]
+    stride: Count
+    pivot_frames: dict[str, Any]
+    clips: list[_Row]
+
+
 class EncodedCorpus:
     """Latents, audio and pivots.
 
@@ -51,22 +70,17 @@ class EncodedCorpus:
             raise InputError(f"{folder} holds no finished encoding; write one with parlante encode")
         self.source = open_corpus(corpus)
         numbers = {info.key: k for k, info in enumerate(self.source.clips)}
-        try:
-            head = json.loads(index.read_text())
-            self.stats: dict[str, list[float]] = head["stats"]
-            if head["stride"] != 1:
-                raise InputError(
-                    f"{folder} holds every {head['stride']}th frame; training needs all, encode --stride 1"
-                )
-            names = sorted(head["pivot_frames"])
-            lost = [c["key"] for c in head["clips"] if c["key"] not in numbers]
-            if lost:
-                raise InputError(f"{corpus} has no clip {lost[0]}; give the folder that {folder} was encoded from")
-            self.clips = tuple(self._clip(c, names.index(c["subject"]), numbers[c["key"]]) for c in head["clips"])
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{index} is damaged ({error}); encode again") from error
+        wanted = "an encoding that parlante encode finished"
+        head = read_header(_Head, index, wanted)
+        self.stats: dict[str, list[float]] = head.stats
+        if head.stride != 1:
+            raise InputError(f"{folder} holds every {head.stride}th frame; training needs all, encode --stride 1")
+        names = sorted(head.pivot_frames)
+        if lost := [c.key for c in head.clips if c.key not in numbers]:
+            raise InputError(f"{corpus} has no clip {lost[0]}; give the folder that {folder} was encoded from")
+        if strange := [c.subject for c in head.clips if c.subject not in names]:
+            raise InputError(f"cannot read {index}: it has no pivot of {strange[0]}; give {wanted}")
+        self.clips = tuple(self._clip(c, names.index(c.subject), numbers[c.key]) for c in head.clips)
         if not self.clips:
             raise InputError(f"{folder} holds no clips; encode a larger corpus")
         self.names = tuple(names)
@@ -79,10 +93,10 @@ class EncodedCorpus:
         }
         """motion, wrinkle: (subjects, C, h, w)."""
 
-    def _clip(self, c: dict[str, Any], subject: int, number: int) -> EncodedClip:
+    def _clip(self, c: _Row, subject: int, number: int) -> EncodedClip:
         info = self.source.clips[number]
         first = int(info.starts_at_rest)
-        return EncodedClip(c["key"], subject, c["split"], int(c["frames"]), first, number, info.samples)
+        return EncodedClip(c.key, subject, c.split, c.frames, first, number, info.samples)
 
     def latents(self, clip: EncodedClip, start: int, count: int) -> dict[str, NDArray[np.float32]]:
         """motion, wrinkle: (count, C, h, w). Raises InputError where the file is damaged or has no wrinkles."""
@@ -90,7 +104,7 @@ class EncodedCorpus:
         try:
             with safe_open(path, "np") as file:
                 parts = {kind: file.get_slice(kind)[start : start + count] for kind in KINDS}
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, AttributeError, TypeError) as error:
             raise InputError(f"cannot read both latents from {path}: {error}; encode the corpus again") from error
         if any(len(part) != count for part in parts.values()):
             raise InputError(f"{path} ends before frame {start + count}; encode the corpus again")

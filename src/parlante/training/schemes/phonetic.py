@@ -5,7 +5,6 @@ re-recorded at random (`parlante.audio.augment`). The network learns phones, mou
 closures weigh more, because they are rare and everybody sees when they are missed.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,8 +30,8 @@ from parlante.audio.encoders.phonetic import (
 from parlante.audio.logmel import running_normalise
 from parlante.core import InputError
 from parlante.core.arrays import read_npy
-from parlante.core.files import first_line
 from parlante.core.ranges import Amount, Count, Positive, Share
+from parlante.core.typed import read_header
 from parlante.training.engine.loop import fit
 from parlante.training.engine.processes import one_at_a_time
 from parlante.training.engine.recipe import LoopConfig
@@ -100,23 +99,26 @@ class PhoneticLoopConfig(LoopConfig):
     """CPU threads."""
 
 
+@dataclass(frozen=True)
+class _Index:
+    phones: list[str]
+    label_rate: Positive
+    utterances: list[dict[str, Any]]
+    curves: list[str]
+
+
 class Corpus:
     """The arrays of a corpus folder, memory-mapped. `join` puts folders in one."""
 
     def __init__(self, folder: Path | str) -> None:
         folder = Path(folder)
-        try:
-            index = json.loads((folder / "index.json").read_text())
-            arrays = {name: read_npy(folder / f"{name}.npy", mapped=True) for name in ("audio", "phones", "curves")}
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"no speech corpus in {folder}: {first_line(error)}; write one with write_corpus"
-            ) from error
-        self.names: list[str] = index["phones"]
-        self.rate: float = index["label_rate"]
-        self.rows: list[dict[str, Any]] = [row | arrays for row in index["utterances"]]
-        if tuple(index["curves"]) != _COLUMNS:
-            raise InputError(f"{folder} has curves {index['curves']}, wanted {list(_COLUMNS)}; write it anew")
+        index = read_header(_Index, folder / "index.json", "a speech corpus written with write_corpus")
+        arrays = {name: read_npy(folder / f"{name}.npy", mapped=True) for name in ("audio", "phones", "curves")}
+        self.names: list[str] = index.phones
+        self.rate: float = index.label_rate
+        self.rows: list[dict[str, Any]] = [row | arrays for row in index.utterances]
+        if tuple(index.curves) != _COLUMNS:
+            raise InputError(f"{folder} has curves {index.curves}, wanted {list(_COLUMNS)}; write it anew")
         self.scale = np.array([*WEIGHT_SCALES.values(), 1, 1], np.float32)
 
     def join(self, other: "Corpus") -> None:
