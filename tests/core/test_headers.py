@@ -128,7 +128,8 @@ def test_settings_of_checkpoints(path: tuple[str, ...], value: Any) -> None:
 
 @pytest.mark.parametrize(
     "content", [DEEP, "[]", "{}", '{"model": 3, "config": {}}', '{"model": "faceformer", "config": []}',
-                '{"model": "x"}', '{"model": "no such", "config": {}}', '{"model": "textalker", "config": {"motion": 3}}']
+                '{"model": "x"}', '{"model": "no such", "config": {}}',
+                '{"model": "textalker", "config": {"motion": 3}}']
 )  # fmt: skip
 def test_heads_of_checkpoints(content: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("model").mkdir()

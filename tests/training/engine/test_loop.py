@@ -366,7 +366,7 @@ def test_what_cannot_be_used_leaves_no_run_folder(bench: Bench, tmp_path: Path, 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     options = arguments(None, tmp_path / "runs")
     for options.recipe, said in ((tmp_path / "no.yaml", "no such file"), (tmp_path, "it is a folder")):
-        with pytest.raises(InputError, match=rf"{said}.*give a YAML file, for example recipes/"):
+        with pytest.raises(InputError, match=rf"{said}.*give a recipe, a YAML file such as recipes/"):
             train(options)
 
 
