@@ -9,7 +9,7 @@ import pytest
 from parlante.core import InputError
 from parlante.core.beside import read_beside
 from parlante.core.files import read_file
-from parlante.retarget.rig.gltf import Gltf
+from parlante.retarget.rig.gltf import Gltf, read_gltf
 
 
 @pytest.fixture
@@ -75,3 +75,10 @@ def test_a_gltf_reads_nothing_else(home: Path) -> None:
             with pytest.raises(InputError):
                 read(0)
     assert Gltf({"buffers": [{"uri": "a.bin", "byteLength": 4}]}, b"", folder=home).buffer(0) == b"1234"
+
+
+def test_data_that_is_not_there_is_told_on_opening(home: Path) -> None:
+    for uri, said in (("pipe", "no regular file"), ("/dev/zero", "not in its folder"), ("a.bin", "wanted at least 40")):
+        (home / "face.glb").write_bytes(Gltf({"buffers": [{"uri": uri, "byteLength": 40}]}, b"").container())
+        with pytest.raises(InputError, match=said):
+            read_gltf(home / "face.glb")

@@ -10,6 +10,10 @@ KINDS = {"float": "a number", "int": "a whole number", "Path": "a path"}
 """Type of an option's value -> what people call it."""
 
 
+LARGEST_NUMBER, LARGEST_WHOLE = 1e9, 2**63 - 1
+"""What an option may be, either way; nothing that is counted or measured here is more. A seed may be any 63 bits."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises InputError where argparse would print its usage and leave the program."""
 
@@ -27,6 +31,16 @@ class Parser(argparse.ArgumentParser):
         if left:
             _last_parser(self, options)._refuse_word(left)
         return options
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """argparse makes the value of a word here."""
+        value = super()._get_value(action, arg_string)
+        most = {float: LARGEST_NUMBER, int: LARGEST_WHOLE}.get(type(value))
+        if most is not None and not abs(value) <= most:
+            raise argparse.ArgumentError(
+                action, f"got {arg_string[:40]!r}, wanted a number, at most {most:g} either way"
+            )
+        return value
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """argparse asks here whether a value is one of the choices."""

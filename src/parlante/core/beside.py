@@ -5,7 +5,10 @@ A file that somebody sent may name a device, a pipe, or what is none of its busi
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import unquote
 
 from parlante.core.errors import InputError
@@ -21,19 +24,24 @@ def read_beside(folder: Path, name: str, *, of: str, least: int = 0, most: int =
     least, most: how many bytes it may have. Raises InputError if it lies elsewhere, also by way of a link, is missing,
     no regular file, or of another size.
     """
+    with open_beside(folder, name, of=of, least=least, most=most) as file:
+        return file.read()
+
+
+@contextmanager
+def open_beside(folder: Path, name: str, *, of: str, least: int = 0, most: int = 1 << 32) -> Iterator[IO[bytes]]:
+    """The file, open for reading. Raises InputError as `read_beside`."""
     told = f"{of} keeps a part of itself in {shortened(name)!r}"
     path = None if _SCHEME.match(name) else _inside(folder, unquote(name))
     if path is None:
-        raise InputError(
-            f"{told}, which is not in its folder; put the file beside it, or export one file with all in it"
-        )
+        raise InputError(f"{told}, which is not in its folder; {_NEXT}")
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if not least <= size <= most:
                 wanted = f"at least {least}" if size < least else f"at most {most}"
                 raise InputError(f"{told}, which has {size} bytes, wanted {wanted}; copy it again")
-            return file.read(size)
+            yield file
     except InputError:
         raise
     except (OSError, ValueError) as error:

@@ -24,6 +24,8 @@ from parlante.export.calibration import Calibration
 from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 
+_LONGEST_FADE = 86_400.0
+"""Seconds."""
 Stream = tuple[AnimationInfo, Iterator[FrameBlock]]
 _SOFTEN = 6
 """Rounds of neighbour averaging around a region whose vertices are scaled."""
@@ -183,8 +185,8 @@ def concatenated(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
     if not streams:
         raise InputError("nothing to join; give at least one animation")
     first = streams[0][0]
-    if not 0 <= crossfade_s < np.inf:
-        raise InputError(f"a crossfade must not be negative, got {crossfade_s:g} s")
+    if not 0 <= crossfade_s <= _LONGEST_FADE:
+        raise InputError(f"a crossfade must not be negative, nor longer than a day, got {crossfade_s:g} s")
     overlap = round(crossfade_s * first.fps)
     infos, pieces = [], []
     for info, blocks in streams:

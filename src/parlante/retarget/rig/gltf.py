@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from parlante.core import InputError
-from parlante.core.beside import read_beside
+from parlante.core.beside import open_beside, read_beside
 from parlante.core.files import read_file, shortened
 from parlante.core.typed import parse_json
 from parlante.export.gltf import container
@@ -142,7 +142,7 @@ class Gltf:
 
 
 def read_gltf(path: Path | str) -> Gltf:
-    """A `.glb`, `.vrm` or `.gltf`. Raises InputError if it is missing, damaged, or no glTF 2.0."""
+    """A `.glb`, `.vrm` or `.gltf`. Raises InputError if it or data that it names is missing or damaged, or no glTF 2.0."""
     path = Path(path)
     content = read_file(path, "a .glb, .vrm or .gltf file")
     text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
@@ -160,6 +160,11 @@ def read_gltf(path: Path | str) -> Gltf:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {error}; give {wanted}") from error
+    for buffer in tree.get("buffers") or ():
+        uri = buffer.get("uri")
+        if uri is not None and not uri.startswith("data:"):
+            with open_beside(path.parent, uri, of=path.name, least=buffer["byteLength"]):
+                pass  # it is there, whoever needs it
     return Gltf(tree, data, others, path.name, path.parent, text)
 
 
