@@ -37,9 +37,7 @@ class Parser(argparse.ArgumentParser):
         value = super()._get_value(action, arg_string)
         most = {float: LARGEST_NUMBER, int: LARGEST_WHOLE}.get(type(value))
         if most is not None and not abs(value) <= most:
-            raise argparse.ArgumentError(
-                action, f"got {arg_string[:40]!r}, wanted a number, at most {most:g} either way"
-            )
+            raise argparse.ArgumentError(action, f"got {arg_string[:40]!r}, wanted a number, at most {most:g}")
         return value
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -142,7 +142,7 @@ class Gltf:
 
 
 def read_gltf(path: Path | str) -> Gltf:
-    """A `.glb`, `.vrm` or `.gltf`. Raises InputError if it or data that it names is missing or damaged, or no glTF 2.0."""
+    """A `.glb`, `.vrm` or `.gltf` 2.0. Raises InputError if it is missing or damaged, or names data that is no file beside it."""
     path = Path(path)
     content = read_file(path, "a .glb, .vrm or .gltf file")
     text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
@@ -163,8 +163,12 @@ def read_gltf(path: Path | str) -> Gltf:
     for buffer in tree.get("buffers") or ():
         uri = buffer.get("uri")
         if uri is not None and not uri.startswith("data:"):
-            with open_beside(path.parent, uri, of=path.name, least=buffer["byteLength"]):
-                pass  # it is there, whoever needs it
+            try:
+                with open_beside(path.parent, uri, of=path.name, least=buffer["byteLength"]):
+                    pass
+            except InputError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # perhaps nobody needs it
+                    raise
     return Gltf(tree, data, others, path.name, path.parent, text)
 
 
