@@ -142,7 +142,7 @@ class Gltf:
 
 
 def read_gltf(path: Path | str) -> Gltf:
-    """A `.glb`, `.vrm` or `.gltf` 2.0. Raises InputError if it is missing or damaged, or names data that is no file beside it."""
+    """A `.glb`, `.vrm` or `.gltf` 2.0. Raises InputError if it is damaged, or names data that is no file beside it."""
     path = Path(path)
     content = read_file(path, "a .glb, .vrm or .gltf file")
     text = content[:4] != b"glTF" and path.suffix.lower() == ".gltf"
