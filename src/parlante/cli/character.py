@@ -82,7 +82,7 @@ def _build(options: argparse.Namespace) -> int:
             character.write(folder)
             save_preview(character, folder / "preview.png")
     if not options.quiet:
-        _tell(options.output)
+        _tell(options.output, notes=False)  # they are shown when the command ends
     return 0
 
 
@@ -99,7 +99,7 @@ def _info(path: Path) -> int:
     return 0
 
 
-def _tell(path: Path) -> None:
+def _tell(path: Path, *, notes: bool = True) -> None:
     from parlante.retarget.mesh import Character
 
     character = Character.load(path)
@@ -119,5 +119,10 @@ def _tell(path: Path) -> None:
     if report.get("cut_apart"):
         lips += f", cut apart along {report['cut_apart']} triangles"
     print(f"  lips: {lips}; eyes: {', '.join(report.get('eyes', []))}; wrinkles: {wrinkles}")
+    eyes = [side for side, count in zip(("left", "right"), report.get("own_eyeballs", ()), strict=False) if count]
+    own = [*(f"eyeball_{side}" for side in eyes), *report.get("own_mouth", {})]
+    print(f"  parts of its own: {', '.join(own) or 'none'}")
     print(f"  added parts of ours: {', '.join(report.get('added', [])) or 'none'}")
+    for line in report.get("notes", []) if notes else []:
+        print(f"  note: {line}")
     print(f"  see {path / 'preview.png'}")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parlante.core.errors import InputError
-from parlante.geometry.obj import read_obj
+from parlante.geometry.obj import read_obj, vertex_colours
 
 _PLY_TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -29,6 +29,8 @@ class Mesh:
     """(U, 2) texture corners, none: (0, 2)."""
     uv_triangles: NDArray[np.int32]
     """(F, 3) numbers into `uv`, or (0, 3)."""
+    colours: NDArray[np.uint8] | None = None
+    """(V, 3) sRGB of the vertices, if the file has them."""
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.vertices).all():
@@ -65,7 +67,9 @@ def _read_obj(path: Path) -> Mesh:
     textured = len(mesh.uv) > 0 and not (uv_triangles < 0).any()
     none = np.zeros((0, 2)), np.zeros((0, 3), np.int32)
     uv, uv_triangles = (mesh.uv, uv_triangles) if textured else none
-    return Mesh(mesh.vertices.astype(np.float32), triangles, uv.astype(np.float32), uv_triangles)
+    return Mesh(
+        mesh.vertices.astype(np.float32), triangles, uv.astype(np.float32), uv_triangles, vertex_colours(path)
+    )  # fmt: skip
 
 
 def _read_ply(content: bytes) -> Mesh:
@@ -98,7 +102,14 @@ def _read_ply(content: bytes) -> Mesh:
         [np.asarray([row[axis] for row in rows]) if form == "ascii" else rows[axis] for axis in "xyz"], 1
     )
     none = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.int32)
-    return Mesh(vertices.astype(np.float32), _fans(read.get("face", [])), *none)
+    names = ("red", "green", "blue")
+    known = {kind[-1] for name, _, properties in elements if name == "vertex" for kind in properties}
+    colours = None
+    if known.issuperset(names):
+        values = [np.asarray([row[name] for row in rows]) if form == "ascii" else rows[name] for name in names]
+        whole = any(value.max(initial=0) > 1 for value in values)  # as floats they run from 0 to 1
+        colours = np.clip(np.stack(values, 1) * (1.0 if whole else 255.0), 0, 255).astype(np.uint8)
+    return Mesh(vertices.astype(np.float32), _fans(read.get("face", [])), *none, colours)
 
 
 def _ply_text(body: bytes, elements: list[Any]) -> dict[str, Any]:

@@ -91,6 +91,22 @@ def read_vertices(path: Path | str, count: int | None = None) -> tuple[NDArray[n
     return vertices, blake2b(tail.tobytes(), digest_size=16).hexdigest()
 
 
+def vertex_colours(path: Path | str) -> NDArray[np.uint8] | None:
+    """(V, 3) sRGB behind the positions of an OBJ, as sculpting and scanning programs write them; none if it has none.
+
+    Raises InputError if the file cannot be read.
+    """
+    lines = [line.split()[1:] for line in _read(path).tobytes().split(b"\n") if line[:2] in (b"v ", b"v\t")]
+    if not lines or any(len(line) < 6 for line in lines):
+        return None
+    try:
+        values = np.array([line[3:6] if len(line) < 7 else line[-3:] for line in lines], np.float64)
+    except ValueError:
+        return None
+    whole = values.max(initial=0.0) > 1.0  # some write bytes
+    return np.asarray(np.clip(np.nan_to_num(values) * (1.0 if whole else 255.0), 0, 255), np.uint8)
+
+
 def _read(path: Path | str) -> NDArray[np.uint8]:
     try:
         content = Path(path).read_bytes()
@@ -98,6 +114,8 @@ def _read(path: Path | str) -> NDArray[np.uint8]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     if b"\r" in content and b"\n" not in content:  # lines ended as on the first Macintosh
         content = content.replace(b"\r", b"\n")
+    if b"\\" in content:  # a line that goes on in the next one
+        content = content.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     return np.frombuffer(content + b"\n", np.uint8)
 
 

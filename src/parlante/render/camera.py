@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parlante.core import InputError
+from parlante.core import InputError, Topology
 from parlante.core.options import VIEWS
+
+_BODY, _HEAD, _NECK = 9.0, 2.9, 0.6
+"""In ways from nose tip to chin: what is no head alone, how far a head reaches, how much neck is shown."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,27 @@ class Camera:
         matrix[2, 2:] = (far + near) / (near - far), 2 * far * near / (near - far)
         matrix[3, 2] = -1
         return matrix
+
+
+def head_of(neutral: ArrayLike, topology: Topology) -> NDArray[np.float64]:
+    """(N, 3) what a picture of a head should hold: the vertices that are drawn; of a whole body those of its head.
+
+    A body is what is nine times as large as the way from the tip of its nose to its chin, if the topology names these.
+    """
+    points = np.asarray(neutral, dtype=np.float64)
+    drawn = points[np.unique(topology.triangles)]
+    marks = topology.landmarks
+    if not {"nose_tip", "chin"} <= marks.keys():
+        return drawn
+    nose, chin = points[marks["nose_tip"]], points[marks["chin"]]
+    size = float(np.linalg.norm(nose - chin))
+    if not size or np.ptp(drawn, axis=0).max() < _BODY * size:
+        return drawn
+    # the middle of a head lies behind its nose and above it, as seen from the chin
+    middle = nose + size * np.array([0.0, 0.3, -1.2])
+    near = np.linalg.norm(drawn - middle, axis=1) < _HEAD * size
+    near &= drawn[:, 1] > chin[1] - _NECK * size
+    return drawn[near] if near.sum() > 3 else drawn
 
 
 def frame_head(neutral: ArrayLike, view: str | float = "front", *, fov: float = 18.0, fill: float = 0.94) -> Camera:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from parlante.core import InputError, Topology
 from parlante.geometry.pose import apply_head_pose, neck_joint, neck_weights
-from parlante.render.camera import Camera, frame_head
+from parlante.render.camera import Camera, frame_head, head_of
 from parlante.render.occlusion import Occlusion
 from parlante.render.soft import SUPERSAMPLING, SoftBackend
 from parlante.render.surface import Surface
@@ -57,7 +57,7 @@ class Renderer:
             raise InputError(f"picture size must be 16..4096 pixels, got {size}; try 512")
         self.size = size
         self.neutral = np.asarray(neutral, dtype=np.float32)
-        self.camera = view if isinstance(view, Camera) else frame_head(self.neutral, view)
+        self.camera = view if isinstance(view, Camera) else frame_head(head_of(self.neutral, topology), view)
         self._view = self.camera.view
         self._surface = Surface(topology)
         self._pivot = neck_joint(self.neutral, topology) if pivot is None else np.asarray(pivot, dtype=np.float32)

@@ -78,3 +78,12 @@ def test_our_own_lips_stay_apart_where_they_touch() -> None:
     head[lower] = head[upper]
     place = weld(head, skin)[1]
     assert place[lower] != place[upper]
+
+
+def test_an_arch_alone_is_teeth() -> None:
+    """As where each jaw is one strip: nearer to our gums, it would be taken for a mouth without teeth."""
+    head, mine = fitted(), HEAD.neutral(WHO).astype(float)
+    gums = np.concatenate([np.arange(*HEAD.layout.ranges[f"gum_{jaw}"]) for jaw in ("upper", "lower")])
+    part = parts_of(HEAD.topology.triangles.astype(np.int64), len(mine))
+    found = own_mouth(mine, part, np.isin(np.arange(len(mine)), gums), head, SimpleNamespace(head=HEAD))
+    assert found.keys() == {"teeth_upper", "teeth_lower"}

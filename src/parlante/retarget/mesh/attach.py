@@ -19,6 +19,7 @@ from parlante.retarget.mesh.transfer import Carrier, graph_of, smoothing_of
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
+_WINDOW = 0.25
 _SMALL, _ROOT = 0.045, 0.001
 _BULGE = 1.35
 """Farthest place of a cornea, in radii of its eyeball."""
@@ -243,8 +244,9 @@ def _eyeballs(vertices: Floats, part: Numbers, rigid: Bools, registered: Registe
 
 
 def _visible(surface: Surface, size: int = 700) -> Bools:
-    """(U,) seen from the front, within a millimetre."""
-    low, high = surface.vertices.min(0)[:2], surface.vertices.max(0)[:2]
+    """(U,) seen from the front about the head, within a millimetre."""
+    used = surface.vertices[np.unique(surface.triangles)][:, :2]
+    low, high = np.maximum(used.min(0), -_WINDOW), np.minimum(used.max(0), _WINDOW)  # of a body, the head alone
     middle, half = (low + high) / 2, max((high - low).max() / 2, 1e-6)
     _, depth = surface.seen(size, middle - half, middle + half)
     column = ((surface.vertices[:, 0] - middle[0] + half) / (2 * half) * size).astype(int)

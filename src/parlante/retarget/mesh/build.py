@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, Topology
 from parlante.core.files import shortened
+from parlante.core.notes import gathered, note
 from parlante.core.pictures import read_picture
 from parlante.core.typed import Mistyped, read_json, typed
 from parlante.geometry.pose import neck_weights
 from parlante.head import rig
 from parlante.head.arkit import INDEX
 from parlante.retarget.mesh.attach import Attachment, attach, loosened, outer_triangles, user_shapes
+from parlante.retarget.mesh.body import heads
 from parlante.retarget.mesh.character import Character
 from parlante.retarget.mesh.fit import SEAL_FROM, Registered, register
+from parlante.retarget.mesh.layout import laid_out, painted
 from parlante.retarget.mesh.lips import Met, meeting, torn
 from parlante.retarget.mesh.mesh import UserMesh, parts_of, read_character_mesh, weld
 from parlante.retarget.mesh.parts import (
@@ -39,8 +42,13 @@ from parlante.retarget.mesh.transfer import carry_shapes
 from parlante.retarget.mesh.wrinkle import wrinkle_table
 
 Steps = Callable[[str], None]
-WRINKLE_SIZE = 512
+WRINKLE_SIZE, PAINTED_SIZE = 512, 1024
+_HIDDEN = 0.4
+_FACE = 0.09
+"""Metres about the tip of the nose."""
 _WORST = 0.0025
+_SURE, _LOW, _HIGH = 0.3, 0.6, 1.6
+"""Likeness and prominence of a face at the end of a body, where one is to be expected: open sockets count less."""
 _PARTED = 0.0003
 _REGIONS = ("lips", "upper_lip", "lower_lip", "face", "upper_face", "lower_face", "neck", "ears", "forehead", "cheeks")
 
@@ -62,9 +70,22 @@ def build_character(
     told what is being done. Raises InputError if the mesh cannot be read or shows no face.
     """
     check_parts(parts)
+    with gathered() as told:
+        character = _built(path, texture, landmarks, parts, refused, step)
+    return replace(character, report={**(character.report or {}), "notes": told})
+
+
+def _built(
+    path: Path | str,
+    texture: Path | str | None,
+    landmarks: Path | str | None,
+    parts: str,
+    refused: Path | None,
+    step: Steps,
+) -> Character:
     step("reading")
     mesh = read_character_mesh(path)
-    albedo = mesh.albedo if texture is None else read_picture(texture)
+    mesh = mesh if texture is None else replace(mesh, albedo=read_picture(texture))
     prior = face_prior()
     first, place = weld(mesh.vertices, mesh.triangles)
     surface = Surface(mesh.vertices[first], place[mesh.triangles])
@@ -76,6 +97,11 @@ def build_character(
     part = parts_of(surface.triangles, len(surface.vertices))
     canonical = Surface(turned.apply(surface.vertices), surface.triangles)
     main, loose = _main_part(canonical, part, prior.shape(pose.coefficients)[prior.head.topology.regions["face"]])
+    nose = prior.shape(pose.coefficients)[prior.head.topology.landmarks["nose_tip"]]
+    face = np.linalg.norm(canonical.vertices[canonical.triangles].mean(1) - nose, axis=1) < _FACE
+    _tell_hidden(mesh, canonical, loose, prior.shape(pose.coefficients)[prior.head.topology.regions["face"]])
+    mesh, textured = laid_out(mesh, face & ~loose)
+    mesh = painted(mesh, textured, PAINTED_SIZE)
     step("fitting")
     registered = register(canonical, pose, prior, loose)
     if not registered.residual < _WORST:
@@ -87,11 +113,11 @@ def build_character(
     if eyes:
         registered = seat_eyes(canonical, registered, prior)
     cut_lips = parts not in ("none", "eyes")
-    shaped = _shaped(replace(mesh, albedo=albedo), canonical, registered, attached, prior, person, eyes, cut_lips)
+    shaped = _shaped(mesh, canonical, registered, attached, prior, person, eyes, cut_lips)
     topology = _topology(shaped.mesh, place, shaped.surface, shaped.registered, shaped.attached, prior)
     step("texture")
     table = None
-    if mesh.textured:
+    if textured:
         rest = shaped.registered.neutral - shaped.registered.seal
         outer = outer_triangles(prior)
         table = wrinkle_table(
@@ -245,6 +271,10 @@ def _find(
         if turned.likeness > pose.likeness:
             pose, best = turned, other
     if not pose.is_face:
+        found = _of_body(surface, prior)
+        if found is not None:
+            note(f"{mesh.name}: a whole body; its face was found by looking at its head alone")
+            return found, surface
         canonical = Surface(pose.similarity.apply(best.vertices), best.triangles)
         _refuse(
             mesh, canonical, refused,
@@ -256,6 +286,18 @@ def _find(
             f"{LEAST_PROMINENCE} is the least",
         )  # fmt: skip
     return pose, best
+
+
+def _of_body(surface: Surface, prior: FacePrior) -> Pose | None:
+    """The pose of the face of a body, none if no end of it has one."""
+    best: Pose | None = None
+    for head in heads(surface):
+        pose = PoseSearch(head, prior).run()[0]
+        if pose.likeness > _SURE and _LOW < pose.prominence < _HIGH and (best is None or pose.likeness > best.likeness):
+            best = pose
+        if best is not None and best.is_face:
+            break
+    return best
 
 
 def _inside_out(surface: Surface) -> Surface:
@@ -313,6 +355,19 @@ def _main_part(surface: Surface, part: NDArray[np.int64], face: NDArray[np.float
     kept[main] = True
     small = np.array([not k for k in kept])
     return main, small[part[surface.triangles[:, 0]]]
+
+
+def _tell_hidden(
+    mesh: UserMesh, surface: Surface, loose: NDArray[np.bool_], face: NDArray[np.floating]
+) -> None:  # fmt: skip
+    """Note it where other parts of the mesh cover most of its face."""
+    owner, _ = surface.seen(128, face.min(0)[:2], face.max(0)[:2])
+    hidden = loose[owner[owner >= 0]].mean() if (owner >= 0).any() else 0.0
+    if hidden > _HIDDEN:
+        note(
+            f"{mesh.name}: other parts, such as hair or stand-ins for clothes, hide {hidden:.0%} of its face from the "
+            "front; take them out of the file, or nobody sees it speak"
+        )
 
 
 def _alike(prior: FacePrior, registered: Registered) -> str:

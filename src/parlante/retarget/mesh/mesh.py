@@ -29,6 +29,8 @@ class UserMesh:
     uv_triangles: NDArray[np.int64]
     """(F, 3); without texture coordinates: zeros"""
     albedo: NDArray[np.uint8] | None = None
+    colours: NDArray[np.uint8] | None = None
+    """(U, 3) sRGB of the vertices."""
 
     @property
     def textured(self) -> bool:
@@ -61,6 +63,7 @@ def read_character_mesh(path: Path | str) -> UserMesh:
             read.triangles.astype(np.int64),
             read.uv if textured else np.zeros((1, 2), np.float32),
             read.uv_triangles.astype(np.int64) if textured else np.zeros((len(read.triangles), 3), np.int64),
+            colours=read.colours,
         )
     mesh = replace(mesh, name=path.stem)
     corners = mesh.vertices[mesh.triangles]
@@ -108,7 +111,8 @@ def _from_gltf(file: Gltf) -> UserMesh:
     vertices: list[Any] = []
     triangles: list[Any] = []
     uv: list[Any] = []
-    count = 0
+    colours: list[Any] = []
+    count, textured = 0, False
     for number, node in enumerate(file.root.get("nodes", [])):
         if "mesh" not in node:
             continue
@@ -129,16 +133,34 @@ def _from_gltf(file: Gltf) -> UserMesh:
             if len(index) % 3 or (len(index) and index.max() >= len(place)):
                 raise InputError(f"{file.name}: a mesh names corners that it does not have; export the file again")
             corner = primitive["attributes"].get("TEXCOORD_0")
+            textured |= corner is not None
             texture = np.zeros((len(place), 2)) if corner is None else file.accessor(corner).astype(np.float64)
             vertices.append(place @ matrix[:3, :3].T + matrix[:3, 3])
             triangles.append(index.reshape(-1, 3) + count)
             uv.append(np.stack([texture[:, 0], 1 - texture[:, 1]], -1))
+            colours.append(_colours(file, primitive["attributes"], len(place)))
             count += len(place)
     if not vertices:
         raise InputError(f"{file.name} has no triangle mesh")
     faces = np.concatenate(triangles)
+    shown = None
+    if any(each is not None for each in colours):
+        white = [np.full((len(each), 3), 255, np.uint8) for each in vertices]
+        shown = np.concatenate([blank if each is None else each for each, blank in zip(colours, white, strict=True)])
+    if not textured:
+        none = np.zeros((1, 2), np.float32), np.zeros_like(faces)
+        return UserMesh(file.name, np.concatenate(vertices), faces, *none, _picture(file), shown)
     corners = np.concatenate(uv).astype(np.float32)
-    return UserMesh(file.name, np.concatenate(vertices), faces, corners, faces, _picture(file))
+    return UserMesh(file.name, np.concatenate(vertices), faces, corners, faces, _picture(file), shown)
+
+
+def _colours(file: Gltf, attributes: dict[str, int], count: int) -> NDArray[np.uint8] | None:
+    """(N, 3) sRGB of a primitive; the file has them linear."""
+    if "COLOR_0" not in attributes:
+        return None
+    linear = np.clip(file.accessor(attributes["COLOR_0"])[:, :3].astype(np.float64), 0, 1)
+    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (255 * curved + 0.5).astype(np.uint8) if len(curved) == count else None
 
 
 def _picture(file: Gltf) -> NDArray[np.uint8] | None:

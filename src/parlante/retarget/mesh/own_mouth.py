@@ -46,7 +46,7 @@ def own_mouth(
     shift = _shift(np.concatenate([vertices[own] for own in found]), whole)
     tree = cKDTree(whole)
     votes = [np.bincount(label[tree.query(vertices[own] + shift)[1]], minlength=len(NAMES)) for own in found]
-    names = [int(vote.argmax()) for vote in votes]
+    names = [_named(vote) for vote in votes]
     wide = [np.ptp(vertices[own, 0]) > _ARCH for own in found]
     roots = [
         (name, cKDTree(vertices[own])) for own, name, is_wide in zip(found, names, wide, strict=True)
@@ -56,10 +56,21 @@ def own_mouth(
         for at, own in enumerate(found):
             if not wide[at] and votes[at].max() < _SURE * len(own):
                 names[at] = _rooted(vertices[own], roots)
+    for jaw in ("upper", "lower"):  # an arch that is all a jaw has is its teeth, with or without gums
+        teeth, gum = NAMES.index(f"teeth_{jaw}"), NAMES.index(f"gum_{jaw}")
+        if teeth not in names:
+            names = [teeth if name == gum else name for name in names]
     out = {
         name: [own for own, number in zip(found, names, strict=True) if NAMES[number] == name] for name in NAMES
     }  # fmt: skip
     return {name: np.concatenate(lists) for name, lists in out.items() if lists}
+
+
+def _named(votes: NDArray[np.int64]) -> int:
+    """Of upper jaw, lower jaw and tongue the one with most votes; then teeth or gum."""
+    jaws = {0: votes[:2].sum(), 2: votes[2:4].sum(), 4: votes[4]}
+    first = max(jaws, key=jaws.__getitem__)
+    return first if first == 4 else first + int(votes[first : first + 2].argmax())
 
 
 def _rooted(tooth: Floats, roots: list[tuple[int, cKDTree]]) -> int:

@@ -146,7 +146,7 @@ def wanted_mouth(
         part = added(prior, names)
         return _missing(mine, Surface(head[part.number], part.triangles), line, own) > _MISSING
 
-    toothless = not any(name.startswith("teeth") for name in own)
+    toothless = not {"teeth_upper", "teeth_lower"} & set(own)
     if parts in ("mouth", "all") or (toothless and missing(("teeth_upper", "teeth_lower"), _OWN)):
         names: tuple[str, ...] = MOUTH
     else:

@@ -96,7 +96,6 @@ class PoseSearch:
         self._places, self._normals, *_ = surface.samples(_TARGETS)
         self._surface, self._nearest = surface, Nearest(surface)
         self._tree = cKDTree(self._places)
-        self._low, self._high = surface.vertices.min(0), surface.vertices.max(0)
         topology = prior.head.topology
         normals = vertex_normals(prior.mean, topology.triangles)
         hidden = np.concatenate([topology.regions[name] for name in ("inner_mouth", "ears")])
