@@ -13,6 +13,7 @@ import pytest
 from stand_in import StandIn, spoken
 
 from parlante.cli import main
+from parlante.export.npz import load
 from parlante.models import registry
 
 
@@ -258,3 +259,18 @@ def test_an_interrupted_live_show_ends_at_once(speech: Path, capsys: pytest.Capt
         assert main(["animate", str(long), "--live", where, "--no-texture", "--fps", "1"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not [thread for thread in threading.enumerate() if thread.name in ("parlante-live", "parlante-ahead")]
+
+
+def test_a_performance_is_changed_on_its_way(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["animate", str(speech), "-o", "a.npz", "-o", "b.csv", "-q"]) == 0
+    assert main(["animate", str(speech), "-o", "c.npz", "-q", "--mirror", "--gain", "jaw=0.5"]) == 0
+    assert "note: mirrored" in capsys.readouterr().err
+    one, other = load("a.npz"), load("c.npz")
+    names = list(one.weight_names)
+    jaw, left, right = (names.index(name) for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight"))
+    np.testing.assert_allclose(other.weights[:, jaw], 0.5 * one.weights[:, jaw], atol=1e-6)
+    np.testing.assert_allclose(other.weights[:, left], one.weights[:, right], atol=1e-6)
+    assert other.notes and other.notes[0].startswith("mirrored")
+    assert "must look like jaw=1.2" in fails([str(speech), "--gain", "jaw", "-o", "d.npz"], capsys)
+    assert "with --strict this is an error" in fails([str(speech), "--mirror", "--strict", "-o", "d.npz"], capsys)
+    assert not Path("d.npz").exists()

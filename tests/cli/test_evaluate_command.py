@@ -70,7 +70,7 @@ def test_mistakes_end_with_two_and_leave_nothing(
         (["evaluate", str(made), *data, "--split", "spare", "-o", str(tmp_path / "new")], "no clips to judge"),
         (["evaluate", "nobody", *data, "-o", str(tmp_path / "new")], "unknown model"),
         (["evaluate", str(made), *data, "--textures", "3"], "at least 16"),
-        (["compare", str(tmp_path / "nowhere")], "no such report"),
+        (["compare", str(tmp_path / "nowhere")], "no such file"),
         (["compare", str(made)], "holds no report.json"),
         (["compare", str(tmp_path / "odd.json")], "of format"),
         (["compare", str(tmp_path / "torn.json")], "cannot read"),

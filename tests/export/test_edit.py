@@ -10,6 +10,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from parlante.core import Animation, InputError
+from parlante.core.notes import gathered
 from parlante.export import AnimationInfo, edit, frame_blocks
 from parlante.export.calibration import Calibration
 from parlante.geometry.blendshape_solver import opposed_pairs
@@ -173,3 +174,20 @@ def test_only_one_face_can_be_joined(info: AnimationInfo, animation: Animation) 
 def test_without_pose(info: AnimationInfo, animation: Animation) -> None:
     facts, rows = collect(edit.without_pose(info, frame_blocks(animation)))
     assert not facts.has_pose and "head_pose" not in rows
+
+
+def test_a_mirrored_performance(info: AnimationInfo, animation: Animation) -> None:
+    """Left becomes right; twice is as before; the head turns to the other side."""
+    assert animation.weights is not None and animation.head_pose is not None
+    with gathered(log=False) as notes:
+        once = edit.mirrored(info, frame_blocks(animation, 7))
+        _, rows = collect(once)
+    names = list(info.weight_names)
+    for one, other in (("jawLeft", "jawRight"), ("eyeLookInLeft", "eyeLookInRight"), ("jawOpen", "jawOpen")):
+        np.testing.assert_array_equal(rows["weights"][:, names.index(one)], animation.weights[:, names.index(other)])
+    np.testing.assert_allclose(rows["head_pose"], animation.head_pose * [1, -1, -1, -1, 1, 1])
+    posed = animation.neutral + np.tensordot(rows["weights"], info.shapes, 1)
+    np.testing.assert_allclose(rows["vertices"], posed, atol=1e-5)
+    assert len(notes) == 1 and "stay as they are" in notes[0]
+    with pytest.raises(InputError, match="only weights can be mirrored"):
+        edit.mirrored(replace(info, weight_names=(), shapes=None), frame_blocks(animation))

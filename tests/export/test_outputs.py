@@ -23,8 +23,9 @@ def test_the_same_file_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_outputs_that_would_write_the_same_file_beside_them_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"both write .*a\.albedo\.png"):
-        check_outputs([tmp_path / "a.usda", tmp_path / "a.usdc"])
+    with pytest.raises(InputError, match=r"both write .*a\.xml"):
+        check_outputs([tmp_path / "a.mc", f"{tmp_path / 'a.xml'}/"])
+    check_outputs([tmp_path / "a.usda", tmp_path / "a.usdc"])  # skin and sound beside them are the same
     check_outputs([tmp_path / "a.usda", tmp_path / "a.usdz", tmp_path / "a.mc", tmp_path / "b.usdc"])
 
 

@@ -111,7 +111,7 @@ def test_jpeg_video_and_resume(file: Path, tmp_path: Path) -> None:
         (["-o", "x.bmp"], "x.bmp"),
         (["-o", "x", "--frames", "30:40"], "30"),
         (["-o", "x", "--frames", "one"], "30:90"),
-        (["-o", "x", "--depth", "nan"], "depth must lie in -10..10"),
+        (["-o", "x", "--depth", "nan"], "--depth: got 'nan', wanted a number"),
         (["-o", "full"], "--resume"),
         (["-o", "x.mp4", "--normal"], "folder"),
     ],

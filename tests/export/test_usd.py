@@ -141,3 +141,10 @@ def test_an_error_on_the_way_leaves_nothing(info: AnimationInfo, animation: Anim
             sink.write(next(frame_blocks(animation)))
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+def test_two_kinds_of_one_name_share_what_lies_beside_them(animation: Animation, tmp_path: Path) -> None:
+    save(animation, tmp_path / "a.usda", tmp_path / "a.usdc")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.usda", "a.usdc", "a.albedo.png", "a.sound.wav"}
+    for name in ("a.usda", "a.usdc"):
+        assert Usd.Stage.Open(str(tmp_path / name)).GetEndTimeCode() == animation.vertices.shape[0] - 1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from parlante.animation.talker import AudioLike, Talker, also, fill
+from parlante.animation.talker import AudioLike, Edit, Talker, also, fill
 from parlante.core import InputError, atomic_path
 from parlante.core.checks import check_type, output_list
 from parlante.core.notes import note
@@ -32,6 +32,7 @@ def animate_character(
     live: Callable[[AnimationInfo], FrameSink] | None = None,
     talker: Talker | None = None,
     audio_track: int | None = None,
+    edit: Edit | None = None,
     **casting: Any,
 ) -> AnimationInfo:
     """Write `character` saying `speech` to `outputs`.
@@ -39,7 +40,8 @@ def animate_character(
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
     built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
     parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `Talker.write`. talker:
-    who speaks; the default if none. audio_track: of a file with several. casting: the keywords of `Talker.cast`.
+    who speaks; the default if none. audio_track, edit: as for
+    `Talker.write`. casting: the keywords of `Talker.cast`.
     Raises InputError for anything that cannot be used.
     """
     outputs = output_list(outputs)
@@ -54,13 +56,13 @@ def animate_character(
         if rig.useful:
             for line in rig.facts:
                 note(f"{path.name}: {line}")
-            return _animate_rig(speech, outputs, rig, progress, live, talker, audio_track, casting)
+            return _animate_rig(speech, outputs, rig, progress, live, talker, audio_track, edit, casting)
         if rig.targets or rig.parts.nameless or rig.parts.kind != "glTF":
             for line in rig.facts:
                 if not line.startswith("missing"):
                     note(f"{path.name}: {line}")
             note(f"{path.name}: nothing of its rig moves the mouth; a new head is made of its mesh and speaks instead")
-    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, audio_track, casting)
+    return _animate_mesh(speech, outputs, path, parts, picture, progress, live, talker, audio_track, edit, casting)
 
 
 def _animate_mesh(
@@ -73,6 +75,7 @@ def _animate_mesh(
     live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
     audio_track: int | None,
+    edit: Edit | None,
     casting: dict[str, Any],
 ) -> AnimationInfo:
     from parlante.retarget.mesh import Character, build_character
@@ -87,7 +90,7 @@ def _animate_mesh(
     )
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
-    with talker.noted(speech, talker.cast(**casting), audio_track) as (info, blocks):
+    with talker.noted(speech, talker.cast(**casting), audio_track, edit) as (info, blocks):
         info, blocks = retarget(info, blocks, played)
         with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
             fill(info, blocks, [*extra, *sinks], progress)
@@ -102,6 +105,7 @@ def _animate_rig(
     live: Callable[[AnimationInfo], FrameSink] | None,
     talker: Talker,
     audio_track: int | None,
+    edit: Edit | None,
     casting: dict[str, Any],
 ) -> AnimationInfo:
     kinds, beside = (RIGGED[2:] if rig.file.text else RIGGED[:2]), rig.file.beside()
@@ -127,7 +131,8 @@ def _animate_rig(
             poses.append(block.head_pose)
 
     cast = talker.cast(skin=False, **casting)
-    with talker.noted(speech, cast, audio_track) as (info, blocks), also(live, info) as extra:
+    with talker.noted(speech, cast, audio_track, edit) as (info, blocks), also(live, info) as extra:
+        info.provenance["identity"] = rig.path.stem
         fill(info, blocks, extra, progress, keep)
         if outputs:
             content = rig.animated(weights.array(), info.fps, poses.array() if poses else None, name="speech")

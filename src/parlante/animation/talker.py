@@ -36,6 +36,8 @@ from parlante.models.talker import Audio, Session, SpeechModel, check_look_ahead
 
 AudioLike = Path | str | tuple[NDArray[np.floating], int]
 """A file, or (samples (N,) or (N, channels), sample rate)."""
+Edit = Callable[[AnimationInfo, Iterator[FrameBlock]], tuple[AnimationInfo, Iterator[FrameBlock]]]
+"""What changes an animation on its way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,19 +128,20 @@ class Talker:
         keep: Callable[[FrameBlock], None] | None = None,
         live: Callable[[AnimationInfo], FrameSink] | None = None,
         audio_track: int | None = None,
+        edit: Edit | None = None,
     ) -> AnimationInfo:
         """Write a face that says `speech` to `outputs` as it is made; memory does not grow with the recording.
 
         outputs: one or more. casting: of `cast`, the default if none. picture: how outputs that show pictures show
         them. progress: as in a call. `keep` sees every block; `live` makes one more sink, such as an
         `export.livelink_udp.LiveLinkSender`, which is left when the files are in place. audio_track: as in a call.
-        What was assumed or dropped is in `provenance["notes"]`. Raises InputError before any work if an output cannot
-        be written.
+        edit: changes facts and frames on their way, such as a function of `export.edit`. What was assumed or dropped is
+        in `provenance["notes"]`. Raises InputError before any work if an output cannot be written.
         """
         outputs = output_list(outputs)
         check_type("casting", casting, (Casting, NoneType), "what Talker.cast gives, or none")
         check_outputs(outputs)
-        with self.noted(speech, casting or self.cast(), audio_track) as (info, blocks):
+        with self.noted(speech, casting or self.cast(), audio_track, edit) as (info, blocks):
             check_fit(outputs, info)
             with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
                 fill(info, blocks, [*extra, *sinks], progress, keep)
@@ -146,11 +149,13 @@ class Talker:
 
     @contextmanager
     def noted(
-        self, speech: AudioLike, casting: Casting, audio_track: int | None = None
+        self, speech: AudioLike, casting: Casting, audio_track: int | None = None, edit: Edit | None = None
     ) -> Iterator[tuple[AnimationInfo, Iterator[FrameBlock]]]:
-        """As `stream` of a `casting`: its notes, and those that are told in the block, are in the provenance."""
+        """As `stream`, changed by `edit`; the notes of `casting` and of the block are in the provenance."""
         with gathered(casting.notes) as lines:
             info, blocks = self.stream(speech, casting, audio_track=audio_track)
+            if edit is not None:
+                info, blocks = edit(info, blocks)
             info.provenance["notes"] = lines
             yield info, blocks
 

@@ -84,6 +84,11 @@ def declare_performance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--life", action=OldName, dest="liveliness", new="--liveliness")
     parser.add_argument("--no-liveliness", action=OldName, dest="liveliness", new="--liveliness none", value="none")
     add_options(parser, Picture)
+    parser.add_argument("--mirror", action="store_true", help="swap left and right")
+    parser.add_argument(
+        "--gain", action="append", default=[], metavar="NAME=X",
+        help="multiply weights (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
+    )  # fmt: skip
     add_strict(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
 
@@ -128,13 +133,14 @@ def run(options: argparse.Namespace) -> int:
 
                 info = animate_character(
                     speech, outputs, options.character, parts=options.parts, picture=picture, progress=progress,
-                    live=sender, talker=talker, audio_track=options.audio_track, **casting,
+                    live=sender, talker=talker, audio_track=options.audio_track, edit=edits(options),
+                    **casting,
                 )  # fmt: skip
             else:
                 cast = talker.cast(skin=shows_skin(outputs), **casting)
                 info = talker.write(
                     speech, outputs, cast, picture=picture, progress=progress, live=sender,
-                    audio_track=options.audio_track,
+                    audio_track=options.audio_track, edit=edits(options),
                 )  # fmt: skip
     if not options.quiet:
         seconds = time.perf_counter() - started
@@ -145,6 +151,20 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def edits(options: argparse.Namespace) -> Any:
+    """What `--mirror` and `--gain` change, as a function of facts and frames. Raises InputError."""
+    from parlante.export import edit
+
+    gains = edit.read_gains(options.gain)
+
+    def change(info: Any, blocks: Any) -> Any:
+        if options.mirror:
+            info, blocks = edit.mirrored(info, blocks)
+        return edit.scaled(info, blocks, gains) if gains else (info, blocks)
+
+    return change if options.mirror or gains else None
 
 
 def performance(options: argparse.Namespace) -> tuple[dict[str, Any], "Picture"]:

@@ -20,7 +20,7 @@ EPILOG = """examples:
   parlante export talk.npz --live 127.0.0.1                     Unreal and others listen on this machine
   parlante export talk.npz -o talk.csv --shapes me.shapes.npz --calibration me.json
 
-edits are made in this order: join, trim, rate, weights (--shapes), gains, calibration, fades
+edits are made in this order: join, trim, rate, weights (--shapes), mirror, gains, calibration, fades
 """
 
 
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crossfade", type=float, default=0.0, metavar="S", help="seconds over which animations blend")
     parser.add_argument("--fade-in", type=float, default=0.0, metavar="S", help="out of the face at rest")
     parser.add_argument("--fade-out", type=float, default=0.0, metavar="S", help="back to the face at rest")
+    parser.add_argument("--mirror", action="store_true", help="swap left and right")
     parser.add_argument(
         "--gain", action="append", default=[], metavar="NAME=X",
         help="multiply weights (jaw, mouth, brow, eyeBlink, *Left, ...), head, wrinkles or a region of the mesh",
@@ -103,7 +104,6 @@ def _edited(options: argparse.Namespace) -> "Stream":
     """The animations read, joined and edited."""
     from dataclasses import replace
 
-    from parlante.core import InputError
     from parlante.export import edit
     from parlante.export.calibration import Calibration
     from parlante.export.frames import with_rig
@@ -124,15 +124,10 @@ def _edited(options: argparse.Namespace) -> "Stream":
         from parlante.head.arkit import ARKIT_NAMES
 
         info, blocks = edit.with_weights(info, blocks, info.shapes, ARKIT_NAMES)
+    if options.mirror:
+        info, blocks = edit.mirrored(info, blocks)
     if options.gain:
-        gains: dict[str, float] = {}
-        for text in options.gain:
-            name, _, number = text.partition("=")
-            try:
-                gains[name] = gains.get(name, 1.0) * float(number)
-            except ValueError:
-                raise InputError(f"--gain must look like jaw=1.2, got {text!r}") from None
-        info, blocks = edit.scaled(info, blocks, gains)
+        info, blocks = edit.scaled(info, blocks, edit.read_gains(options.gain))
     if options.calibration is not None:
         info, blocks = edit.calibrated(info, blocks, Calibration.read(options.calibration))
     if options.fade_in or options.fade_out:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parlante.core import InputError, read_npz
 from parlante.core.interpolate import monotone
+from parlante.core.notes import note
 from parlante.core.ranges import Positive
 from parlante.core.typed import read_header
 from parlante.export.calibration import Calibration
@@ -203,6 +204,43 @@ def concatenated(streams: Sequence[Stream], crossfade_s: float = 0.0) -> Stream:
         at = round((total - overlap) / first.fps * first.sample_rate)
     audio = audio[: round(total / first.fps * first.sample_rate)]
     return replace(first, num_frames=total, audio=audio), _join(pieces, overlap)
+
+
+def mirrored(info: AnimationInfo, blocks: Iterable[FrameBlock]) -> Stream:
+    """The performance of the other side: weights and head pose with left and right swapped.
+
+    Wrinkle maps and what vertices do beyond the weights stay on their side, which is told. Raises InputError for an
+    animation without weights.
+    """
+    if not info.weight_names:
+        raise InputError("only weights can be mirrored, and the animation has none; give --shapes to solve for them")
+    names = list(info.weight_names)
+    order = [names.index(other) if (other := _other_side(name)) in names else k for k, name in enumerate(names)]
+    note("mirrored: weights and head pose; wrinkles and what vertices do beyond the weights stay as they are")
+    turned = np.array([1, -1, -1, -1, 1, 1], np.float32)  # pitch, yaw, roll, and the way to the side
+
+    def swapped() -> Iterator[FrameBlock]:
+        for block in _reweighted(info, blocks, lambda weights: weights[:, order]):
+            yield block if block.head_pose is None else replace(block, head_pose=block.head_pose * turned)
+
+    return info, swapped()
+
+
+def _other_side(name: str) -> str:
+    """`eyeBlinkLeft` -> `eyeBlinkRight`, and back; other names stay."""
+    return name.replace("Left", "Right") if "Left" in name else name.replace("Right", "Left")
+
+
+def read_gains(texts: Sequence[str]) -> dict[str, float]:
+    """What `--gain jaw=1.2` says, a name and a number each; gains of one name are multiplied. Raises InputError."""
+    gains: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            gains[name] = gains.get(name, 1.0) * float(number)
+        except ValueError:
+            raise InputError(f"--gain must look like jaw=1.2, got {text!r}") from None
+    return gains
 
 
 def without_pose(info: AnimationInfo, blocks: Iterable[FrameBlock]) -> Stream:

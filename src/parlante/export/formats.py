@@ -51,6 +51,8 @@ class Format:
     """Whether it leaves out keys within `Fidelity.reduce`."""
     companions: tuple[str, ...] = ()
     """Endings of files written beside the output, in place of its suffix: `.xml` beside `talk.mc` is `talk.xml`."""
+    shared: bool = False
+    """Whether outputs of the same name and format share their companions, which are the same; the first writes them."""
     bytes_per_frame: Callable[[AnimationInfo], float] | None = None
     """About how large it grows, for formats that fill disks; none: it is not checked."""
 
@@ -154,7 +156,7 @@ _OURS = (
         suffixes=(".usdz",),
         sink="parlante.export.usd:UsdSink",
         description="USD: blend shapes or points, skin of every frame and audio in one file",
-        options=("fidelity",),
+        options=("fidelity", "outputs"),
         reduces_keys=True,
     ),
     Format(
@@ -162,9 +164,10 @@ _OURS = (
         suffixes=(".usdc", ".usd", ".usda"),
         sink="parlante.export.usd:UsdSink",
         description="USD, binary or (.usda) text: the same, skin at rest and audio beside it",
-        options=("fidelity",),
+        options=("fidelity", "outputs"),
         reduces_keys=True,
         companions=(".albedo.png", ".sound.wav"),
+        shared=True,
     ),
     _weights(
         "a2f-csv", ".a2f.csv", sink="a2f:A2fCsv", description="weights as Audio2Face-3D's sample clients write them"

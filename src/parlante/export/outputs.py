@@ -42,12 +42,13 @@ def check_outputs(outputs: Sequence[Path | str] | Path | str) -> list[Path]:
     for path in paths:
         if resolved.count(path.resolve()) > 1:
             raise InputError(f"{path} is named twice as an output; give each output its own name")
-    written: dict[Path, Path] = {}
+    written: dict[Path, Path | str] = {}
     for output, path in zip(outputs, paths):
         for file in _files(output):
-            other = written.setdefault(file.resolve(), path)
-            if other is not path:
-                raise InputError(f"{other} and {path} would both write {file}; give them different names")
+            other = written.setdefault(file.resolve(), output)
+            shared = file != path and format_of(other) is format_of(output) and format_of(output).shared
+            if other is not output and not shared:
+                raise InputError(f"{other} and {output} would both write {file}; give them different names")
     return paths
 
 

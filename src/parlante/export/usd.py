@@ -9,6 +9,7 @@ and where there are wrinkles also one picture of the skin per frame (time-sample
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,19 @@ SKIN_SIZE = 1024
 """Pixels: the skin's pictures in a `.usdz` are at most this large."""
 
 
+def _loose(path: Path) -> bool:
+    """Whether it is a USD file with its skin and sound beside it."""
+    return path.suffix.lower() in (".usd", ".usda", ".usdc")
+
+
 class UsdSink(FileSink):
     """Sink for `.usd`, `.usdc`, `.usda` and `.usdz`.
 
     Raises MissingExtra without usd-core, InputError if weights are asked for and the animation has no shapes for them.
     """
 
-    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity) -> None:
+    def __init__(self, path: Path, info: AnimationInfo, fidelity: Fidelity, outputs: Sequence[Path] = ()) -> None:
+        """outputs: all of the run; of several of one name, the first writes what they share."""
         try:
             import pxr  # noqa: F401
         except ModuleNotFoundError as error:
@@ -52,6 +59,8 @@ class UsdSink(FileSink):
         self._fidelity = fidelity
         self._by_weights = has_rig and fidelity.motion != "vertices"
         self._packed = self.path.suffix.lower() == ".usdz"
+        twins = [each for each in outputs if each.with_suffix("") == self.path.with_suffix("") and _loose(each)]
+        self._writes_companions = self._packed or not twins or twins[0] == self.path
         self._posed = Poser(info)
         self._weights = RowBuffer()
         self._poses = RowBuffer()
@@ -65,21 +74,23 @@ class UsdSink(FileSink):
             part = tempfile.TemporaryDirectory(prefix=f".{self.path.stem}.{os.getpid()}.part.", dir=self.path.parent)
             self._folder = Path(stack.enter_context(part))
             layer = self._folder / "face.usdc"
-            albedo, audio = (self._folder / name for name in ("albedo.png", "sound.wav"))
+            albedo: Path | None = self._folder / "albedo.png"
+            audio: Path | None = self._folder / "sound.wav"
             self._names = {"albedo": "./albedo.png", "sound": "./sound.wav"}
         else:
             layer = self.partial
             layer.unlink(missing_ok=True)
             stem = self.path.name.removesuffix(self.path.suffix)
-            audio = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
-            albedo = None
-            if self.info.albedo is not None:
-                albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
+            audio = albedo = None
+            if self._writes_companions:
+                audio = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.sound.wav")))
+                if self.info.albedo is not None:
+                    albedo = stack.enter_context(atomic_path(self.path.with_name(f"{stem}.albedo.png")))
             self._names = {"albedo": f"./{stem}.albedo.png", "sound": f"./{stem}.sound.wav"}
-        if self.info.albedo is not None:
-            assert albedo is not None
+        if self.info.albedo is not None and albedo is not None:
             save_png(self.info.albedo, albedo)
-        write_wav(audio, self.info.audio, self.info.sample_rate)
+        if audio is not None:
+            write_wav(audio, self.info.audio, self.info.sample_rate)
         self._small = None if self.info.albedo is None else _shrunk(self.info.albedo)
         self._stage = Usd.Stage.CreateNew(str(layer))
         self._layer = layer
