@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from parlante.animation.fitted import fitted
 from parlante.animation.talker import AudioLike, Edit, Talker, also, fill
 from parlante.core import InputError, atomic_path
 from parlante.core.checks import check_type, output_list
@@ -40,8 +41,8 @@ def animate_character(
     character: a folder made by `parlante character build`, a mesh (.obj, .ply, or .glb without morph targets) that is
     built on the spot, or a rigged .glb, .vrm or .gltf, of which a copy with one more animation is written. parts: which
     parts of ours a mesh gets, or a folder keeps: auto, none, eyes, mouth or all. `live`: as for `Talker.write`. talker:
-    who speaks; the default if none. audio_track, edit: as for
-    `Talker.write`. casting: the keywords of `Talker.cast`.
+    who speaks; the default if none. audio_track, edit: as for `Talker.write`. casting: the keywords of `Talker.cast`.
+    A calibration that lies with the character is applied last, see `animation.fitted`.
     Raises InputError for anything that cannot be used.
     """
     outputs = output_list(outputs)
@@ -91,7 +92,7 @@ def _animate_mesh(
     like = (played.report or {}).get("like")
     casting["identity"] = casting.get("identity") or like
     with talker.noted(speech, talker.cast(**casting), audio_track, edit) as (info, blocks):
-        info, blocks = retarget(info, blocks, played)
+        info, blocks = retarget(*fitted(path, info, blocks), played)
         with also(live, info) as extra, open_sinks(outputs, info, picture) as sinks:
             fill(info, blocks, [*extra, *sinks], progress)
     return info
@@ -133,7 +134,7 @@ def _animate_rig(
     cast = talker.cast(skin=False, **casting)
     with talker.noted(speech, cast, audio_track, edit) as (info, blocks), also(live, info) as extra:
         info.provenance["identity"] = rig.path.stem
-        fill(info, blocks, extra, progress, keep)
+        fill(*fitted(rig.path, info, blocks), extra, progress, keep)
         if outputs:
             content = rig.animated(weights.array(), info.fps, poses.array() if poses else None, name="speech")
         for output in outputs:

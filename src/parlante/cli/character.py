@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="which eyeballs, teeth and tongue of ours the mesh gets (default auto: those it has not)",
     )
+    build.add_argument(
+        "--calibration", type=Path, metavar="JSON", help="gains and limits of its weights, applied whenever it speaks"
+    )
     add_strict(build)
     build.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
     info = actions.add_parser("info", help="what a character, or the rig of a .glb, .vrm or .gltf, can do")
@@ -56,12 +59,18 @@ def run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from parlante.animation.fitted import calibration_file
     from parlante.core import atomic_folder
     from parlante.core.files import check_new_folder
+    from parlante.export.calibration import Calibration
+    from parlante.head.arkit import ARKIT_NAMES
     from parlante.retarget.mesh import build_character
     from parlante.retarget.mesh.picture import save_preview
 
     check_new_folder(options.output)
+    calibration = None if options.calibration is None else Calibration.read(options.calibration)
+    if calibration is not None:
+        calibration.table(ARKIT_NAMES)
     refused = options.output.with_name(options.output.stem + ".refused.png")
     with tqdm(total=6, unit=" steps", disable=True if options.quiet else None) as bar:
 
@@ -80,6 +89,8 @@ def _build(options: argparse.Namespace) -> int:
         step("preview")
         with atomic_folder(options.output) as folder:
             character.write(folder)
+            if calibration is not None:
+                calibration.write(calibration_file(folder))
             save_preview(character, folder / "preview.png")
     if not options.quiet:
         _tell(options.output, notes=False)  # they are shown when the command ends
@@ -88,11 +99,12 @@ def _build(options: argparse.Namespace) -> int:
 
 def _info(path: Path) -> int:
     from parlante.animation.character import is_rigged
+    from parlante.animation.fitted import describe_calibration
 
     if is_rigged(path):
         from parlante.retarget.rig.rigged import read_rig
 
-        for line in read_rig(path).describe():
+        for line in [*read_rig(path).describe(), *(f"  {line}" for line in describe_calibration(path))]:
             print(line)
         return 0
     _tell(path)
@@ -100,6 +112,7 @@ def _info(path: Path) -> int:
 
 
 def _tell(path: Path, *, notes: bool = True) -> None:
+    from parlante.animation.fitted import describe_calibration
     from parlante.retarget.mesh import Character
 
     character = Character.load(path)
@@ -125,4 +138,6 @@ def _tell(path: Path, *, notes: bool = True) -> None:
     print(f"  added parts of ours: {', '.join(report.get('added', [])) or 'none'}")
     for line in report.get("notes", []) if notes else []:
         print(f"  note: {line}")
+    for line in describe_calibration(path):
+        print(f"  {line}")
     print(f"  see {path / 'preview.png'}")

@@ -1,5 +1,6 @@
 """Jaws by what they move, parts that stand still, and rigs that would speak in a still face."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from rig_files import arkit_weights, spoken
 
 from parlante.animation.character import animate_character
+from parlante.cli import main
 from parlante.core import InputError
 from parlante.core.notes import gathered
-from parlante.retarget.rig.gltf import Gltf
+from parlante.retarget.rig.gltf import Gltf, read_gltf
 from parlante.retarget.rig.rigged import read_rig
 
 
@@ -132,6 +134,26 @@ def test_a_mouth_drawn_in_the_texture_is_refused(tmp_path: Path, version: int) -
     with pytest.raises(InputError, match=r"drawn in its texture \(expressions aa"):
         animate_character((np.zeros(1600), 16000), tmp_path / "b.vrm", path)
     assert any("refused" in line for line in read_rig(path).describe())
+
+
+def test_a_calibration_beside_a_rig_is_applied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For an avatar whose mouth opens too far."""
+    puppet = Puppet()
+    puppet.mesh("Face", puppet.points, {"jawOpen": puppet.opened(0.5)})
+    path = puppet.save(tmp_path / "me.glb")
+    wave = np.sin(np.arange(8000) / 20) * np.sin(np.arange(8000) / 900)
+    opened = []
+    for gain in (1.0, 0.5):
+        text = {"parlante_calibration": 1, "curves": {"jaw*": {"gain": gain}, "mouthClose": {"max": 0}}}
+        (tmp_path / "me.calibration.json").write_text(json.dumps(text))
+        info = animate_character((wave, 16000), tmp_path / "said.glb", path, liveliness=False)
+        assert info.provenance["calibration"].endswith("me.calibration.json")
+        file = read_gltf(tmp_path / "said.glb")
+        opened.append(file.accessor(file.root["animations"][0]["samplers"][0]["output"]))
+    assert opened[0].max() > 0.02
+    np.testing.assert_allclose(opened[1], 0.5 * opened[0], atol=1e-3)
+    assert main(["character", "info", str(path)]) == 0
+    assert "calibration me.calibration.json: jaw* gain 0.5" in capsys.readouterr().out
 
 
 def test_what_an_animation_does_without_is_told(tmp_path: Path) -> None:
