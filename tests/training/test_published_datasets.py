@@ -97,6 +97,8 @@ def test_speakers_chosen_by_hand(hubert: Path, tmp_path: Path, capsys: pytest.Ca
     assert "tested on test_unseen, not on a published list" in said
     report = json.loads((run / "test" / "test_unseen" / "report" / "report.json").read_text())
     assert [key[:24] for key in next(iter(report["models"].values()))["clips"]] == [VOCASET_VAL[0]]
+    assert main(["evaluate", str(run), "--data", str(store), "--test-subjects", "A,"]) == 2
+    assert "got 'A,', wanted names with commas" in capsys.readouterr().err
     options = ["--data", str(store), "--protocol", "facediffuser-vocaset", *lists, "-o", str(tmp_path / "report")]
     assert main(["evaluate", str(run), *options]) == 2
     assert "judges its published list" in capsys.readouterr().err

@@ -71,10 +71,18 @@ class OldName(argparse.Action):
         setattr(namespace, self.dest, values if self.value is None else self.value)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between them. Raises ArgumentTypeError where one is empty."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted names with commas between them, such as A,B")
+    return names
+
+
 def _converter(hint: Any) -> Any:
     """int, float, str or names with commas, from a field's type; for a choice of types the widest one."""
     if typing.get_origin(hint) is tuple:
-        return lambda text: tuple(name.strip() for name in text.split(",") if name.strip())
+        return _names
     kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
     kinds.discard(type(None))
     return next((kind for kind in (str, Path, float, int) if kind in kinds), str)

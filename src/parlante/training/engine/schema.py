@@ -139,7 +139,7 @@ def shown(default: Any) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
-    if isinstance(default, tuple):
+    if isinstance(default, tuple | list):
         return f"[{', '.join(map(shown, default))}]"
     return str(default) or '""'
 
