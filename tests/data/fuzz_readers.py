@@ -225,19 +225,27 @@ def _read_character(root: Path) -> None:
     from parlante.retarget.rig.rigged import read_rig
 
     read_character_mesh(root / "face.glb")
-    read_rig(root / "face.glb")
+    rig = read_rig(root / "face.glb")
+    if rig.useful:
+        rig.describe()
+        rig.animated(np.full((3, 52), 0.3, np.float32), 30.0, np.zeros((3, 6)))
 
 
 def _recipe(root: Path) -> None:
-    (root / "small.yaml").write_text("stage: phonetic\nseed: 3\nmodel:\n  width: 8\nloop: {steps: 10, rate: 1.0e-3}\n")
+    (root / "small.yaml").write_text(
+        "stage: phonetic\ndata: {corpus: a, valid: b, hours: 3.6}\nscheme:\n  batch: 16\n"
+        "loop: {max_steps: 10, lr: 1.0e-3}\n"
+    )
     np.savez(root / "shapes.npz", shapes=np.zeros((2, 5, 3), np.float32), names=np.array(["a", "b"]))
 
 
 def _read_recipe(root: Path) -> None:
     from parlante.export.edit import read_shapes
+    from parlante.training import find_stage
     from parlante.training.engine.recipe import read_recipe
 
-    read_recipe(root / "small.yaml")
+    recipe = read_recipe(root / "small.yaml")
+    find_stage(recipe["stage"]).read(recipe)
     read_shapes(root / "shapes.npz")
 
 
@@ -417,7 +425,88 @@ def _multiface(root: Path) -> None:
     _put(folder / "vert_mean.bin", (1000 * FACE).astype("<f4").tobytes())
 
 
+# -- headers
+
+
+def _report(root: Path) -> None:
+    row = {"frames": 3, "predictions": 1, "values": {"mve": 1.0, "lip_error": 0.5}}
+    models = {"x": {"clips": {"a": row, "b": row}, "facts": {}}, "y": {"clips": {"a": row, "b": row}}}
+    clips = {key: {"subject": "s", "frames": 3} for key in "ab"}
+    report = {"format": "parlante-evaluation/1", "data": "d", "dataset": "d", "protocol": None, "unit": "m", "seed": 0}
+    (root / "report.json").write_text(json.dumps({**report, "clips": clips, "models": models}))
+
+
+def _read_report(root: Path) -> None:
+    from parlante.evaluation import compare
+    from parlante.evaluation.results import load_results
+
+    results = compare.joined({"one": load_results(root / "report.json")})
+    compare.table(compare.rank(results, "mve"))
+
+
+def _small_headers(root: Path) -> None:
+    places = {name: [0.1 * k, 0.2, 0.3 * k] for k, name in enumerate(("chin", "nose_tip", "mouth_left", "mouth_right"))}
+    (root / "landmarks.json").write_text(json.dumps({**places, "mouth_right": 3}))
+    curves = {"mouth*": {"gain": 0.9}, "jawOpen": {"gain": 1.2, "offset": -0.02, "max": 0.8}}
+    (root / "calibration.json").write_text(json.dumps({"parlante_calibration": 1, "curves": curves}))
+    (root / "regions.json").write_text(json.dumps({"lips": [0, 1], "skin": [2, 3, 4]}))
+    (root / "place").mkdir()
+    turn = {"scale": 1.0, "rotation": np.eye(3).tolist(), "shift": [0, 0, 0], "pivot": [0, 0, 0], "format": 1}
+    (root / "place" / "config.json").write_text(json.dumps(turn))
+    shapes = np.zeros((2, 5, 3), np.float16)
+    np.savez(root / "place" / "shapes.npz", millimetres=shapes, names=np.array(["a", "b"]))
+
+
+def _read_small_headers(root: Path) -> None:
+    from parlante.evaluation.evaluation import read_regions
+    from parlante.export.calibration import Calibration
+    from parlante.export.edit import read_shapes
+    from parlante.retarget.mesh.build import read_landmarks
+    from parlante.retarget.mesh.mesh import UserMesh
+    from parlante.retarget.mesh.prior import face_prior
+
+    empty = np.zeros((1, 3), np.int64)
+    read_landmarks(root / "landmarks.json", face_prior(), UserMesh("m", FACE.astype(float), empty, FACE[:1, :2], empty))
+    Calibration.read(root / "calibration.json").apply(np.zeros((2, 2), np.float32), ("jawOpen", "mouthLeft"))
+    read_regions(root / "regions.json", 5)
+    read_shapes(root / "place")
+
+
+def _network(root: Path) -> None:
+    from parlante.models.mesh_network import MeshNetwork, MeshNetworkConfig
+    from parlante.models.templates import Templates
+
+    sizes = {"motion_dim": 15, "audio_dim": 56, "width": 8, "period": 5, "subjects": 1, "layers": 1, "heads": 2}
+    config = MeshNetworkConfig(
+        model="faceformer", family=sizes, speech={"encoder": "phonetic", "fps": 30.0}, fps=30.0, subjects=("ann",)
+    )
+    faces = Templates({"ann": FACE}, TRIANGLES, np.abs(FACE[:, :2]), TRIANGLES)
+    MeshNetwork(config, templates=faces).save(root / "model")
+
+
+def _read_network(root: Path) -> None:
+    from parlante.models.mesh_network import MeshNetwork
+
+    MeshNetwork.from_pretrained(root / "model")
+
+
+def _pictures(root: Path) -> None:
+    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA"):
+        Image.fromarray(np.random.default_rng(3).integers(0, 256, (6, 4, 3), np.uint8)).save(root / kind.lower(), kind)
+
+
+def _read_pictures(root: Path) -> None:
+    from parlante.core.pictures import read_picture
+
+    for path in sorted(root.iterdir()):
+        assert read_picture(path).ndim == 3
+
+
 READERS = (
+    Reader("report", _report, _read_report),
+    Reader("small headers", _small_headers, _read_small_headers),
+    Reader("network", _network, _read_network),
+    Reader("pictures", _pictures, _read_pictures),
     Reader("obj", _obj, _read_obj),
     Reader("ply", _ply, _read_ply),
     Reader("audio", _audio, _read_audio),

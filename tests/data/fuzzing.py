@@ -1,7 +1,9 @@
 """Seeded damage to files, and a watch over what a reader does with them.
 
-A reader must give a value or raise InputError with one clear line, within seconds, running nothing that a file names
-and writing nothing.
+Damage is to bytes, and to structure in files that stay whole: fields of JSON, YAML and glTF of other types and sizes,
+arrays of other types, ranks and sizes, headers of pictures and tensors. A reader must give a value or raise InputError
+with one clear line, within seconds and without taking much memory, running nothing that a file names and writing
+nothing.
 """
 
 import io
@@ -11,17 +13,23 @@ import random
 import signal
 import sys
 import traceback
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from parlante.core import InputError
 
-LIMIT_S = 20.0
+LIMIT_S = 10.0
 """CPU seconds one reading may take."""
+LIMIT_BYTES = 1 << 30
+"""Address space one reading may take beyond what the process has: files here have a few kilobytes."""
 _NUMBERS = (
     b"nan",
     b"-1",
@@ -35,7 +43,19 @@ _NUMBERS = (
     b"0x10",
     b"1/1",
 )
+_DEEP = "@deep@"
+"""Stands for lists in lists, deeper than any parser goes, until the text is written."""
 _JSON: tuple[Any, ...] = (
+    _DEEP,
+    2**53,
+    10**400,
+    1.5,
+    "1",
+    "x" * 300,
+    "a\0b",
+    {"a": {"b": [1]}},
+    [0] * 5000,
+    [None, "x", -1],
     None,
     [],
     {},
@@ -84,12 +104,18 @@ def damage(content: bytes, name: str, rng: random.Random) -> bytes:
         ways += [_member] * 6
     if content[:1] in b"{[" and content:
         ways += [_json] * 8
+    if name.endswith((".yaml", ".yml")):
+        ways += [_yaml] * 8
+    if content[8:10] == b'{"' and name.endswith((".safetensors", ".style")):
+        ways += [_tensors] * 6
+    if content[:4] == b"\x89PNG":
+        ways += [_png_header] * 4
     if content[:4] == b"glTF":
         ways += [_gltf] * 8
     if _is_text(content):
         ways += [_number] * 4
     if content[:6] == b"\x93NUMPY":
-        ways += [_numpy_header] * 4
+        ways += [_numpy_header] * 2 + [_array] * 6
     for _ in range(8):
         changed = rng.choice(ways)(content, rng)
         if changed != content:
@@ -157,8 +183,35 @@ def _json(content: bytes, rng: random.Random) -> bytes:
     """A value somewhere becomes one of another kind, or goes."""
     try:
         root = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
+    if not _mistype(root, rng):
+        return b"[]"
+    return json.dumps(root).replace(f'"{_DEEP}"', "[" * 99_999 + "]" * 99_999).encode()
+
+
+def _yaml(content: bytes, rng: random.Random) -> bytes:
+    """The same for YAML, of which JSON is a part; or a list that names lists that name lists."""
+    import yaml
+
+    if rng.random() < 0.1:
+        names = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]" for n in range(1, 12)]
+        return content + "\n".join(["x0: &x0 [1]", *names, ""]).encode()
+    try:
+        root = yaml.safe_load(content)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return content
+    if not _mistype(root, rng):
+        return b"[]"
+    return json.dumps(root).replace(f'"{_DEEP}"', "[" * 9_999 + "]" * 9_999).encode()
+
+
+def _mistype(root: Any, rng: random.Random) -> bool:
+    """One to three values become of another kind or size, or go, in place. Whether there were any."""
+    return all(_mistype_once(root, rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+
+
+def _mistype_once(root: Any, rng: random.Random) -> bool:
     spots: list[tuple[Any, Any]] = []
     stack = [root]
     while stack:
@@ -168,13 +221,88 @@ def _json(content: bytes, rng: random.Random) -> bytes:
             spots.append((node, key))
             stack.append(node[key])
     if not spots:
-        return b"[]"
+        return False
     holder, key = rng.choice(spots)
-    if rng.random() < 0.25:
+    value, way = holder[key], rng.random()
+    if way < 0.2:
         del holder[key]
+    elif way < 0.3:
+        holder[key] = [value]
+    elif way < 0.4 and isinstance(value, list) and value:
+        holder[key] = value[:-1] if rng.random() < 0.5 else value * 3
+    elif way < 0.5 and isinstance(value, list):
+        holder[key] = {str(at): each for at, each in enumerate(value)}
+    elif way < 0.6 and isinstance(value, int | float) and abs(value) < 1e300:
+        holder[key] = rng.choice((-value, value + 1, value * 1000, str(value), float(value) + 0.5, -(2**31)))
     else:
         holder[key] = rng.choice(_JSON)
-    return json.dumps(root).encode()
+    return True
+
+
+def _tensors(content: bytes, rng: random.Random) -> bytes:
+    """A field of the header in front of tensors changes, or one of its words becomes another."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    if end > len(content):
+        return content
+    text = content[8:end]
+    if rng.random() < 0.5:
+        old = rng.choice((b'"F32"', b'"F16"', b'"I64"'))
+        text = text.replace(old, rng.choice((b'"F8_E4M3"', b'"BOOL"', b'"F64"', b'"U8"', b'"BF16"', b'"X"')))
+    else:
+        text = _json(text, rng)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def _png_header(content: bytes, rng: random.Random) -> bytes:
+    """Another size, depth or kind of colour, under a checksum that is right."""
+    head = bytearray(content[12:29])
+    if len(head) < 17 or head[:4] != b"IHDR":
+        return content
+    place = rng.choice((4, 8, 12, 13, 16))
+    if place < 12:
+        head[place : place + 4] = rng.choice((0, 1, 7, 20_000, 60_000, 2**31 - 1)).to_bytes(4, "big")
+    else:
+        head[place] = rng.choice((0, 1, 3, 4, 6, 16, 255))
+    return content[:12] + bytes(head) + zlib.crc32(head).to_bytes(4, "big") + content[33:]
+
+
+def _array(content: bytes, rng: random.Random) -> bytes:
+    """An array of another type, rank, size or with other numbers, in a file that is whole."""
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, TypeError):
+        return content
+    way = rng.randrange(9)
+    if way == 0:
+        kind = rng.choice(("f8", "f2", "i8", "u1", "?", "U3", "S2", "c8", "i1"))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                array = array.astype(kind)
+            except (ValueError, TypeError):
+                array = np.zeros(array.shape, kind)
+    elif way == 1:
+        array = array[None]
+    elif way == 2:
+        array = array.reshape(-1)
+    elif way == 3:
+        array = array.reshape(-1)[0] if array.size else array
+    elif way == 4:
+        array = np.asfortranarray(array.T) if array.ndim > 1 else np.tile(array, 7)
+    elif way == 5:
+        array = array[:0] if array.ndim else np.zeros(0, array.dtype)
+    elif way == 6:
+        array = np.zeros(((1 << 21) // max(1, array.nbytes), *array.shape), array.dtype).reshape(-1, *array.shape[1:])
+    elif array.dtype.kind in "iuf" and array.size:
+        array = np.array(array)
+        limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
+        values = [limits.max, limits.min, 0, *([] if array.dtype.kind in "iu" else [np.nan, np.inf])]
+        array.reshape(-1)[rng.randrange(array.size)] = rng.choice(values)
+    else:
+        array = np.zeros((3, 1, 2), np.float32)
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
 
 
 def _gltf(content: bytes, rng: random.Random) -> bytes:
@@ -288,6 +416,24 @@ class _TooLong(BaseException):
     pass
 
 
+@contextmanager
+def bounded_memory(limit: int = LIMIT_BYTES) -> Iterator[None]:
+    """Within the block the process gets at most so many bytes more, where the system can tell."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def outcome(read: Callable[[Path], object], root: Path) -> str:
     """read, refused, or what went wrong."""
     global _seen
@@ -299,12 +445,19 @@ def outcome(read: Callable[[Path], object], root: Path) -> str:
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
     _seen = []
     try:
-        read(root)
+        with bounded_memory(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numbers that overflow are refused or read
+            read(root)
         result = "read"
     except InputError as error:
         line = str(error)
-        clear = 12 <= len(line) <= 2000 and "\n" not in line.strip()
+        clear = 12 <= len(line) <= 2000 and "\n" not in line.strip() and "allow_pickle" not in line
         result = "refused" if clear else f"unclear message: {line[:300]!r}"
+        causes: list[BaseException | None] = [error]
+        while causes[-1] is not None and len(causes) < 9:
+            causes.append(causes[-1].__cause__ or causes[-1].__context__)
+        if any(isinstance(each, MemoryError) for each in causes):
+            result = f"asked for more memory than there is: {line[:300]!r}"
     except _TooLong:
         result = f"took more than {LIMIT_S:g} s"
     except (Exception, SystemExit, RecursionError) as error:

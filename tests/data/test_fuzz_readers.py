@@ -4,15 +4,19 @@ PARLANTE_FUZZ=1000 tries as many damages per reader instead of a few.
 """
 
 import faulthandler
+import io
+import json
 import os
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from fuzz_readers import READERS
-from fuzzing import Reader, fuzz, outcome
+from fuzzing import Reader, _array, _json, _yaml, fuzz, outcome
 
-COUNT = int(os.environ.get("PARLANTE_FUZZ", "20"))
+COUNT = int(os.environ.get("PARLANTE_FUZZ", "60"))
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
@@ -45,6 +49,18 @@ def test_the_watch_sees_what_a_reader_must_not_do(tmp_path: Path) -> None:
     assert outcome(raising(InputError("no")), tmp_path).startswith("unclear")  # type: ignore[arg-type]
     assert outcome(raising(InputError("no such file: x; give one")), tmp_path) == "refused"  # type: ignore[arg-type]
     assert outcome(lambda root: (root / "x").read_text(), tmp_path) == "read"
+    assert outcome(lambda root: np.ones(1 << 28), tmp_path).startswith("MemoryError")
+
+
+def test_structure_changes_in_files_that_stay_whole() -> None:
+    rng = random.Random(0)
+    tree = json.dumps({"a": [1, {"b": "c"}], "d": 2.5}).encode()
+    assert len({_json(tree, rng) for _ in range(50)}) > 30
+    out = io.BytesIO()
+    np.save(out, np.arange(6, dtype=np.float32).reshape(2, 3))
+    arrays = [np.load(io.BytesIO(_array(out.getvalue(), rng))) for _ in range(60)]
+    assert len({(array.shape, array.dtype) for array in arrays}) > 8
+    assert yaml.safe_load(_yaml(b"a: 1\nb: {c: [1, 2]}", random.Random(1))) is not None
 
 
 def test_text_that_is_no_text_is_refused(tmp_path: Path) -> None:

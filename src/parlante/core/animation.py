@@ -42,14 +42,14 @@ class Animation:
     def __post_init__(self) -> None:
         frames = len(self.vertices)
         if self.vertices.shape != (frames, self.topology.num_vertices, 3):
-            raise ValueError(
+            raise InputError(
                 f"vertices must be (T, {self.topology.num_vertices}, 3) for topology {self.topology.name}, "
                 f"got {self.vertices.shape}"
             )
         for name in ("wrinkle", "weights", "head_pose"):
             array = getattr(self, name)
             if array is not None and len(array) != frames:
-                raise ValueError(f"{name} has {len(array)} frames, vertices have {frames}; give as many of each")
+                raise InputError(f"{name} has {len(array)} frames, vertices have {frames}; give as many of each")
 
     @property
     def notes(self) -> tuple[str, ...]:

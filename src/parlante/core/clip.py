@@ -42,15 +42,15 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.audio.ndim != 1:
-            raise ValueError(f"audio must be (N,), got {self.audio.shape}; average the channels first")
+            raise InputError(f"audio must be (N,), got {self.audio.shape}; average the channels first")
         if len(self.vertices.shape) != 3 or self.vertices.shape[-1] != 3:
-            raise ValueError(
+            raise InputError(
                 f"vertices must be (T, V, 3), got {tuple(self.vertices.shape)}; "
                 "if flattened, call .reshape(len(vertices), -1, 3) first"
             )
         for name, values, width in (("weights", self.weights, 52), ("head_pose", self.head_pose, 6)):
             if values is not None and values.shape != (len(self.vertices), width):
-                raise ValueError(f"{name} must be ({len(self.vertices)}, {width}), got {values.shape}")
+                raise InputError(f"{name} must be ({len(self.vertices)}, {width}), got {values.shape}")
 
     def known_weights(self) -> NDArray[np.float32]:
         """`weights`, for those who cannot do without. Raises InputError where the corpus does not know them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core.errors import InputError
 from parlante.core.style import Style
 from parlante.core.topology import Topology
 
@@ -32,7 +33,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         if self.neutral.shape != (self.topology.num_vertices, 3):
-            raise ValueError(
+            raise InputError(
                 f"neutral of {self.name} must be ({self.topology.num_vertices}, 3) for topology "
                 f"{self.topology.name}, got {self.neutral.shape}"
             )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from parlante.core.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Topology:
@@ -26,12 +28,12 @@ class Topology:
 
     def __post_init__(self) -> None:
         if self.triangles.ndim != 2 or self.triangles.shape[1] != 3:
-            raise ValueError(f"triangles must be (F, 3), got {self.triangles.shape}; split polygons first")
+            raise InputError(f"triangles must be (F, 3), got {self.triangles.shape}; split polygons first")
         if self.uv_triangles.shape != self.triangles.shape:
-            raise ValueError(f"uv_triangles must match triangles {self.triangles.shape}, got {self.uv_triangles.shape}")
+            raise InputError(f"uv_triangles must match triangles {self.triangles.shape}, got {self.uv_triangles.shape}")
         for what, index, size in (
             ("triangles", self.triangles, self.num_vertices),
             ("uv_triangles", self.uv_triangles, len(self.uv)),
         ):
             if index.size and not 0 <= index.min() <= index.max() < size:
-                raise ValueError(f"{what} of {self.name} must lie in 0..{size - 1}, got {index.min()}..{index.max()}")
+                raise InputError(f"{what} of {self.name} must lie in 0..{size - 1}, got {index.min()}..{index.max()}")

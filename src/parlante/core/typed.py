@@ -111,7 +111,7 @@ def _typed(kind: Any, value: Any, place: str, how: _How) -> Any:
     try:
         return _plain(value, kind, how.yaml)
     except (ValueError, OverflowError):
-        raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}") from None
+        raise Mistyped(f"{place} must be {in_words(kind)}, got {shown_value(value)}") from None
 
 
 def _plain(value: Any, kind: Any, yaml: bool) -> Any:
@@ -207,7 +207,7 @@ def _several(kind: Any, value: Any, place: str, how: _How) -> list[Any]:
     except Mistyped:
         if any(dataclasses.is_dataclass(each) for each in inner):
             raise
-    raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
+    raise Mistyped(f"{place} must be {in_words(kind)}, got {shown_value(value)}")
 
 
 def _one_of(kind: Any, value: Any, place: str, how: _How) -> Any:
@@ -222,15 +222,16 @@ def _one_of(kind: Any, value: Any, place: str, how: _How) -> Any:
             shaped = isinstance(value, list if typing.get_origin(each) in (list, tuple) else Mapping)
             if shaped and any(dataclasses.is_dataclass(one) for one in inside):
                 raise  # it says more than that nothing fits
-    raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
+    raise Mistyped(f"{place} must be {in_words(kind)}, got {shown_value(value)}")
 
 
 def _check(fits: bool, kind: Any, value: Any, place: str) -> None:
     if not fits:
-        raise Mistyped(f"{place} must be {in_words(kind)}, got {_shown(value)}")
+        raise Mistyped(f"{place} must be {in_words(kind)}, got {shown_value(value)}")
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value for a message, of bounded length."""
     if isinstance(value, (Mapping, list, tuple)) and (len(value) > 8 or len(repr(value)) > 80):
         return f"{'a mapping' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
     text = "a huge number" if isinstance(value, int) and abs(value) >= 10**60 else repr(value)

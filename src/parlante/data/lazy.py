@@ -70,9 +70,12 @@ def lazy_frames(
         frames = []
         for number in rows[:, 0].tolist():
             try:
-                frames.append(read(number))
+                frame = read(number)
             except InputError as error:
                 raise DamagedFrame(number, str(error)) from error
+            if frame.shape != tuple(frame_shape):
+                raise DamagedFrame(number, f"frame {number} is {frame.shape}, the others are {tuple(frame_shape)}")
+            frames.append(frame)
         return np.stack(frames).astype(dtype) if frames else np.zeros((0, *frame_shape), dtype)
 
     return LazyFrames(np.arange(count)[:, None], frame_shape, dtype, make)

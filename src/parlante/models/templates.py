@@ -27,6 +27,8 @@ class Templates:
         """Itself. Raises InputError, `where` being its file, if a face or a triangle cannot be."""
         if any(face.ndim != 2 or face.shape[1] != 3 or not np.isfinite(face).all() for face in self.neutrals.values()):
             raise InputError(f"{where}: a face at rest is no table of finite numbers (V, 3)")
+        if self.uv.ndim != 2 or self.uv.shape[1] != 2 or not np.isfinite(self.uv).all():
+            raise InputError(f"{where}: uv is no table of finite numbers (U, 2)")
         vertices = len(next(iter(self.neutrals.values()))) if self.neutrals else None
         for name, count in (("triangles", vertices), ("uv_triangles", len(self.uv))):
             corners = getattr(self, name)
@@ -34,8 +36,6 @@ class Templates:
                 raise InputError(f"{where}: {name} are {corners.shape}, wanted (F, 3)")
             if corners.size and (corners.min() < 0 or (count is not None and corners.max() >= count)):
                 raise InputError(f"{where}: {name} name corners beyond the {count} that are there")
-        if self.uv.ndim != 2 or self.uv.shape[1] != 2 or not np.isfinite(self.uv).all():
-            raise InputError(f"{where}: uv is no table of finite numbers (U, 2)")
         return self
 
     def check_fit(self, num_vertices: int) -> None:
@@ -61,8 +61,8 @@ class Templates:
     def load(cls, path: Path) -> "Templates":
         """Raises InputError if unreadable."""
         arrays = read_npz(path, ("names", "neutrals", "triangles", "uv", "uv_triangles"))
-        names = [str(name) for name in arrays["names"]]
-        if len(arrays["neutrals"]) != len(names):
-            raise InputError(f"{path} names {len(names)} faces and holds {len(arrays['neutrals'])}; convert it again")
-        faces = dict(zip(names, arrays["neutrals"]))
-        return cls(faces, arrays["triangles"], arrays["uv"], arrays["uv_triangles"]).check(str(path))
+        names = [str(name) for name in np.atleast_1d(arrays["names"])]
+        faces = np.atleast_1d(arrays["neutrals"])
+        if len(faces) != len(names) or any(arrays[key].dtype.kind not in "fiu" for key in arrays if key != "names"):
+            raise InputError(f"{path} names {len(names)} faces and holds {faces.dtype} {faces.shape}; convert it again")
+        return cls(dict(zip(names, faces)), arrays["triangles"], arrays["uv"], arrays["uv_triangles"]).check(str(path))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from parlante.core import Clip, Identity, InputError, MissingExtra, Topology
 from parlante.core.arrays import read_npz
-from parlante.core.files import shortened, why
+from parlante.core.files import first_line, shortened, why
 from parlante.core.pictures import picture
 from parlante.core.ranges import Count, Range, Whole
 from parlante.core.typed import Mistyped, parse_json, typed
@@ -183,7 +183,7 @@ def _read(array: Any, numbers: NDArray[np.integer] | None, where: str) -> NDArra
             return np.asarray(array[first : last + 1], np.float32)[numbers - first]
         return np.concatenate([np.asarray(array[n : n + 1], np.float32) for n in numbers.tolist()])
     except Exception as error:  # whatever the library and its codecs make of damaged chunks
-        raise InputError(f"cannot read {where}: {error}; copy or prepare it again") from error
+        raise InputError(f"cannot read {where}: {first_line(error)}; copy or prepare it again") from error
 
 
 def _read_index(storage: StorageRoot) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from parlante.core import InputError
-from parlante.core.typed import Mistyped, in_words, typed
+from parlante.core.typed import Mistyped, in_words, shown_value, typed
 
 Settings = TypeVar("Settings")
 
@@ -70,7 +70,9 @@ def read(section: Section, given: Any, place: str) -> Any:
     """
     given = {} if given is None else given
     if not isinstance(given, Mapping):
-        raise InputError(f"the recipe's {place} is {given!r}, wanted settings, for example --set {place}.KEY=VALUE")
+        raise InputError(
+            f"the recipe's {place} is {shown_value(given)}, wanted settings, for example --set {place}.KEY=VALUE"
+        )
     kinds = section.types()
     for name in given:
         if name not in kinds:
