@@ -152,7 +152,8 @@ def _glb(path: Path) -> None:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is no valid glTF: {error!r}; export it again") from error
     print(f"  {len(document.get('materials', []))} materials, {len(document.get('images', []))} pictures")
-    if any(primitive.get("targets") for mesh in document.get("meshes", []) for primitive in mesh["primitives"]):
+    targets = any(primitive.get("targets") for mesh in document.get("meshes", []) for primitive in mesh["primitives"])
+    if targets or document.get("skins") or {"VRM", "VRMC_vrm"} & set(document.get("extensions") or ()):
         from parlante.retarget.rig.rigged import read_rig
 
         first, *facts = read_rig(path).describe()

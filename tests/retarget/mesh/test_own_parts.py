@@ -1,12 +1,15 @@
 """Parts that a mesh has of its own, and vertices that stand at one place."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cut_heads import WHO
+from cut_heads import WHO, write_obj
 
 from parlante.head import load_head
+from parlante.head.arkit import INDEX
+from parlante.retarget.mesh import build_character
 from parlante.retarget.mesh.attach import _eyeballs, _rooted
 from parlante.retarget.mesh.mesh import parts_of, weld
 from parlante.retarget.mesh.own_mouth import NAMES, own_mouth
@@ -87,3 +90,19 @@ def test_an_arch_alone_is_teeth() -> None:
     part = parts_of(HEAD.topology.triangles.astype(np.int64), len(mine))
     found = own_mouth(mine, part, np.isin(np.arange(len(mine)), gums), head, SimpleNamespace(head=HEAD))
     assert found.keys() == {"teeth_upper", "teeth_lower"}
+
+
+@pytest.mark.slow
+def test_a_whole_head_keeps_its_own_parts(tmp_path: Path) -> None:
+    """Nothing is doubled, no triangle is cut, the upper teeth stay, the lower ones and the tongue go with the jaw."""
+    path = write_obj(tmp_path / "own.obj", HEAD.neutral(WHO), HEAD.topology.triangles)
+    character = build_character(path)
+    assert character.report is not None
+    assert not character.report["added"] and not character.report["cut_apart"] and not character.report["notes"]
+    moved = np.linalg.norm(character.shapes[INDEX["jawOpen"]], axis=1)
+    ranges = HEAD.layout.ranges
+    assert not moved[slice(*ranges["teeth_upper"])].any() and not moved[slice(*ranges["gum_upper"])].any()
+    for name in ("teeth_lower", "gum_lower", "tongue"):
+        assert moved[slice(*ranges[name])].min() > 0.008
+    lid = np.linalg.norm(character.shapes[INDEX["eyeBlinkLeft"]], axis=1)
+    assert lid[slice(*ranges["lashes_left"])].max() > 0.005 and not lid[slice(*ranges["eyeball_left"])].any()

@@ -98,7 +98,7 @@ class Rig:
     def facts(self) -> list[str]:
         """What was assumed, is missing, or stays still: one line each, told by `info` and with every animation."""
         lines = []
-        if self.parts.guessed:
+        if self.parts.guessed and (self.by_jaw or self.parts.helped):
             name = self.file.root["nodes"][self.bones["jaw"]].get("name", self.bones["jaw"])
             lines.append(f"bone {name!r} is taken for the jaw, by what it holds")
         if self.parts.helped:
