@@ -15,6 +15,8 @@ _PLY_TYPES = {
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
     "float": "f4", "double": "f8", "float32": "f4", "float64": "f8",
 }  # fmt: skip
+_PLY_UV = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
+"""Texture coordinates of vertices, as Blender, MeshLab and others call them; of faces they are `texcoord`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,8 @@ def _read_ply(content: bytes) -> Mesh:
     vertices = np.stack(
         [np.asarray([row[axis] for row in rows]) if form == "ascii" else rows[axis] for axis in "xyz"], 1
     )
-    none = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.int32)
+    polygons = read.get("face", [])
+    triangles = _fans(polygons)
     names = ("red", "green", "blue")
     known = {kind[-1] for name, _, properties in elements if name == "vertex" for kind in properties}
     colours = None
@@ -109,7 +112,18 @@ def _read_ply(content: bytes) -> Mesh:
         values = [np.asarray([row[name] for row in rows]) if form == "ascii" else rows[name] for name in names]
         whole = any(value.max(initial=0) > 1 for value in values)  # as floats they run from 0 to 1
         colours = np.clip(np.stack(values, 1) * (1.0 if whole else 255.0), 0, 255).astype(np.uint8)
-    return Mesh(vertices.astype(np.float32), _fans(read.get("face", [])), *none, colours)
+    uv, uv_triangles = np.zeros((0, 2), np.float32), np.zeros((0, 3), np.int32)
+    pair = next((pair for pair in _PLY_UV if known.issuperset(pair)), None)
+    laid = read.get("texcoord", [])
+    if polygons and all(len(corners) == 2 * len(polygon) for corners, polygon in zip(laid, polygons, strict=True)):
+        uv = np.asarray([value for corners in laid for value in corners], np.float32).reshape(-1, 2)
+        ends = np.cumsum([len(polygon) for polygon in polygons])
+        own = [list(range(end - len(polygon), end)) for end, polygon in zip(ends, polygons, strict=True)]
+        uv_triangles = _fans(own)
+    elif pair is not None:
+        columns = [np.asarray([row[name] for row in rows]) if form == "ascii" else rows[name] for name in pair]
+        uv, uv_triangles = np.stack(columns, 1).astype(np.float32), triangles
+    return Mesh(vertices.astype(np.float32), triangles, uv, uv_triangles, colours)
 
 
 def _ply_text(body: bytes, elements: list[Any]) -> dict[str, Any]:
@@ -127,10 +141,13 @@ def _ply_text(body: bytes, elements: list[Any]) -> dict[str, Any]:
                 values = [float(word) for word in words[at : at + length]]
                 if len(values) < length:
                     raise ValueError("the file ends too early")
-                row[kind[-1]] = [int(v) for v in values] if kind[0] == "list" else values[0]
+                whole = _PLY_TYPES[kind[-2]][0] in "iu"
+                row[kind[-1]] = ([int(v) for v in values] if whole else values) if kind[0] == "list" else values[0]
                 at += length
             rows.append(row)
         read[name] = rows if name == "vertex" else [_corners(row) for row in rows]
+        if name == "face":
+            read["texcoord"] = [row.get("texcoord", []) for row in rows]
     return read
 
 
@@ -161,8 +178,10 @@ def _ply_binary(body: bytes, elements: list[Any], order: str) -> dict[str, Any]:
                 item = np.dtype(order + _PLY_TYPES[kind[-2]])
                 row[kind[-1]] = np.frombuffer(body, item, length, at).tolist()
                 at += item.itemsize * length
-            rows.append(_corners(row))
-        read[name] = rows
+            rows.append(row)
+        read[name] = [_corners(row) for row in rows]
+        if name == "face":
+            read["texcoord"] = [row.get("texcoord", []) for row in rows]
     return read
 
 

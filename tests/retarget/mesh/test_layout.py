@@ -80,6 +80,27 @@ def test_colours_of_a_ply(tmp_path: Path) -> None:
     assert read_mesh(tmp_path / "a.ply").colours.tolist() == [[0, 200, 200]] * 3  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("where", ["face", "vertex"])
+@pytest.mark.parametrize("form", ["ascii", "binary_big_endian"])
+def test_texture_coordinates_of_a_ply(tmp_path: Path, where: str, form: str) -> None:
+    kinds = ["float x", "float y", "float z", *(["float s", "float t"] if where == "vertex" else [])]
+    head = ["ply", f"format {form} 1.0", "element vertex 4", *(f"property {kind}" for kind in kinds), "element face 1"]
+    head += ["property list uchar int vertex_indices", *["property list uchar float texcoord"] * (where == "face")]
+    uv = 0.25 + 0.5 * PLACES[:, :2]
+    rows = np.hstack([PLACES, uv]) if where == "vertex" else PLACES
+    corners = uv.ravel().tolist() if where == "face" else []
+    if form == "ascii":
+        lines = [" ".join(map(str, row)) for row in rows]
+        lines.append(" ".join(map(str, [4, 0, 1, 2, 3, *([8, *corners] if corners else [])])))
+        body = ("\n".join(lines) + "\n").encode()
+    else:
+        body = rows.astype(">f4").tobytes() + struct.pack(">B4i", 4, 0, 1, 2, 3)
+        body += struct.pack(">B8f", 8, *corners) if corners else b""
+    (tmp_path / "a.ply").write_bytes("\n".join([*head, "end_header", ""]).encode() + body)
+    mesh = read_mesh(tmp_path / "a.ply")
+    np.testing.assert_allclose(mesh.uv[mesh.uv_triangles], uv[TWO], atol=1e-6)
+
+
 @pytest.mark.parametrize("coordinates", [True, False])
 def test_a_glb_without_texture_coordinates_is_untextured(tmp_path: Path, coordinates: bool) -> None:
     data = PLACES[:3].astype(np.float32).tobytes() + PLACES[:3, :2].astype(np.float32).tobytes()

@@ -41,7 +41,10 @@ def painted(mesh: UserMesh, textured: bool, size: int) -> UserMesh:
 
     textured: whether its layout can hold one. Notes what becomes of the colours.
     """
-    if mesh.colours is None or (mesh.colours == mesh.colours[:1]).all():
+    if mesh.colours is None or (mesh.colours == 255).all():
+        return mesh
+    if (mesh.colours == mesh.colours[:1]).all():
+        note(f"{mesh.name}: all of its vertices have one colour, eyes and teeth too: it is left out")
         return mesh
     if mesh.albedo is not None or not textured:
         why = "its picture is used" if mesh.albedo is not None else "it has no texture coordinates to paint them in"

@@ -172,6 +172,11 @@ def _picture(file: Gltf) -> NDArray[np.uint8] | None:
         if "baseColorTexture" in material.get("pbrMetallicRoughness", {})
     }
     if len(named) != 1:
+        if named:
+            note(
+                f"{file.name}: its {len(named)} pictures are left out, a character shows one; give the face's with "
+                "parlante character build --texture"
+            )
         return None
     try:
         content = file.picture(root["textures"][named.pop()]["source"])
