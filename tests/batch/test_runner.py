@@ -79,7 +79,7 @@ def test_leaving_early_ends_the_workers_and_leaves_nothing_half_written(tmp_path
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"parlante\[ray\]"):
+    with pytest.raises(MissingExtra, match=r"\[ray\]"):
         list(run_jobs(jobs(tmp_path, 1), address="local"))
 
 

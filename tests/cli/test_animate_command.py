@@ -194,7 +194,7 @@ def test_killed_half_way(number: signal.Signals, tmp_path: Path) -> None:
     if number == signal.SIGKILL:  # cannot be caught; the next run sweeps
         assert main(["animate", "long.wav", *outputs[:2], "-q"]) == 0
     else:
-        assert code_ == 130 and "nothing half-written" in error and "Traceback" not in error
+        assert code_ == 128 + number and "nothing half-written" in error and "Traceback" not in error
     assert not [path.name for path in Path().iterdir() if ".part" in path.name]
 
 
@@ -256,7 +256,7 @@ def test_an_interrupted_live_show_ends_at_once(speech: Path, capsys: pytest.Capt
         threading.Thread(target=interrupt, daemon=True).start()
         where = f"127.0.0.1:{listener.getsockname()[1]}"
         # a minute of one frame a second
-        assert main(["animate", str(long), "--live", where, "--no-texture", "--fps", "1"]) == 130
+        assert main(["animate", str(long), "--live", where, "--no-texture", "--fps", "1"]) == 143
     assert "interrupted" in capsys.readouterr().err
     assert not [thread for thread in threading.enumerate() if thread.name in ("parlante-live", "parlante-ahead")]
 

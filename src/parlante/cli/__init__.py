@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code.
 
     0 done, 2 bad input, 3 an unfit corpus, 70 a fault of ours (told in one line, with a report in a file), 130
-    interrupted, 141 nobody reads what is printed.
+    interrupted, 143 ended by TERM, 141 nobody reads what is printed.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     arguments = _with_new_command(arguments)
@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, MissingExtra) as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; nothing half-written is left", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"{command}: interrupted; {str(error) or 'nothing half-written is left'}", file=sys.stderr)
+        return getattr(error, "exit_code", 130)
     except Exception as error:
         from parlante.cli import _faults
 

@@ -99,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
     import time
     from pathlib import Path
 
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
     from parlante.export import check_outputs, shows_skin
 
     outputs = options.output or ([] if options.live else [f"{Path(options.speech).stem}.mp4"])

@@ -69,8 +69,8 @@ def _declare_workers(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do it all; 1 if anything failed. Raises InputError for a source, target or option that cannot be used."""
     from parlante.batch.runner import cores
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers must be 1 or more, got {options.workers}")

@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check. Raises InputError for a corpus that cannot be opened or a folder that cannot be written."""
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
 
     if options.jobs < 1:
         raise InputError(f"--jobs must be 1 or more, got {options.jobs}")

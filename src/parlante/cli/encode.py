@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = checked(options)
     from tqdm import tqdm
 
-    from parlante.cli._interrupt import interruptible
+    from parlante.core.interruption import interruptible
     from parlante.models.textalker.model import ASSET
     from parlante.training.features.corpus_maps import MapModels, open_maps
     from parlante.training.features.encoding import encode_corpus

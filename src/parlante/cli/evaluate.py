@@ -89,8 +89,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace, models: list[str]) -> int:
-    from parlante.cli._interrupt import interruptible
     from parlante.core.files import atomic_folder
+    from parlante.core.interruption import interruptible
     from parlante.evaluation.compare import rank, table
     from parlante.evaluation.evaluate import evaluate
     from parlante.evaluation.evaluation import Evaluation
@@ -170,7 +170,7 @@ def _quality(options: argparse.Namespace, models: list[str]) -> int:
     if len(models) > 1:
         raise InputError(f"--quality is of one model, got {', '.join(models)}; name one")
 
-    from parlante.cli._interrupt import interruptible
+    from parlante.core.interruption import interruptible
     from parlante.evaluation.quality import CORPUS, quality
     from parlante.evaluation.report.quality import write_report
 

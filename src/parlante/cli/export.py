@@ -70,8 +70,8 @@ def _export(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from parlante.animation.talker import also
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
     from parlante.core.options import Fidelity, Picture
     from parlante.export.outputs import check_outputs, open_sinks
 

@@ -51,8 +51,8 @@ def _declare(names: Any, spec: "DatasetSpec", epilog: str) -> argparse.ArgumentP
 
 def run(options: argparse.Namespace) -> int:
     """Prepare. Raises InputError for a source or target that cannot be used."""
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
 
     if options.jobs is not None and options.jobs < 1:
         raise InputError(f"--jobs must be 1 or more, got {options.jobs}")

@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Render. Raises InputError for arguments that cannot be used."""
     from tqdm import tqdm
 
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
     from parlante.core.options import Picture
     from parlante.export.npz import open_stream
 

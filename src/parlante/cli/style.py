@@ -76,7 +76,7 @@ def _extract(options: argparse.Namespace) -> int:
     import time
 
     from parlante.animation.style_extraction import extract_style
-    from parlante.cli._interrupt import interruptible
+    from parlante.core.interruption import interruptible
     from parlante.core.style import save_style
     from parlante.models.registry import load_model
 

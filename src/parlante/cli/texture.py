@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
     from parlante.animation.textures import textures
     from parlante.cli._frames import frame_slice
-    from parlante.cli._interrupt import interruptible
+    from parlante.core.interruption import interruptible
 
     maps = read_options(options, TextureMaps)
     with interruptible(), tqdm(unit=" frames", disable=options.quiet or None) as bar:

@@ -74,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make or reopen a run folder and train."""
     from parlante.core import InputError, MissingExtra
+    from parlante.core.interruption import interruptible
     from parlante.training import find_stage, recipe_keys
     from parlante.training.engine.processes import first_process
 
@@ -93,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
         os.environ[SHARED_RUN] = str(run_dir)
         print(f"run folder: {run_dir}")
     try:
-        stage.run(recipe, run_dir)
+        with interruptible():
+            stage.run(recipe, run_dir)
     except (InputError, MissingExtra):
         if new and _discard(run_dir):
             print(f"nothing was trained; {run_dir} is removed")

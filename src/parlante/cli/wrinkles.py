@@ -51,8 +51,8 @@ def complete(options: argparse.Namespace, make: Callable[..., None]) -> int:
     from tqdm import tqdm
 
     from parlante.animation.completion import default_model
-    from parlante.cli._interrupt import interruptible
     from parlante.core import InputError
+    from parlante.core.interruption import interruptible
     from parlante.export.npz import load
     from parlante.models.textalker.completion import STEPS
 

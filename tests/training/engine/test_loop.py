@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from parlante.cli.train import run as train
 from parlante.core import InputError, MissingExtra
+from parlante.core.interruption import Interrupted
 from parlante.training.engine.logs import read_curve
 from parlante.training.engine.loop import fit
 from parlante.training.engine.recipe import LoopConfig
@@ -66,17 +67,19 @@ def test_a_run_that_is_over_goes_on(bench: Bench, capsys: pytest.CaptureFixture[
     assert same(bench.train("faceformer", "whole", *steady, "loop.max_steps=8"), run)
 
 
-def test_an_interruption_waits_for_the_step(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a step: the step is finished and saved, and the run goes on to the same bits."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_waits_for_the_step(number: int, code: int, tmp_path: Path) -> None:
+    """In the middle of a step: the step is finished and saved, and the run goes on to the same bits."""
 
-    class Interrupted(Toy):
+    class Ended(Toy):
         def losses(self, batch: Tensor) -> dict[str, Tensor]:
             if self.steps_done == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             return super().losses(batch)
 
-    with pytest.raises(KeyboardInterrupt):
-        fit(Interrupted(LOOP), tmp_path / "cut")
+    with pytest.raises(Interrupted, match="step 3 is saved; go on with parlante train --resume") as stop:
+        fit(Ended(LOOP), tmp_path / "cut")
+    assert stop.value.exit_code == code
     assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["scheme"]["steps"] == 3
     fit(Toy(LOOP), tmp_path / "cut")
     fit(Toy(LOOP), tmp_path / "whole")

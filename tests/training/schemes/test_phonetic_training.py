@@ -105,7 +105,7 @@ def test_wrong_settings_are_reported(corpus, tmp_path):
         run(corpus, tmp_path / "runs", "loop.max_stepz=1")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "index.json").write_text("{}")
-    with pytest.raises(InputError, match="no speech corpus"):
+    with pytest.raises(InputError, match="give a speech corpus"):
         run(tmp_path / "empty", tmp_path / "runs")
 
 

@@ -92,7 +92,10 @@ def test_a_recipe_trains_exports_and_speaks(family: str, corpus: Path, hubert: P
     assert moved.isfinite().all()
 
 
-def test_a_run_that_was_cut_off_ends_in_the_same_bits(corpus: Path, hubert: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_ends_in_the_same_bits(
+    corpus: Path, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLANTE_DEBUG", "1")  # commands raise what cuts them off
     changes = [f"data.corpus={corpus}", f"data.encoder={hubert}", "test.clips=[]", "loop.max_steps=4",
                "loop.save_every=1", "loop.accumulate=2", "loop.precision=bf16", *SMALL["faceformer"]]  # fmt: skip
     train("faceformer/own.yaml", tmp_path / "whole", *changes)

@@ -9,13 +9,11 @@ checkpoints are ours, because a resumed run must end in the same bits.
 
 import logging
 import math
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from parlante.core import InputError, MissingExtra
+from parlante.core.interruption import Interrupted, noted
 from parlante.training.engine import checkpoint
 from parlante.training.engine.logs import LogFile, MetricsLog, next_sitting
 from parlante.training.engine.processes import all_together, first_process
@@ -113,11 +112,14 @@ class Loop:
         if names := scheme.judged():
             log.info("validation on %d clips: %s", len(names), ", ".join(names))
         scheme.train()
-        with _interruption() as interrupted:
-            self._steps(interrupted)
+        with noted() as signalled:
+            self._steps(signalled)
         self._save()
-        if interrupted():
-            raise KeyboardInterrupt
+        if number := signalled():
+            raise Interrupted(
+                number,
+                f"step {scheme.steps_done} is saved; go on with parlante train --resume {self.run_dir}",
+            )
         log.info("%d steps done, %.1f minutes in this sitting", scheme.steps_done, (time.monotonic() - started) / 60)
         assert scheme.ema is not None
         weights = scheme.ema.state
@@ -129,7 +131,7 @@ class Loop:
         scheme.network.load_state_dict(weights)
         scheme.network.eval()
 
-    def _steps(self, interrupted: Callable[[], bool]) -> None:
+    def _steps(self, signalled: Callable[[], int]) -> None:
         loop = self.scheme.loop
         with _bar(self.scheme, self.figures is not None) as bar:
             begun = time.monotonic()
@@ -141,7 +143,7 @@ class Loop:
                 if loop.keep_every and self.scheme.steps_done % loop.keep_every == 0:
                     self._keep()
                 bar.update()
-                if self._agreed(over or interrupted()):
+                if self._agreed(over or signalled() != 0):
                     break
                 begun = time.monotonic()
 
@@ -380,29 +382,6 @@ def _fabric(loop: LoopConfig) -> Any:
         strategy=strategy,
         precision=PRECISIONS[loop.precision],  # type: ignore[arg-type]
     )
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """While open, the first Ctrl-C is only noted, so that a step ends before the training does; the second one stops
-    at once. Gives a function that says whether there was one."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        log.info("interrupted; the step is finished and saved first")
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(seen)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _bar(scheme: Scheme, wanted: bool) -> Any:
