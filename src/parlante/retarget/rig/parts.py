@@ -67,6 +67,9 @@ def find_parts(file: Gltf) -> Parts:
     expressions, _ = _without_empty(file, found)
     # a weight by its own name before an expression that plays it, an expression before VRoid's name for the same
     targets |= {name: spots for name, spots in expressions.items() if name not in targets or ":" in name}
+    if targets.get("vrm:blinkleft", 0) == targets.get("vrm:blinkright", 1):  # both winks close both eyes
+        targets["vrm:blink"] = targets.pop("vrm:blinkleft")
+        del targets["vrm:blinkright"]
     bones, (by_bone, limits) = _bones(file), _look_at(file)
     if by_bone and {"leftEye", "rightEye"} <= bones.keys():
         targets = {name: spots for name, spots in targets.items() if not name.startswith("vrm:look")}
