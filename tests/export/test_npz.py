@@ -116,6 +116,19 @@ def test_arrays_that_do_not_belong_together_are_named(
         load(tmp_path / "b.npz")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3e38])
+def test_frames_of_no_finite_numbers_are_refused(value: float, animation: Animation, tmp_path: Path) -> None:
+    save(animation, tmp_path / "a.npz")
+    vertices = animation.vertices.copy()
+    vertices[13, 7, 1] = value
+    _rewrite(tmp_path / "a.npz", tmp_path / "b.npz", vertices=_npy(vertices))
+    with pytest.raises(InputError, match="vertices has numbers that are not finite"):
+        load(tmp_path / "b.npz")
+    _, blocks = open_stream(tmp_path / "b.npz", size=6)
+    with pytest.raises(InputError, match="vertices has numbers that are not finite"):
+        list(blocks)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50)])
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
@@ -148,6 +161,8 @@ def test_a_damaged_or_shortened_file_is_refused(animation: Animation, tmp_path: 
         ("sample_rate", np.asarray([16000] * 2, np.int32), "sample_rate"),
         ("sample_rate", np.asarray(2**62), "sample_rate"),
         ("topology", np.array("x" * 5000), "topology claims"),
+        ("neutral", np.full((144, 3), np.nan, np.float32), "neutral has numbers that are not finite"),
+        ("audio", np.full(100, np.inf, np.float32), "audio has numbers"),
         ("neutral", np.zeros((5000, 3), np.float32), "neutral claims"),
         ("landmark_chin", np.zeros(100), "landmark_chin claims"),
         ("pivot", np.zeros(100), "pivot claims"),

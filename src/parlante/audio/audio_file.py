@@ -157,7 +157,12 @@ def containers(source: AudioFile) -> Iterator[Iterator[Any]]:
                 with container:
                     yield container
 
-        yield every()
+        try:
+            yield every()
+        except (av.error.FFmpegError, MemoryError) as error:
+            raise InputError(
+                f"{source.name} cannot be decoded ({reason(error)}); give wav, flac, mp3, ogg or m4a"
+            ) from error
 
 
 def reason(error: Exception) -> str:

@@ -17,6 +17,8 @@ from parlante.core import InputError
 from parlante.core.notes import note
 
 SAMPLE_RATE = 16000
+LOWEST_RATE, HIGHEST_RATE = 1000, 768_000
+"""Samples a second that recordings have; others are damage."""
 SILENT = 1e-3
 """A track whose samples never exceed this share of full scale (-60 dB) is silent, where another one is not."""
 CANCELLED = 0.4
@@ -202,6 +204,11 @@ def survey(source: AudioFile, track: int | None = None) -> Survey:
             tracks = tracks or [Track(number) for number in range(1, len(streams) + 1)]
             for each, stream in zip(tracks, streams, strict=False):
                 each.codec, each.sample_rate = stream.codec_context.name, int(stream.rate or 0)
+                if each.sample_rate and not LOWEST_RATE <= each.sample_rate <= HIGHEST_RATE:
+                    wanted = f"{LOWEST_RATE} to {HIGHEST_RATE}"
+                    raise InputError(
+                        f"{source.name} has {each.sample_rate} samples a second, wanted {wanted}; export it again"
+                    )
             _count(source, container, tracks)
     if track is not None and not 1 <= track <= len(tracks):
         raise InputError(f"{source.name} has {len(tracks)} audio tracks, got track {track}; give 1 to {len(tracks)}")

@@ -26,6 +26,7 @@ from parlante.head.mouth import lip_aperture, lip_width
 
 REQUIRED = ("vertices", "fps", "topology", "triangles", "audio", "sample_rate", "neutral", "uv", "uv_triangles")
 _MOST_VERTICES, _SLOWEST, _FASTEST = 1 << 23, 0.01, 768_000
+_LARGEST = 1e9
 _LONGEST_REST = 60.0
 """Seconds of sound that may be left after the last frame."""
 _LARGEST_BLOCK = 1 << 28
@@ -90,7 +91,7 @@ def load(path: Path | str, *, limit: int | None = None) -> Animation:
                 f"{path} would take {total / 1e9:.1f} GB of memory, more than the {limit / 1e9:.1f} GB there are; "
                 "read it in pieces with parlante.export.npz.open_stream"
             )
-        arrays = {key: archive.read(key, limit) for key in _per_frame(archive)}
+        arrays = {key: _usable(archive, key, archive.read(key, limit)) for key in _per_frame(archive)}
     return Animation(
         topology=info.topology,
         fps=info.fps,
@@ -149,8 +150,15 @@ def _frames(path: Path, size: int) -> Iterator[FrameBlock]:
         total = archive.headers["vertices"].shape[0]
         for start in range(0, total, size):
             count = min(size, total - start)
-            rows = {key: archive.rows(key, file, count) for key, file in files.items()}
+            rows = {key: _usable(archive, key, archive.rows(key, file, count)) for key, file in files.items()}
             yield FrameBlock(start, rows["vertices"], rows.get("wrinkle"), rows.get("weights"), rows.get("head_pose"))
+
+
+def _usable(archive: ArrayArchive, key: str, array: NDArray[Any]) -> NDArray[Any]:
+    """The array itself. Raises InputError for numbers that are not finite, or larger than any place or weight is."""
+    if array.dtype.kind == "f" and array.size and not (array.min() >= -_LARGEST and array.max() <= _LARGEST):
+        raise archive.refusal(f"{key} has numbers that are not finite, or beyond {_LARGEST:g}")
+    return array
 
 
 def _small(archive: ArrayArchive) -> dict[str, NDArray[Any]]:
@@ -181,7 +189,7 @@ def _small(archive: ArrayArchive) -> dict[str, NDArray[Any]]:
         elif key.startswith("region_"):
             arrays[key] = archive.read(key, 8 * corners)
         elif key in most:
-            arrays[key] = archive.read(key, most[key])
+            arrays[key] = _usable(archive, key, archive.read(key, most[key]))
     return arrays
 
 
