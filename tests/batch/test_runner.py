@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -75,6 +76,30 @@ def test_leaving_early_ends_the_workers_and_leaves_nothing_half_written(tmp_path
     for _, pid, _ in lines(tmp_path, "begun"):
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Even SIGKILL, which nobody can catch: they notice, clean up and end."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys\nfrom parlante.batch.runner import Job, run_jobs\n"
+        "if __name__ == '__main__':\n"
+        "    how = {'log': sys.argv[1] + '/log', 'seconds': 60}\n"
+        "    names = [sys.argv[1] + f'/{n}.txt' for n in range(2)]\n"
+        "    list(run_jobs([Job(name, 'bulk_work:write', {'target': name, **how}) for name in names], workers=2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while len(lines(tmp_path, "begun")) < 2:
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    workers = [int(pid) for _, pid, _ in lines(tmp_path, "begun")]
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "the workers outlive their parent"
+        time.sleep(0.05)
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "parent.py"}
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

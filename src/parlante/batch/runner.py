@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from parlante.core.errors import InputError, MissingExtra
+from parlante.core.interruption import interruptible
 
 TRIES = 3
 """How often a job is begun that takes its worker down."""
@@ -108,20 +109,27 @@ class _Worker:
 
 
 def _serve(pipe: Any, threads: int) -> None:
-    import signal
+    """The work of a worker: jobs from a pipe, until it is closed, a signal comes, or the parent is gone."""
+    import threading
 
     import torch
 
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    torch.set_num_threads(threads)
-    try:
+    with interruptible(), suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        threading.Thread(target=_end_with_parent, name="parlante-parent", daemon=True).start()
+        torch.set_num_threads(threads)
         while True:
             pipe.send(run_job(pipe.recv()))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        return
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the parent, however it ends, and end this process so that it cleans up."""
+    import multiprocessing
+    import signal
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _on_processes(jobs: Sequence[Job], count: int, tries: int) -> Iterator[JobResult]:
