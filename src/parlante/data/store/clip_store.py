@@ -14,7 +14,6 @@ own, and a clip exists when its small file does. Format: zarr.dev; Blosc LZ4 wit
 
 import hashlib
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -279,7 +278,5 @@ def zarr_library() -> Any:
         import zarr.codecs
         import zarr.storage
     except ModuleNotFoundError as error:
-        if sys.version_info < (3, 11):
-            raise InputError("clip stores need Python 3.11 or later; published folders open without") from error
         raise MissingExtra("zarr", "train") from error
     return zarr
