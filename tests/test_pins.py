@@ -26,7 +26,7 @@ def test_every_requirement_is_pinned() -> None:
             continue
         assert name in PINS, f"{requirement} has no pin in constraints.txt"
         assert requirement.specifier.contains(PINS[name], prereleases=True), (
-            f"{name}=={PINS[name]} is not {requirement}"
+            f"{PINS[name]} is not {requirement}"
         )
 
 
