@@ -25,9 +25,7 @@ def test_every_requirement_is_pinned() -> None:
         if name == PROJECT["name"]:
             continue
         assert name in PINS, f"{requirement} has no pin in constraints.txt"
-        assert requirement.specifier.contains(PINS[name], prereleases=True), (
-            f"{PINS[name]} is not {requirement}"
-        )
+        assert requirement.specifier.contains(PINS[name], prereleases=True), f"{PINS[name]} is not {requirement}"
 
 
 def test_torch_is_the_build_that_plain_pip_finds() -> None:
