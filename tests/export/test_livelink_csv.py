@@ -56,6 +56,17 @@ def test_readers_that_count_sixtieths_place_every_row(animation: Animation, tmp_
     assert (between <= np.maximum(own[:-1], own[1:]) + 1e-6).all(), "it never overshoots"
 
 
+def test_between_frames_opposed_curves_are_not_on_together(info: AnimationInfo, tmp_path: Path) -> None:
+    weights = np.zeros((4, 52), np.float32)
+    weights[:2, info.weight_names.index("jawLeft")] = 0.4
+    weights[2:, info.weight_names.index("jawRight")] = 0.3
+    blocks = [FrameBlock(0, np.repeat(info.neutral[None], 4, 0), None, weights)]
+    write_all(replace(info, num_frames=4, fps=30.0), blocks, [tmp_path / "a.csv"])
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    both = [(float(row["JawLeft"]), float(row["JawRight"])) for row in rows]
+    assert len(both) == 8 and all(min(pair) == 0 for pair in both) and max(map(max, both)) == pytest.approx(0.4)
+
+
 def test_another_rate_is_told(animation: Animation, tmp_path: Path) -> None:
     take = replace(animation, fps=24.0, provenance={"asked_fps": 24.0})
     with gathered(log=False) as notes:

@@ -30,6 +30,7 @@ from parlante.core.style import combined
 from parlante.core.timing import num_frames
 from parlante.export import check_fit, check_outputs, open_sinks
 from parlante.export.frames import FrameSink
+from parlante.geometry.blendshape_solver import kept_apart
 from parlante.head.speaker_profile import NEUTRAL, SpeakerProfile, profile_of
 from parlante.models.registry import load_model
 from parlante.models.talker import Audio, Session, SpeechModel, check_look_ahead
@@ -416,6 +417,7 @@ def finished_frames(
             yield FrameBlock(start, vertices, block.wrinkle, notes=block.notes)
         else:
             weights, pose = alive(block.weights, start)
+            weights = kept_apart(weights, face.weight_names)
             yield FrameBlock(start, compose(weights, block.motion), block.wrinkle, weights, pose, notes=block.notes)
         start += count
     assert start == info.num_frames, f"made {start} of {info.num_frames} frames"

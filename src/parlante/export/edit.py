@@ -23,6 +23,7 @@ from parlante.core.ranges import Positive
 from parlante.core.typed import read_header
 from parlante.export.calibration import Calibration
 from parlante.export.frames import BLOCK_FRAMES, AnimationInfo, FrameBlock
+from parlante.geometry.blendshape_solver import kept_apart
 from parlante.geometry.uv.ratio import encode, ratio_from_bytes, to_bytes
 
 _LONGEST_FADE = 86_400.0
@@ -364,6 +365,8 @@ def _between(info: AnimationInfo, held: FrameBlock, position: NDArray[np.float64
         return np.rint(mixed).astype(np.uint8) if array.dtype == np.uint8 else mixed.astype(array.dtype)
 
     weights = cubic(held.weights)
+    if weights is not None:
+        weights = kept_apart(weights, info.weight_names, held.weights)
     if info.shapes is not None and weights is not None and held.weights is not None:
         beyond = held.vertices - _posed(held.weights, info.shapes)
         vertices: Any = linear(beyond) + _posed(weights, info.shapes)

@@ -20,6 +20,7 @@ from parlante.core.notes import note
 from parlante.export.frames import AnimationInfo, FrameBlock
 from parlante.export.row_buffer import RowBuffer
 from parlante.export.sink import FileSink
+from parlante.geometry.blendshape_solver import kept_apart
 from parlante.head.arkit import ARKIT_NAMES
 from parlante.head.rig import LOOK
 
@@ -65,7 +66,10 @@ class LiveLinkCsv(FileSink):
 
     def finish(self) -> None:
         """Write a row for each sixtieth of a second, between frames by monotone cubics."""
-        for frame, row in enumerate(at_rate(self._rows.array(), self.info.fps, self._rate)):
+        source, curves = self._rows.array(), slice(0, len(CSV_ORDER))
+        rows = at_rate(source, self.info.fps, self._rate).copy()
+        rows[:, curves] = kept_apart(rows[:, curves], CSV_ORDER, source[:, curves])
+        for frame, row in enumerate(rows):
             values = ",".join(f"{value:.10f}" for value in row + 0.0)  # + 0.0 turns -0.0 into 0.0
             self._file.write(f"{timecode(frame, self._rate)},{len(COLUMNS) - 2},{values}\n")
 

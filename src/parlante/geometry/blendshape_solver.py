@@ -132,6 +132,28 @@ def opposed_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
     return [(index[one], index[other]) for one, other in OPPOSED_PAIRS if one in index and other in index]
 
 
+def kept_apart(
+    weights: NDArray[np.float32], names: Sequence[str], source: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Weights (T, K) less what two opposed ones have in common: between frames, one fades in while the other fades out.
+
+    source: frames (S, K) that they were made of; pairs that are on together there already stay as they are. The same
+    array where nothing changes.
+    """
+
+    def common(rows: NDArray[np.float32], pair: tuple[int, int]) -> NDArray[np.float32]:
+        return np.minimum(rows[:, pair[0]], rows[:, pair[1]])
+
+    pairs = [pair for pair in opposed_pairs(names) if source is None or not common(source, pair).any()]
+    shared = {pair: common(weights, pair) for pair in pairs}
+    if not any(both.any() for both in shared.values()):
+        return weights
+    weights = weights.copy()
+    for pair, both in shared.items():
+        weights[:, pair] -= both[:, None]
+    return weights
+
+
 def mirror_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
     """(left, right) numbers of the shapes that are the two halves of one movement, by their names' endings."""
     index = {name: number for number, name in enumerate(names)}
