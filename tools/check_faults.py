@@ -162,7 +162,8 @@ LINES = (
         ),
     ),
     Line("long work", "every extra is pinned; the Python that is claimed", ("test_pins.py",)),
-    Line("long work", "hashes of what is installed; an audit; a test of the wheel", ()),
+    Line("long work", "the wheel works outside the source", ("test_wheel.py",)),
+    Line("long work", "hashes of what is installed; an audit for known faults", ()),
 )
 
 
