@@ -6,13 +6,15 @@ AUDIO  ?= assets/demo.wav
 NAME   := $(basename $(notdir $(AUDIO)))
 FLAGS  ?=
 
-.PHONY: help demo test test-all lint docs quality clean
+.PHONY: help demo test test-all lint docs quality lock locked clean
 help:
 	@echo "make demo [AUDIO=path]   a recording in, a talking head out, in out/"
 	@echo "make test                the tests, less those marked slow"
 	@echo "make test-all            all tests"
 	@echo "make lint                style and types"
 	@echo "make docs                the documentation as a site, in site/"
+	@echo "make locked             install what the tests need by requirements.lock, hash by hash (Linux, x86-64)"
+	@echo "make lock               write that file anew"
 	@echo "make quality             the figures of docs/models/quality.md, measured again"
 
 $(BIN)/python:
@@ -49,6 +51,14 @@ docs: $(VENV)/.docs
 
 quality: $(VENV)/.dev
 	$(BIN)/parlante evaluate textalker --quality docs/models/quality.md $(FLAGS)
+
+locked: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torch -e .
+	@touch $(VENV)/.run $(VENV)/.dev $(VENV)/.docs
+
+lock: $(VENV)/.dev
+	$(BIN)/python tools/lock.py
 
 clean:
 	rm -rf out dist site .pytest_cache .mypy_cache .ruff_cache

@@ -30,3 +30,12 @@ def test_every_requirement_is_pinned() -> None:
 
 def test_torch_is_the_build_that_plain_pip_finds() -> None:
     assert PINS["torch"] == "2.13.0" and not {"torchvision", "torchaudio"} & PINS.keys()
+
+
+def test_the_lock_has_the_pinned_versions_with_hashes() -> None:
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 50
+    for line in lines:
+        pinned, _, digest = line.partition(" --hash=sha256:")
+        name, version = pinned.split("==")
+        assert len(digest) == 64 and PINS[canonicalize_name(name)] == version, f"{line}: run make lock"

@@ -163,7 +163,7 @@ LINES = (
     ),
     Line("long work", "every extra is pinned; the Python that is claimed", ("test_pins.py",)),
     Line("long work", "the wheel works outside the source", ("test_wheel.py",)),
-    Line("long work", "hashes of what is installed; an audit for known faults", ()),
+    Line("long work", "an audit of installed packages for known faults", ()),
 )
 
 
