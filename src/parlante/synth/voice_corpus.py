@@ -109,11 +109,16 @@ def write_corpus(
 
     `natural`, `foreign`, `made_up`: shares of Flite/Festival voices, of other languages, of nonsense phrases;
     `voices`: use these in turn instead of random ones.
-    Raises InputError if `folder` already holds a corpus.
+    Raises InputError if `folder` already holds a corpus, or anything else.
     """
     folder = Path(folder)
     if (folder / "index.json").exists():
         raise InputError(f"{folder} already holds a corpus; give another folder")
+    ours = ("audio.npy", "phones.npy", "curves.npy")  # of a run that was cut off
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in there if name not in ours and not name.startswith(".")]
+    if others:
+        raise InputError(f"{folder} holds {others[0]} and is no corpus of synthetic speech; give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     audio: list[NDArray[np.int16]] = []
     phones: list[NDArray[np.uint8]] = []

@@ -103,6 +103,11 @@ def test_learns_and_can_be_loaded(corpus, tmp_path):
 def test_wrong_settings_are_reported(corpus, tmp_path):
     with pytest.raises(InputError, match="stepz; did you mean"):
         run(corpus, tmp_path / "runs", "loop.max_stepz=1")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "store.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds store.json and is no corpus of synthetic speech"):
+        run(tmp_path / "other", tmp_path / "runs")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["store.json"]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "index.json").write_text("{}")
     with pytest.raises(InputError, match="give a speech corpus"):

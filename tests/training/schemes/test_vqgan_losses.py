@@ -13,7 +13,8 @@ from tiny import arguments
 from torch.nn import functional as F
 
 from parlante.cli import train
-from parlante.core import InputError
+from parlante.core import InputError, Topology
+from parlante.geometry.uv import bake_table
 from parlante.losses.perceptual import LPIPS, GradientPyramid, perceptual
 from parlante.models.textalker.vqgan import VQAutoEncoder, VQGANConfig
 from parlante.training.engine.loop import Loop
@@ -287,3 +288,11 @@ def test_paper_recipe_has_the_published_numbers(kind):
     assert (loss.l1, loss.commitment, loss.codebook, loss.adversarial * loss.gan) == (1, 1, 0.25, pytest.approx(0.04))
     assert loss.perceptual == "none" and not loss.revive_every and not loss.start_codes and not loss.skip_share
     assert (loop.max_steps, loop.lr, loop.ema, loop.clip) == (500_000, 2e-5, 0.995, 0)
+
+
+def test_a_mesh_without_a_texture_layout_is_refused():
+    bare = Topology("bare", 4, np.array([[0, 1, 2], [0, 2, 3]]), np.zeros((1, 2)), np.zeros((2, 3), int))
+    with pytest.raises(
+        InputError, match="no triangle of bare covers a texel at size 16: it has no texture"
+    ):
+        bake_table(bare, 16)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from parlante.core import Topology
+from parlante.core import InputError, Topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,10 @@ class BakeTable:
         owner, weights = _raster.rasterise(corners, size, reference)
         self.covered: NDArray[np.bool_] = owner >= 0
         if not self.covered.any():
-            raise ValueError(f"no triangle of {topology.name} covers a texel at size {size}; are its uv within 0..1?")
+            raise InputError(
+                f"no triangle of {topology.name} covers a texel at size {size}: it has no texture layout within 0..1, "
+                "and maps need one"
+            )
         if not reference:
             rows, columns = distance_transform_edt(~self.covered, return_distances=False, return_indices=True)
             owner, weights = _raster.extrapolate(owner, weights, rows, columns, corners, 2.0)
