@@ -292,7 +292,5 @@ def test_paper_recipe_has_the_published_numbers(kind):
 
 def test_a_mesh_without_a_texture_layout_is_refused():
     bare = Topology("bare", 4, np.array([[0, 1, 2], [0, 2, 3]]), np.zeros((1, 2)), np.zeros((2, 3), int))
-    with pytest.raises(
-        InputError, match="no triangle of bare covers a texel at size 16: it has no texture"
-    ):
+    with pytest.raises(InputError, match="no triangle of bare covers a texel at size 16: it has no texture"):
         bake_table(bare, 16)
