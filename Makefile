@@ -6,7 +6,7 @@ AUDIO  ?= assets/demo.wav
 NAME   := $(basename $(notdir $(AUDIO)))
 FLAGS  ?=
 
-.PHONY: help demo test test-all lint docs quality lock locked clean
+.PHONY: help demo test test-all lint docs quality lock locked audit clean
 help:
 	@echo "make demo [AUDIO=path]   a recording in, a talking head out, in out/"
 	@echo "make test                the tests, less those marked slow"
@@ -15,6 +15,7 @@ help:
 	@echo "make docs                the documentation as a site, in site/"
 	@echo "make locked             install what the tests need by requirements.lock, hash by hash (Linux, x86-64)"
 	@echo "make lock               write that file anew"
+	@echo "make audit DATABASE=DIR known faults of the pinned packages, from a folder of OSV files, without a network"
 	@echo "make quality             the figures of docs/models/quality.md, measured again"
 
 $(BIN)/python:
@@ -59,6 +60,9 @@ locked: $(BIN)/python
 
 lock: $(VENV)/.dev
 	$(BIN)/python tools/lock.py
+
+audit: $(VENV)/.dev
+	$(BIN)/python tools/audit.py "$(DATABASE)"
 
 clean:
 	rm -rf out dist site .pytest_cache .mypy_cache .ruff_cache

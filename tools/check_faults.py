@@ -163,7 +163,8 @@ LINES = (
     ),
     Line("long work", "every extra is pinned; the Python that is claimed", ("test_pins.py",)),
     Line("long work", "the wheel works outside the source", ("test_wheel.py",)),
-    Line("long work", "an audit of installed packages for known faults", ()),
+    Line("long work", "a lock file with hashes", ("test_pins.py::test_the_lock_has_the_pinned_versions_with_hashes",)),
+    Line("long work", "an audit of pinned packages for known faults", ("test_audit.py",)),
 )
 
 
